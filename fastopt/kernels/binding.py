@@ -1,0 +1,45 @@
+"""How one rule becomes many compiled kernels that the disk cache can trust.
+
+Numba's cache looks at the content of a function's file, its qualified name, first line and bytecode. It
+does not look at what the function calls, at its globals or at the JIT options. A loop that calls a rule
+from another file would therefore hit a stale entry after an edit of the rule. ``bind`` makes the loop
+look as if it stood in the rule's own file, under a name that carries a digest of this folder.
+"""
+
+import hashlib
+import types
+from pathlib import Path
+
+#: ``error_model="numpy"``: under the default a division may raise, and then nothing vectorises.
+#: fastmath stays off: ``nnan`` would delete the checks that notice a diverged loss.
+JIT_OPTIONS = {"error_model": "numpy"}
+
+_DIGEST = hashlib.sha256(
+    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+).hexdigest()[:8]
+
+
+def bind(loop, source, suffix="", **names):
+    """Return a copy of ``loop`` that lives in ``source``'s file and whose globals are ``names``.
+
+    Parameters
+    ----------
+    loop : function
+        A template of this folder; the names it leaves free are given by ``names``.
+    source : function
+        The plain rule. An edit of its file is a cache miss, because the copy carries that file and line.
+    suffix : str
+        Tells kernels of one rule and one loop apart, for example by dtype.
+    **names
+        The globals of the copy. A dispatcher as a *global* is cacheable, as a closure cell it is not.
+    """
+    at = source.__code__
+    name = f"{source.__name__}_{loop.__name__}{suffix}_{_DIGEST}"
+    changes = {"co_filename": at.co_filename, "co_firstlineno": at.co_firstlineno, "co_name": name}
+    if hasattr(at, "co_qualname"):  # Python >= 3.11
+        changes["co_qualname"] = name
+    code = loop.__code__.replace(**changes)
+    bound = types.FunctionType(code, {"__name__": source.__module__, **names}, name)
+    bound.__qualname__ = name
+    bound.__module__ = source.__module__
+    return bound

@@ -1,0 +1,46 @@
+"""Calling compiled code by its address.
+
+Whatever runs an update kernel or a BLAS routine receives an integer address and calls through it, so it
+compiles once for every optimizer, stays disk-cacheable (a dispatcher or a ctypes pointer as a global
+would prevent that), and never pays Numba's 140 us for a function passed across the Python boundary.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import get_cython_function_address, intrinsic
+
+_I64 = ir.IntType(64)
+
+
+def _call(builder, address, values):
+    """Call the C function ``void f(values...)`` that lives at the integer ``address``."""
+    function_type = ir.FunctionType(ir.VoidType(), [v.type for v in values])
+    builder.call(builder.inttoptr(address, function_type.as_pointer()), values)
+
+
+@intrinsic
+def call_update(typingctx, address, w, g, s, stride, c, lo, hi):
+    """Call an update kernel; every argument is an integer, the first five arrays' addresses.
+
+    The kernel sees ``(T *w, const T *g, T *s, int64 stride, const T *c, int64 lo, int64 hi)``. A pointer
+    and a 64-bit integer travel alike in every 64-bit C convention, so the caller need not know ``T``.
+    """
+
+    def codegen(context, builder, signature, args):
+        values = [context.cast(builder, a, t, types.int64) for a, t in zip(args, signature.args, strict=True)]
+        _call(builder, values[0], values[1:])
+        return context.get_dummy_value()
+
+    return types.void(address, w, g, s, stride, c, lo, hi), codegen
+
+
+@intrinsic
+def pointer(typingctx, address, like):
+    """Return ``address`` as a pointer to the element type of ``like``, for ``numba.carray``."""
+
+    def codegen(context, builder, signature, args):
+        as_int = context.cast(builder, args[0], signature.args[0], types.int64)
+        return builder.inttoptr(as_int, context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(address, like), codegen
