@@ -1,0 +1,1 @@
+"""How a rule becomes compiled, disk-cached kernels; the only loops over parameters."""

@@ -7,8 +7,7 @@ would prevent that), and never pays Numba's 140 us for a function passed across 
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import get_cython_function_address, intrinsic
+from numba.extending import intrinsic
 
 _I64 = ir.IntType(64)
 

@@ -1,0 +1,1 @@
+"""The mathematics: one scalar function per optimizer."""
