@@ -1,3 +1,8 @@
 """fastopt: fast neural-network training and honest optimizer comparison for NumPy users."""
 
+from fastopt.optimizers import *  # noqa: F403  the names of __all__
+from fastopt.optimizers import __all__ as _optimizers
+
 __version__ = "0.1.0"
+
+__all__ = [*_optimizers]

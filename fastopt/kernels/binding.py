@@ -10,6 +10,8 @@ import hashlib
 import types
 from pathlib import Path
 
+from numba import njit
+
 #: ``error_model="numpy"``: under the default a division may raise, and then nothing vectorises.
 #: fastmath stays off: ``nnan`` would delete the checks that notice a diverged loss.
 JIT_OPTIONS = {"error_model": "numpy"}
@@ -43,3 +45,21 @@ def bind(loop, source, suffix="", **names):
     bound.__qualname__ = name
     bound.__module__ = source.__module__
     return bound
+
+
+def retype(function, scalar):
+    """Return a copy of a rule whose float literals are of type ``scalar`` and whose helpers are compiled.
+
+    A literal is float64 to Numba and would drag float32 arithmetic with it. Helpers are the plain functions
+    of the rule's own file; Numba only calls functions that it compiled.
+    """
+    code = function.__code__
+    constants = tuple(scalar(c) if type(c) is float else c for c in code.co_consts)
+    names = dict(function.__globals__)
+    for name in code.co_names:
+        helper = names.get(name)
+        if isinstance(helper, types.FunctionType):
+            names[name] = njit(**JIT_OPTIONS)(retype(helper, scalar))
+    return types.FunctionType(
+        code.replace(co_consts=constants), names, function.__name__, None, function.__closure__
+    )

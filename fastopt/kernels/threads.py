@@ -1,0 +1,118 @@
+"""The threading layer: which one runs, and how to enter it safely.
+
+Numba's OpenMP layer lets idle threads spin through whole scheduler quanta, so a small parallel region costs
+milliseconds on a busy machine; TBB's does not. Numba takes TBB when it can load it, but the wheel's library
+is not on the loader's path. `prepare` loads it, and never overrides a layer that the user chose.
+
+After ``fork``: TBB and workqueue work in the child. GNU OpenMP terminates a child that enters a region after
+its parent did, so there `n_available` is 1 and everything runs serially.
+"""
+
+import contextlib
+import ctypes
+import importlib.metadata
+import os
+import sys
+import threading
+from pathlib import Path
+
+import numba
+from numba.np.ufunc import parallel
+
+_LIBRARY = {"win32": "tbb12.dll", "darwin": "libtbb.12.dylib"}.get(sys.platform, "libtbb.so.12")
+
+_region_lock = threading.Lock()
+_prepare_lock = threading.Lock()
+_state = {"ready": False, "forked": False, "layer": None, "tbb": None}
+
+
+def _candidates():
+    """Yield the places where pip puts the TBB library: this environment, then wherever its files are."""
+    folder = "Library/bin" if sys.platform == "win32" else "lib"
+    yield Path(sys.prefix, folder, _LIBRARY)
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("tbb") or ():
+            if file.name == _LIBRARY:
+                yield Path(file.locate())
+
+
+def _load_tbb():
+    for path in _candidates():
+        if path.exists():
+            with contextlib.suppress(OSError):
+                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+                return str(path)
+    return None
+
+
+def prepare():
+    """Load TBB and start Numba's threads, once; return the name of the layer that runs."""
+    with _prepare_lock:
+        if not _state["ready"]:
+            started = parallel._is_initialized
+            if not started and numba.config.THREADING_LAYER in (
+                "default",
+                "safe",
+                "threadsafe",
+                "forksafe",
+                "tbb",
+            ):
+                _state["tbb"] = _load_tbb()
+            parallel._launch_threads()
+            _state["layer"] = numba.threading_layer()
+            _state["ready"] = True
+    return _state["layer"]
+
+
+def n_available():
+    """Return how many threads a region may use here: Numba's current number, or 1 where none may start."""
+    if prepare() == "omp" and _state["forked"]:
+        return 1
+    return numba.get_num_threads()
+
+
+def resolve(n_threads):
+    """Check a caller's ``n_threads`` and return it; ``None`` is left for `n_available` to answer.
+
+    Raises
+    ------
+    ValueError
+        If it is not between 1 and the number of threads that Numba starts.
+    """
+    most = numba.config.NUMBA_NUM_THREADS
+    if n_threads is not None and (isinstance(n_threads, bool) or not 1 <= n_threads <= most):
+        raise ValueError(
+            f"n_threads={n_threads!r} is not between 1 and {most}, the threads that Numba starts "
+            f"(set NUMBA_NUM_THREADS before the first import to change that)"
+        )
+    return n_threads
+
+
+def region():
+    """Return the context in which to enter a parallel region.
+
+    Numba's ``workqueue`` aborts the process when two Python threads are inside at once; there the context is
+    a lock, elsewhere nothing.
+    """
+    return _region_lock if prepare() == "workqueue" else contextlib.nullcontext()
+
+
+def describe():
+    """Return the layer, its library and the numbers of threads, for ``python -m fastopt info``."""
+    layer = prepare()
+    return {
+        "layer": layer,
+        "tbb": _state["tbb"],
+        "n_threads": numba.get_num_threads(),
+        "n_threads_started": numba.config.NUMBA_NUM_THREADS,
+    }
+
+
+def _after_fork():
+    global _region_lock, _prepare_lock
+    _region_lock, _prepare_lock = threading.Lock(), threading.Lock()
+    _state["forked"] = _state["ready"]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,120 @@
+"""Adam and the methods that share its two moments."""
+
+import dataclasses
+from typing import ClassVar
+
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import adam as _rules  # noqa: F401  registers the rules
+from fastopt.rules.registry import RULES
+
+
+@optimizer("adam")
+class Adam(Optimizer):
+    """Adam: adaptive moments with bias correction.
+
+    As ``torch.optim.Adam``, defaults included; `eps_mode` and `eps_root` give the other libraries' forms.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the averages of the gradient and of its square.
+    eps : float
+        Added to the root of the second moment.
+    weight_decay : float
+        Coupled decay: ``weight_decay * w`` is added to the gradient.
+    amsgrad : bool
+        Divide by the largest second moment so far (Reddi, Kale & Kumar, 2018).
+    maximize : bool
+        Ascend instead of descend.
+    decoupled_weight_decay : bool
+        Shrink the weights instead, as `AdamW` does.
+    eps_mode : {'torch', 'hat'}
+        'torch' adds `eps` after the bias correction; 'hat' adds it before, as Keras and scikit-learn do (the
+        "epsilon hat" of the paper's section 2).
+    eps_root : float
+        Added under the root, as optax does.
+    amsgrad_corrected : bool
+        Take amsgrad's maximum over bias-corrected moments, as optax does; torch and Keras do not.
+
+    References
+    ----------
+    Kingma & Ba (2015), "Adam: A Method for Stochastic Optimization", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Adam
+    >>> w = np.ones(2)
+    >>> Adam(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w.round(6)
+    array([0.75, 1.25])
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    amsgrad: bool = False
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False
+    eps_mode: str = "torch"
+    eps_root: float = 0.0
+    amsgrad_corrected: bool = False
+
+    @classmethod
+    def rule(cls, h):
+        """Return the rule: adam or amsgrad."""
+        return RULES["amsgrad" if h["amsgrad"] else "adam"]
+
+
+@optimizer("adamw")
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay: ``w *= 1 - lr * weight_decay`` before each step.
+
+    As ``torch.optim.AdamW``, defaults included. The default `weight_decay` is 0.01 there, 1e-4 in optax and
+    0.004 in Keras.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the averages of the gradient and of its square.
+    eps : float
+        Added to the root of the second moment.
+    weight_decay : float
+        Decoupled decay.
+    amsgrad, maximize, eps_mode, eps_root, amsgrad_corrected
+        As in `Adam`.
+
+    References
+    ----------
+    Loshchilov & Hutter (2019), "Decoupled Weight Decay Regularization", algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import AdamW
+    >>> w = np.ones(2)
+    >>> AdamW(lr=0.25, weight_decay=0.4).bind(w).step([np.array([3.0, -0.1])])
+    >>> w.round(6)
+    array([0.65, 1.15])
+    """
+
+    decoupled: ClassVar[bool] = True
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 1e-2
+    amsgrad: bool = False
+    _: dataclasses.KW_ONLY
+    eps_mode: str = "torch"
+    eps_root: float = 0.0
+    amsgrad_corrected: bool = False
+
+    @classmethod
+    def rule(cls, h):
+        """Return the rule: adam or amsgrad."""
+        return RULES["amsgrad" if h["amsgrad"] else "adam"]

@@ -1,0 +1,226 @@
+"""The hyper-parameter object: what an optimizer is before it meets an array."""
+
+import dataclasses
+import difflib
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from fastopt.optimizers import checks
+from fastopt.optimizers.flat import FlatState
+from fastopt.rules.registry import RULES
+
+if TYPE_CHECKING:  # type checkers know typing_extensions; at run time Python 3.10 lacks the decorator
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_):
+        """Do nothing; see `typing.dataclass_transform`."""
+        return lambda function: function
+
+
+#: Canonical name to class.
+OPTIMIZERS = {}
+
+#: Other names: alias to (canonical name, the hyper-parameters that it stands for).
+ALIASES = {}
+
+_C = TypeVar("_C")
+
+
+@dataclass_transform(eq_default=True)
+def optimizer(name, **aliases):
+    """Make a class of fields an optimizer called ``name``; ``aliases`` give further names their settings."""
+
+    def decorate(cls: type[_C]) -> type[_C]:
+        cls = dataclasses.dataclass(repr=False)(cls)
+        cls.name = name
+        OPTIMIZERS[name] = cls
+        for alias, settings in aliases.items():
+            ALIASES[alias] = (name, settings)
+        return cls
+
+    return decorate
+
+
+@dataclasses.dataclass(repr=False)
+class Optimizer:
+    """Base of all optimizers: hyper-parameters under scikit-learn's parameter protocol, and nothing else.
+
+    A subclass is a dataclass whose fields are the hyper-parameters. `rule` picks the scalar rule for their
+    values. Values are checked by `bind`, as scikit-learn checks in ``fit``.
+    """
+
+    name: ClassVar[str]
+    #: Whether weight decay shrinks the weights (AdamW) instead of joining the gradient (Adam).
+    decoupled: ClassVar[bool] = False
+
+    _: dataclasses.KW_ONLY
+    maximize: bool = False
+
+    @classmethod
+    def rule(cls, h):
+        """Return the rule for the hyper-parameters ``h``."""
+        return RULES[cls.name]
+
+    @classmethod
+    def fold(cls, rule, h, t, scalars=(), grad_scale=1.0):
+        """Fold hyper-parameters and step into one row of kernel constants, in float64.
+
+        Parameters
+        ----------
+        rule : Rule
+            What `rule` returned for ``h``.
+        h : mapping
+            Hyper-parameters by name.
+        t : int or ndarray
+            The step, counted from 1.
+        scalars : sequence of float
+            The rule's per-tensor scalars before the step.
+        grad_scale : float
+            Multiplies the gradients.
+
+        Returns
+        -------
+        row : tuple of float
+            ``(grad_scale, l2, keep, *constants of the rule)``.
+        scalars : tuple of float
+            The per-tensor scalars after the step.
+        """
+        decay = h.get("weight_decay", 0.0)
+        l2, keep = decay, 1.0
+        if h.get("decoupled_weight_decay", cls.decoupled):
+            l2, keep = 0.0, 1.0 - h["lr"] * decay
+        if h.get("maximize"):
+            grad_scale = -grad_scale
+        if rule.scalars:
+            constants, scalars = rule.constants(h, t, *scalars)
+        else:
+            constants = rule.constants(h, t)
+        return (grad_scale, l2, keep, *constants), scalars
+
+    @classmethod
+    def check(cls, h):
+        """Raise ValueError or TypeError if a hyper-parameter's value is out of its range."""
+        checks.check_values(cls.__name__, h)
+
+    def flat(self, size, n_decay, dtype):
+        """Return the state for one flat vector of parameters, as the training engine uses it.
+
+        Parameters
+        ----------
+        size : int
+            Length of the vector.
+        n_decay : int
+            ``weight_decay`` applies to the first ``n_decay`` elements (the weights) only.
+        dtype : dtype
+            float32 or float64.
+
+        Returns
+        -------
+        FlatState
+
+        Raises
+        ------
+        ValueError
+            If a hyper-parameter is out of its range.
+        """
+        return FlatState(self, size, n_decay, dtype)
+
+    def get_params(self, deep=True):
+        """Return the hyper-parameters as a dict (scikit-learn's protocol)."""
+        return {name: getattr(self, name) for name in self._names()}
+
+    def set_params(self, **params):
+        """Set hyper-parameters; an unknown one is a ValueError that names the known ones."""
+        names = self._names()
+        for key, value in params.items():
+            if key not in names:
+                raise ValueError(
+                    f"Invalid parameter {key!r} for {type(self).__name__}. Valid parameters are: {names}."
+                )
+            setattr(self, key, value)
+        return self
+
+    @classmethod
+    def _names(cls):
+        """Name the hyper-parameters in the order of the signature."""
+        return [f.name for f in sorted(dataclasses.fields(cls), key=lambda f: f.kw_only)]
+
+    def __repr__(self):
+        shown = []
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, value in self.get_params().items():
+            if name == "lr" or value != defaults[name]:
+                shown.append(f"{name}={checks.plain(value)!r}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def list_optimizers():
+    """Return the canonical names of all optimizers, sorted.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> "adamw" in fastopt.list_optimizers()
+    True
+    """
+    own = [name for name, rule in RULES.items() if rule.defaults is not None]
+    return sorted({*OPTIMIZERS, *own})
+
+
+def get_optimizer(name, **params):
+    """Make an optimizer by name.
+
+    Parameters
+    ----------
+    name : str
+        A name of `list_optimizers`, or an alias such as ``'nesterov'``; case does not matter.
+    **params
+        Hyper-parameters.
+
+    Returns
+    -------
+    Optimizer
+
+    Raises
+    ------
+    ValueError
+        If there is no such optimizer; the message suggests the nearest name.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> fastopt.get_optimizer("nesterov", lr=0.1)
+    SGD(lr=0.1, momentum=0.9, nesterov=True)
+    """
+    key = str(name).lower()
+    key, settings = ALIASES.get(key, (key, {}))
+    rule = RULES.get(key)
+    if rule is not None and rule.defaults is not None:
+        return _class_of(rule)(**settings | params)
+    if key not in OPTIMIZERS:
+        raise ValueError(_unknown(name))
+    return OPTIMIZERS[key](**settings | params)
+
+
+def _unknown(name):
+    names = list_optimizers()
+    near = difflib.get_close_matches(str(name).lower(), [*names, *ALIASES], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"optimizer {name!r} is not one of {', '.join(map(repr, names))}.{hint}"
+
+
+def _class_of(rule):
+    """Return the optimizer class of a rule that was registered with defaults, made once."""
+    cls = OPTIMIZERS.get(rule.name)
+    if cls is None or cls._made_from is not rule:
+        fields = [(key, Any, dataclasses.field(default=value)) for key, value in rule.defaults.items()]
+        cls = dataclasses.make_dataclass(
+            rule.name, fields, bases=(Optimizer,), repr=False, namespace={"__doc__": rule.function.__doc__}
+        )
+        cls.name, cls._made_from = rule.name, rule
+        OPTIMIZERS[rule.name] = cls
+    return cls
+
+
+def _revive(name, params):
+    return get_optimizer(name, **params)

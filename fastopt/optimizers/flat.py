@@ -1,0 +1,88 @@
+"""Optimizer state over one flat vector, as the training engine drives it."""
+
+import copy
+
+import numpy as np
+
+from fastopt.kernels.cpu import update_address
+from fastopt.optimizers.arrays import check_dtype
+
+
+class FlatState:
+    """An optimizer bound to one flat vector of parameters: all weights, then all biases.
+
+    The engine asks for the constants of many steps at once and calls the update kernel by its address, so
+    that no Python runs between mini-batches. Made by `Optimizer.flat`. Pickles and copies: it holds arrays
+    and numbers, never compiled code.
+
+    Attributes
+    ----------
+    hyper : dict
+        Hyper-parameters; a changed value counts from the next step.
+    t : int
+        Steps taken.
+    state : ndarray of shape (n_slots, size)
+        The slots, in the order of ``rule.slots``. Written by the kernel.
+    scalars : tuple of float
+        State that is one number, for rules that declare ``scalars``.
+    """
+
+    def __init__(self, optimizer, size, n_decay, dtype):
+        self.optimizer = copy.copy(optimizer)
+        self.hyper = optimizer.get_params()
+        optimizer.check(self.hyper)
+        self.dtype = check_dtype(dtype)
+        self.size, self.n_decay = int(size), int(n_decay)
+        self.t = 0
+        rule = self.rule
+        self.state = np.zeros((len(rule.slots), self.size), self.dtype)
+        for name, row in zip(rule.slots, self.state, strict=True):
+            row[:] = rule.first(self.hyper, rule.initial, name)
+        self.scalars = tuple(rule.first(self.hyper, rule.scalars, name) for name in rule.scalars)
+
+    @property
+    def rule(self):
+        """The scalar rule for the present hyper-parameters."""
+        return self.optimizer.rule(self.hyper)
+
+    @property
+    def address(self):
+        """Address of the update kernel (`fastopt.kernels.cpu`); compiles it on first use."""
+        return update_address(self.rule, self.dtype)
+
+    def constants(self, n_steps, decay=True):
+        """Return the kernel constants of the next steps, without taking them.
+
+        Parameters
+        ----------
+        n_steps : int
+            How many steps.
+        decay : bool
+            False for elements from ``n_decay`` on, which weight decay spares.
+
+        Returns
+        -------
+        ndarray of shape (n_steps, 3 + n_constants)
+            Row ``i`` belongs to step ``t + 1 + i``.
+        """
+        return self._fold(n_steps, decay)[0]
+
+    def advance(self, n_steps):
+        """Count ``n_steps`` as taken."""
+        if self.scalars:
+            self.scalars = self._fold(n_steps, True)[1]
+        self.t += n_steps
+
+    def _fold(self, n_steps, decay):
+        h = self.hyper if decay else self.hyper | {"weight_decay": 0.0}
+        fold, rule = self.optimizer.fold, self.rule
+        rows = np.empty((n_steps, 3 + rule.n_constants), self.dtype)
+        scalars = self.scalars
+        if rule.scalars:  # each step's scalars need the last one's
+            for i in range(n_steps):
+                rows[i], scalars = fold(rule, h, self.t + 1 + i, scalars)
+            return rows, scalars
+        row, _ = fold(rule, h, np.arange(self.t + 1, self.t + n_steps + 1))
+        for column, value in zip(rows.T, row, strict=True):
+            column[:] = value
+        return rows, scalars

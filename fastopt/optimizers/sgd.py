@@ -1,0 +1,169 @@
+"""Gradient descent with and without momentum, and the sign methods."""
+
+from typing import ClassVar
+
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import sgd as _rules  # noqa: F401  registers the rules
+from fastopt.rules.registry import RULES
+
+
+@optimizer("sgd", momentum={"momentum": 0.9}, nesterov={"momentum": 0.9, "nesterov": True})
+class SGD(Optimizer):
+    """Stochastic gradient descent, optionally with (Nesterov) momentum.
+
+    ``b = g`` at the first step, then ``b = momentum * b + (1 - dampening) * g``; ``w -= lr * b``, or with
+    `nesterov` ``w -= lr * (g + momentum * b)``. As ``torch.optim.SGD``, defaults included.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    momentum : float
+        Momentum factor; 0 keeps no buffer.
+    dampening : float
+        Damps the gradient that enters the buffer, from the second step on.
+    weight_decay : float
+        Coupled decay: ``weight_decay * w`` is added to the gradient.
+    nesterov : bool
+        Nesterov momentum; needs ``momentum > 0`` and ``dampening == 0``.
+    lr_in_momentum : bool
+        Put the learning rate into the buffer, ``b = momentum * b + lr * g; w -= b``, as Keras and
+        scikit-learn do. The same numbers while the learning rate is constant.
+    maximize : bool
+        Ascend instead of descend.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD
+    >>> w = np.ones(2)
+    >>> SGD(lr=0.5).bind(w).step([np.array([1.0, 2.0])])
+    >>> w
+    array([0.5, 0. ])
+    """
+
+    lr: float = 1e-3
+    momentum: float = 0.0
+    dampening: float = 0.0
+    weight_decay: float = 0.0
+    nesterov: bool = False
+    lr_in_momentum: bool = False
+
+    @classmethod
+    def rule(cls, h):
+        """Return the rule: plain, momentum or nesterov."""
+        if not h["momentum"]:
+            return RULES["sgd"]
+        return RULES["nesterov" if h["nesterov"] else "momentum"]
+
+    @classmethod
+    def check(cls, h):
+        """Check the values, and that nesterov has a momentum without dampening, as torch does."""
+        super().check(h)
+        if h["nesterov"] and (h["momentum"] <= 0 or h["dampening"] != 0):
+            raise ValueError(
+                f"SGD(nesterov=True) needs momentum > 0 and dampening == 0, not "
+                f"momentum={h['momentum']!r}, dampening={h['dampening']!r}"
+            )
+
+
+@optimizer("signsgd")
+class SignSGD(Optimizer):
+    """The sign of the gradient: ``w -= lr * sign(g)``; the sign of 0 (and of NaN) is 0.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate: every weight moves by exactly this much.
+    weight_decay : float
+        Decoupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Bernstein et al. (2018), "signSGD: Compressed Optimisation for Non-Convex Problems", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SignSGD
+    >>> w = np.ones(2)
+    >>> SignSGD(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w
+    array([0.75, 1.25])
+    """
+
+    decoupled: ClassVar[bool] = True
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+
+
+@optimizer("signum")
+class Signum(Optimizer):
+    """The sign of a moving average of the gradient: ``m += (1 - momentum) * (g - m); w -= lr * sign(m)``.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate: every weight moves by exactly this much.
+    momentum : float
+        Decay of the average.
+    weight_decay : float
+        Decoupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Bernstein et al. (2018), "signSGD: Compressed Optimisation for Non-Convex Problems", algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Signum
+    >>> w = np.ones(2)
+    >>> Signum(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w
+    array([0.75, 1.25])
+    """
+
+    decoupled: ClassVar[bool] = True
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+
+
+@optimizer("lion")
+class Lion(Optimizer):
+    """Evolved sign momentum: ``w -= lr * sign(b1 * m + (1 - b1) * g); m = b2 * m + (1 - b2) * g``.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate; three to ten times smaller than Adam's.
+    betas : tuple of two floats
+        Weight of the old average in the step, and its decay.
+    weight_decay : float
+        Decoupled decay; three to ten times larger than AdamW's.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Chen et al. (2023), "Symbolic Discovery of Optimization Algorithms", algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Lion
+    >>> w = np.ones(2)
+    >>> Lion(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w
+    array([0.75, 1.25])
+    """
+
+    decoupled: ClassVar[bool] = True
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0

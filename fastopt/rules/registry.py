@@ -1,0 +1,139 @@
+"""The registry: what the library knows about each rule, and how a rule is added to it."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+
+#: Every rule by name. The tests and the benchmarks take their cases from here.
+RULES = {}
+
+#: What each update kernel applies before its rule; the first columns of a row of constants.
+PROLOGUE = ("grad_scale", "l2", "keep")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rule:
+    """One optimizer's mathematics and what the rest of the library must know about it.
+
+    Attributes
+    ----------
+    name : str
+        The key in the registry.
+    function : callable
+        ``function(w, g, *slots, *constants) -> (w, *slots)`` on scalars.
+    slots : tuple of str
+        Names of the state slots, torch's where torch has the optimizer.
+    constants : callable
+        ``constants(h, t)`` folds the hyper-parameters ``h`` (a mapping) and the step ``t`` (from 1; an
+        integer or an array of them) in float64 into the rule's constants. With ``scalars`` it is
+        ``constants(h, t, *scalars)`` and returns ``(constants, scalars)``.
+    initial : mapping
+        Slot name to its first value: a number, or the name of the hyper-parameter that holds it. 0 if absent.
+    scalars : mapping
+        State that is one number per parameter array: name to its first value, as in ``initial``.
+    defaults : mapping or None
+        Hyper-parameters and their defaults; when given, the rule is an optimizer of its own.
+    """
+
+    name: str
+    function: Callable
+    slots: tuple
+    constants: Callable
+    initial: Mapping
+    scalars: Mapping
+    defaults: Mapping | None = None
+
+    def __call__(self, *args):
+        """Evaluate the rule in plain Python."""
+        return self.function(*args)
+
+    def __reduce__(self):
+        return lookup, (self.name,)
+
+    @property
+    def n_constants(self):
+        """How many constants the rule takes after its slots."""
+        return len(inspect.signature(self.function).parameters) - 2 - len(self.slots)
+
+    def first(self, h, values, name):
+        """Return the first value of slot or scalar ``name`` under the hyper-parameters ``h``."""
+        value = values.get(name, 0.0)
+        return float(h[value] if isinstance(value, str) else value)
+
+
+def lookup(name):
+    """Return the rule called ``name``."""
+    return RULES[name]
+
+
+def register(name, *, slots=(), constants, initial=None, scalars=None, defaults=None):
+    """Register a rule; use it as a decorator.
+
+    A rule is a pure function of scalars. It returns the new weight and the new slots in the order in which
+    it takes them, may use `math` and functions of its own file, and must not branch on a hyper-parameter:
+    a flag that changes the formula is another rule. Floating-point literals take the array's dtype.
+
+    Before the rule runs, every kernel has already scaled the gradient (negated under ``maximize``), added
+    ``weight_decay * w`` to it (coupled decay), or shrunk ``w`` by ``1 - lr * weight_decay``
+    (``decoupled_weight_decay``), so a rule does not deal with those.
+
+    Parameters
+    ----------
+    name : str
+        Lower case; the name for ``get_optimizer`` and the estimators' ``solver``.
+    slots : tuple of str
+        One name for each array of state.
+    constants : callable
+        ``constants(h, t) -> tuple``: everything that is the same for all elements, folded in Python.
+        ``t`` may be an array of steps, so write ``** 0.5`` for a square root.
+    initial, scalars, defaults : mapping, optional
+        See `Rule`. With ``defaults``, `fastopt.get_optimizer` makes the optimizer.
+
+    Returns
+    -------
+    callable
+        The decorator; it returns a `Rule`, which can be called like the plain function.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken by another function, or the function's arguments do not fit the slots.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastopt
+    >>> @fastopt.register("halfway", slots=("seen",), constants=lambda h, t: (h["lr"],), defaults={"lr": 0.1})
+    ... def halfway(w, g, seen, lr):
+    ...     seen = 0.5 * (seen + g)
+    ...     return w - lr * seen, seen
+    >>> w = np.zeros(3)
+    >>> fastopt.get_optimizer("halfway", lr=1.0).bind(w).step([np.ones(3)])
+    >>> w
+    array([-0.5, -0.5, -0.5])
+    """
+
+    def decorate(function):
+        rule = Rule(name, function, tuple(slots), constants, initial or {}, scalars or {}, defaults)
+        _check(rule)
+        RULES[name] = rule
+        return rule
+
+    return decorate
+
+
+def _check(rule):
+    known = RULES.get(rule.name)
+    where = (rule.function.__module__, rule.function.__qualname__)
+    if known is not None and (known.function.__module__, known.function.__qualname__) != where:
+        raise ValueError(f"the name {rule.name!r} is already registered, by {known.function.__module__}")
+    if rule.n_constants < 1:
+        raise ValueError(
+            f"rule {rule.name!r} must take the weight, the gradient, its slots {rule.slots} and "
+            f"at least one constant; its arguments are {inspect.signature(rule.function)}"
+        )
+    for name in [*rule.initial, *rule.scalars]:
+        if name not in rule.slots and name not in rule.scalars:
+            raise ValueError(
+                f"initial value for {name!r}, which is not a slot of rule {rule.name!r}: {rule.slots}"
+            )
