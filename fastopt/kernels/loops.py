@@ -1,7 +1,8 @@
 """The loops over one chunk of one array: templates with free names, bound to a rule by ``kernels.cpu``.
 
 Each slice is taken before the loop: an index that might be negative would keep LLVM from vectorising.
-``rule``, ``n_constants``, ``prologue``, ``flush`` and ``tiny`` are bound; slot ``k`` lies ``k * stride`` elements after the first.
+``rule``, ``n_constants``, ``prologue``, ``flush`` and ``tiny`` are bound;
+slot ``k`` lies ``k * stride`` elements after the first.
 """
 
 from numba import carray
