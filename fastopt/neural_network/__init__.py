@@ -1,0 +1,7 @@
+"""Multi-layer perceptrons with scikit-learn's interface, trained by fastopt's engine."""
+
+from fastopt.neural_network.classifier import MLPClassifier
+from fastopt.neural_network.interop import from_sklearn
+from fastopt.neural_network.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]

@@ -1,0 +1,145 @@
+"""Conversion to and from scikit-learn's estimators, optimizer state included."""
+
+import copy
+import inspect
+import warnings
+
+import sklearn.neural_network
+from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+from sklearn.utils.validation import check_is_fitted
+
+from fastopt.neural_network import parameters, solvers
+from fastopt.neural_network.classifier import MLPClassifier
+from fastopt.neural_network.regressor import MLPRegressor
+
+_PAIRS = (
+    (MLPClassifier, sklearn.neural_network.MLPClassifier),
+    (MLPRegressor, sklearn.neural_network.MLPRegressor),
+)
+_PRIVATE = ("_label_binarizer", "_no_improvement_count", "_random_state")
+_OWN_STATE = ("coefs_", "intercepts_", "device_")
+
+
+def from_sklearn(estimator):
+    """Return the fastopt estimator equivalent to a fitted scikit-learn one.
+
+    It predicts the same and, with ``warm_start`` or ``partial_fit``, goes on training from the same
+    point, optimizer state included. Nothing is shared with the original.
+
+    Parameters
+    ----------
+    estimator : sklearn.neural_network.MLPClassifier or MLPRegressor
+        Fitted.
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    NotFittedError
+        If it is not fitted.
+
+    Examples
+    --------
+    >>> import sklearn.neural_network
+    >>> from fastopt import from_sklearn
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> old = sklearn.neural_network.MLPClassifier((8,), solver="lbfgs", max_iter=500).fit(X, y)
+    >>> new = from_sklearn(old)
+    >>> bool((new.predict(X) == old.predict(X)).all())
+    True
+    >>> bool((new.to_sklearn().predict(X) == old.predict(X)).all())
+    True
+    """
+    ours = _counterpart(estimator, target=0)
+    check_is_fitted(estimator)
+    new = ours(**copy.deepcopy(estimator.get_params(deep=False)))
+    _copy_state(estimator, new)
+    new._set_parameters(*parameters.flatten(estimator.coefs_, estimator.intercepts_))
+    new.device_ = "cpu"
+    if hasattr(estimator, "_optimizer"):
+        new._optimizer = _our_optimizer(new, estimator._optimizer)
+    return new
+
+
+def to_sklearn(estimator):
+    """Return the scikit-learn estimator equivalent to a fitted fastopt one; see `from_sklearn`.
+
+    Where scikit-learn has no such solver, the result predicts the same but has ``solver='adam'``, and a
+    UserWarning says so.
+    """
+    theirs = _counterpart(estimator, target=1)
+    check_is_fitted(estimator)
+    known = inspect.signature(theirs).parameters
+    params = {k: v for k, v in estimator.get_params(deep=False).items() if k in known}
+    solver = params["solver"]
+    params["solver"] = solver.lower() if isinstance(solver, str) else None
+    if params["solver"] not in ("lbfgs", "sgd", "adam"):
+        params["solver"] = "adam"
+        warnings.warn(
+            f"scikit-learn has no solver={solver!r}: the converted estimator predicts the same, but would "
+            "train with solver='adam'.",
+            stacklevel=3,
+        )
+    new = theirs(**copy.deepcopy(params))
+    _copy_state(estimator, new)
+    estimator._parameters()
+    for name in ("coefs_", "intercepts_"):
+        setattr(new, name, [a.copy() for a in getattr(estimator, name)])
+    new._best_coefs = [a.copy() for a in new.coefs_]
+    new._best_intercepts = [a.copy() for a in new.intercepts_]
+    if params["solver"] == str(solver).lower() and hasattr(estimator, "_optimizer"):
+        new._optimizer = _their_optimizer(new, estimator)
+    return new
+
+
+def _counterpart(estimator, target):
+    for pair in _PAIRS:
+        if isinstance(estimator, pair[1 - target]):
+            return pair[target]
+    names = " or ".join(
+        f"{p[1 - target].__module__.split('.')[0]}'s {p[1 - target].__name__}" for p in _PAIRS
+    )
+    raise TypeError(f"expected {names}, got {type(estimator).__name__}.")
+
+
+def _copy_state(source, new):
+    for name, value in vars(source).items():
+        fitted = name.endswith("_") and not name.startswith("_")
+        if (fitted and name not in _OWN_STATE) or name in _PRIVATE:
+            setattr(new, name, copy.deepcopy(value))
+
+
+def _our_optimizer(new, theirs):
+    solver = solvers.StochasticSolver(new, new._layout, new._params.dtype)
+    if isinstance(theirs, AdamOptimizer):
+        slots, solver.update.t = (theirs.ms, theirs.vs), theirs.t
+    else:
+        # scikit-learn adds its velocity, the rule subtracts its buffer; without momentum there is none.
+        slots = [[-v for v in theirs.velocities]] if new.momentum else []
+        solver.learning_rate = theirs.learning_rate
+    n = len(new._layout.shapes)
+    for row, arrays in zip(solver.update.state, slots, strict=True):
+        row[...] = parameters.flatten(arrays[:n], arrays[n:])[1]
+    return solver
+
+
+def _their_optimizer(new, ours):
+    params = new.coefs_ + new.intercepts_
+    update, layout = ours._optimizer.update, ours._layout
+    slots = [[a.copy() for a in layout.weights(row) + layout.biases(row)] for row in update.state]
+    if new.solver == "adam":
+        optimizer = AdamOptimizer(params, new.learning_rate_init, new.beta_1, new.beta_2, new.epsilon)
+        optimizer.t, (optimizer.ms, optimizer.vs) = update.t, slots
+        return optimizer
+    optimizer = SGDOptimizer(
+        params, new.learning_rate_init, new.learning_rate, new.momentum, new.nesterovs_momentum, new.power_t
+    )
+    optimizer.learning_rate = ours._optimizer.learning_rate
+    if slots:
+        optimizer.velocities = [-buffer for buffer in slots[0]]
+    return optimizer

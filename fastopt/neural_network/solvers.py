@@ -1,0 +1,179 @@
+"""From the ``solver`` argument to something that trains: optimizers, learning-rate rules, L-BFGS."""
+
+import difflib
+import warnings
+
+import numpy as np
+import scipy.optimize
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.optimize import _check_optimize_result
+
+from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
+
+LBFGS = "lbfgs"
+
+
+def check_solver(solver, owner):
+    """Raise if ``solver`` is neither a known name nor an optimizer object.
+
+    Parameters
+    ----------
+    solver : str or Optimizer
+    owner : str
+        Name of the estimator's class, for the message.
+
+    Raises
+    ------
+    InvalidParameterError
+        A ValueError and a TypeError, as scikit-learn raises for other parameters.
+    """
+    if isinstance(solver, Optimizer):
+        return
+    names, hint = {LBFGS, *list_optimizers()}, ""
+    if isinstance(solver, str):
+        try:
+            _ = solver.lower() == LBFGS or get_optimizer(solver)
+            return
+        except ValueError:
+            close = difflib.get_close_matches(solver.lower(), names, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+    elif isinstance(solver, type) and issubclass(solver, Optimizer):
+        hint = f" Did you mean {solver.__name__}()?"
+    raise InvalidParameterError(
+        f"The 'solver' parameter of {owner} must be a str among {{{', '.join(map(repr, sorted(names)))}}} "
+        f"or an optimizer such as fastopt.AdamW(). Got {solver!r} instead.{hint}"
+    )
+
+
+def is_lbfgs(solver):
+    """Whether ``solver`` names the full-batch quasi-Newton solver."""
+    return isinstance(solver, str) and solver.lower() == LBFGS
+
+
+def make_optimizer(estimator):
+    """Return the optimizer that the estimator's arguments describe.
+
+    ``'sgd'`` and ``'adam'`` are scikit-learn's algorithms with its arguments; another name takes
+    ``learning_rate_init`` as its ``lr``; an object is taken as it is.
+    """
+    solver, lr = estimator.solver, estimator.learning_rate_init
+    if not isinstance(solver, str):
+        return solver
+    match solver.lower():
+        case "sgd":
+            # scikit-learn's Nesterov form without momentum is plain descent.
+            nesterov = bool(estimator.nesterovs_momentum and estimator.momentum > 0)
+            return SGD(lr=lr, momentum=estimator.momentum, nesterov=nesterov, lr_in_momentum=True)
+        case "adam":
+            betas = (estimator.beta_1, estimator.beta_2)
+            return Adam(lr=lr, betas=betas, eps=estimator.epsilon, eps_mode="hat")
+        case name:
+            return get_optimizer(name, lr=lr)
+
+
+class StochasticSolver:
+    """An optimizer's state for one network and the rule that moves its learning rate between epochs.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Read, not kept.
+    layout : Layout
+    dtype : dtype
+
+    Attributes
+    ----------
+    update : FlatState
+        What the engine applies after each batch.
+    """
+
+    def __init__(self, estimator, layout, dtype):
+        self.update = make_optimizer(estimator).flat(layout.size, layout.n_decay, dtype)
+        is_sgd = isinstance(estimator.solver, str) and estimator.solver.lower() == "sgd"
+        self.rule = estimator.learning_rate if is_sgd else "constant"
+        self.learning_rate_init, self.power_t = estimator.learning_rate_init, estimator.power_t
+
+    @property
+    def learning_rate(self):
+        """The learning rate of the next step; assigning it counts from then on."""
+        return self.update.hyper["lr"]
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        self.update.hyper["lr"] = value
+
+    def fits(self, params):
+        """Whether the state belongs to a vector of this length and dtype."""
+        state = self.update.state
+        return state.shape[1:] == params.shape and state.dtype == params.dtype
+
+    def epoch_ends(self, n_seen):
+        """Apply ``invscaling`` after ``n_seen`` rows in all."""
+        if self.rule == "invscaling":
+            self.learning_rate = self.learning_rate_init / (n_seen + 1) ** self.power_t
+
+    def plateau(self):
+        """Answer a plateau: return ``(stop, what to say)``, having lowered an ``adaptive`` rate."""
+        if self.rule != "adaptive":
+            return True, "Stopping."
+        if self.learning_rate <= 1e-6:
+            return True, "Learning rate too small. Stopping."
+        self.learning_rate /= 5.0
+        return False, f"Setting learning rate to {self.learning_rate:f}"
+
+
+def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol):
+    """Train with SciPy's L-BFGS-B; ``params`` hold the last accepted point, also after Ctrl-C.
+
+    Parameters
+    ----------
+    loss_and_gradient : callable
+        ``f(params) -> (loss, gradient)``, both float64.
+    params : ndarray of float64
+        Start; changed in place at every iteration.
+    max_iter, max_fun : int
+    tol : float
+        On the largest component of the gradient.
+
+    Returns
+    -------
+    n_iter : int
+    loss : float
+
+    Warns
+    -----
+    ConvergenceWarning
+        With scikit-learn's text, when a limit was reached or the line search failed.
+    """
+    n_iter, loss = 0, np.nan
+
+    def accept(intermediate_result):
+        nonlocal n_iter, loss
+        params[...] = intermediate_result.x
+        n_iter, loss = n_iter + 1, float(intermediate_result.fun)
+
+    try:
+        result = scipy.optimize.minimize(
+            loss_and_gradient,
+            params,
+            method="L-BFGS-B",
+            jac=True,
+            callback=accept,
+            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+        )
+    except KeyboardInterrupt:
+        warnings.warn("Training interrupted by user.", stacklevel=2)
+        return n_iter, loss
+    params[...] = result.x
+    return _check_optimize_result(LBFGS, result, max_iter), float(result.fun)
+
+
+def warn_diverged(n_iter, loss):
+    """Say that training stopped because the loss was no longer a number."""
+    warnings.warn(
+        f"Stochastic Optimizer: the loss is {loss} after {n_iter} iteration(s), so training stopped there. "
+        "Lower the learning rate, or scale the data.",
+        ConvergenceWarning,
+        stacklevel=2,
+    )

@@ -1,0 +1,109 @@
+"""What the estimators accept as data, and how it reaches the engine."""
+
+import math
+import re
+
+import numba
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.validation import validate_data
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+
+
+def check_device(device, owner):
+    """Return the device that will be used.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the name is not a device.
+    RuntimeError
+        If the device was asked for by name and cannot be had.
+    """
+    if not _DEVICE.fullmatch(device):
+        raise InvalidParameterError(
+            f"The 'device' parameter of {owner} must be 'cpu', 'auto', 'cuda' or 'cuda:N'. "
+            f"Got {device!r} instead."
+        )
+    if device.startswith("cuda"):
+        raise RuntimeError(
+            f"device={device!r} needs fastopt's CUDA engine, which this version does not have: install "
+            "fastopt[cuda12] or fastopt[cuda13] once they are released, or use device='cpu' or device='auto'."
+        )
+    return "cpu"
+
+
+def thread_count(n_jobs):
+    """Return how many threads ``n_jobs`` asks for.
+
+    ``None`` is Numba's current number, so that each of joblib's workers keeps to its share; a negative
+    number counts back from all of Numba's threads, which are also the most there can be.
+    """
+    most = numba.config.NUMBA_NUM_THREADS
+    if n_jobs is None:
+        return numba.get_num_threads()
+    return min(n_jobs, most) if n_jobs > 0 else max(1, most + 1 + n_jobs)
+
+
+def prediction_input(estimator, X):
+    """Return ``X`` validated as scikit-learn's ``validate_data(reset=False)`` does.
+
+    An ordinary array that needs no conversion and no message skips scikit-learn's generic path, which costs
+    more than predicting a row.
+    """
+    if (
+        type(X) is np.ndarray
+        and X.dtype in _FLOATS
+        and X.ndim == 2
+        and X.shape[0] > 0
+        and X.shape[1] == estimator.n_features_in_
+        and X.flags.c_contiguous
+        and "feature_names_in_" not in estimator.__dict__
+    ):
+        with np.errstate(over="ignore"):
+            # A sum is finite only if every term is; one that overflows goes the long way round.
+            total = np.add.reduce(X, axis=None)
+        if math.isfinite(total):
+            return X
+    return validate_data(estimator, X, accept_sparse="csr", reset=False)
+
+
+def as_engine_array(X, dtype):
+    """Return ``X`` as the engine reads it: CSR, or C-contiguous, of ``dtype``; itself if it is so already."""
+    if hasattr(X, "tocsr"):
+        return X.tocsr().astype(dtype, copy=False)
+    return np.ascontiguousarray(X, dtype=dtype)
+
+
+def held_out_rows(n_samples, stratify, random_state, fraction):
+    """Draw the early-stopping split, with scikit-learn's draws and messages.
+
+    Parameters
+    ----------
+    n_samples : int
+    stratify : ndarray of shape (n_samples,) or None
+    random_state : RandomState
+        Advanced.
+    fraction : float
+
+    Returns
+    -------
+    train, held_out : ndarray of int64
+        Row numbers.
+
+    Raises
+    ------
+    ValueError
+        If there are too few rows, in all or of a class.
+    """
+    train, held_out = train_test_split(
+        np.arange(n_samples), random_state=random_state, test_size=fraction, stratify=stratify
+    )
+    if len(held_out) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+        )
+    return train, held_out
