@@ -4,6 +4,7 @@ from fastopt.optimizers.adam import Adam, AdamW
 from fastopt.optimizers.base import Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.flat import FlatState
 from fastopt.optimizers.sgd import SGD, Lion, SignSGD, Signum
+from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import register
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Optimizer",
     "SignSGD",
     "Signum",
+    "Stepper",
     "get_optimizer",
     "list_optimizers",
     "register",

@@ -1,8 +1,13 @@
-"""Which arrays an optimizer accepts, and the sentences that refuse the others."""
+"""Which arrays an optimizer accepts, without ever copying one, and the sentences that refuse the others."""
+
+import itertools
+import sys
 
 import numpy as np
 
 from fastopt.kernels.cpu import DTYPES
+
+_KINDS = "a NumPy array, a torch CPU tensor, or anything with __array_interface__ or __dlpack__ in CPU memory"
 
 
 def check_dtype(dtype):
@@ -13,3 +18,123 @@ def check_dtype(dtype):
             f"dtype {dtype} is not supported; use one of {', '.join(DTYPES)} in native byte order"
         )
     return dtype
+
+
+def is_torch(x):
+    """Tell whether ``x`` is a torch tensor, without importing torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def address(array):
+    """Return the address of an ndarray's first element."""
+    return array.__array_interface__["data"][0]
+
+
+def view(x, name):
+    """Return ``x``'s memory as an ndarray.
+
+    Parameters
+    ----------
+    x : array
+        What the user passed.
+    name : str
+        What to call it in a message, such as ``'params[2]'``.
+
+    Returns
+    -------
+    ndarray
+        Shares memory with ``x``.
+
+    Raises
+    ------
+    TypeError
+        If it is no array in CPU memory, or neither float32 nor float64 in native byte order.
+    """
+    array = _share(x, name)
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array, whose mask an update would ignore; pass its .data")
+    if array.dtype.name not in DTYPES or not array.dtype.isnative:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; only {' and '.join(DTYPES)} in native byte order are updated"
+        )
+    return array
+
+
+def _share(x, name):
+    if isinstance(x, np.ndarray):
+        return x
+    if is_torch(x):
+        return _share_torch(x, name)
+    if hasattr(x, "__cuda_array_interface__"):
+        raise TypeError(f"{name} is in CUDA memory ({_kind(x)}); only arrays in CPU memory are updated")
+    try:
+        if hasattr(x, "__array_interface__") and not isinstance(x, np.generic):
+            array = np.asarray(x)
+            if address(array) == x.__array_interface__["data"][0]:
+                return array
+        elif hasattr(x, "__dlpack__"):
+            return np.from_dlpack(x)
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise TypeError(f"{name} ({_kind(x)}) does not share its memory: {error}") from error
+    raise TypeError(f"{name} is {_kind(x)}, not an array that can be changed in place: pass {_KINDS}")
+
+
+def _share_torch(x, name):
+    if x.device.type != "cpu":
+        raise TypeError(f"{name} is a torch tensor on {x.device}; only arrays in CPU memory are updated")
+    try:
+        return x.detach().numpy()
+    except (TypeError, RuntimeError) as error:  # bfloat16, sparse, quantized
+        raise TypeError(f"{name} is a torch tensor that NumPy cannot share: {error}") from error
+
+
+def _kind(x):
+    cls = type(x)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def check_param(array, name):
+    """Raise ValueError unless an update can write to every element of ``array`` in one sweep."""
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is read-only, so it cannot be updated in place; pass a writeable array")
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        raise ValueError(
+            f"{name} is strided (shape {array.shape}, strides {array.strides}); "
+            f"pass a C- or F-contiguous array"
+        )
+
+
+def check_grad(array, param, name, param_name):
+    """Raise unless gradient ``array`` lies in memory as its parameter does; TypeError for another dtype."""
+    if array.dtype != param.dtype:
+        raise TypeError(f"{name} has dtype {array.dtype} but {param_name} has {param.dtype}")
+    if array.shape != param.shape:
+        raise ValueError(f"{name} has shape {array.shape} but {param_name} has {param.shape}")
+    if not (
+        (array.flags.c_contiguous and param.flags.c_contiguous)
+        or (array.flags.f_contiguous and param.flags.f_contiguous)
+    ):
+        order = "C" if param.flags.c_contiguous else "F"
+        raise ValueError(
+            f"{name} has strides {array.strides} but {param_name} has {param.strides}; pass "
+            f"np.asarray(gradient, order='{order}')"
+        )
+
+
+def check_disjoint(arrays, names):
+    """Raise ValueError if two of the arrays share memory; an element would be updated twice."""
+    spans = sorted((address(a), address(a) + a.nbytes, i) for i, a in enumerate(arrays) if a.size)
+    for (_, end, i), (start, _, j) in itertools.pairwise(spans):
+        if start < end:
+            i, j = sorted((i, j))
+            same = address(arrays[i]) == address(arrays[j]) and arrays[i].nbytes == arrays[j].nbytes
+            how = "is the same memory as" if same else "overlaps"
+            raise ValueError(f"{names[j]} {how} {names[i]}; each parameter may be bound once")
+
+
+def bump_versions(tensors):
+    """Tell torch's autograd that these tensors changed: a stale graph is then an error, no wrong number."""
+    increment = sys.modules["torch"].autograd.graph.increment_version
+    for tensor in tensors:
+        increment(tensor)

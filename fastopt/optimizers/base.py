@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from fastopt.optimizers import checks
 from fastopt.optimizers.flat import FlatState
+from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import RULES
 
 if TYPE_CHECKING:  # type checkers know typing_extensions; at run time Python 3.10 lacks the decorator
@@ -101,6 +102,33 @@ class Optimizer:
     def check(cls, h):
         """Raise ValueError or TypeError if a hyper-parameter's value is out of its range."""
         checks.check_values(cls.__name__, h)
+
+    def bind(self, params, *, n_threads=None):
+        """Allocate the state for arrays that are to be updated in place.
+
+        Parameters
+        ----------
+        params : array, list of arrays, or list of dict
+            C- or F-contiguous, writeable float32 or float64 arrays in CPU memory: NumPy arrays, torch
+            tensors, or anything that exports its buffer through ``__array_interface__`` or DLPack. Never
+            copied. Or groups as in ``torch.optim``: ``[{'params': [...], 'lr': ...}, ...]``.
+        n_threads : int, optional
+            The most threads a step may use; Numba's current number by default. The numbers do not depend on
+            it.
+
+        Returns
+        -------
+        Stepper
+
+        Raises
+        ------
+        TypeError
+            If something is not such an array, or has another dtype.
+        ValueError
+            If an array is strided, read-only, bound twice or overlaps another, or if a hyper-parameter is
+            unknown or out of its range.
+        """
+        return Stepper(self, params, n_threads)
 
     def flat(self, size, n_decay, dtype):
         """Return the state for one flat vector of parameters, as the training engine uses it.
@@ -220,7 +248,3 @@ def _class_of(rule):
         cls.name, cls._made_from = rule.name, rule
         OPTIMIZERS[rule.name] = cls
     return cls
-
-
-def _revive(name, params):
-    return get_optimizer(name, **params)

@@ -1,0 +1,65 @@
+"""Parameter groups: torch's list of dicts, checked whenever a value changes."""
+
+import difflib
+
+
+def as_list(params):
+    """Return what `bind` was given as a list of group dicts, each with a list under ``'params'``."""
+    params = listed(params)
+    if params and all(isinstance(p, dict) for p in params):
+        return [dict(group) for group in params]
+    if any(isinstance(p, dict) for p in params):
+        raise TypeError("params mixes arrays and group dicts; pass one or the other")
+    return [{"params": params}]
+
+
+def listed(x):
+    """Return a list: of one for a single array, of all for anything else that iterates."""
+    if isinstance(x, (list, tuple)):
+        return list(x)
+    if isinstance(x, dict) or hasattr(x, "shape") or not hasattr(x, "__iter__"):
+        return [x]
+    return list(x)
+
+
+class Group:
+    """A live group: the user's dict, and what was made of its values when they last changed.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Gives the values that the dict leaves out, the checks and the rule.
+    values : dict
+        ``'params'`` and hyper-parameters. Completed in place; this very dict is the live one.
+    index : int
+        The group's position, for messages.
+    """
+
+    def __init__(self, optimizer, values, index):
+        self.optimizer, self.values, self.index = optimizer, values, index
+        for name, value in optimizer.get_params().items():
+            values.setdefault(name, value)
+        self.refresh()
+
+    def is_changed(self):
+        """Tell whether a value has changed since `refresh`."""
+        return tuple(self.values.values()) != self._seen
+
+    def refresh(self):
+        """Check the values and pick their rule."""
+        self.check(self.values)
+        self.rule = self.optimizer.rule(self.values)
+        self._seen = tuple(self.values.values())
+
+    def check(self, values):
+        """Raise if a key is unknown or a value out of range."""
+        known = self.optimizer.get_params()
+        for key in values:
+            if key not in known and key != "params":
+                near = difflib.get_close_matches(str(key), known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise ValueError(
+                    f"param_groups[{self.index}] has {key!r}, which {type(self.optimizer).__name__} does not "
+                    f"take; its hyper-parameters are {', '.join(map(repr, known))}.{hint}"
+                )
+        self.optimizer.check(values)
