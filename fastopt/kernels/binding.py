@@ -16,12 +16,17 @@ from numba import njit
 #: fastmath stays off: ``nnan`` would delete the checks that notice a diverged loss.
 JIT_OPTIONS = {"error_model": "numpy"}
 
-_DIGEST = hashlib.sha256(
-    b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-).hexdigest()[:8]
+
+def digest(file):
+    """Return eight digits that change with any edit in the folder of ``file``."""
+    folder = sorted(Path(file).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in folder)).hexdigest()[:8]
 
 
-def bind(loop, source, suffix="", **names):
+_DIGEST = digest(__file__)
+
+
+def bind(loop, source, suffix="", digest=_DIGEST, **names):
     """Return a copy of ``loop`` that lives in ``source``'s file and whose globals are ``names``.
 
     Parameters
@@ -32,11 +37,13 @@ def bind(loop, source, suffix="", **names):
         The plain rule. An edit of its file is a cache miss, because the copy carries that file and line.
     suffix : str
         Tells kernels of one rule and one loop apart, for example by dtype.
+    digest : str
+        Of every folder whose code the kernel calls, so that an edit there is a miss as well.
     **names
         The globals of the copy. A dispatcher as a *global* is cacheable, as a closure cell it is not.
     """
     at = source.__code__
-    name = f"{source.__name__}_{loop.__name__}{suffix}_{_DIGEST}"
+    name = f"{source.__name__}_{loop.__name__}{suffix}_{digest}"
     changes = {"co_filename": at.co_filename, "co_firstlineno": at.co_firstlineno, "co_name": name}
     if hasattr(at, "co_qualname"):  # Python >= 3.11
         changes["co_qualname"] = name

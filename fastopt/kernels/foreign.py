@@ -36,10 +36,22 @@ def call_update(typingctx, address, w, g, s, stride, c, lo, hi):
 
 @intrinsic
 def pointer(typingctx, address, like):
-    """Return ``address`` as a pointer to the element type of ``like``, for ``numba.carray``."""
+    """Return ``address`` as a pointer to ``like`` (a scalar or record type, or what has one's dtype)."""
+    element = like.instance_type if hasattr(like, "instance_type") else like.dtype
 
     def codegen(context, builder, signature, args):
         as_int = context.cast(builder, args[0], signature.args[0], types.int64)
         return builder.inttoptr(as_int, context.get_value_type(signature.return_type))
 
-    return types.CPointer(like.dtype)(address, like), codegen
+    return types.CPointer(element)(address, like), codegen
+
+
+@intrinsic
+def call_task(typingctx, address, context, worker):
+    """Call a task, ``void task(int64 context, int64 worker)``, that lives at ``address``."""
+
+    def codegen(context_, builder, signature, args):
+        _call(builder, args[0], args[1:])
+        return context_.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen

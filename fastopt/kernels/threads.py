@@ -88,13 +88,13 @@ def resolve(n_threads):
     return n_threads
 
 
-def region():
-    """Return the context in which to enter a parallel region.
+def region(n_threads=2):
+    """Return the context in which to enter a parallel region; one thread alone enters none.
 
     Numba's ``workqueue`` aborts the process when two Python threads are inside at once; there the context is
     a lock, elsewhere nothing.
     """
-    return _region_lock if prepare() == "workqueue" else contextlib.nullcontext()
+    return _region_lock if n_threads > 1 and prepare() == "workqueue" else contextlib.nullcontext()
 
 
 def describe():

@@ -1,0 +1,6 @@
+"""The training step on flat buffers: layouts, compiled passes, and the CPU trainer."""
+
+from fastopt.engine.cpu import Trainer
+from fastopt.engine.layout import Layout
+
+__all__ = ["Layout", "Trainer"]

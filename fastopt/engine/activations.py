@@ -1,0 +1,133 @@
+"""Activations, output functions and losses on blocks of rows.
+
+Each works in place on contiguous blocks, so that bias, activation and derivative are one pass over data
+that is still in cache. Formulas and clipping are scikit-learn's.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from fastopt.engine.functions import ENGINE_JIT, exp, like, logistic, tanh
+
+ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
+OUTPUTS = {"identity": 0, "softmax": 1, "logistic": 2, "exp": 3}
+LOSSES = {"squared_error": 0, "log_loss": 1, "binary_log_loss": 2, "poisson": 3}
+
+
+@njit(**ENGINE_JIT)
+def activate(kind, z):
+    """Replace the pre-activations ``z`` (1-D, any number of rows) by the layer's outputs."""
+    if kind == 1:
+        zero = like(z[0], 0.0)
+        for i in range(z.shape[0]):
+            z[i] = zero if z[i] < zero else z[i]  # NaN stays NaN
+    elif kind == 2:
+        for i in range(z.shape[0]):
+            z[i] = tanh(z[i])
+    elif kind == 3:
+        for i in range(z.shape[0]):
+            z[i] = logistic(z[i])
+
+
+@njit(**ENGINE_JIT)
+def backpropagate(kind, a, delta):
+    """Multiply ``delta`` by the activation's derivative, written in terms of its output ``a``."""
+    if kind == 1:
+        zero = like(a[0], 0.0)
+        for i in range(a.shape[0]):
+            delta[i] = zero if a[i] == zero else delta[i]
+    elif kind == 2:
+        one = like(a[0], 1.0)
+        for i in range(a.shape[0]):
+            delta[i] *= one - a[i] * a[i]
+    elif kind == 3:
+        one = like(a[0], 1.0)
+        for i in range(a.shape[0]):
+            delta[i] *= a[i] * (one - a[i])
+
+
+@njit(**ENGINE_JIT)
+def _softmax(z):
+    """Replace each row of ``z`` by its softmax."""
+    for i in range(z.shape[0]):
+        row = z[i]
+        top = row[0]
+        for j in range(1, row.shape[0]):
+            top = max(top, row[j])
+        for j in range(row.shape[0]):
+            row[j] = exp(row[j] - top)
+        total = like(top, 0.0)
+        for j in range(row.shape[0]):
+            total += row[j]
+        scale = like(top, 1.0) / total
+        for j in range(row.shape[0]):
+            row[j] *= scale
+
+
+@njit(**ENGINE_JIT)
+def output(kind, z):
+    """Replace the last layer's pre-activations ``z`` (rows, n_outputs) by the network's outputs."""
+    if kind == 1:
+        _softmax(z)
+    elif kind == 2:
+        for i in range(z.shape[0]):
+            for j in range(z.shape[1]):
+                z[i, j] = logistic(z[i, j])
+    elif kind == 3:
+        for i in range(z.shape[0]):
+            for j in range(z.shape[1]):
+                z[i, j] = math.exp(z[i, j])  # may overflow to infinity, which must be seen
+
+
+@njit(**ENGINE_JIT)
+def _row_loss(kind, p, y, smallest):
+    """Return the loss of one row of outputs ``p`` against targets ``y``, summed over outputs."""
+    total = 0.0
+    largest = like(smallest, 1.0) - smallest
+    for j in range(p.shape[0]):
+        if kind == 0:
+            residual = p[j] - y[j]
+            total += 0.5 * residual * residual / p.shape[0]
+        elif kind == 3:
+            total += p[j] - y[j]
+            if y[j] != 0:
+                total += y[j] * math.log(y[j] / p[j])
+        else:
+            # scikit-learn clips to [eps, 1 - eps]; a NaN passes through both comparisons.
+            q = smallest if p[j] < smallest else (largest if p[j] > largest else p[j])
+            if y[j] != 0:
+                total -= y[j] * math.log(q)
+            if kind == 2 and y[j] != 1:
+                total -= (1.0 - y[j]) * math.log(1.0 - np.float64(q))
+    return total
+
+
+@njit(**ENGINE_JIT)
+def loss_and_delta(kind, p, y, weight, weighted, delta):
+    """Fill ``delta`` with the gradient at the last pre-activations and return the summed loss.
+
+    For every pair of output function and loss that is offered the gradient is ``p - y``.
+
+    Parameters
+    ----------
+    kind : int
+        One of ``LOSSES``.
+    p, y, delta : 2-D arrays (rows, n_outputs)
+        Outputs, targets, and the gradient that is written.
+    weight : 1-D array
+        Weight of each row; read only when ``weighted``.
+    """
+    smallest = like(p[0, 0], np.finfo(p.dtype).eps)
+    total = 0.0
+    for i in range(p.shape[0]):
+        row = _row_loss(kind, p[i], y[i], smallest)
+        for j in range(p.shape[1]):
+            delta[i, j] = p[i, j] - y[i, j]
+        if weighted:
+            row *= weight[i]
+            for j in range(p.shape[1]):
+                delta[i, j] *= weight[i]
+        total += row
+    return total

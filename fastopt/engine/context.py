@@ -1,0 +1,45 @@
+"""What one training run needs, as one record that compiled tasks read through its address.
+
+A task is compiled as a C function of two integers, the record's address and a worker's number, so that
+one parallel driver serves every pass and every dtype and compiles once (see ``driver.py``). Arrays stand
+in the record as addresses; ``vector`` turns one back into an array.
+"""
+
+import numpy as np
+from numba import carray, from_dtype, njit
+
+from fastopt.kernels.foreign import pointer
+
+_ADDRESSES = (
+    # the network, and its parameters
+    "sizes weights_at biases_at units_at params "
+    # the data: dense rows or CSR, targets, weights, and the order in which rows are visited
+    "x indptr indices data y sample_weight order "
+    # workspaces: outputs of each layer and their gradients; the non-zero inputs by row and by column
+    "units deltas row_start row_index row_value column_start column_row column_value "
+    "row_weight zeros buffers "
+    # the update: state slots, and one row of constants each for weights and biases
+    "state weight_constants bias_constants "
+    # the work: tiles, shared counters, partial sums, the whole gradient, predictions
+    "tiles counters block_losses tile_squares gradient out"
+).split()
+_INTEGERS = (
+    "n_layers n_features capacity block_rows block_entries n_blocks n_tiles tile_size "
+    "start n_rows inputs mode has_order has_weight penalized activation out_activation loss "
+    "stride update gemm itemsize"
+).split()
+
+CONTEXT = np.dtype([(name, np.int64) for name in _ADDRESSES + _INTEGERS])
+CONTEXT_TYPE = from_dtype(CONTEXT)
+
+# How inputs are read (``inputs``): dense rows through BLAS; dense rows whose zeros are left out; CSR.
+DENSE, COMPRESS, CSR = 0, 1, 2
+# What a pass is for (``mode``): update the parameters tile by tile, add to a whole gradient, or stop after
+# the forward pass.
+TRAIN, GRADIENT, PREDICT = 0, 1, 2
+
+
+@njit(inline="always")
+def vector(address, kind, n):
+    """Return the ``n`` elements of the scalar type ``kind`` that begin at ``address``."""
+    return carray(pointer(address, kind), n)

@@ -1,0 +1,219 @@
+"""The training engine on the processor."""
+
+import numpy as np
+
+from fastopt.engine.blas import single_threaded
+from fastopt.engine.context import GRADIENT, PREDICT, TRAIN
+from fastopt.engine.driver import program
+from fastopt.engine.workspace import Workspace, choose_inputs
+from fastopt.kernels import threads
+
+#: Rows of a pass over data that is not cut into batches: prediction, or the gradient of all of it.
+_PASS_ROWS = 1024
+#: Floating-point operations of a batch below which entering parallel regions costs more than it saves.
+_PARALLEL_FLOPS = 3e6
+#: Operations between two looks for Ctrl-C, a tenth of a second or so.
+_SLICE_FLOPS = 2e9
+
+
+class Trainer:
+    """Training, prediction and gradients of a fully connected network on flat vectors.
+
+    Parameters
+    ----------
+    layout : Layout
+        Shapes of the layers, and where each lies in the flat vectors.
+    activation : {'identity', 'relu', 'tanh', 'logistic'}
+        Of the hidden layers.
+    out_activation : {'identity', 'softmax', 'logistic', 'exp'}
+        Of the last layer.
+    loss : {'squared_error', 'log_loss', 'binary_log_loss', 'poisson'}
+        Together with ``out_activation``, a pair whose gradient at the last layer is ``output - target``.
+    dtype : {numpy.float32, numpy.float64}
+        Of every array that is passed; arithmetic is done in it.
+    n_threads : int, optional
+        Most threads to use; ``None`` is Numba's current number. Results do not depend on it.
+
+    Notes
+    -----
+    Arrays are read and written where they are. ``X`` is C-contiguous or CSR (with int32 indices).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD
+    >>> from fastopt.engine import Layout, Trainer
+    >>> layout = Layout([1, 1])
+    >>> trainer = Trainer(layout, activation="relu", out_activation="identity", loss="squared_error",
+    ...                   dtype=np.float64)
+    >>> params = np.zeros(layout.size)
+    >>> X = np.array([[1.0], [2.0], [3.0]])
+    >>> update = SGD(lr=0.1).flat(layout.size, layout.n_decay, np.float64)
+    >>> for _ in range(200):
+    ...     loss = trainer.train(params, X, 2 * X, update, batch_size=3, alpha=0.0)
+    >>> trainer.predict(params, X).round(3).ravel()
+    array([2., 4., 6.])
+    """
+
+    def __init__(self, layout, *, activation, out_activation, loss, dtype, n_threads=None):
+        self.layout = layout
+        self.dtype = np.dtype(dtype)
+        self.n_threads = threads.resolve(n_threads)
+        self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
+        self._workspaces = {}
+
+    def train(self, params, X, Y, update, *, batch_size, alpha, order=None, sample_weight=None):
+        """Make one pass over the rows ``X[order]`` in batches, updating ``params`` in place.
+
+        Parameters
+        ----------
+        params : ndarray of shape (layout.size,)
+            Written.
+        X : ndarray or CSR matrix of shape (n_samples, n_features)
+        Y : ndarray of shape (n_samples, n_outputs)
+            Targets; one column per class for 'log_loss'.
+        update : FlatState
+            The optimizer; its state is written and its steps advance by the number of batches.
+        batch_size : int
+        alpha : float
+            L2 penalty on the weights, divided by the weight of the batch as scikit-learn does.
+        order : ndarray of int64, optional
+            Which rows, in which order; all of them in their own order by default.
+        sample_weight : ndarray of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+            Sum over the batches of mean loss (penalty included) times rows.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Between batches, on Ctrl-C; ``params`` and ``update`` stand at the last batch done.
+        """
+        n_samples = X.shape[0] if order is None else order.shape[0]
+        batch_size = min(batch_size, n_samples)
+        n_batches = -(-n_samples // batch_size)
+        run = self._prepare(TRAIN, params, X, batch_size, Y, order, sample_weight)
+        if getattr(update, "address", None) is None:
+            return self._train_by_gradient(run, params, update, n_samples, batch_size, alpha)
+        work = run.work
+        work.point(state=update.state)
+        work.set(stride=update.state.shape[1], update=update.address, penalized=alpha > 0)
+        total = 0.0
+        for first in range(0, n_batches, run.slice):
+            last = min(first + run.slice, n_batches)
+            constants = update.constants(last - first)
+            loss, _ = run.batches(constants, alpha, first, last, batch_size, n_samples)
+            update.advance(last - first)
+            total += loss
+        return total
+
+    def _train_by_gradient(self, run, params, update, n_samples, batch_size, alpha):
+        """Train with an optimizer that needs whole gradients: norms, matrices, global scalars."""
+        gradient = np.zeros(self.layout.size, self.dtype)
+        total = 0.0
+        run.work.set(mode=GRADIENT, penalized=False)
+        run.work.point(gradient=gradient)
+        for batch in range(-(-n_samples // batch_size)):
+            gradient[:] = 0
+            loss, weight = run.batches(
+                _NO_CONSTANTS[self.dtype], 0.0, batch, batch + 1, batch_size, n_samples
+            )
+            if weight == 0:
+                continue
+            loss = self._penalize(params, gradient, alpha, weight, loss)
+            total += loss * min(batch_size, n_samples - batch * batch_size)
+            update.apply(params, gradient, self.layout)
+        run.work.set(mode=TRAIN)
+        return total
+
+    def _penalize(self, params, gradient, alpha, weight, loss):
+        """Turn sums over rows into means, with the penalty; ``gradient`` in place."""
+        weights = params[: self.layout.n_decay]
+        gradient[: self.layout.n_decay] += self.dtype.type(alpha) * weights
+        gradient /= self.dtype.type(weight)
+        return (loss + 0.5 * alpha * float(weights @ weights)) / weight
+
+    def loss_and_gradient(self, params, X, Y, *, alpha, sample_weight=None, out=None):
+        """Return the mean loss of all rows, penalty included, and its gradient.
+
+        Parameters
+        ----------
+        params, X, Y, alpha, sample_weight
+            As in ``train``; nothing of them is written.
+        out : ndarray of shape (layout.size,), optional
+            Where to write the gradient.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray of shape (layout.size,)
+            In the flat layout; padding is zero.
+        """
+        gradient = np.zeros(self.layout.size, self.dtype) if out is None else out
+        gradient[:] = 0
+        n_samples = X.shape[0]
+        run = self._prepare(GRADIENT, params, X, min(_PASS_ROWS, n_samples), Y, None, sample_weight)
+        run.work.point(gradient=gradient)
+        run.work.set(penalized=False)
+        loss, weight = run.over_all(n_samples)
+        return self._penalize(params, gradient, alpha, weight, loss), gradient
+
+    def predict(self, params, X):
+        """Return the outputs of the last layer, an ndarray of shape (n_samples, n_outputs)."""
+        n_samples = X.shape[0]
+        out = np.empty((n_samples, self.layout.layer_sizes[-1]), self.dtype)
+        run = self._prepare(PREDICT, params, X, min(_PASS_ROWS, n_samples), None, None, None)
+        run.work.point(out=out)
+        run.over_all(n_samples)
+        return out
+
+    def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
+        inputs, entries = choose_inputs(X)
+        flops = 6.0 * batch_size * self.layout.n_decay + 50.0 * self.layout.size
+        n_workers = 1
+        if flops >= _PARALLEL_FLOPS:
+            n_workers = self.n_threads or threads.n_available()
+        key = (batch_size, entries, n_workers)
+        if key not in self._workspaces:
+            self._workspaces = {
+                key: Workspace(self.layout, self._names, self.dtype, batch_size, entries, n_workers)
+            }
+        work = self._workspaces[key]
+        work.point_to_inputs(X, inputs)
+        work.point(params=params)
+        work.set(mode=mode, has_order=order is not None, has_weight=sample_weight is not None)
+        optional = {"y": Y, "order": order, "sample_weight": sample_weight}
+        work.point(**{name: array for name, array in optional.items() if array is not None})
+        return _Run(program(self.dtype.name), work, n_workers, max(1, int(_SLICE_FLOPS / flops)))
+
+
+_NO_CONSTANTS = {np.dtype(t): np.zeros((1, 3), t) for t in (np.float32, np.float64)}
+
+
+class _Run:
+    """One call's way into the compiled program: the workspace, the threads, and how often to look up."""
+
+    def __init__(self, compiled, work, n_workers, slice_):
+        self.compiled, self.work, self.n_workers, self.slice = compiled, work, n_workers, slice_
+
+    def batches(self, constants, alpha, first, last, batch_size, n_samples):
+        """Run some batches; BLAS is held to one thread meanwhile."""
+        compiled, context = self.compiled, self.work.context
+        with single_threaded(), threads.region(self.n_workers):
+            return compiled.batches(
+                context, constants, alpha, first, last, batch_size, n_samples, self.n_workers,
+                compiled.rows_task, compiled.tiles_task,
+            )  # fmt: skip
+
+    def over_all(self, n_samples):
+        """Run every batch and return the sums of losses and weights."""
+        size = int(self.work.context["capacity"][0])
+        constants = _NO_CONSTANTS[np.dtype(f"f{int(self.work.context['itemsize'][0])}")]
+        n_batches, loss, weight = -(-n_samples // size), 0.0, 0.0
+        for first in range(0, n_batches, self.slice):
+            last = min(first + self.slice, n_batches)
+            part = self.batches(constants, 0.0, first, last, size, n_samples)
+            loss, weight = loss + part[0], weight + part[1]
+        return loss, weight

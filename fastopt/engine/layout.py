@@ -1,0 +1,81 @@
+"""Where each layer's weights and biases lie in one flat vector."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+#: Every block starts on a multiple of this many elements: 64 bytes for float32, so that no two tiles
+#: that different threads write share a cache line, and 128-bit CUDA accesses are aligned.
+ALIGNMENT = 16
+
+
+class Layout:
+    """The flat layout ``[W1 | W2 | ... | pad][b1 | b2 | ... | pad]`` of a fully connected network.
+
+    Weights come first, so that whatever decays is a prefix. The same layout serves parameters, gradients
+    and each state slot of an optimizer.
+
+    Parameters
+    ----------
+    layer_sizes : sequence of int
+        Units per layer, inputs first, outputs last; at least two.
+
+    Attributes
+    ----------
+    layer_sizes : tuple of int
+    size : int
+        Length of the flat vector, padding included.
+    n_decay : int
+        Length of the prefix that holds the weights.
+    weights_at, biases_at : ndarray of int64, shape (n_layers - 1,)
+        Offset of each layer's block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.engine import Layout
+    >>> layout = Layout([4, 3, 2])
+    >>> flat = np.zeros(layout.size)
+    >>> [w.shape for w in layout.weights(flat)], [b.shape for b in layout.biases(flat)]
+    ([(4, 3), (3, 2)], [(3,), (2,)])
+    >>> layout.weights(flat)[0][...] = 1.0      # a view: writes through
+    >>> float(flat.sum())
+    12.0
+    """
+
+    def __init__(self, layer_sizes):
+        self.layer_sizes = tuple(int(n) for n in layer_sizes)
+        if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
+            raise ValueError(f"layer_sizes={list(layer_sizes)} needs two or more entries, each at least 1.")
+        self.shapes = tuple(pairwise(self.layer_sizes))
+        self.weights_at, self.n_decay = self._place(self.shapes, 0)
+        self.biases_at, self.size = self._place([s[1:] for s in self.shapes], self.n_decay)
+
+    @staticmethod
+    def _place(shapes, at):
+        offsets = []
+        for shape in shapes:
+            offsets.append(at)
+            at += -(-math.prod(shape) // ALIGNMENT) * ALIGNMENT
+        return np.array(offsets, dtype=np.int64), at
+
+    def weights(self, flat):
+        """Return the weight matrices, views of ``flat`` with shapes ``(fan_in, fan_out)``."""
+        return [
+            flat[at : at + n * m].reshape(n, m)
+            for at, (n, m) in zip(self.weights_at, self.shapes, strict=True)
+        ]
+
+    def biases(self, flat):
+        """Return the bias vectors, views of ``flat`` with shapes ``(fan_out,)``."""
+        return [flat[at : at + m] for at, (_, m) in zip(self.biases_at, self.shapes, strict=True)]
+
+    def __eq__(self, other):
+        return isinstance(other, Layout) and self.layer_sizes == other.layer_sizes
+
+    def __hash__(self):
+        return hash(self.layer_sizes)
+
+    def __repr__(self):
+        return f"Layout({list(self.layer_sizes)})"

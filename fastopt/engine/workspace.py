@@ -1,0 +1,138 @@
+"""Buffers of one training run, and how its work is cut into blocks of rows and tiles of weights."""
+
+import numpy as np
+
+from fastopt.engine.activations import ACTIVATIONS, LOSSES, OUTPUTS
+from fastopt.engine.context import COMPRESS, CONTEXT, CSR, DENSE
+from fastopt.engine.primitives import gemm_address
+
+#: Rows that go through the network together; fewer make the products inefficient (a call packs the weights
+#: anew), more leave threads without work.
+BLOCK_ROWS = 64
+#: Weights whose gradient is formed and applied while it is in the L2 cache.
+TILE = 32768
+#: Tiles a network is cut into at the least, if they keep this many weights each.
+MIN_TILES, MIN_TILE = 8, 2048
+#: Width of the widest row of constants that an update kernel may take.
+MAX_CONSTANTS = 64
+
+
+def block_rows(n_rows):
+    """Return the rows of a block: an even number of blocks near ``BLOCK_ROWS``, or one."""
+    return -(-n_rows // max(1, 2 * round(n_rows / (2 * BLOCK_ROWS))))
+
+
+def cut_tiles(layout):
+    """Return the tiles (layer, first row, last row), costly ones first; a first row of -1 is the bias."""
+    target = min(TILE, max(MIN_TILE, layout.n_decay // MIN_TILES))
+    tiles = []
+    for layer, (n_in, n_out) in enumerate(layout.shapes):
+        rows = -(-n_in // max(1, round(n_in * n_out / target)))
+        tiles += [(layer, first, min(first + rows, n_in)) for first in range(0, n_in, rows)]
+    tiles.sort(key=lambda tile: -(tile[2] - tile[1]) * layout.shapes[tile[0]][1])
+    tiles += [(layer, -1, 0) for layer in range(len(layout.shapes))]
+    return np.array(tiles, dtype=np.int64)
+
+
+class Workspace:
+    """The record that the compiled passes read, with the arrays that its addresses point to.
+
+    Parameters
+    ----------
+    layout : Layout
+    dtype : dtype
+    capacity : int
+        Rows of the largest batch.
+    entries_per_row : int
+        Most non-zero inputs of a row, for inputs that are read by their non-zeros; 0 where they are not.
+    n_workers : int
+    """
+
+    def __init__(self, layout, names, dtype, capacity, entries_per_row, n_workers):
+        self.context = np.zeros(1, CONTEXT)
+        self._arrays = {}
+        n_layers, n_in = len(layout.shapes), layout.layer_sizes[0]
+        rows = block_rows(capacity)
+        n_blocks = -(-capacity // rows)
+        entries = rows * entries_per_row
+        tiles = cut_tiles(layout)
+        tile_size = max(
+            max((last - first) * layout.shapes[layer][1] for layer, first, last in tiles),
+            max(layout.layer_sizes[1:]),
+        )
+        tile_size = -(-tile_size // 16) * 16
+        self.set(
+            n_layers=n_layers, n_features=n_in, capacity=capacity, block_rows=rows, block_entries=entries,
+            n_tiles=len(tiles), tile_size=tile_size, itemsize=dtype.itemsize,
+            gemm=gemm_address(dtype.itemsize),
+            activation=ACTIVATIONS[names["activation"]], out_activation=OUTPUTS[names["out_activation"]],
+            loss=LOSSES[names["loss"]],
+        )  # fmt: skip
+        # Rows of inputs are copied only where dense rows are gathered; their place costs nothing elsewhere.
+        units_at, at = [], 0
+        for layer, size in enumerate(layout.layer_sizes):
+            units_at.append(at)
+            at += 0 if layer == 0 and entries else -(-capacity * size // 16) * 16
+        self.point(
+            sizes=np.array(layout.layer_sizes, np.int64), weights_at=layout.weights_at,
+            biases_at=layout.biases_at, units_at=np.array(units_at, np.int64), tiles=tiles,
+            units=np.empty(at, dtype), deltas=np.empty(at, dtype), row_weight=np.empty(capacity, dtype),
+            zeros=np.zeros(max(layout.layer_sizes), dtype), buffers=np.empty((n_workers, tile_size), dtype),
+            counters=np.zeros(2, np.int64), block_losses=np.zeros(n_blocks),
+            tile_squares=np.zeros(len(tiles)),
+            weight_constants=np.zeros(MAX_CONSTANTS, dtype), bias_constants=np.zeros(MAX_CONSTANTS, dtype),
+        )  # fmt: skip
+        if entries:
+            self.point(
+                row_start=np.empty((n_blocks, rows + 1), np.int64),
+                row_index=np.empty(n_blocks * entries + 1, np.int32),
+                row_value=np.empty(n_blocks * entries + 1, dtype),
+                column_start=np.empty((n_blocks, n_in + 2), np.int32),
+                column_row=np.empty(n_blocks * entries + 1, np.int32),
+                column_value=np.empty(n_blocks * entries + 1, dtype),
+            )
+
+    def set(self, **values):
+        """Set integers of the record."""
+        for name, value in values.items():
+            self.context[name] = value
+
+    def point(self, **arrays):
+        """Set addresses of the record and keep the arrays alive."""
+        self._arrays.update(arrays)
+        for name, array in arrays.items():
+            self.context[name] = array.__array_interface__["data"][0]
+
+    def point_to_inputs(self, x, inputs):
+        """Set where the rows of ``x`` are."""
+        self.set(inputs=inputs)
+        if inputs == CSR:
+            self.point(indptr=x.indptr.astype(np.int64, copy=False), indices=x.indices, data=x.data)
+        else:
+            self.point(x=x)
+
+
+def choose_inputs(x):
+    """Decide how to read ``x``: CSR as it is, dense rows whole, or dense rows without their zeros.
+
+    Returns
+    -------
+    inputs, entries_per_row : int
+        Of at most 1,024 rows, evenly spaced, the share of non-zeros decides: below it the lists win
+        (``bench/README.md``), and it is the same for any number of threads.
+    """
+    if not isinstance(x, np.ndarray):
+        return CSR, max(1, int(np.diff(x.indptr).max(initial=0)))
+    n, n_features = x.shape
+    if n_features < SPARSE_MIN_FEATURES:
+        return DENSE, 0
+    sample = x[:: max(1, n // 1024)]
+    if np.count_nonzero(sample) <= SPARSE_SHARE * sample.size:
+        return COMPRESS, n_features
+    return DENSE, 0
+
+
+#: Dense inputs with fewer non-zeros than this share are read without their zeros ...
+SPARSE_SHARE = 0.3
+#: ... if they have at least this many features: below, a BLAS call is as quick.
+SPARSE_MIN_FEATURES = 64
