@@ -232,22 +232,15 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         )
 
     def _fit_lbfgs(self, X, targets, sample_weight, incremental):
-        # In float64 whatever X is, as scikit-learn: a line search on float32 losses fails early.
-        params, gradient = self._params.astype(np.float64), np.zeros(self._params.shape)
-        trainer = self._trainer(np.float64)
-        X, targets, sample_weight = _as_engine_arrays(X, targets, sample_weight, np.float64)
+        trainer = self._trainer(self._params.dtype)
+        X, targets, sample_weight = _as_engine_arrays(X, targets, sample_weight, self._params.dtype)
 
         def loss_and_gradient(flat):
-            return trainer.loss_and_gradient(
-                flat, X, targets, alpha=self.alpha, sample_weight=sample_weight, out=gradient
-            )
+            return trainer.loss_and_gradient(flat, X, targets, alpha=self.alpha, sample_weight=sample_weight)
 
-        try:
-            self.n_iter_, self.loss_ = solvers.minimize_lbfgs(
-                loss_and_gradient, params, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol
-            )
-        finally:
-            self._params[...] = params
+        self.n_iter_, self.loss_ = solvers.minimize_lbfgs(
+            loss_and_gradient, self._params, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol
+        )
 
     def _fit_stochastic(self, X, targets, sample_weight, incremental):
         if self.early_stopping and incremental:
@@ -266,14 +259,24 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             rows, held_out = self._hold_out(X, targets, sample_weight)
         elif self.shuffle:
             rows = np.arange(X.shape[0])
-        restore = self.restore_best_weights
-        best = params.copy() if (self.early_stopping if restore == "auto" else restore) else None
+        best = self._best_weights(params)
         try:
             self._run_epochs(X, targets, sample_weight, rows, held_out, best, 1 if incremental else None)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=_CALLER - 1)
         if best is not None:
-            params[...] = best
+            best.restore(params)
+
+    def _best_weights(self, params):
+        """Return what shall keep the best epoch's parameters, or None."""
+        if self.restore_best_weights is False or (
+            self.restore_best_weights == "auto" and not self.early_stopping
+        ):
+            return None
+        # A warm start whose score never exceeds the earlier best ends with its last weights in
+        # scikit-learn (its "best" arrays are the ones being trained), so it does here unless asked.
+        again = self.n_iter_ > 0 and self.restore_best_weights == "auto"
+        return parameters.Best(None if again else params)
 
     def _prepare_optimizer(self, params, incremental):
         keep = incremental or (self.warm_start and not self.reset_optimizer)
@@ -322,7 +325,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
                 print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
             improved = self._watch_loss() if held_out is None else self._watch_score(trainer, *held_out)
             if improved and best is not None:
-                best[...] = params
+                best.take(params)
             optimizer.epoch_ends(self.t_)
             if not isfinite(self.loss_):
                 solvers.warn_diverged(self.n_iter_, self.loss_)

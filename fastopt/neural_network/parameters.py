@@ -106,6 +106,30 @@ class FlatParameters:
         return "_params" in self.__dict__ or len(self.__dict__.get("_loose", ())) == 2
 
 
+class Best:
+    """Keeps a copy of the best parameters so far.
+
+    Parameters
+    ----------
+    params : ndarray or None
+        The best before training; None if `restore` shall change nothing until `take` was called.
+    """
+
+    def __init__(self, params):
+        self.kept = None if params is None else params.copy()
+
+    def take(self, params):
+        """Keep a copy of ``params``."""
+        if self.kept is None:
+            self.kept = params.copy()
+        self.kept[...] = params
+
+    def restore(self, params):
+        """Write what was kept into ``params``."""
+        if self.kept is not None:
+            params[...] = self.kept
+
+
 def flatten(weights, biases):
     """Copy weight matrices and bias vectors into one new vector.
 

@@ -129,8 +129,9 @@ def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol):
     Parameters
     ----------
     loss_and_gradient : callable
-        ``f(params) -> (loss, gradient)``, both float64.
-    params : ndarray of float64
+        ``f(params) -> (loss, gradient)``. Called with params' dtype: SciPy iterates in float64 and rounds
+        each point to it.
+    params : ndarray
         Start; changed in place at every iteration.
     max_iter, max_fun : int
     tol : float
