@@ -65,7 +65,7 @@ def apply_update(update, params, gradient, n_decay):
 class NaiveTrainer:
     """`fastopt.engine.Trainer` in NumPy; arithmetic in ``dtype`` throughout."""
 
-    def __init__(self, layout, activation, out_activation, loss, dtype=np.float64, n_threads=None):
+    def __init__(self, layout, *, activation, out_activation, loss, dtype, n_threads=None):
         self.layout, self.dtype, self.loss = layout, np.dtype(dtype), loss
         self.act, self.slope = ACTIVATIONS[activation], DERIVATIVES[activation]
         self.out_act = softmax if out_activation == "softmax" else ACTIVATIONS[out_activation]

@@ -63,7 +63,9 @@ SETTINGS = {
     "sgd_without_nesterov": {"solver": "sgd", "nesterovs_momentum": False, "learning_rate_init": 0.05},
     "sgd_without_momentum": {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.1},
     "sgd_without_shuffle": {"solver": "sgd", "shuffle": False, "activation": "identity"},
-    "sgd_invscaling": {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.3, "learning_rate_init": 0.5},
+    "sgd_invscaling": {
+        "solver": "sgd", "learning_rate": "invscaling", "power_t": 0.3, "learning_rate_init": 0.5,
+    },
     "sgd_adaptive": {
         "solver": "sgd", "learning_rate": "adaptive", "tol": 1e-2, "n_iter_no_change": 1, "max_iter": 40,
         "learning_rate_init": 0.1,
@@ -192,7 +194,7 @@ def test_float32_stays_float32_and_agrees_with_scikit_learn_to_its_precision(dat
     ours.fit(X, y)
     theirs.fit(X, y)
     assert {a.dtype for a in ours.coefs_ + ours.intercepts_} == {np.dtype(np.float32)}
-    # float32 has 1.2e-7; a dozen epochs, for which scikit-learn mixes in float64, leave a few hundred times that.
+    # float32 has 1.2e-7; a dozen epochs (for which scikit-learn mixes in float64) leave more.
     assert_same_model(ours, theirs, rtol=1e-4, curve_rtol=1e-5)
     assert_same_predictions(ours, theirs, X, rtol=1e-4)
 

@@ -1,8 +1,8 @@
 """What both estimators share: scikit-learn's policy around fastopt's engine."""
 
+import threading
 import warnings
 from abc import ABCMeta, abstractmethod
-from functools import lru_cache
 from math import isfinite
 from numbers import Integral, Real
 from typing import ClassVar
@@ -20,6 +20,8 @@ from fastopt.optimizers import Optimizer
 
 # From the function that warns up to the line that called fit.
 _CALLER = 6
+# Networks whose buffers a thread keeps for prediction.
+_MAX_PREDICTORS = 8
 
 
 class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
@@ -225,14 +227,19 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         self.validation_scores_ = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def _trainer(self, dtype):
-        threads = validation.thread_count(self.n_jobs)
-        return Trainer(
-            self._layout, self.activation, self.out_activation_, self._engine_loss, dtype, n_threads=threads
-        )
+    def _network(self, dtype):
+        """Return the arguments of a `Trainer` for this network."""
+        return {
+            "layout": self._layout,
+            "activation": self.activation,
+            "out_activation": self.out_activation_,
+            "loss": self._engine_loss,
+            "dtype": dtype,
+            "n_threads": validation.thread_count(self.n_jobs),
+        }
 
     def _fit_lbfgs(self, X, targets, sample_weight, incremental):
-        trainer = self._trainer(self._params.dtype)
+        trainer = Trainer(**self._network(self._params.dtype))
         X, targets, sample_weight = _as_engine_arrays(X, targets, sample_weight, self._params.dtype)
 
         def loss_and_gradient(flat):
@@ -298,7 +305,9 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
 
     def _run_epochs(self, X, targets, sample_weight, rows, held_out, best, n_epochs):
         """Train until patience or ``max_iter`` runs out; ``best`` receives the best epoch's parameters."""
-        params, optimizer, trainer = self._params, self._optimizer, self._trainer(self._params.dtype)
+        params, optimizer = self._params, self._optimizer
+        # Two trainers: each keeps the buffers of its own batch size from epoch to epoch.
+        trainer, predictor = (Trainer(**self._network(params.dtype)) for _ in range(2))
         n_samples = X.shape[0] if rows is None else len(rows)
         batch_size = self._clipped_batch_size(n_samples)
         shuffle = self._random_state.shuffle if self.shuffle else None
@@ -323,7 +332,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             self.loss_curve_.append(self.loss_)
             if self.verbose:
                 print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-            improved = self._watch_loss() if held_out is None else self._watch_score(trainer, *held_out)
+            improved = self._watch_loss() if held_out is None else self._watch_score(predictor, *held_out)
             if improved and best is not None:
                 best.take(params)
             optimizer.epoch_ends(self.t_)
@@ -359,8 +368,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             self.best_loss_ = self.loss_
         return improved
 
-    def _watch_score(self, trainer, X, targets, sample_weight):
-        score = self._score_outputs(targets, trainer.predict(self._params, X), sample_weight)
+    def _watch_score(self, predictor, X, targets, sample_weight):
+        score = self._score_outputs(targets, predictor.predict(self._params, X), sample_weight)
         self.validation_scores_.append(score)
         if self.verbose:
             print(f"Validation score: {score:f}")
@@ -395,19 +404,14 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             dtype = np.dtype(np.float32 if np.result_type(X.dtype, dtype) == np.float32 else np.float64)
             params = params.astype(dtype, copy=False)
         X = validation.as_engine_array(X, dtype)
-        threads = validation.thread_count(self.n_jobs)
-        predictor = _predictor(
-            self._layout, self.activation, self.out_activation_, self._engine_loss, dtype, threads
-        )
-        return predictor.predict(params, X)
+        return _predictor(**self._network(dtype)).predict(params, X)
 
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):
         """scikit-learn's private loss and gradient, on its packed vector; its workspaces are not used."""
         layout, flat = self._layout, parameters.unpack(self._layout, packed)
         X, y, sample_weight = _as_engine_arrays(X, y, sample_weight, flat.dtype)
-        loss, gradient = self._trainer(flat.dtype).loss_and_gradient(
-            flat, X, y, alpha=self.alpha, sample_weight=sample_weight
-        )
+        trainer = Trainer(**self._network(flat.dtype))
+        loss, gradient = trainer.loss_and_gradient(flat, X, y, alpha=self.alpha, sample_weight=sample_weight)
         return loss, parameters.pack(layout, gradient)
 
     def __sklearn_tags__(self):
@@ -423,7 +427,15 @@ def _as_engine_arrays(X, targets, sample_weight, dtype):
     return validation.as_engine_array(X, dtype), targets, sample_weight
 
 
-@lru_cache(maxsize=64)
-def _predictor(layout, activation, out_activation, loss, dtype, n_threads):
-    # A trainer's set-up costs more than a row's prediction.
-    return Trainer(layout, activation, out_activation, loss, dtype, n_threads=n_threads)
+_local = threading.local()
+
+
+def _predictor(**network):
+    """Return this thread's trainer for a network: setting one up costs more than predicting a row."""
+    kept = _local.__dict__.setdefault("predictors", {})
+    key = tuple(network.values())
+    if key not in kept:
+        if len(kept) >= _MAX_PREDICTORS:
+            del kept[next(iter(kept))]
+        kept[key] = Trainer(**network)
+    return kept[key]

@@ -37,14 +37,14 @@ def check_device(device, owner):
 
 
 def thread_count(n_jobs):
-    """Return how many threads ``n_jobs`` asks for.
+    """Return how many threads ``n_jobs`` asks for, as the engine takes it.
 
-    ``None`` is Numba's current number, so that each of joblib's workers keeps to its share; a negative
+    None stays None: Numba's current number, so that each of joblib's workers keeps to its share. A negative
     number counts back from all of Numba's threads, which are also the most there can be.
     """
     most = numba.config.NUMBA_NUM_THREADS
     if n_jobs is None:
-        return numba.get_num_threads()
+        return None
     return min(n_jobs, most) if n_jobs > 0 else max(1, most + 1 + n_jobs)
 
 
@@ -74,7 +74,11 @@ def prediction_input(estimator, X):
 def as_engine_array(X, dtype):
     """Return ``X`` as the engine reads it: CSR, or C-contiguous, of ``dtype``; itself if it is so already."""
     if hasattr(X, "tocsr"):
-        return X.tocsr().astype(dtype, copy=False)
+        X = X.tocsr().astype(dtype, copy=False)
+        if X.indices.dtype != np.int32:
+            X = X.copy()
+            X.indices = X.indices.astype(np.int32)  # the engine's type; no row has 2**31 columns
+        return X
     return np.ascontiguousarray(X, dtype=dtype)
 
 
