@@ -9,14 +9,14 @@ import math
 import numpy as np
 from numba import njit
 
-from fastopt.engine.functions import ENGINE_JIT, exp, like, logistic, tanh
+from fastopt.engine.functions import INNER_JIT, exp, like, logistic, tanh
 
 ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
 OUTPUTS = {"identity": 0, "softmax": 1, "logistic": 2, "exp": 3}
 LOSSES = {"squared_error": 0, "log_loss": 1, "binary_log_loss": 2, "poisson": 3}
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def activate(kind, z):
     """Replace the pre-activations ``z`` (1-D, any number of rows) by the layer's outputs."""
     if kind == 1:
@@ -31,7 +31,7 @@ def activate(kind, z):
             z[i] = logistic(z[i])
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def backpropagate(kind, a, delta):
     """Multiply ``delta`` by the activation's derivative, written in terms of its output ``a``."""
     if kind == 1:
@@ -48,25 +48,24 @@ def backpropagate(kind, a, delta):
             delta[i] *= a[i] * (one - a[i])
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def _softmax(z):
     """Replace each row of ``z`` by its softmax."""
     for i in range(z.shape[0]):
-        row = z[i]
-        top = row[0]
-        for j in range(1, row.shape[0]):
-            top = max(top, row[j])
-        for j in range(row.shape[0]):
-            row[j] = exp(row[j] - top)
+        top = z[i, 0]
+        for j in range(1, z.shape[1]):
+            top = max(top, z[i, j])
+        for j in range(z.shape[1]):
+            z[i, j] = exp(z[i, j] - top)
         total = like(top, 0.0)
-        for j in range(row.shape[0]):
-            total += row[j]
+        for j in range(z.shape[1]):
+            total += z[i, j]
         scale = like(top, 1.0) / total
-        for j in range(row.shape[0]):
-            row[j] *= scale
+        for j in range(z.shape[1]):
+            z[i, j] *= scale
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def output(kind, z):
     """Replace the last layer's pre-activations ``z`` (rows, n_outputs) by the network's outputs."""
     if kind == 1:
@@ -81,7 +80,7 @@ def output(kind, z):
                 z[i, j] = math.exp(z[i, j])  # may overflow to infinity, which must be seen
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def _row_loss(kind, p, y, smallest):
     """Return the loss of one row of outputs ``p`` against targets ``y``, summed over outputs."""
     total = 0.0
@@ -104,7 +103,7 @@ def _row_loss(kind, p, y, smallest):
     return total
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def loss_and_delta(kind, p, y, weight, weighted, delta):
     """Fill ``delta`` with the gradient at the last pre-activations and return the summed loss.
 

@@ -8,6 +8,7 @@ in the record as addresses; ``vector`` turns one back into an array.
 import numpy as np
 from numba import carray, from_dtype, njit
 
+from fastopt.engine.functions import INNER_JIT
 from fastopt.kernels.foreign import pointer
 
 _ADDRESSES = (
@@ -17,7 +18,7 @@ _ADDRESSES = (
     "x indptr indices data y sample_weight order "
     # workspaces: outputs of each layer and their gradients; the non-zero inputs by row and by column
     "units deltas row_start row_index row_value column_start column_row column_value "
-    "row_weight zeros buffers "
+    "row_weight zeros one buffers "
     # the update: state slots, and one row of constants each for weights and biases
     "state weight_constants bias_constants "
     # the work: tiles, shared counters, partial sums, the whole gradient, predictions
@@ -39,7 +40,13 @@ DENSE, COMPRESS, CSR = 0, 1, 2
 TRAIN, GRADIENT, PREDICT = 0, 1, 2
 
 
-@njit(inline="always")
+@njit(**INNER_JIT)
 def vector(address, kind, n):
     """Return the ``n`` elements of the scalar type ``kind`` that begin at ``address``."""
     return carray(pointer(address, kind), n)
+
+
+@njit(**INNER_JIT)
+def matrix(address, kind, n, m):
+    """Return the (n, m) C-contiguous matrix of the scalar type ``kind`` that begins at ``address``."""
+    return carray(pointer(address, kind), (n, m))

@@ -74,13 +74,13 @@ def _batches(context, constants, alpha, first, last, batch_size, n_samples, n_wo
         weight += batch_weight
         if batch_weight == 0 and c.mode == TRAIN:
             continue  # no row counts: nothing to learn from
-        counters[:] = 0
+        counters[0] = counters[1] = 0
         run(rows_task, address, n_workers)  # noqa: F821
         if c.mode == PREDICT:
             continue
         if c.mode == TRAIN:
-            weight_row[:] = constants[batch - first]
-            bias_row[:] = constants[batch - first]
+            for i in range(width):
+                weight_row[i] = bias_row[i] = constants[batch - first, i]
             weight_row[0] /= batch_weight
             weight_row[1] += alpha / batch_weight
             bias_row[0] /= batch_weight

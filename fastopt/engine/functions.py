@@ -16,6 +16,8 @@ from numba.extending import intrinsic, overload
 #: ``contract`` lets a multiply and an add become one fused instruction. It changes no meaning of NaN or
 #: infinity; the engine cuts its work the same way for any number of threads, so bits do not vary.
 ENGINE_JIT = {"error_model": "numpy", "fastmath": {"contract"}}
+#: For functions that only compiled code calls: no wrappers for Python or C, a third of the compile time.
+INNER_JIT = {**ENGINE_JIT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 @intrinsic
@@ -50,7 +52,7 @@ def _make_exp(real, mantissa, bias, low, high, ln2_high, ln2_low, coefficients):
     lead, *rest = (real(c) for c in coefficients)
     rest = tuple(rest)
 
-    @njit(**ENGINE_JIT)
+    @njit(**INNER_JIT)
     def exp(x):
         x = max(min(x, high), low)
         biased = x * log2e + magic
@@ -85,14 +87,14 @@ def _exp(x):
     return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: _exp64(x))
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def logistic(x):
     """Return 1 / (1 + e**-x)."""
     one = like(x, 1.0)
     return one / (one + exp(-x))
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def tanh(x):
     """Return the hyperbolic tangent: a rational function near zero, where 1 - 2/(e**2x + 1) cancels.
 

@@ -9,14 +9,14 @@ import numpy as np
 from numba import njit
 
 from fastopt.engine.context import COMPRESS, CSR, GRADIENT, TRAIN, vector
-from fastopt.engine.functions import ENGINE_JIT
-from fastopt.engine.primitives import weighted_rows
+from fastopt.engine.functions import INNER_JIT
+from fastopt.engine.registers import weighted_rows
 
 #: Columns of the weight matrix that are worked on at a time: 784 rows of 128 float32 fit the L2 cache.
 _COLUMNS = 128
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def row_number(c, i):
     """Return which row of the data is row ``i`` of the current batch."""
     at = c.start + i
@@ -25,7 +25,7 @@ def row_number(c, i):
     return at
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def dense_address(c, lo):
     """Return the address of row ``lo`` of the batch, where the batch is dense."""
     if c.has_order:
@@ -33,7 +33,7 @@ def dense_address(c, lo):
     return c.x + (c.start + lo) * c.n_features * c.itemsize
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def gather(c, real, lo, hi):
     """Copy the batch's rows ``lo:hi`` into the workspace, unless they can be read where they are."""
     if not c.has_order:
@@ -46,7 +46,7 @@ def gather(c, real, lo, hi):
             target[j] = source[j]
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def _compress(x, index, value):
     """List the non-zero elements of ``x`` and return how many there are."""
     count = 0
@@ -57,7 +57,7 @@ def _compress(x, index, value):
     return count
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def list_rows(c, real, block, lo, hi):
     """List the non-zero inputs of the batch's rows ``lo:hi`` by row: entries, then where each begins."""
     base = block * c.block_entries
@@ -83,7 +83,7 @@ def list_rows(c, real, block, lo, hi):
     start[hi - lo] = count
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def list_columns(c, real, block, lo, hi):
     """Turn the block's lists by row into lists by column (a counting sort)."""
     base, n = block * c.block_entries, c.n_features
@@ -93,7 +93,8 @@ def list_columns(c, real, block, lo, hi):
     start = vector(c.column_start + 4 * block * (n + 2), np.int32, n + 2)
     row = vector(c.column_row + 4 * base, np.int32, c.block_entries)
     moved = vector(c.column_value + c.itemsize * base, real, c.block_entries)
-    start[:] = 0
+    for j in range(n + 2):
+        start[j] = 0
     # Counts stand two places up, so that after the scatter each column's end has become its start.
     for p in range(row_start[hi - lo]):
         start[np.int64(np.uint32(index[p])) + 2] += 1
@@ -108,7 +109,7 @@ def list_columns(c, real, block, lo, hi):
             moved[at] = value[p]
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def sparse_forward(c, real, block, lo, hi, out, weights, bias, n):
     """Write ``X @ W + b`` for the batch's rows ``lo:hi`` from their lists; the rest are addresses."""
     base = block * c.block_entries
@@ -123,7 +124,7 @@ def sparse_forward(c, real, block, lo, hi, out, weights, bias, n):
             )  # fmt: skip
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def sparse_gradient(c, real, first_row, last_row, out, delta, n, keep):
     """Write rows ``first_row:last_row`` of ``X.T @ delta`` from the lists by column of every block.
 
@@ -145,7 +146,7 @@ def sparse_gradient(c, real, first_row, last_row, out, delta, n, keep):
             begin = target
 
 
-@njit(**ENGINE_JIT)
+@njit(**INNER_JIT)
 def prepare_inputs(c, real, block, lo, hi):
     """Make the batch's rows ``lo:hi`` ready for the first layer."""
     if c.inputs == COMPRESS or c.inputs == CSR:

@@ -4,6 +4,7 @@ import numpy as np
 
 from fastopt.engine.activations import ACTIVATIONS, LOSSES, OUTPUTS
 from fastopt.engine.context import COMPRESS, CONTEXT, CSR, DENSE
+from fastopt.engine.passes import SMALL_TRANSPOSE
 from fastopt.engine.primitives import gemm_address
 
 #: Rows that go through the network together; fewer make the products inefficient (a call packs the weights
@@ -59,6 +60,7 @@ class Workspace:
         tile_size = max(
             max((last - first) * layout.shapes[layer][1] for layer, first, last in tiles),
             max(layout.layer_sizes[1:]),
+            SMALL_TRANSPOSE,
         )
         tile_size = -(-tile_size // 16) * 16
         self.set(
@@ -77,7 +79,8 @@ class Workspace:
             sizes=np.array(layout.layer_sizes, np.int64), weights_at=layout.weights_at,
             biases_at=layout.biases_at, units_at=np.array(units_at, np.int64), tiles=tiles,
             units=np.empty(at, dtype), deltas=np.empty(at, dtype), row_weight=np.empty(capacity, dtype),
-            zeros=np.zeros(max(layout.layer_sizes), dtype), buffers=np.empty((n_workers, tile_size), dtype),
+            zeros=np.zeros(max(layout.layer_sizes), dtype), one=np.ones(1, dtype),
+            buffers=np.empty((n_workers, tile_size), dtype),
             counters=np.zeros(2, np.int64), block_losses=np.zeros(n_blocks),
             tile_squares=np.zeros(len(tiles)),
             weight_constants=np.zeros(MAX_CONSTANTS, dtype), bias_constants=np.zeros(MAX_CONSTANTS, dtype),
