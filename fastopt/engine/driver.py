@@ -109,9 +109,9 @@ def _bind(template, suffix="", **names):
 @functools.cache
 def _parallel():
     """Compile the one parallel region that every pass of every dtype shares."""
-    spread = njit(parallel=True, nogil=True, cache=True, **ENGINE_JIT)(
-        _bind(_spread, call_task=call_task, prange=prange)
-    )
+    # Not cached itself: a caller compiled while this came from the disk would be stored with an unresolved
+    # symbol, and the next process that loads the caller would jump to address 0.
+    spread = njit(parallel=True, nogil=True, **ENGINE_JIT)(_bind(_spread, call_task=call_task, prange=prange))
     return njit(nogil=True, **ENGINE_JIT)(_bind(_run, call_task=call_task, spread=spread))
 
 

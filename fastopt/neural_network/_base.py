@@ -243,7 +243,9 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         X, targets, sample_weight = _as_engine_arrays(X, targets, sample_weight, self._params.dtype)
 
         def loss_and_gradient(flat):
-            return trainer.loss_and_gradient(flat, X, targets, alpha=self.alpha, sample_weight=sample_weight)
+            return trainer.loss_and_gradient(
+                flat, X, targets, alpha=float(self.alpha), sample_weight=sample_weight
+            )
 
         self.n_iter_, self.loss_ = solvers.minimize_lbfgs(
             loss_and_gradient, self._params, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol
@@ -322,7 +324,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
                 targets,
                 optimizer.update,
                 batch_size=batch_size,
-                alpha=self.alpha,
+                alpha=float(self.alpha),
                 order=rows,
                 sample_weight=sample_weight,
             )
@@ -411,7 +413,9 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         layout, flat = self._layout, parameters.unpack(self._layout, packed)
         X, y, sample_weight = _as_engine_arrays(X, y, sample_weight, flat.dtype)
         trainer = Trainer(**self._network(flat.dtype))
-        loss, gradient = trainer.loss_and_gradient(flat, X, y, alpha=self.alpha, sample_weight=sample_weight)
+        loss, gradient = trainer.loss_and_gradient(
+            flat, X, y, alpha=float(self.alpha), sample_weight=sample_weight
+        )
         return loss, parameters.pack(layout, gradient)
 
     def __sklearn_tags__(self):
