@@ -9,7 +9,7 @@ from numba import cfunc, njit, prange, types
 from fastopt.engine import passes
 from fastopt.engine.context import PREDICT, TRAIN, vector
 from fastopt.engine.functions import ENGINE_JIT
-from fastopt.kernels import foreign
+from fastopt.kernels import foreign, threads
 from fastopt.kernels.binding import bind, digest
 from fastopt.kernels.foreign import call_task
 
@@ -118,6 +118,7 @@ def _parallel():
 @functools.cache
 def program(dtype):
     """Return the engine compiled for ``'float32'`` or ``'float64'``: one for every network and optimizer."""
+    threads.prepare()  # loading a cached parallel function would start whichever layer Numba finds
     real = np.dtype(dtype).type
     tasks = [
         cfunc(_TASK, cache=True, **ENGINE_JIT)(_bind(task, f"_{dtype}", **vars(passes) | {"real": real}))

@@ -1,6 +1,7 @@
 """The registry: what the library knows about each rule, and how a rule is added to it."""
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 
@@ -50,7 +51,7 @@ class Rule:
     def __reduce__(self):
         return lookup, (self.name,)
 
-    @property
+    @functools.cached_property
     def n_constants(self):
         """How many constants the rule takes after its slots."""
         return len(inspect.signature(self.function).parameters) - 2 - len(self.slots)
