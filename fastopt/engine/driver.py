@@ -99,7 +99,8 @@ def _batches(context, constants, alpha, first, last, batch_size, n_samples, n_wo
     return loss, weight
 
 
-Program = namedtuple("Program", "rows_task tiles_task batches")
+#: ``tasks`` keeps the machine code behind the two addresses alive.
+Program = namedtuple("Program", "rows_task tiles_task batches tasks")
 
 
 def _bind(template, suffix="", **names):
@@ -128,4 +129,4 @@ def program(dtype):
     names = {"run": _parallel(), "batch_weight_of": batch_weight, "real": real, "vector": vector, "np": np}
     names |= {"TRAIN": TRAIN, "PREDICT": PREDICT}
     batches = njit(nogil=True, cache=True, **ENGINE_JIT)(_bind(_batches, f"_{dtype}", **names))
-    return Program(tasks[0].address, tasks[1].address, batches)
+    return Program(tasks[0].address, tasks[1].address, batches, tasks)
