@@ -70,36 +70,37 @@ def output(kind, z):
     """Replace the last layer's pre-activations ``z`` (rows, n_outputs) by the network's outputs."""
     if kind == 1:
         _softmax(z)
-    elif kind == 2:
-        for i in range(z.shape[0]):
-            for j in range(z.shape[1]):
-                z[i, j] = logistic(z[i, j])
+        return
+    flat = z.ravel()
+    if kind == 2:
+        for i in range(flat.shape[0]):
+            flat[i] = logistic(flat[i])
     elif kind == 3:
-        for i in range(z.shape[0]):
-            for j in range(z.shape[1]):
-                z[i, j] = math.exp(z[i, j])  # may overflow to infinity, which must be seen
+        for i in range(flat.shape[0]):
+            flat[i] = math.exp(flat[i])  # may overflow to infinity, which must be seen
 
 
 @njit(**INNER_JIT)
-def _row_loss(kind, p, y, smallest):
-    """Return the loss of one row of outputs ``p`` against targets ``y``, summed over outputs."""
+def _row_loss(kind, p, y, i, smallest):
+    """Return the loss of row ``i`` of the outputs ``p`` against the targets ``y``, summed over outputs."""
     total = 0.0
     largest = like(smallest, 1.0) - smallest
-    for j in range(p.shape[0]):
+    for j in range(p.shape[1]):
+        target = np.float64(y[i, j])
         if kind == 0:
-            residual = p[j] - y[j]
-            total += 0.5 * residual * residual / p.shape[0]
+            residual = p[i, j] - target
+            total += 0.5 * residual * residual / p.shape[1]
         elif kind == 3:
-            total += p[j] - y[j]
-            if y[j] != 0:
-                total += y[j] * math.log(y[j] / p[j])
+            total += p[i, j] - target
+            if target != 0:
+                total += target * math.log(target / p[i, j])
         else:
             # scikit-learn clips to [eps, 1 - eps]; a NaN passes through both comparisons.
-            q = smallest if p[j] < smallest else (largest if p[j] > largest else p[j])
-            if y[j] != 0:
-                total -= y[j] * math.log(q)
-            if kind == 2 and y[j] != 1:
-                total -= (1.0 - y[j]) * math.log(1.0 - np.float64(q))
+            q = smallest if p[i, j] < smallest else (largest if p[i, j] > largest else p[i, j])
+            if target != 0:
+                total -= target * math.log(q)
+            if kind == 2 and target != 1:
+                total -= (1.0 - target) * math.log(1.0 - np.float64(q))
     return total
 
 
@@ -114,19 +115,17 @@ def loss_and_delta(kind, p, y, weight, weighted, delta):
     kind : int
         One of ``LOSSES``.
     p, y, delta : 2-D arrays (rows, n_outputs)
-        Outputs, targets, and the gradient that is written.
+        Outputs, targets, and the gradient that is written; ``delta`` may be ``y``.
     weight : 1-D array
         Weight of each row; read only when ``weighted``.
     """
     smallest = like(p[0, 0], np.finfo(p.dtype).eps)
     total = 0.0
     for i in range(p.shape[0]):
-        row = _row_loss(kind, p[i], y[i], smallest)
+        row = _row_loss(kind, p, y, i, smallest)
+        total += row * weight[i] if weighted else row
+    for i in range(p.shape[0]):
+        scale = weight[i] if weighted else like(smallest, 1.0)
         for j in range(p.shape[1]):
-            delta[i, j] = p[i, j] - y[i, j]
-        if weighted:
-            row *= weight[i]
-            for j in range(p.shape[1]):
-                delta[i, j] *= weight[i]
-        total += row
+            delta[i, j] = (p[i, j] - y[i, j]) * scale
     return total

@@ -1,5 +1,7 @@
 """The training engine on the processor."""
 
+import contextlib
+
 import numpy as np
 
 from fastopt.engine.blas import single_threaded
@@ -12,6 +14,8 @@ from fastopt.kernels import threads
 _PASS_ROWS = 1024
 #: Floating-point operations of a batch below which entering parallel regions costs more than it saves.
 _PARALLEL_FLOPS = 3e6
+#: Operations of a batch below which no product is large enough for BLAS to think of threads.
+_BLAS_FLOPS = 3e5
 #: Operations between two looks for Ctrl-C, a tenth of a second or so.
 _SLICE_FLOPS = 2e9
 
@@ -61,6 +65,8 @@ class Trainer:
         self.n_threads = threads.resolve(n_threads)
         self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
         self._workspaces = {}
+        self._chosen = None
+        self._program = program(self.dtype.name)
 
     def train(self, params, X, Y, update, *, batch_size, alpha, order=None, sample_weight=None):
         """Make one pass over the rows ``X[order]`` in batches, updating ``params`` in place.
@@ -95,11 +101,12 @@ class Trainer:
         batch_size = min(batch_size, n_samples)
         n_batches = -(-n_samples // batch_size)
         run = self._prepare(TRAIN, params, X, batch_size, Y, order, sample_weight)
-        if getattr(update, "address", None) is None:
+        address = getattr(update, "address", None)
+        if address is None:
             return self._train_by_gradient(run, params, update, n_samples, batch_size, alpha)
         work = run.work
         work.point(state=update.state)
-        work.set(stride=update.state.shape[1], update=update.address, penalized=alpha > 0)
+        work.set(stride=update.state.shape[1], update=address, penalized=alpha > 0)
         total = 0.0
         for first in range(0, n_batches, run.slice):
             last = min(first + run.slice, n_batches)
@@ -167,10 +174,14 @@ class Trainer:
         run = self._prepare(PREDICT, params, X, min(_PASS_ROWS, n_samples), None, None, None)
         run.work.point(out=out)
         run.over_all(n_samples)
+        run.work.forget("x", "indptr", "indices", "data", "out", "params")
+        self._chosen = None
         return out
 
     def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
-        inputs, entries = choose_inputs(X)
+        if self._chosen is None or self._chosen[0] is not X:
+            self._chosen = X, *choose_inputs(X)
+        _, inputs, entries = self._chosen
         flops = 6.0 * batch_size * self.layout.n_decay + 50.0 * self.layout.size
         n_workers = 1
         if flops >= _PARALLEL_FLOPS:
@@ -186,7 +197,7 @@ class Trainer:
         work.set(mode=mode, has_order=order is not None, has_weight=sample_weight is not None)
         optional = {"y": Y, "order": order, "sample_weight": sample_weight}
         work.point(**{name: array for name, array in optional.items() if array is not None})
-        return _Run(program(self.dtype.name), work, n_workers, max(1, int(_SLICE_FLOPS / flops)))
+        return _Run(self._program, work, n_workers, flops)
 
 
 _NO_CONSTANTS = {np.dtype(t): np.zeros((1, 3), t) for t in (np.float32, np.float64)}
@@ -195,13 +206,15 @@ _NO_CONSTANTS = {np.dtype(t): np.zeros((1, 3), t) for t in (np.float32, np.float
 class _Run:
     """One call's way into the compiled program: the workspace, the threads, and how often to look up."""
 
-    def __init__(self, compiled, work, n_workers, slice_):
-        self.compiled, self.work, self.n_workers, self.slice = compiled, work, n_workers, slice_
+    def __init__(self, compiled, work, n_workers, flops):
+        self.compiled, self.work, self.n_workers = compiled, work, n_workers
+        self.slice = max(1, int(_SLICE_FLOPS / flops))
+        self.blas = contextlib.nullcontext if flops < _BLAS_FLOPS else single_threaded
 
     def batches(self, constants, alpha, first, last, batch_size, n_samples):
         """Run some batches; BLAS is held to one thread meanwhile."""
         compiled, context = self.compiled, self.work.context
-        with single_threaded(), threads.region(self.n_workers):
+        with self.blas(), threads.region(self.n_workers):
             return compiled.batches(
                 context, constants, alpha, first, last, batch_size, n_samples, self.n_workers,
                 compiled.rows_task, compiled.tiles_task,

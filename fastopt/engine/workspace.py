@@ -19,8 +19,8 @@ MAX_CONSTANTS = 64
 
 
 def block_rows(n_rows):
-    """Return the rows of a block: an even number of blocks near ``BLOCK_ROWS``, or one."""
-    return -(-n_rows // max(1, 2 * round(n_rows / (2 * BLOCK_ROWS))))
+    """Return the rows of a block: an even number of blocks near ``BLOCK_ROWS``, or one; whole fours."""
+    return 4 * -(-n_rows // (4 * max(1, 2 * round(n_rows / (2 * BLOCK_ROWS)))))
 
 
 def cut_tiles(layout):
@@ -102,17 +102,23 @@ class Workspace:
 
     def point(self, **arrays):
         """Set addresses of the record and keep the arrays alive."""
-        self._arrays.update(arrays)
         for name, array in arrays.items():
-            self.context[name] = array.__array_interface__["data"][0]
+            if self._arrays.get(name) is not array:
+                self._arrays[name] = array
+                self.context[name] = array.__array_interface__["data"][0]
+
+    def forget(self, *names):
+        """Let go of arrays, so that a kept workspace keeps no data alive."""
+        for name in names:
+            self._arrays.pop(name, None)
 
     def point_to_inputs(self, x, inputs):
         """Set where the rows of ``x`` are."""
         self.set(inputs=inputs)
-        if inputs == CSR:
-            self.point(indptr=x.indptr.astype(np.int64, copy=False), indices=x.indices, data=x.data)
-        else:
+        if inputs != CSR:
             self.point(x=x)
+        elif self._arrays.get("data") is not x.data:
+            self.point(indptr=x.indptr.astype(np.int64, copy=False), indices=x.indices, data=x.data)
 
 
 def choose_inputs(x):

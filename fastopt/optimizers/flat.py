@@ -7,6 +7,9 @@ import numpy as np
 from fastopt.kernels.cpu import update_address
 from fastopt.optimizers.arrays import check_dtype
 
+#: Steps whose constants are folded at once.
+_STEPS_AHEAD = 1024
+
 
 class FlatState:
     """An optimizer bound to one flat vector of parameters: all weights, then all biases.
@@ -39,6 +42,10 @@ class FlatState:
         for name, row in zip(rule.slots, self.state, strict=True):
             row[:] = rule.first(self.hyper, rule.initial, name)
         self.scalars = tuple(rule.first(self.hyper, rule.scalars, name) for name in rule.scalars)
+        self._table = self._kernel = None
+
+    def __getstate__(self):
+        return {**self.__dict__, "_table": None, "_kernel": None}
 
     @property
     def rule(self):
@@ -48,7 +55,10 @@ class FlatState:
     @property
     def address(self):
         """Address of the update kernel (`fastopt.kernels.cpu`); compiles it on first use."""
-        return update_address(self.rule, self.dtype)
+        rule = self.rule
+        if self._kernel is None or self._kernel[0] is not rule:
+            self._kernel = rule, update_address(rule, self.dtype)
+        return self._kernel[1]
 
     def constants(self, n_steps, decay=True):
         """Return the kernel constants of the next steps, without taking them.
@@ -65,7 +75,18 @@ class FlatState:
         ndarray of shape (n_steps, 3 + n_constants)
             Row ``i`` belongs to step ``t + 1 + i``.
         """
-        return self._fold(n_steps, decay)[0]
+        if not decay or self.scalars:
+            return self._fold(n_steps, decay)[0]
+        # Folded for many steps ahead, because an epoch of a small network is over in fewer than that takes.
+        if self._table is None or self._table[0] != self.hyper or not self.t <= self._table_end - n_steps:
+            ahead = max(n_steps, _STEPS_AHEAD)
+            self._table = (dict(self.hyper), self.t, self._fold(ahead, decay)[0])
+        first = self.t - self._table[1]
+        return self._table[2][first : first + n_steps]
+
+    @property
+    def _table_end(self):
+        return self._table[1] + len(self._table[2])
 
     def advance(self, n_steps):
         """Count ``n_steps`` as taken."""
