@@ -1,0 +1,17 @@
+"""Which optimizer, which learning rate, which batch size: comparisons with honest statistics."""
+
+from .optimizer_study import OptimizerStudy
+from .plan import DEFAULT_LEARNING_RATES, DEFAULT_OPTIMIZERS
+from .statistics import Interval, holm, mean_interval, paired_difference
+from .store import StoreError
+
+__all__ = [
+    "DEFAULT_LEARNING_RATES",
+    "DEFAULT_OPTIMIZERS",
+    "Interval",
+    "OptimizerStudy",
+    "StoreError",
+    "holm",
+    "mean_interval",
+    "paired_difference",
+]

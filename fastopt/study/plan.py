@@ -1,0 +1,256 @@
+"""Who is compared: turns what the user names into contenders with their learning-rate grids."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from numbers import Real
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+# One grid for everybody, half a decade a step: wide enough that plain gradient descent (best near 0.3 on
+# standardised data) and Adam (best near 0.003) both have their optimum inside, so nobody wins by a default.
+DEFAULT_LEARNING_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+# The optimizers of the project's story that are settings of SGD rather than classes of their own.
+_SETTINGS_OF_SGD = {
+    "gradient descent": {},
+    "momentum": {"momentum": 0.9},
+    "nesterov": {"momentum": 0.9, "nesterov": True},
+}
+_LABELS = {"gradient descent": "Gradient descent", "momentum": "Momentum", "nesterov": "Nesterov"}
+DEFAULT_OPTIMIZERS = ("gradient descent", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One point of the grid: a contender with the values under study."""
+
+    label: str
+    lr: float | None
+    batch_size: int | None
+
+    def __str__(self):
+        """Text for messages and progress bars, such as ``Adam, lr 0.01, batch 32``."""
+        parts = [self.label]
+        if self.lr is not None:
+            parts.append(f"lr {self.lr:g}")
+        if self.batch_size is not None:
+            parts.append(f"batch {self.batch_size}")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An optimizer inside an unfitted network, with the grid it may choose from.
+
+    Attributes
+    ----------
+    label : str
+        Name in tables and plots.
+    network : estimator
+        Unfitted network with the optimizer set. Never fitted itself; `network_for` copies it.
+    lr_parameter : str or None
+        Parameter of `network` that holds the learning rate; ``None`` where there is none.
+    configs : tuple of Config
+        The grid. One entry means that there is nothing to tune.
+    follows : str or None
+        Label of the contender whose chosen configuration this one takes over.
+    is_yardstick : bool
+        Whether this is another network, shown beside the optimizers and not competing with them.
+    """
+
+    label: str
+    network: object
+    lr_parameter: str | None
+    configs: tuple = ()
+    follows: str | None = None
+    is_yardstick: bool = False
+
+    def network_for(self, config, seed):
+        """Return a fresh network with the values of `config`, seeded for one fit."""
+        values = {"random_state": np.random.RandomState(seed)}
+        if config.lr is not None:
+            values[self.lr_parameter] = config.lr
+        if config.batch_size is not None:
+            values["batch_size"] = config.batch_size
+        return clone(self.network).set_params(**values)
+
+    def specification(self):
+        """Return text that is equal exactly when two contenders train alike (learning rate apart)."""
+        return f"{type(self.network).__module__.partition('.')[0]}.{describe(self.network)}"
+
+
+def describe(estimator):
+    """Return every parameter of `estimator` as text, in a fixed order."""
+    leaves = {k: v for k, v in estimator.get_params(deep=True).items() if not hasattr(v, "get_params")}
+    leaves.pop("random_state", None)
+    inner = ", ".join(f"{name}={value!r}" for name, value in sorted(leaves.items()))
+    kinds = [type(v).__name__ for _, v in sorted(estimator.get_params().items()) if hasattr(v, "get_params")]
+    return f"{type(estimator).__name__}({', '.join([*kinds, inner])})"
+
+
+def network_of(estimator):
+    """Return the network inside `estimator`: its last step if it is a `Pipeline`.
+
+    Raises
+    ------
+    TypeError
+        If the network cannot be trained an epoch at a time.
+    """
+    network = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    if not hasattr(network, "partial_fit"):
+        reason = " with solver='lbfgs'" if getattr(network, "solver", None) == "lbfgs" else ""
+        raise TypeError(
+            f"{type(network).__name__}{reason} has no partial_fit, so it cannot be watched epoch by epoch. "
+            "Give an MLPClassifier or MLPRegressor with a stochastic solver, or a Pipeline that ends in one."
+        )
+    return network
+
+
+def named_optimizer(name):
+    """Return ``(label, optimizer)`` for a name of the story or of `fastopt.list_optimizers`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such optimizer; the message suggests the nearest name.
+    """
+    from fastopt import get_optimizer, list_optimizers
+
+    key = " ".join(name.strip().lower().replace("_", " ").replace("-", " ").split())
+    if key in _SETTINGS_OF_SGD:
+        return _LABELS[key], get_optimizer("sgd", **_SETTINGS_OF_SGD[key])
+    try:
+        optimizer = get_optimizer(name.strip().lower())
+    except ValueError:
+        known = [*_SETTINGS_OF_SGD, *list_optimizers()]
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"optimizer {name!r} is not one of {', '.join(map(repr, known))}.{hint}") from None
+    return type(optimizer).__name__, optimizer
+
+
+def make_contenders(estimator, optimizers, lr=None, batch_size=None):
+    """Return the list of contenders, in the order given.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The network, or a `Pipeline` that ends in one.
+    optimizers : iterable or mapping
+        Names, optimizer objects; or a mapping from label to a name, an object, a dict of parameters of
+        the network, or another network.
+    lr : None, float, iterable of float, or mapping from label to one of these or to another label
+        Learning rates to try. ``None`` is `DEFAULT_LEARNING_RATES`.
+    batch_size : None, int or iterable of int
+        Batch sizes to try. ``None`` leaves the network's own.
+    """
+    network = network_of(estimator)
+    made = [_contender(network, label, what) for label, what in _labelled(optimizers)]
+    labels = [contender.label for contender in made]
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise ValueError(
+            f"two optimizers are called {repeated[0]!r}. Give a mapping from your own labels to them."
+        )
+    if not made:
+        raise ValueError("optimizers is empty. Name at least one, for example ['adam', 'momentum'].")
+    rates = _rates_by_label(lr, labels)
+    sizes = _grid(batch_size, "batch_size", _positive_int) if batch_size is not None else (None,)
+    return [_with_grid(contender, rates.get(contender.label), sizes, labels) for contender in made]
+
+
+def _labelled(optimizers):
+    if isinstance(optimizers, Mapping):
+        return list(optimizers.items())
+    if isinstance(optimizers, str) or not isinstance(optimizers, Iterable):
+        optimizers = [optimizers]
+    optimizers = list(optimizers)
+    kinds = [type(o).__name__ for o in optimizers if not isinstance(o, str)]
+    return [(_own_label(o, kinds), o) for o in optimizers]
+
+
+def _own_label(optimizer, kinds):
+    if isinstance(optimizer, str):
+        return None
+    if not hasattr(optimizer, "get_params") or hasattr(optimizer, "fit"):
+        raise TypeError(
+            f"{optimizer!r} is not a name or an optimizer object. A dict of parameters or another estimator "
+            "needs a label: give a mapping {label: ...}."
+        )
+    kind = type(optimizer).__name__
+    return kind if kinds.count(kind) == 1 else repr(optimizer)
+
+
+def _contender(network, label, what):
+    if isinstance(what, str):
+        own, what = named_optimizer(what)
+        label = own if label is None else label
+    is_yardstick = hasattr(what, "partial_fit")
+    if isinstance(what, Mapping):
+        ready = clone(network).set_params(**what)
+    elif is_yardstick:
+        ready = clone(what)
+    elif hasattr(what, "get_params") and not isinstance(what, type):
+        ready = clone(network).set_params(solver=clone(what))
+    else:
+        raise TypeError(
+            f"optimizer {label!r} is {what!r}. Allowed: a name, an optimizer object such as Adam(), a dict "
+            "of parameters of the network, or a network with partial_fit."
+        )
+    parameters = ready.get_params(deep=True)
+    lr_parameter = next((p for p in ("solver__lr", "learning_rate_init", "eta0") if p in parameters), None)
+    if hasattr(parameters.get("solver"), "get_params") and "solver__lr" not in parameters:
+        lr_parameter = None  # the optimizer finds its own; learning_rate_init is not used beside an object
+    return Contender(label, ready, lr_parameter, is_yardstick=is_yardstick)
+
+
+def _rates_by_label(lr, labels):
+    if not isinstance(lr, Mapping):
+        return dict.fromkeys(labels, lr)
+    unknown = [label for label in lr if label not in labels]
+    if unknown:
+        raise ValueError(
+            f"lr has the key {unknown[0]!r}, which is not the label of an optimizer here. "
+            f"Labels: {', '.join(map(repr, labels))}."
+        )
+    return dict(lr)
+
+
+def _with_grid(contender, rates, sizes, labels):
+    if isinstance(rates, str):
+        if rates not in labels or rates == contender.label:
+            raise ValueError(
+                f"lr[{contender.label!r}]={rates!r} is not the label of another optimizer here. "
+                f"Labels: {', '.join(map(repr, labels))}."
+            )
+        return replace(contender, follows=rates)
+    if contender.lr_parameter is None:
+        grid = (None,)
+    else:
+        grid = DEFAULT_LEARNING_RATES if rates is None else _grid(rates, "lr", _positive_float)
+    configs = tuple(Config(contender.label, rate, size) for size in sizes for rate in grid)
+    return replace(contender, configs=configs)
+
+
+def _grid(values, name, check):
+    values = [values] if isinstance(values, Real) else list(values)
+    if not values:
+        raise ValueError(f"{name} is empty. Give one value or several.")
+    return tuple(dict.fromkeys(sorted(check(value, name) for value in values)))
+
+
+def _positive_float(value, name):
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < value < float("inf"):
+        raise ValueError(f"{name}={value!r} is not a positive finite number.")
+    return float(value)
+
+
+def _positive_int(value, name):
+    if not isinstance(value, Real) or isinstance(value, bool) or value != int(value) or value < 1:
+        raise ValueError(f"{name}={value!r} is not a whole number of at least 1.")
+    return int(value)

@@ -1,0 +1,162 @@
+"""One fit, watched epoch by epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import check_scoring, confusion_matrix
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a fit ends: at the first limit reached. Samples and seconds are looked at after each epoch."""
+
+    max_epochs: int | None = None
+    max_samples: int | None = None
+    max_seconds: float | None = None
+
+    def is_spent(self, epochs, samples, seconds):
+        """Whether a fit that has used this much has to stop."""
+        limits = (self.max_epochs, self.max_samples, self.max_seconds)
+        return any(
+            limit is not None and used >= limit
+            for limit, used in zip(limits, (epochs, samples, seconds), strict=True)
+        )
+
+    def scaled(self, factor):
+        """Return this budget multiplied by `factor`, of at least one epoch."""
+        return Budget(
+            max_epochs=None if self.max_epochs is None else max(1, math.ceil(self.max_epochs * factor)),
+            max_samples=None if self.max_samples is None else max(1, math.ceil(self.max_samples * factor)),
+            max_seconds=None if self.max_seconds is None else self.max_seconds * factor,
+        )
+
+    def __str__(self):
+        """Text for the report, such as ``30 epochs``."""
+        units = (
+            (self.max_epochs, "epochs"),
+            (self.max_samples, "samples"),
+            (self.max_seconds, "seconds of training"),
+        )
+        return " or ".join(f"{limit:,g} {unit}" for limit, unit in units if limit is not None)
+
+
+def run_fit(contender, config, seed, splits, budget, scoring, *, is_tuning=False, metrics=(), on_epoch=None):
+    """Train one network and return what was seen, as a dict that JSON can hold.
+
+    Parameters
+    ----------
+    contender, config, seed, splits, budget
+        What to train, on which rows, for how long.
+    scoring : str or callable
+        scikit-learn scorer, evaluated on the validation rows after every epoch (outside the clock).
+    is_tuning : bool
+        Whether to keep away from fixed validation rows.
+    metrics : sequence of str or callable
+        Further scorers, evaluated once, after the last epoch.
+    on_epoch : callable, optional
+        Called with the number of epochs done.
+
+    Returns
+    -------
+    record : dict
+        Keys `loss`, `score`, `seconds` (lists over epochs), `metrics` (dict), `confusion` (nested list or
+        None), `n_train`, `n_val`, `diverged`, `error`.
+    """
+    split = splits.get(seed, is_tuning=is_tuning)
+    network = contender.network_for(_clipped(config, len(split.y_train)), seed)
+    first = splits.first_call
+    scorer = check_scoring(network, scoring=scoring)
+    loss, score, seconds, error = [], [], [], None
+    samples = elapsed = 0
+    while error is None and not budget.is_spent(len(score), samples, elapsed):
+        error, spent = _one_epoch(network, split, first)
+        first = {}
+        elapsed += spent
+        if error is None:
+            samples += len(split.y_train)
+            loss.append(float(getattr(network, "loss_", math.nan)))
+            score.append(_score(scorer, network, split))
+            seconds.append(spent)
+            if on_epoch is not None:
+                on_epoch(len(score))
+    return {
+        "loss": loss,
+        "score": score,
+        "seconds": seconds,
+        "metrics": {} if error else _final_metrics(network, split, metrics),
+        "confusion": None if error or splits.classes is None else _confusion(network, split, splits.classes),
+        "n_train": len(split.y_train),
+        "n_val": len(split.y_val),
+        "diverged": error is not None,
+        "error": error,
+    }
+
+
+def warm_up(contender, config, splits):
+    """Train on a few rows and throw the result away, so that no compilation is on the clock of a fit."""
+    split = splits.get(0)
+    n = min(len(split.y_train), 2 * (config.batch_size or 32))
+    network = contender.network_for(_clipped(config, n), 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            network.partial_fit(split.X_train[:n], split.y_train[:n], **splits.first_call)
+            network.predict(split.X_val[:n])
+        except ValueError as problem:  # the fit itself meets and records a divergence
+            if not _is_divergence(problem):
+                raise
+
+
+def _clipped(config, n_train):
+    if config.batch_size is None or config.batch_size <= n_train:
+        return config
+    return type(config)(config.label, config.lr, n_train)
+
+
+def _one_epoch(network, split, first):
+    """Train one epoch; return ``(None or why the run diverged, seconds)``."""
+    start = time.perf_counter()
+    try:
+        # A diverging run says so in its record; NumPy's overflow warnings would repeat it once a step.
+        with np.errstate(all="ignore"):
+            network.partial_fit(split.X_train, split.y_train, **first)
+    except ValueError as problem:
+        if not _is_divergence(problem):
+            raise
+        return str(problem).splitlines()[0], time.perf_counter() - start
+    spent = time.perf_counter() - start
+    if not math.isfinite(getattr(network, "loss_", 0.0)):
+        return f"the loss became {network.loss_}", spent
+    return None, spent
+
+
+def _is_divergence(problem):
+    return "non-finite" in str(problem)
+
+
+def _score(scorer, network, split):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        return float(scorer(network, split.X_val, split.y_val))
+
+
+def _final_metrics(network, split, metrics):
+    return {
+        scorer_name(metric): _score(check_scoring(network, scoring=metric), network, split)
+        for metric in metrics
+    }
+
+
+def scorer_name(scoring):
+    """Return the name of a scorer: the string itself, or what a callable is called."""
+    return scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
+
+
+def _confusion(network, split, classes):
+    return confusion_matrix(split.y_val, network.predict(split.X_val), labels=classes).tolist()

@@ -1,0 +1,137 @@
+"""Many fits: what is already on disk is read, the rest is trained, here or on several workers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import joblib
+
+from .interrupt import watched
+from .plan import Config, Contender
+from .run import Budget, run_fit, scorer_name, warm_up
+
+
+@dataclass(frozen=True)
+class Task:
+    """One fit to make."""
+
+    contender: Contender
+    config: Config
+    seed: int
+    budget: Budget
+    metrics: tuple = ()
+    is_tuning: bool = False
+
+    def key(self, scoring):
+        """Return what identifies the result, as a dict that JSON can hold."""
+        return {
+            "contender": self.contender.specification(),
+            **asdict(self.config),
+            "seed": self.seed,
+            "is_tuning": self.is_tuning,
+            **asdict(self.budget),
+            "metrics": [scorer_name(scoring), *map(scorer_name, self.metrics)],
+        }
+
+
+class Runner:
+    """Evaluates tasks and remembers every result, in the order in which they were asked for.
+
+    Parameters
+    ----------
+    splits : Splits
+    store : ResultStore
+    scoring : str
+    progress : Progress
+        See `fastopt.study.progress`.
+    n_jobs : int or None
+        Workers, as in scikit-learn.
+    backend : {'loky', 'threading'}
+    """
+
+    def __init__(self, splits, store, scoring, progress, n_jobs=None, backend="loky"):
+        self.splits, self.store, self.scoring, self.progress = splits, store, scoring, progress
+        self.n_workers = joblib.effective_n_jobs(1 if n_jobs is None else n_jobs)
+        self.backend = backend
+        self.history = []  # (phase, task, record)
+        self.n_read = 0
+
+    def evaluate(self, phase, tasks):
+        """Return the records of `tasks`, in order.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C; every finished fit is already in the store and in `history`.
+        """
+        # By seed first: the contenders of one seed then share the split that is in memory.
+        order = sorted(range(len(tasks)), key=lambda i: tasks[i].seed)
+        records = {}
+        missing = []
+        for i in order:
+            found = self.store.get(tasks[i].key(self.scoring))
+            if found is None:
+                missing.append(i)
+            else:
+                records[i] = found
+                self.n_read += 1
+                self.progress.fit_done(str(tasks[i].config), read=True)
+        try:
+            for i, record in self._train(tasks, missing):
+                records[i] = record
+                self.store.add(tasks[i].key(self.scoring), record)
+                self.progress.fit_done(str(tasks[i].config))
+        finally:
+            self.history.extend((phase, tasks[i], records[i]) for i in range(len(tasks)) if i in records)
+        return [records[i] for i in range(len(tasks))]
+
+    def _train(self, tasks, missing):
+        if not missing:
+            return
+        with watched() as interrupt:
+            if self.n_workers == 1:
+                self._warm_up([tasks[i] for i in missing])
+                for i in missing:
+                    self.progress.fit_started(str(tasks[i].config), tasks[i].budget.max_epochs)
+                    record = _fit(tasks[i], self.splits, self.scoring, self.progress.epoch_done)
+                    interrupt.check()  # the network may have swallowed Ctrl-C and stopped half-way
+                    yield i, record
+                return
+            parallel = joblib.Parallel(
+                n_jobs=self.n_workers, backend=self.backend, return_as="generator_unordered"
+            )
+            jobs = (joblib.delayed(_numbered_fit)(i, tasks[i], self.splits, self.scoring) for i in missing)
+            for i, record in parallel(jobs):
+                interrupt.check()
+                yield i, record
+
+    def _warm_up(self, tasks):
+        for task in {task.contender.label: task for task in tasks}.values():
+            self.progress.fit_started(f"Compiling: {task.contender.label}", None)
+            warm_up(task.contender, task.config, self.splits)
+
+
+def _fit(task, splits, scoring, on_epoch=None):
+    return run_fit(
+        task.contender,
+        task.config,
+        task.seed,
+        splits,
+        task.budget,
+        scoring,
+        is_tuning=task.is_tuning,
+        metrics=task.metrics,
+        on_epoch=on_epoch,
+    )
+
+
+_warm = set()
+
+
+def _numbered_fit(i, task, splits, scoring):
+    """Fit in a worker, which compiles once for itself before its first fit of each contender."""
+    kind = task.contender.specification()
+    if kind not in _warm:
+        warm_up(task.contender, task.config, splits)
+        _warm.add(kind)
+    return i, _fit(task, splits, scoring)

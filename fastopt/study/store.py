@@ -1,0 +1,105 @@
+"""Results on disk: one line of JSON per fit, written when the fit ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+
+class StoreError(OSError):
+    """A result could not be written. Everything measured so far is still in memory."""
+
+
+class ResultStore:
+    """Fits of one study, by key; with a folder they survive the process.
+
+    Parameters
+    ----------
+    folder : path or None
+        Where ``results-<fingerprint>.jsonl`` is kept; ``None`` keeps results in memory only.
+    identity : dict
+        What makes results comparable: data, splitting, network. Its digest names the file, so two studies
+        may share a folder and never mix.
+
+    Attributes
+    ----------
+    path : Path or None
+    n_resumed : int
+        Fits found on disk.
+
+    Examples
+    --------
+    >>> store = ResultStore(None, {"data": "digits"})
+    >>> store.add({"label": "Adam", "seed": 0}, {"loss": [0.5]})
+    >>> store.get({"seed": 0, "label": "Adam"})["loss"]
+    [0.5]
+    """
+
+    def __init__(self, folder, identity):
+        self._records = {}
+        self.path, self.n_resumed = None, 0
+        if folder is None:
+            return
+        digest = hashlib.sha256(_canonical(identity).encode()).hexdigest()[:12]
+        self.path = Path(folder) / f"results-{digest}.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            self._read()
+        else:
+            self._append({"study": identity})
+
+    def get(self, key):
+        """Return the record of `key`, or ``None``."""
+        return self._records.get(_canonical(key))
+
+    def add(self, key, record):
+        """Keep `record` under `key`, on disk first.
+
+        Raises
+        ------
+        StoreError
+            If the disk refuses; the record is then kept in memory all the same.
+        """
+        self._records[_canonical(key)] = record
+        if self.path is not None:
+            self._append({"key": key, "record": record})
+
+    def forget(self):
+        """Drop every result, on disk too."""
+        self._records.clear()
+        self.n_resumed = 0
+        if self.path is not None:
+            header = self.path.read_text().splitlines()[:1]
+            self.path.write_text("".join(line + "\n" for line in header))
+
+    def _append(self, entry):
+        line = json.dumps(entry) + "\n"
+        try:
+            with self.path.open("a") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as problem:
+            raise StoreError(
+                problem.errno,
+                f"cannot write results ({problem.strerror}). Earlier results are safe; free some space or "
+                "choose another folder, and run the same study again to continue",
+                str(self.path),
+            ) from problem
+
+    def _read(self):
+        text = self.path.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:  # the process was killed in the middle of a line: that fit is run again
+            self.path.write_text(whole)
+        for line in whole.splitlines():
+            entry = json.loads(line)
+            if "record" in entry:
+                self._records[_canonical(entry["key"])] = entry["record"]
+        self.n_resumed = len(self._records)
+
+
+def _canonical(value):
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,220 @@
+"""What the numbers say, in words, and what to be careful about."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .run import scorer_name
+from .statistics import paired_difference
+from .tables import scores_by_seed
+
+# Scorers read in hundredths: a difference of 0.012 is "1.2 points".
+_IN_POINTS = ("accuracy", "balanced_accuracy", "f1", "precision", "recall", "roc_auc", "jaccard", "top_k")
+
+
+def is_in_points(metric):
+    """Whether differences of `metric` are said in points, hundredths of its scale."""
+    return metric.startswith(_IN_POINTS)
+
+
+def in_words(value, metric):
+    """Return a score difference with its unit.
+
+    Examples
+    --------
+    >>> in_words(0.012, "accuracy")
+    '1.2 points'
+    >>> in_words(0.012, "r2")
+    '0.012'
+    """
+    if is_in_points(metric):
+        return f"{100 * value:.{_digits(100 * value)}f} points"
+    return f"{value:.{_digits(value) + 1}f}"
+
+
+def with_margin(value, half_width, metric):
+    """Return ``1.2 ± 0.4 points``."""
+    if is_in_points(metric):
+        digits = _digits(100 * half_width)
+        return f"{100 * value:.{digits}f} ± {100 * half_width:.{digits}f} points"
+    digits = _digits(half_width) + 1
+    return f"{value:.{digits}f} ± {half_width:.{digits}f}"
+
+
+def _digits(value):
+    """Return decimals that show two figures of a small value, one decimal of a larger one."""
+    if value == 0 or not math.isfinite(value):
+        return 1
+    return int(np.clip(1 - math.floor(math.log10(abs(value))), 1, 4))
+
+
+def verdict(study):
+    """Return the findings of a fitted `OptimizerStudy` as a list of sentences, most important first."""
+    metric = scorer_name(study.scoring_)
+    summary = study.summary_[~study.summary_["optimizer"].isin(study.yardsticks_)]
+    if summary.empty:
+        return []
+    n_seeds = int(summary["n_seeds"].max())
+    if study.best_optimizer_ is None:
+        return [
+            f"No winner is named: {n_seeds} seed says nothing about chance. Run with 5 seeds or more "
+            "(n_seeds, --seeds)."
+        ]
+    rows = study.comparisons_
+    sentences = [_headline(study, rows, metric)]
+    sentences += _margins(study, rows[rows["distinguishable"]].iloc[::-1], metric)
+    sentences += _same_rate(study, metric)
+    sentences += _speed(study, metric)
+    sentences += _yardsticks(study, metric)
+    return sentences
+
+
+def _headline(study, rows, metric):
+    best = study.summary_.set_index("optimizer").loc[study.best_optimizer_]
+    name = metric.replace("_", " ")
+    score = f"{study.best_optimizer_} has the best mean {name}, {best[metric]:.4f}"
+    tied = list(rows[~rows["distinguishable"]]["optimizer"])
+    if rows.empty:
+        return f"{score}, and nothing to be compared with."
+    if not tied:
+        return f"{score}, ahead of every other by more than chance explains."
+    if len(tied) == len(rows):
+        return f"{score}, but within noise of every other: these seeds do not tell the optimizers apart."
+    return f"{score}, but {_listed(tied)} {'is' if len(tied) == 1 else 'are'} within noise of it."
+
+
+def _margins(study, beaten, metric):
+    return [
+        f"{study.best_optimizer_} beats {row.optimizer} by "
+        f"{with_margin(row.difference, (row.high - row.low) / 2, metric)} "
+        f"({study.confidence:.0%} interval, {row.n_seeds} seeds)."
+        for row in beaten.itertuples()
+    ]
+
+
+def _same_rate(study, metric):
+    """Say at which shared learning rate a beaten optimizer catches up, from the tuning runs."""
+    if study.search != "grid":
+        return []  # halving and Optuna do not train everyone at every rate to the end
+    tuning = study.results_[study.results_["phase"] == "tuning"]
+    if tuning.empty or study.comparisons_.empty:
+        return []
+    best_of = tuning.groupby(["optimizer", "lr"])[metric].mean().unstack("optimizer")
+    sentences = []
+    for row in study.comparisons_[study.comparisons_["distinguishable"]].itertuples():
+        if row.optimizer not in best_of or study.best_optimizer_ not in best_of:
+            continue
+        gaps = best_of[study.best_optimizer_] - best_of[row.optimizer]
+        overtaken = gaps[gaps <= 0].dropna()
+        if len(overtaken):
+            rates = _listed([f"{rate:g}" for rate in overtaken.index])
+            sentences.append(
+                f"The learning rate matters: with the same one for both, {row.optimizer} is at least level "
+                f"at {rates} (means over {study.n_tuning_seeds} tuning seeds)."
+            )
+    return sentences
+
+
+def _yardsticks(study, metric):
+    """Compare each yardstick with the contender whose settings it took over, in score and in time."""
+    sentences = []
+    rows = study.summary_.set_index("optimizer")
+    scores = scores_by_seed(study.results_, metric)
+    for contender in study._contenders:
+        leader = contender.follows
+        if not contender.is_yardstick or leader not in rows.index or contender.label not in rows.index:
+            continue
+        gap = paired_difference(
+            scores[leader], scores[contender.label], study._splits.val_to_train, study.confidence
+        )
+        ratio = rows["seconds_per_epoch"][contender.label] / rows["seconds_per_epoch"][leader]
+        sentences.append(
+            f"{contender.label} on the same work: {metric.replace('_', ' ')} "
+            f"{rows[metric][contender.label]:.4f} ({leader} differs by "
+            f"{with_margin(gap.mean, gap.half_width, metric)}); an epoch of {leader} takes "
+            f"{_times(ratio)} here."
+        )
+    return sentences
+
+
+def _times(ratio):
+    return f"{1 / ratio:.1f} times as long" if ratio < 1 else f"1/{ratio:.1f} of the time"
+
+
+def _speed(study, metric):
+    summary = study.summary_[~study.summary_["optimizer"].isin(study.yardsticks_)]
+    quick = summary[np.isfinite(summary["epochs_to_target"])]
+    if quick.empty:
+        return []
+    quickest = quick.sort_values("epochs_to_target", kind="stable").iloc[0]
+    name = metric.replace("_", " ")
+    return [
+        f"{quickest['optimizer']} is first at {name} {study.target_score_:g}: "
+        f"{quickest['epochs_to_target']:g} epochs (median), "
+        f"{_duration(quickest['epochs_to_target'] * quickest['seconds_per_epoch'])} of training."
+    ]
+
+
+def notes(study):
+    """Return what a reader of the numbers has to know before trusting them."""
+    found = []
+    results = study.results_
+    metric = scorer_name(study.scoring_)
+    n_seeds = 0 if study.summary_.empty else int(study.summary_["n_seeds"].max())
+    if study.interrupted_:
+        found.append("The study was interrupted: these are partial results, and the seeds may be unequal.")
+    if 1 < n_seeds < 5:
+        found.append(f"Only {n_seeds} seeds: the intervals are wide and rough. Ten are better.")
+    if not study.comparisons_.empty and not study.comparisons_["distinguishable"].all():
+        found.append(
+            "Differences within noise are not differences: the order of such rows in the table means nothing."
+        )
+    found += _edges(study)
+    for label, n in results.groupby("optimizer", sort=False)["diverged"].sum().items():
+        if n:
+            found.append(f"{label} diverged in {n} of its {(results['optimizer'] == label).sum()} fits.")
+    reused = _reused_validation(study, metric)
+    return found + reused
+
+
+def _edges(study):
+    """Warn where the chosen rate is at the end of its grid: the optimum may lie beyond."""
+    found = []
+    for contender in study._contenders:
+        rates = sorted({config.lr for config in contender.configs if config.lr is not None})
+        chosen = study.best_params_.get(contender.label, {}).get("lr")
+        if len(rates) > 2 and chosen in (rates[0], rates[-1]):
+            end = "smallest" if chosen == rates[0] else "largest"
+            found.append(
+                f"{contender.label} chose the {end} learning rate of its grid ({chosen:g}): its best may lie "
+                "beyond. Widen lr."
+            )
+    return found
+
+
+def _reused_validation(study, metric):
+    if study._splits.is_fixed:
+        return [
+            "All seeds share one validation set, which tuning did not see: the intervals speak of initial "
+            "weights and batch order, not of other data."
+        ]
+    tuned = any(len(c.configs) > 1 for c in study._contenders)
+    name = metric.replace("_", " ")
+    return (
+        [
+            f"Settings were chosen on other splits of the same rows: the {name} is fair between optimizers, "
+            "and slightly optimistic for new data."
+        ]
+        if tuned
+        else []
+    )
+
+
+def _listed(names):
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _duration(seconds):
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
