@@ -174,9 +174,9 @@ def _mnist(data=None):
         )
     except Exception as problem:  # network, TLS, proxies, a full disk: each raises its own kind
         raise DatasetError(
-            f"MNIST could not be downloaded from OpenML ({type(problem).__name__}). Either connect once (it is "
-            "then kept in scikit-learn's data home), or give a local file with --data mnist.npz (arrays X_train, "
-            "y_train, X_test, y_test). --dataset digits works with neither."
+            f"MNIST could not be downloaded from OpenML ({type(problem).__name__}). Either connect "
+            "once (it is then kept in the data home of scikit-learn), or give a local file: --data mnist.npz "
+            "(arrays X_train, y_train, X_test, y_test). --dataset digits works with neither."
         ) from problem
     X = as_float32(X) / np.float32(255)
     y = y.astype(np.int64)

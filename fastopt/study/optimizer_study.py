@@ -90,6 +90,9 @@ class OptimizerStudy(BaseEstimator):
         seconds per epoch.
     comparisons_ : DataFrame
         The best optimizer against each other one: paired difference, interval, Holm-adjusted p-value.
+    confusion_ : dict
+        Confusion matrix by label, summed over seeds; empty for regression.
+    classes_ : ndarray or None
     yardsticks_ : list of str
         Labels of the other networks given for comparison; they are shown, but do not compete.
     best_params_ : dict
@@ -368,6 +371,7 @@ class OptimizerStudy(BaseEstimator):
         self.comparisons_ = tables.comparison_frame(
             self.results_, metric, self.best_optimizer_, judged["optimizer"], **statistics
         )
+        self.classes_ = self._splits.classes
         self.confusion_ = tables.confusion_matrices(history)
         self.verdict_, self.notes_ = verdict.verdict(self), verdict.notes(self)
 

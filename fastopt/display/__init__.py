@@ -1,0 +1,20 @@
+"""Pictures of studies and fits, in the manner of scikit-learn's displays: ``from_...``, ``plot(ax=...)``."""
+
+from .comparison import OptimizerComparisonDisplay, OptimizerDifferenceDisplay, overview
+from .curves import LossCurveDisplay
+from .learning_rate import HeatMapDisplay, LearningRateDisplay
+from .style import PALETTE, theme
+from .trajectory import SURFACES, TrajectoryDisplay
+
+__all__ = [
+    "PALETTE",
+    "SURFACES",
+    "HeatMapDisplay",
+    "LearningRateDisplay",
+    "LossCurveDisplay",
+    "OptimizerComparisonDisplay",
+    "OptimizerDifferenceDisplay",
+    "TrajectoryDisplay",
+    "overview",
+    "theme",
+]

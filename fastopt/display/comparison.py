@@ -1,0 +1,261 @@
+"""Optimizers side by side: curves with bands over seeds, and paired differences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..study import OptimizerStudy, mean_interval
+from .style import PALETTE, line_styles, new_axes, plain_log_ticks, pyplot, theme
+
+_X_LABELS = {"epoch": "Epoch", "seconds": "Training time (s)", "samples": "Samples seen"}
+
+
+class OptimizerComparisonDisplay:
+    """Mean loss or score of each optimizer against epochs, time or samples, with bands over seeds.
+
+    It is recommended to use `from_study` or `from_estimator`.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        As `OptimizerStudy.curves_`: columns optimizer, seed, epoch, seconds, samples and `metric`.
+    metric : str, default='loss'
+        Column to draw.
+    x : {'epoch', 'seconds', 'samples'}, default='epoch'
+    confidence : float, default=0.95
+        Coverage of the band: the t interval of the mean over seeds.
+    yardsticks : sequence of str
+        Labels drawn in grey.
+    target : float, optional
+        A horizontal line.
+
+    Attributes
+    ----------
+    ax_, figure_ : matplotlib Axes and Figure
+    lines_, bands_ : lists of matplotlib artists
+    """
+
+    def __init__(self, curves, *, metric="loss", x="epoch", confidence=0.95, yardsticks=(), target=None):
+        if x not in _X_LABELS:
+            raise ValueError(f"x={x!r} is not one of {', '.join(map(repr, _X_LABELS))}.")
+        if metric not in curves:
+            raise ValueError(f"metric={metric!r} is not a column of curves: {', '.join(curves.columns)}.")
+        self.curves = curves
+        self.metric = metric
+        self.x = x
+        self.confidence = confidence
+        self.yardsticks = yardsticks
+        self.target = target
+
+    @classmethod
+    def from_study(cls, study, *, metric=None, x="epoch", ax=None, **kwargs):
+        """Plot the comparison runs of a fitted `OptimizerStudy`.
+
+        Parameters
+        ----------
+        study : OptimizerStudy
+        metric : str, optional
+            ``'loss'`` or the name of the study's scorer (default).
+        x : {'epoch', 'seconds', 'samples'}
+        ax : matplotlib Axes, optional
+        **kwargs
+            Passed to `plot`.
+
+        Returns
+        -------
+        OptimizerComparisonDisplay
+        """
+        name = study.curves_.columns[-1]
+        metric = name if metric is None else metric
+        curves = study.curves_[study.curves_["phase"] == "comparison"]
+        target = study.target_score_ if metric == name else None
+        display = cls(
+            curves,
+            metric=metric,
+            x=x,
+            confidence=study.confidence,
+            yardsticks=study.yardsticks_,
+            target=target,
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    @classmethod
+    def from_estimator(cls, estimator, X, y, *, metric=None, x="epoch", ax=None, **study_parameters):
+        """Run an `OptimizerStudy` of `estimator` on ``X, y`` and plot it; the study is kept as `study_`."""
+        study = OptimizerStudy(estimator, **study_parameters).fit(X, y)
+        display = cls.from_study(study, metric=metric, x=x, ax=ax)
+        display.study_ = study
+        return display
+
+    def plot(self, ax=None, *, log=None, legend=True):
+        """Draw one line and one band for each optimizer.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+        log : bool, optional
+            Logarithmic y axis. Default: for losses.
+        legend : bool, default=True
+
+        Returns
+        -------
+        self : OptimizerComparisonDisplay
+        """
+        log = self.metric == "loss" if log is None else log
+        with theme():
+            self.figure_, self.ax_ = new_axes(ax)
+            self.lines_, self.bands_, means = [], [], []
+            labels = list(dict.fromkeys(self.curves["optimizer"]))
+            for label, style in line_styles(labels, self.yardsticks).items():
+                where, mean, low, high = self._band(label)
+                if not len(where):
+                    continue
+                means.append(mean)
+                every = max(1, len(where) // 6)
+                line = {**style, "markevery": (every // 2, every), "markersize": 5.5}
+                self.lines_ += self.ax_.plot(where, mean, label=label, **line)
+                if label in self.yardsticks:
+                    continue  # it runs with the settings of another line: its band would hide that one's
+                band = {"color": style["color"], "alpha": 0.18, "linewidth": 0}
+                self.bands_.append(self.ax_.fill_between(where, low, high, **band))
+            self._dress(means, log, legend)
+        return self
+
+    def _band(self, label):
+        """Return x, mean and interval by epoch, over the seeds that have reached that epoch."""
+        mine = self.curves[self.curves["optimizer"] == label]
+        by_epoch = mine.groupby("epoch")
+        full = by_epoch["seed"].count() == mine["seed"].nunique()  # a shorter run would shift the mean
+        intervals = [mean_interval(values, confidence=self.confidence) for _, values in by_epoch[self.metric]]
+        table = np.array([(i.mean, i.low, i.high) for i in intervals]).reshape(-1, 3)[full.to_numpy()]
+        where = by_epoch[self.x].mean().to_numpy()[full.to_numpy()]
+        mean, low, high = table.T
+        if self.metric == "loss":
+            low = np.maximum(low, mean / 10)  # a log axis has no place for an interval that crosses zero
+        return where, mean, low, high
+
+    def _dress(self, means, log, legend):
+        name = "Training loss" if self.metric == "loss" else f"Validation {self.metric.replace('_', ' ')}"
+        self.ax_.set(xlabel=_X_LABELS[self.x], ylabel=name)
+        if log and all(np.all(mean > 0) for mean in means):
+            self.ax_.set_yscale("log")
+        elif means:
+            self._zoom(means)
+        if self.x == "seconds":
+            self.ax_.set_xscale("log")
+            plain_log_ticks(self.ax_.xaxis)
+        else:
+            self.ax_.xaxis.get_major_locator().set_params(integer=True)
+        if self.target is not None and np.isfinite(self.target):
+            self.ax_.axhline(self.target, color="#808080", linewidth=0.9, linestyle=":")
+            self.ax_.annotate(
+                f"target {self.target:g}",
+                (0, self.target),
+                xycoords=("axes fraction", "data"),
+                xytext=(4, 3),
+                textcoords="offset points",
+                fontsize=9,
+            )
+        if legend:
+            self.ax_.legend()
+
+    def _zoom(self, means):
+        """Leave out the first steep rise: what tells optimizers apart is near the end."""
+        values = np.concatenate(means)
+        top, middle = values.max(), min(np.median(mean) for mean in means)
+        low = max(values.min(), middle - (top - middle))
+        margin = 0.04 * (top - low) or 0.01
+        self.ax_.set_ylim(low - margin, top + margin)
+
+
+class OptimizerDifferenceDisplay:
+    """How far each optimizer is behind the best, as paired differences with intervals.
+
+    Filled: distinguishable from the best; hollow: within noise.
+
+    Parameters
+    ----------
+    comparisons : DataFrame
+        As `OptimizerStudy.comparisons_`.
+    best : str or None
+    metric : str
+    labels : sequence of str, optional
+        Order that colours follow.
+
+    Attributes
+    ----------
+    ax_, figure_ : matplotlib Axes and Figure
+    """
+
+    def __init__(self, comparisons, best, *, metric="score", labels=None):
+        self.comparisons = comparisons
+        self.best = best
+        self.metric = metric
+        self.labels = list(comparisons["optimizer"]) if labels is None else labels
+
+    @classmethod
+    def from_study(cls, study, *, ax=None):
+        """Plot the comparisons of a fitted `OptimizerStudy`."""
+        labels = list(dict.fromkeys(study.results_["optimizer"]))
+        metric = study.curves_.columns[-1]
+        return cls(study.comparisons_, study.best_optimizer_, metric=metric, labels=labels).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw one row for each optimizer.
+
+        Returns
+        -------
+        self : OptimizerDifferenceDisplay
+        """
+        from ..study.verdict import is_in_points
+
+        in_points = is_in_points(self.metric)
+        scale, unit = (100, "points") if in_points else (1, self.metric.replace("_", " "))
+        with theme():
+            self.figure_, self.ax_ = new_axes(ax)
+            if self.best is None:
+                self.ax_.text(0.5, 0.5, "One seed: no comparison", ha="center", transform=self.ax_.transAxes)
+                self.ax_.set_axis_off()
+                return self
+            styles = line_styles(self.labels)
+            rows = list(self.comparisons.itertuples())[::-1]
+            for i, row in enumerate(rows):
+                color = styles.get(row.optimizer, {"color": PALETTE[0]})["color"]
+                span = [[scale * (row.difference - row.low)], [scale * (row.high - row.difference)]]
+                fill = color if row.distinguishable else "none"
+                point = {"fmt": "o", "color": color, "markerfacecolor": fill, "markersize": 8, "capsize": 4}
+                self.ax_.errorbar(-scale * row.difference, i, xerr=span[::-1], **point)
+            self.ax_.axvline(0, color="#808080", linewidth=1)
+            self.ax_.set_yticks(range(len(rows)), [row.optimizer for row in rows])
+            self.ax_.set_ylim(-0.6, len(rows) - 0.4)
+            self.ax_.set_xlabel(f"Behind {self.best} ({unit})")
+            self.ax_.grid(axis="y", visible=False)
+        return self
+
+
+def overview(study, title=None):
+    """Return one wide figure of a fitted study: loss, score and differences.
+
+    Parameters
+    ----------
+    study : OptimizerStudy
+    title : str, optional
+
+    Returns
+    -------
+    matplotlib Figure
+        The caller closes it.
+    """
+    with theme():
+        figure, axes = pyplot().subplots(1, 3, figsize=(13.5, 4.4), width_ratios=(1, 1, 0.8))
+        OptimizerComparisonDisplay.from_study(study, metric="loss", ax=axes[0]).ax_.legend().remove()
+        OptimizerComparisonDisplay.from_study(study, ax=axes[1]).ax_.legend().remove()
+        OptimizerDifferenceDisplay.from_study(study, ax=axes[2])
+        axes[0].set_title("Loss while training")
+        axes[1].set_title("Score on rows not trained on")
+        axes[2].set_title("Paired difference, filled = real")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=11)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    return figure

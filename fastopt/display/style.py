@@ -1,0 +1,116 @@
+"""One look for every picture: told apart without colour, readable at README size, on light and dark."""
+
+from __future__ import annotations
+
+import re
+
+from .._extras import require
+
+# Okabe & Ito's colours (safe for the common colour blindnesses), without black and yellow, which vanish on a
+# dark or a light page, and with blue a little lighter for the same reason.
+PALETTE = ("#D55E00", "#2E86C1", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A0785A")
+_DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+_MARKERS = "osD^vPX*"
+_YARDSTICK = {"color": "#808080", "linestyle": (0, (3, 2)), "marker": "x"}
+
+# Text is drawn in this odd colour so that an SVG in a page can be given the page's own (see `inline_svg`).
+INK = "#40454d"
+_SETTINGS = {
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 11,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#9aa0a6",
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 2.0,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "savefig.dpi": 150,
+    "svg.hashsalt": "fastopt",
+}
+
+
+def pyplot():
+    """Return matplotlib's pyplot."""
+    return require("matplotlib.pyplot", "a plot")
+
+
+def theme():
+    """Return a context manager with fastopt's settings of matplotlib."""
+    return require("matplotlib", "a plot").rc_context(_SETTINGS)
+
+
+def line_styles(labels, yardsticks=()):
+    """Return ``{label: keyword arguments of plot}``; colour, dash and marker all differ.
+
+    Examples
+    --------
+    >>> line_styles(["Adam", "SGD"])["SGD"]["color"]
+    '#2E86C1'
+    """
+    styles, i = {}, 0
+    for label in labels:
+        if label in yardsticks:
+            styles[label] = dict(_YARDSTICK)
+            continue
+        styles[label] = {
+            "color": PALETTE[i % len(PALETTE)],
+            "linestyle": _DASHES[i % len(_DASHES)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+        }
+        i += 1
+    return styles
+
+
+def new_axes(ax, figsize=(6.4, 4.2)):
+    """Return ``(figure, ax)``: the given axes, or new ones of a readable size."""
+    if ax is None:
+        _, ax = pyplot().subplots(figsize=figsize)
+    return ax.figure, ax
+
+
+def plain_log_ticks(axis):
+    """Label a short logarithmic axis with plain numbers, 1 2 5 in each decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def inline_svg(figure, description):
+    """Return `figure` as SVG text for an HTML page; its ink follows the page's text colour.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    description : str
+        What it shows, for readers who cannot see it.
+    """
+    from html import escape
+    from io import StringIO
+
+    buffer = StringIO()
+    figure.savefig(buffer, format="svg", transparent=True)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(rf"(?i){INK}", "currentColor", svg)
+    svg = re.sub(r'<svg([^>]*?) width="[^"]*"', r"<svg\1", svg, count=1)
+    svg = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", svg, count=1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1)

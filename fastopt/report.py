@@ -1,0 +1,314 @@
+"""One self-contained HTML file that says what a study found."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from . import __version__
+from ._extras import require
+from .study.run import scorer_name
+from .study.verdict import is_in_points
+
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "pandas", "matplotlib")
+
+
+def write_report(study, path, *, title=None, data="", command="", notes=()):
+    """Write the report of a fitted `OptimizerStudy`.
+
+    Parameters
+    ----------
+    study : OptimizerStudy
+        After `fit` or `sweep`; partial results are reported as such.
+    path : path
+        HTML file to write. It needs no network and no other file.
+    title : str, optional
+    data : str
+        One line that describes the data.
+    command : str
+        How to reproduce the study.
+    notes : sequence of str
+        Further remarks, such as what was done to the data.
+
+    Returns
+    -------
+    Path
+
+    Examples
+    --------
+    >>> write_report(study, "report.html", data="digits")  # doctest: +SKIP
+    PosixPath('report.html')
+    """
+    path = Path(path)
+    path.write_text(render_report(study, title=title, data=data, command=command, notes=notes), "utf-8")
+    return path
+
+
+def render_report(study, *, title=None, data="", command="", notes=()):
+    """Return the report as a string of HTML. Parameters are those of `write_report`."""
+    jinja2 = require("jinja2", "a report")
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fastopt"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html.j2").render(
+        title=title or "Which optimizer?",
+        data=data,
+        command=command,
+        verdict=study.verdict_ or ["A grid was trained; see the maps below."],
+        notes=[*study.notes_, *notes],
+        tables=_tables(study),
+        pictures=_pictures(study),
+        settings=_settings(study),
+        versions=_versions(),
+        when=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        n_fits=len(study.results_),
+        seconds=study.seconds_,
+    )
+
+
+def _tables(study):
+    """Return ``(heading, explanation, columns, rows)``; a cell is ``(text, number to sort by)``."""
+    metric = scorer_name(study.scoring_)
+    tables = []
+    if not study.summary_.empty:
+        tables.append(("Optimizers", _SUMMARY_TEXT, *_summary_cells(study, metric)))
+    if not study.comparisons_.empty:
+        text = (
+            f"Paired over seeds. Intervals hold {study.confidence:.0%}; p-values are adjusted for the number of "
+            "rows (Holm)."
+        )
+        heading = f"{study.best_optimizer_} against each other one"
+        tables.append((heading, text, *_comparison_cells(study, metric)))
+    if study.summary_.empty and not study.results_.empty:
+        tables.append(("Grid", "Means over seeds.", *_grid_cells(study, metric)))
+    return tables
+
+
+_SUMMARY_TEXT = (
+    "Score of the last epoch on rows not trained on, with the interval of its mean over seeds. Whether two rows "
+    "differ is not to be read from these intervals, as the seeds are paired: see the next table."
+)
+
+
+def summary_columns(study):
+    """Return ``(heading, function of a summary row -> (text, number))`` for each column people read.
+
+    The terminal's table and the report's show the same columns.
+    """
+    metric = scorer_name(study.scoring_)
+    others = [scorer_name(name) for name in study.metrics_ if scorer_name(name) != metric]
+    columns = [("Optimizer", lambda row: (row["optimizer"], row["optimizer"]))]
+    columns.append(("Learning rate", lambda row: _number(row["lr"], "g")))
+    if study.summary_["batch_size"].nunique(dropna=False) > 1:
+        columns.append(("Batch", lambda row: _number(row["batch_size"], ".0f")))
+    columns.append((f"Validation {_words(metric)}", lambda row: _with_interval(row, metric)))
+    columns += [
+        (_words(name).capitalize(), lambda row, name=name: _number(row[name], ".4f")) for name in others
+    ]
+    columns.append(("Final loss", lambda row: _number(row["loss"], ".4g")))
+    columns.append((f"Epochs to {study.target_score_:g}", _epochs_cell))
+    columns.append(("Epoch (ms)", lambda row: _number(1000 * row["seconds_per_epoch"], ".3g")))
+    if study.summary_["n_diverged"].any():
+        columns.append(("Diverged", lambda row: _number(row["n_diverged"], ".0f")))
+    return columns
+
+
+def _words(metric):
+    return {"recall_macro": "macro recall", "precision_macro": "macro precision", "f1_macro": "macro F1"}.get(
+        metric, metric.replace("_", " ")
+    )
+
+
+def _number(value, form):
+    missing = value is None or not np.isfinite(value)
+    return ("–", float("inf")) if missing else (format(value, form), float(value))
+
+
+def _with_interval(row, metric):
+    half = (row[f"{metric}_high"] - row[f"{metric}_low"]) / 2
+    margin = f" ± {half:.4f}" if np.isfinite(half) else " (one seed)"
+    return f"{row[metric]:.4f}{margin}", float(row[metric])
+
+
+def _epochs_cell(row):
+    n, reached = row["n_seeds"], row["seeds_at_target"]
+    if reached == 0:
+        return "never", float("inf")
+    some = "" if reached == n else f" ({reached} of {n} seeds)"
+    epochs = row["epochs_to_target"]
+    return (f"{epochs:g}{some}" if np.isfinite(epochs) else f"–{some}"), float(epochs)
+
+
+def _summary_cells(study, metric):
+    columns = summary_columns(study)
+    rows = [[cell(row) for _, cell in columns] for _, row in study.summary_.iterrows()]
+    return [heading for heading, _ in columns], rows
+
+
+def _comparison_cells(study, metric):
+    scale, unit = (100, "points") if is_in_points(metric) else (1, _words(metric))
+    columns = ["Optimizer", f"Behind by ({unit})", "Interval", "p-value", "Seeds", "Verdict"]
+    rows = [
+        [
+            (row.optimizer, row.optimizer),
+            (f"{scale * row.difference:.3g}", row.difference),
+            (f"{scale * row.low:.3g} to {scale * row.high:.3g}", row.low),
+            (f"{row.p_value:.2g}", row.p_value),
+            (str(row.n_seeds), row.n_seeds),
+            ("really behind" if row.distinguishable else "within noise", row.p_value),
+        ]
+        for row in study.comparisons_.itertuples()
+    ]
+    return columns, rows
+
+
+def _grid_cells(study, metric):
+    keys = ["optimizer", "lr", "batch_size"]
+    means = study.results_.groupby(keys, dropna=False, sort=False)[[metric, "loss", "seconds_per_epoch"]]
+    columns = [
+        "Optimizer",
+        "Learning rate",
+        "Batch",
+        f"Validation {_words(metric)}",
+        "Final loss",
+        "Epoch (ms)",
+    ]
+    rows = [
+        [
+            (label, label),
+            _number(rate, "g"),
+            _number(size, ".0f"),
+            _number(mean[metric], ".4f"),
+            _number(mean["loss"], ".4g"),
+            _number(1000 * mean["seconds_per_epoch"], ".3g"),
+        ]
+        for (label, rate, size), mean in means.agg(lambda v: v.mean(skipna=False)).iterrows()
+    ]
+    return columns, rows
+
+
+def _pictures(study):
+    """Return ``(heading, explanation, svg)`` for every picture that the study has data for."""
+    from .display.style import inline_svg, pyplot
+
+    markup = require("markupsafe", "a report").Markup
+    pictures = []
+    for heading, text, draw in _drawings(study):
+        figure = draw()
+        pictures.append((heading, text, markup(inline_svg(figure, f"{heading}. {text}"))))
+        pyplot().close(figure)
+    return pictures
+
+
+def _drawings(study):
+    from . import display
+
+    metric = scorer_name(study.scoring_)
+    name = _words(metric)
+    phases = set(study.results_["phase"])
+    comparison = display.OptimizerComparisonDisplay.from_study
+    found = []
+    if "comparison" in phases:
+        band = f"Line: mean over seeds; band: its {study.confidence:.0%} interval."
+        found += [
+            ("Loss while training", band, lambda: comparison(study, metric="loss").figure_),
+            (f"Validation {name} by epoch", band, lambda: comparison(study).figure_),
+            (
+                f"Validation {name} by time",
+                "The same against seconds of training on this machine, evaluation not counted.",
+                lambda: comparison(study, x="seconds").figure_,
+            ),
+        ]
+    if not study.comparisons_.empty:
+        found.append(
+            (
+                "Paired differences",
+                "Filled: behind by more than chance explains; hollow: within noise.",
+                lambda: display.OptimizerDifferenceDisplay.from_study(study).figure_,
+            )
+        )
+    if phases & {"tuning", "sweep"} and study.results_["lr"].nunique() > 1:
+        text = "A narrow peak needs tuning; a broad one forgives. Rates at which a run diverged are left out."
+        found.append(
+            (
+                "Sensitivity to the learning rate",
+                text,
+                lambda: display.LearningRateDisplay.from_study(study).figure_,
+            )
+        )
+    if "sweep" in phases or study.results_["batch_size"].nunique() > 1:
+        found += _maps(study, metric, name)
+    if study.confusion_:
+        label = study.best_optimizer_ or next(iter(study.confusion_))
+        found.append(
+            (
+                f"What {label} confuses",
+                "Validation rows of all seeds; rows are true classes, in percent.",
+                lambda: _confusion(study, label),
+            )
+        )
+    return found
+
+
+def _maps(study, metric, name):
+    from .display import HeatMapDisplay
+
+    text = "Means over seeds; × marks a setting that diverged with any seed."
+    return [
+        (
+            f"Learning rate and batch size: {what}",
+            text,
+            lambda column=column: HeatMapDisplay.from_study(study, metric=column).figure_,
+        )
+        for what, column in (
+            (name, metric),
+            ("final loss", "loss"),
+            ("seconds per epoch", "seconds_per_epoch"),
+        )
+    ]
+
+
+def _confusion(study, label):
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    from .display.style import pyplot, theme
+
+    counts = study.confusion_[label]
+    percent = 100 * counts / counts.sum(axis=1, keepdims=True)
+    with theme():
+        figure, ax = pyplot().subplots(figsize=(6.0, 5.0))
+        shown = ConfusionMatrixDisplay(percent, display_labels=study.classes_)
+        shown.plot(ax=ax, cmap="Blues", values_format=".0f", colorbar=False, include_values=len(counts) <= 20)
+        ax.grid(False)
+    return figure
+
+
+def _settings(study):
+    """Return ``{name: value}`` of what was run; defaults included, as they too are part of the result."""
+    parameters = study.get_params(deep=False)
+    for hidden in ("estimator", "progress", "store"):
+        parameters.pop(hidden)
+    return {"estimator": " ".join(repr(study.estimator).split()), **parameters}
+
+
+def _versions():
+    found = {"fastopt": __version__, "Python": platform.python_version()}
+    for package in _PACKAGES:
+        found[package] = metadata.version(package)
+    found["system"] = f"{platform.system()} {platform.machine()}"
+    if sys.platform == "linux":
+        found["processor"] = _processor()
+    return found
+
+
+def _processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
