@@ -79,8 +79,8 @@ def _tables(study):
         tables.append(("Optimizers", _SUMMARY_TEXT, *_summary_cells(study, metric)))
     if not study.comparisons_.empty:
         text = (
-            f"Paired over seeds. Intervals hold {study.confidence:.0%}; p-values are adjusted for the number of "
-            "rows (Holm)."
+            f"Paired over seeds. Intervals hold {study.confidence:.0%}; p-values are adjusted for the number "
+            "of rows (Holm)."
         )
         heading = f"{study.best_optimizer_} against each other one"
         tables.append((heading, text, *_comparison_cells(study, metric)))
@@ -90,8 +90,8 @@ def _tables(study):
 
 
 _SUMMARY_TEXT = (
-    "Score of the last epoch on rows not trained on, with the interval of its mean over seeds. Whether two rows "
-    "differ is not to be read from these intervals, as the seeds are paired: see the next table."
+    "Score of the last epoch on rows not trained on, with the interval of its mean over seeds. Whether two "
+    "rows differ is not to be read from these intervals, as the seeds are paired: see the next table."
 )
 
 

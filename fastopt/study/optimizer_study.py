@@ -76,6 +76,8 @@ class OptimizerStudy(BaseEstimator):
         Processes or threads.
     store : path or None, default=None
         Folder in which each fit is written when it ends. A study that was stopped continues from it.
+    reuse : bool, default=True
+        Whether results that `store` already holds are taken; otherwise they are forgotten.
     progress : bool, default=False
         Live bars on standard error; silent where that is not a terminal.
 
@@ -101,6 +103,8 @@ class OptimizerStudy(BaseEstimator):
         Label with the best mean score; ``None`` where fewer than two seeds ran.
     verdict_, notes_ : list of str
         What the numbers say, in words; and what to be careful about.
+    n_read_ : int
+        Fits whose results came from `store`.
     interrupted_ : bool
         Whether Ctrl-C ended the study early. What had been measured is kept.
 
@@ -147,6 +151,7 @@ class OptimizerStudy(BaseEstimator):
         n_jobs=None,
         backend="loky",
         store=None,
+        reuse=True,
         progress=False,
     ):
         self.estimator = estimator
@@ -170,6 +175,7 @@ class OptimizerStudy(BaseEstimator):
         self.n_jobs = n_jobs
         self.backend = backend
         self.store = store
+        self.reuse = reuse
         self.progress = progress
 
     def fit(self, X, y, X_val=None, y_val=None):
@@ -202,6 +208,19 @@ class OptimizerStudy(BaseEstimator):
         Parameters and return value are those of `fit`.
         """
         return self._run(X, y, X_val, y_val, self._sweep_grid)
+
+    def plan(self, X, y, X_val=None, y_val=None, *, sweep=False):
+        """Check everything and return the number of fits that `fit` (or `sweep`) would make.
+
+        Raises
+        ------
+        ValueError, TypeError
+            What `fit` would raise for these parameters, before anything is trained.
+        """
+        self._check(X, y, X_val, y_val)
+        if sweep:
+            return sum(len(c.configs) for c in self._contenders) * self.n_seeds
+        return self._count_tuning() + len(self._contenders) * self.n_seeds
 
     def objective(self, X, y, label, X_val=None, y_val=None):
         """Return an objective for the user's own Optuna study of the optimizer called `label`.
@@ -270,8 +289,8 @@ class OptimizerStudy(BaseEstimator):
             )
         return self
 
-    def _prepare(self, X, y, X_val, y_val, progress):
-        """Check the parameters and set up what `_run` works with."""
+    def _check(self, X, y, X_val, y_val):
+        """Check the parameters; make the contenders and the splits."""
         self._check_parameters()
         network = network_of(self.estimator)
         self._is_classification = is_classifier(network)
@@ -291,6 +310,10 @@ class OptimizerStudy(BaseEstimator):
             validation_fraction=self.validation_fraction,
             is_classification=self._is_classification,
         )
+
+    def _prepare(self, X, y, X_val, y_val, progress):
+        """Set up what `_run` works with."""
+        self._check(X, y, X_val, y_val)
         identity = {
             "fastopt": __version__,
             "data": self._splits.fingerprint(),
@@ -298,6 +321,8 @@ class OptimizerStudy(BaseEstimator):
         }
         store = ResultStore(self.store, identity)
         self.store_path_ = store.path
+        if not self.reuse:
+            store.forget()
         self._runner = Runner(
             self._splits, store, self.scoring_, progress, n_jobs=self.n_jobs, backend=self.backend
         )
@@ -306,15 +331,8 @@ class OptimizerStudy(BaseEstimator):
         return ("recall_macro",) if self._is_classification else ()
 
     def _tune_and_compare(self, progress):
-        tuned = [c for c in self._contenders if searches.is_tuned(c)]
-        n_tuning = (
-            searches.count_fits(
-                self.search, tuned, self.n_tuning_seeds, factor=self.halving_factor, n_trials=self.n_trials
-            )
-            if tuned
-            else 0
-        )
-        progress.expect(n_tuning + len(self._contenders) * self.n_seeds)
+        tuned = self._tuned()
+        progress.expect(self._count_tuning() + len(self._contenders) * self.n_seeds)
         chosen = self._choose(tuned) if tuned else {}
         tasks = [
             Task(contender, self._configuration(contender, chosen), seed, self._budget(), self.metrics_)
@@ -322,6 +340,14 @@ class OptimizerStudy(BaseEstimator):
             for seed in self._seeds()
         ]
         self._runner.evaluate("comparison", tasks)
+
+    def _tuned(self):
+        return [c for c in self._contenders if searches.is_tuned(c)]
+
+    def _count_tuning(self):
+        options = {"factor": self.halving_factor, "n_trials": self.n_trials}
+        tuned = self._tuned()
+        return searches.count_fits(self.search, tuned, self.n_tuning_seeds, **options) if tuned else 0
 
     def _choose(self, tuned):
         options = {
@@ -355,6 +381,7 @@ class OptimizerStudy(BaseEstimator):
         statistics = {"val_to_train": self._splits.val_to_train, "confidence": self.confidence}
         self.results_ = tables.results_frame(history, self.scoring_)
         self.curves_ = tables.curves_frame(history, self.scoring_)
+        self.n_read_ = self._runner.n_read
         self.target_score_ = self.target_score
         if self.target_score is None:
             self.target_score_ = tables.automatic_target(self.results_, metric)

@@ -1,0 +1,207 @@
+"""``compare`` and ``sweep``: a study from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import warnings
+from pathlib import Path
+
+from .. import datasets
+from .._extras import require
+from . import presets
+
+
+class SettingsError(ValueError):
+    """An argument that only the study can tell to be wrong; the message is one line."""
+
+
+def add_compare(parser):
+    """Add the arguments of ``compare``; return what runs it."""
+    _add_shared(parser, presets.COMPARE, presets.DEFAULTS)
+    parser.add_argument(
+        "--tuning-seeds", type=_count, metavar="N", help="seeds on which learning rates are chosen"
+    )
+    parser.add_argument("--search", choices=("grid", "halving", "optuna"), help="how they are chosen")
+    parser.add_argument("--target-score", type=float, metavar="S", help="score whose first epoch is reported")
+    parser.add_argument("--no-yardstick", action="store_true", help="leave out scikit-learn's own network")
+    return _compare
+
+
+def add_sweep(parser):
+    """Add the arguments of ``sweep``; return what runs it."""
+    _add_shared(parser, presets.SWEEP, presets.SWEEP_DEFAULTS)
+    return _sweep
+
+
+def _add_shared(parser, of_presets, defaults):
+    def shown(name):
+        return " ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in defaults[name])
+
+    # Defaults are filled in later, as they depend on the preset; so they are told here by hand.
+    parser.formatter_class = argparse.HelpFormatter
+    add = parser.add_argument
+    add("--preset", choices=tuple(of_presets), help="one of the project's two experiments")
+    add(
+        "--dataset",
+        metavar="NAME|FILE",
+        help=f"{', '.join(datasets.list_datasets())}, or a .csv, .tsv or .npz file ({defaults['dataset']})",
+    )
+    add("--target", metavar="COLUMN", help="column to predict, for a table")
+    add("--data", metavar="FILE.npz", help="local MNIST, instead of a download")
+    add("--optimizers", nargs="+", metavar="NAME", help="names, by spaces or commas")
+    add(
+        "--lr",
+        nargs="+",
+        type=_rates,
+        metavar="LR",
+        help="one learning rate for all, or several to choose from",
+    )
+    add("--batch-size", nargs="+", type=_sizes, metavar="N", help=f"one or several ({shown('batch_size')})")
+    add("--hidden", nargs="+", type=_sizes, metavar="N", help=f"hidden layer sizes ({shown('hidden')})")
+    add("--epochs", type=_count, metavar="N", help=f"epochs of each fit ({defaults['epochs']})")
+    add("--seeds", type=_count, metavar="N", help=f"seeds that are compared ({defaults['seeds']})")
+    add("--jobs", type=int, metavar="N", help="parallel workers; times are then those of a busy machine")
+    add("--out", metavar="FOLDER", type=Path, default=Path("fastopt-results"), help="where files are written")
+    add("--fresh", action="store_true", help="measure again what the folder already holds")
+
+
+def _split(convert, what):
+    def parse(text):
+        try:
+            return [convert(part) for part in text.split(",") if part.strip()]
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+
+    return parse
+
+
+def _positive(number):
+    def convert(text):
+        value = number(text)
+        if not 0 < value < float("inf"):
+            raise ValueError
+        return value
+
+    return convert
+
+
+_rates = _split(_positive(float), "a positive number, or several by commas")
+_sizes = _split(_positive(int), "a whole number of at least 1, or several by commas")
+
+
+def _count(text):
+    return _split(_positive(int), "a whole number of at least 1")(text)[0]
+
+
+def _flat(parts):
+    return None if parts is None else tuple(value for part in parts for value in part)
+
+
+def _settings(arguments, defaults, of_presets):
+    """Return the settings in force: the defaults, then the preset, then what was typed."""
+    typed = {
+        "dataset": arguments.dataset,
+        "hidden": _flat(arguments.hidden),
+        "lr": _flat(arguments.lr),
+        "batch_size": _flat(arguments.batch_size),
+        "epochs": arguments.epochs,
+        "seeds": arguments.seeds,
+        "tuning_seeds": getattr(arguments, "tuning_seeds", None),
+        "search": getattr(arguments, "search", None),
+    }
+    if arguments.optimizers is not None:
+        names = [name.strip() for part in arguments.optimizers for name in part.split(",")]
+        typed["optimizers"] = tuple(name for name in names if name)
+    if typed["dataset"] is None and arguments.target is not None:
+        raise SettingsError("--target names a column of a table: give the table with --dataset FILE.csv.")
+    preset = of_presets.get(arguments.preset, {})
+    return {**defaults, **preset, **{name: value for name, value in typed.items() if value is not None}}
+
+
+def _compare(arguments):
+    return _run(arguments, _settings(arguments, presets.DEFAULTS, presets.COMPARE), "compare")
+
+
+def _sweep(arguments):
+    return _run(arguments, _settings(arguments, presets.SWEEP_DEFAULTS, presets.SWEEP), "sweep")
+
+
+def _run(arguments, settings, command):
+    require("matplotlib", f"fastopt {command}").use("Agg")
+    for module in ("rich", "pandas", "jinja2"):
+        require(module, f"fastopt {command}")
+    from . import output
+
+    data = datasets.load(settings["dataset"], target=arguments.target, data=arguments.data)
+    study = _make_study(arguments, settings, data, with_yardstick=command == "compare")
+    rows = (data.X, data.y, data.X_test, data.y_test)
+    try:
+        n_fits = study.plan(*rows, sweep=command == "sweep")
+    except (ValueError, TypeError) as problem:  # a bad name or value: nothing has been trained yet
+        raise SettingsError(str(problem)) from problem
+    output.announce(data, study, settings, n_fits)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        (study.fit if command == "compare" else study.sweep)(*rows)
+    told = "python -m fastopt " + shlex.join(sys.argv[1:] if sys.argv[1:] else [command])
+    files = output.write_files(study, arguments.out, data, told)
+    output.conclude(study, data, files, caught)
+    return 130 if study.interrupted_ else 0
+
+
+def _make_study(arguments, settings, data, *, with_yardstick):
+    from sklearn.pipeline import make_pipeline
+
+    from ..neural_network import MLPClassifier, MLPRegressor
+    from ..study import DEFAULT_OPTIMIZERS, OptimizerStudy
+    from ..study.plan import named_optimizer
+
+    is_classification = data.task == "classification"
+    network = (MLPClassifier if is_classification else MLPRegressor)(settings["hidden"])
+    estimator = network if data.preprocessor is None else make_pipeline(data.preprocessor, network)
+    optimizers = settings.get("optimizers", DEFAULT_OPTIMIZERS)
+    try:
+        if not isinstance(optimizers, dict):
+            optimizers = dict(map(named_optimizer, optimizers))
+    except ValueError as problem:
+        raise SettingsError(str(problem)) from problem
+    lr = {label: settings.get("lr") for label in optimizers}
+    lr.update(settings.get("fixed_lr", {}))
+    if with_yardstick and not arguments.no_yardstick:
+        optimizers, lr = _with_yardstick(optimizers, lr, settings["hidden"], is_classification)
+    return OptimizerStudy(
+        estimator,
+        optimizers,
+        lr=lr,
+        batch_size=settings["batch_size"],
+        n_seeds=settings["seeds"],
+        n_tuning_seeds=settings["tuning_seeds"],
+        max_epochs=settings["epochs"],
+        metrics=settings["metrics"] if is_classification else (),
+        target_score=getattr(arguments, "target_score", None),
+        search=settings.get("search", "grid"),
+        n_jobs=arguments.jobs,
+        store=arguments.out,
+        reuse=not arguments.fresh,
+        progress=True,
+    )
+
+
+def _with_yardstick(optimizers, lr, hidden, is_classification):
+    """Add scikit-learn's network, with the settings of the first contender that it has too."""
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    network = MLPClassifier if is_classification else MLPRegressor
+    same = {
+        "Adam": {"solver": "adam"},
+        "Momentum": {"solver": "sgd", "nesterovs_momentum": False},
+        "Nesterov": {"solver": "sgd"},
+        "Gradient descent": {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False},
+    }
+    for leader, parameters in same.items():
+        if leader in optimizers:
+            label = f"scikit-learn {leader if leader == 'Adam' else leader.lower()}"
+            return {**optimizers, label: network(hidden, **parameters)}, {**lr, label: leader}
+    return optimizers, lr

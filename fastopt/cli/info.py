@@ -1,0 +1,109 @@
+"""``info``: what a bug report needs, and whether the machine is used as it should be."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+from importlib import metadata
+
+from .. import __version__
+
+_PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "scikit-learn", "threadpoolctl", "tbb")
+_EXTRAS = {
+    "cli": ("rich", "matplotlib", "jinja2", "pandas"),
+    "optuna": ("optuna",),
+}
+
+
+def add_arguments(parser):
+    """Add the arguments of ``info``; return what runs it."""
+    return _info
+
+
+def _info(arguments):
+    for heading, rows in (
+        ("Versions", _versions()),
+        ("Threads", _threads()),
+        ("Devices", _devices()),
+        ("Cache", _cache()),
+    ):
+        print(heading)
+        for name, value in rows.items():
+            print(f"  {name:<22} {value}")
+
+
+def _version(package):
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _versions():
+    rows = {"fastopt": __version__, "Python": platform.python_version()}
+    rows.update({package: _version(package) or "not installed" for package in _PACKAGES})
+    for extra, packages in _EXTRAS.items():
+        absent = [package for package in packages if _version(package) is None]
+        rows[f"extra [{extra}]"] = "complete" if not absent else f"without {', '.join(absent)}"
+    rows["system"] = platform.platform()
+    return rows
+
+
+def _threads():
+    from threadpoolctl import threadpool_info
+
+    from ..kernels import threads
+
+    state = threads.describe()
+    rows = {
+        "processors": os.cpu_count(),
+        "threads in use": f"{state['n_threads']} of {state['n_threads_started']} (NUMBA_NUM_THREADS)",
+        "threading layer": state["layer"],
+        "TBB library": state["tbb"] or "not loaded by fastopt",
+    }
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            name = f"BLAS {pool['prefix']}"
+            rows[name] = f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads"
+    return rows
+
+
+def _devices():
+    rows = {"cpu": _cpu_name()}
+    if importlib.util.find_spec("numba_cuda") is None:
+        return {**rows, "cuda": "numba-cuda is not installed"}
+    from numba import cuda
+
+    if not cuda.is_available():
+        return {**rows, "cuda": "no usable device"}
+    rows.update(
+        {
+            f"cuda:{gpu.id}": gpu.name.decode() if isinstance(gpu.name, bytes) else gpu.name
+            for gpu in cuda.gpus
+        }
+    )
+    return rows
+
+
+def _cpu_name():
+    import llvmlite.binding as llvm
+
+    return f"{platform.processor() or platform.machine()} ({llvm.get_host_cpu_name()})"
+
+
+def _cache():
+    from pathlib import Path
+
+    from numba import config
+
+    import fastopt
+
+    if config.CACHE_DIR:
+        folders, why = [Path(config.CACHE_DIR)], "NUMBA_CACHE_DIR"
+    else:
+        folders, why = list(Path(fastopt.__file__).parent.rglob("__pycache__")), "beside the sources"
+    files = [file for folder in folders if folder.is_dir() for file in folder.rglob("*.nb[ci]")]
+    size = sum(file.stat().st_size for file in files) / 1e6
+    place = config.CACHE_DIR or Path(fastopt.__file__).parent
+    return {"folder": f"{place} ({why})", "compiled kernels": f"{len(files)} files, {size:.1f} MB"}
