@@ -26,9 +26,8 @@ def announce(data, study, settings, n_fits):
     for note in data.notes:
         console.print(f"  {note}", style="dim")
     sizes = " x ".join(map(str, settings["hidden"]))
-    console.print(
-        f"Hidden layers {sizes}; {len(study.optimizers)} contenders, {n_fits} fits of {study.max_epochs} epochs."
-    )
+    work = f"{len(study.optimizers)} contenders, {n_fits} fits of {study.max_epochs} epochs"
+    console.print(f"Hidden layers {sizes}; {work}.")
 
 
 def conclude(study, data, files, caught):
@@ -48,9 +47,8 @@ def conclude(study, data, files, caught):
         console.print(f"Note: {note}", style="yellow", soft_wrap=True)
     read = study.n_read_
     if read:
-        console.print(
-            f"{read} of {len(study.results_)} fits were read from {study.store_path_} (--fresh measures again)."
-        )
+        where = f"{study.store_path_} (--fresh measures again)"
+        console.print(f"{read} of {len(study.results_)} fits were read from {where}.", soft_wrap=True)
     console.print()
     for what, path in files.items():
         console.print(f"{what:<9} {path}", soft_wrap=True)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import clone
 
-from ..study.plan import DEFAULT_LEARNING_RATES, named_optimizer
+from ..study.plan import named_optimizer
 from .style import INK, line_styles, new_axes, theme
+
+_RATES = tuple(float(f"{rate:.1g}") for rate in np.geomspace(1e-4, 1, 17))
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class TrajectoryDisplay:
         surface : {'rosenbrock', 'beale', 'saddle'} or Surface
         n_steps : int, default=200
         lr : None, float, or 'own', default=None
-            ``None``: each takes the rate of the grid of studies that ends lowest (the rate is in the legend).
+            ``None``: each takes the rate from 0.0001 to 1 that ends lowest (it is in the legend).
             A number: the same for all. ``'own'``: that of each object.
         ax : matplotlib Axes, optional
 
@@ -168,12 +170,15 @@ class TrajectoryDisplay:
         left, right, bottom, top = self.surface.view
         with theme():
             self.figure_, self.ax_ = new_axes(ax, (6.4, 5.2))
-            x, y = np.meshgrid(np.linspace(left, right, 300), np.linspace(bottom, top, 300))
+            x, y = np.meshgrid(np.linspace(left, right, 160), np.linspace(bottom, top, 160))
             # Ranks, not values: these functions span six decades, and contours should be evenly spread.
             height = self.surface.value(x, y)
             levels = np.unique(np.quantile(height, np.linspace(0, 1, 22)))
-            self.ax_.contourf(x, y, height, levels=levels, cmap="Greys", norm=_ranks(levels), alpha=0.55)
-            self.ax_.contour(x, y, height, levels=levels, colors="#8a9099", linewidths=0.4)
+            ranks = np.searchsorted(levels, height) / len(levels)
+            shade = {"cmap": "Greys", "vmin": 0, "vmax": 1.6, "interpolation": "bilinear"}
+            self.ax_.imshow(ranks, origin="lower", extent=self.surface.view, aspect="auto", **shade)
+            lines = {"colors": "#8a9099", "linewidths": 0.4, "linestyles": "solid"}
+            self.ax_.contour(x, y, height, levels=levels[1:-1:2], **lines)
             self.lines_ = {}
             for label, style in line_styles(self.paths).items():
                 path = self.paths[label]
@@ -215,6 +220,8 @@ class TrajectoryDisplay:
             label: self.ax_.plot([], [], "o", color=line.get_color(), markersize=7)[0]
             for label, line in self.lines_.items()
         }
+        self.figure_.draw_without_rendering()
+        self.figure_.set_layout_engine("none")  # once is enough: nothing that moves changes the layout
         at = np.unique(np.linspace(0, self._n_steps, frames).round().astype(int))
 
         def draw(n):
@@ -225,14 +232,8 @@ class TrajectoryDisplay:
 
         animation = FuncAnimation(self.figure_, draw, frames=at, interval=1000 / fps, blit=True)
         if path is not None:
-            animation.save(path, writer=PillowWriter(fps=fps), dpi=90)
+            animation.save(path, writer=PillowWriter(fps=fps), dpi=80)
         return animation
-
-
-def _ranks(levels):
-    from matplotlib.colors import BoundaryNorm
-
-    return BoundaryNorm(levels, 256)
 
 
 def _labelled(optimizers):
@@ -247,7 +248,7 @@ def _best_walk(optimizer, surface, n_steps, lr):
     if lr == "own" or "lr" not in optimizer.get_params():
         return None, walk(optimizer, surface, n_steps)
     walks = []
-    for rate in DEFAULT_LEARNING_RATES if lr is None else (lr,):
+    for rate in _RATES if lr is None else (lr,):
         path = walk(clone(optimizer).set_params(lr=rate), surface, n_steps)
         end = surface.value(*path[-1])
         walks.append((end if np.isfinite(end) else np.inf, rate, path))
