@@ -159,7 +159,7 @@ def _make_study(arguments, settings, data, *, with_yardstick):
     from ..study.plan import named_optimizer
 
     is_classification = data.task == "classification"
-    network = (MLPClassifier if is_classification else MLPRegressor)(settings["hidden"])
+    network = (MLPClassifier if is_classification else MLPRegressor)(hidden_layer_sizes=settings["hidden"])
     estimator = network if data.preprocessor is None else make_pipeline(data.preprocessor, network)
     optimizers = settings.get("optimizers", DEFAULT_OPTIMIZERS)
     try:
@@ -203,5 +203,8 @@ def _with_yardstick(optimizers, lr, hidden, is_classification):
     for leader, parameters in same.items():
         if leader in optimizers:
             label = f"scikit-learn {leader if leader == 'Adam' else leader.lower()}"
-            return {**optimizers, label: network(hidden, **parameters)}, {**lr, label: leader}
+            return {**optimizers, label: network(hidden_layer_sizes=hidden, **parameters)}, {
+                **lr,
+                label: leader,
+            }
     return optimizers, lr

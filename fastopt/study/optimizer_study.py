@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from functools import partial
+from html import escape
 from numbers import Integral, Real
 
 from sklearn.base import BaseEstimator, is_classifier
@@ -448,7 +449,7 @@ class OptimizerStudy(BaseEstimator):
         """Verdict and summary in a notebook, once there are any."""
         if not hasattr(self, "verdict_"):
             return f"<pre>{self!r}</pre>"
-        words = "".join(f"<li>{sentence}</li>" for sentence in [*self.verdict_, *self.notes_])
+        words = "".join(f"<li>{escape(sentence)}</li>" for sentence in [*self.verdict_, *self.notes_])
         return f"<ul>{words}</ul>{self.summary_.to_html(float_format='{:.4g}'.format)}"
 
     @property

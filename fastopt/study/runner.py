@@ -91,6 +91,7 @@ class Runner:
         with watched() as interrupt:
             if self.n_workers == 1:
                 self._warm_up([tasks[i] for i in missing])
+                interrupt.check()
                 for i in missing:
                     self.progress.fit_started(str(tasks[i].config), tasks[i].budget.max_epochs)
                     record = _fit(tasks[i], self.splits, self.scoring, self.progress.epoch_done)

@@ -1,0 +1,96 @@
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from fastopt import SGD, Adam
+from fastopt.study.plan import DEFAULT_LEARNING_RATES, make_contenders, named_optimizer, network_of
+
+
+class Network(MLPClassifier):
+    """A network that carries an optimizer object, without the engine."""
+
+
+def test_the_storys_names_are_settings_of_sgd():
+    assert named_optimizer("gradient descent") == ("Gradient descent", SGD())
+    assert named_optimizer("Gradient-Descent") == ("Gradient descent", SGD())
+    assert named_optimizer("momentum") == ("Momentum", SGD(momentum=0.9))
+    assert named_optimizer("nesterov") == ("Nesterov", SGD(momentum=0.9, nesterov=True))
+
+
+def test_a_misspelt_optimizer_gets_a_suggestion():
+    with pytest.raises(ValueError, match=r"optimizer 'adma' is not one of .* Did you mean 'adam'\?"):
+        named_optimizer("adma")
+
+
+def test_everyone_gets_the_same_grid_unless_told_otherwise():
+    contenders = make_contenders(Network(), [SGD(), Adam()])
+    grids = [[config.lr for config in contender.configs] for contender in contenders]
+    assert grids == [list(DEFAULT_LEARNING_RATES)] * 2
+
+
+def test_a_mapping_gives_each_label_its_own_rates():
+    contenders = make_contenders(Network(), [SGD(), Adam()], lr={"Adam": 0.001})
+    assert [len(c.configs) for c in contenders] == [len(DEFAULT_LEARNING_RATES), 1]
+
+
+def test_learning_rates_and_batch_sizes_are_crossed():
+    (contender,) = make_contenders(Network(), [Adam()], lr=[0.1, 0.01], batch_size=[16, 32, 64])
+    assert len(contender.configs) == 6
+    assert {(c.lr, c.batch_size) for c in contender.configs} >= {(0.01, 16), (0.1, 64)}
+
+
+def test_the_values_of_a_configuration_reach_the_network():
+    (contender,) = make_contenders(Network(), [Adam(betas=(0.8, 0.9))], lr=0.02, batch_size=48)
+    network = contender.network_for(contender.configs[0], seed=1)
+    assert network.solver == Adam(lr=0.02, betas=(0.8, 0.9))
+    assert network.batch_size == 48
+
+
+def test_the_users_optimizer_is_not_changed():
+    mine = Adam(lr=0.5)
+    (contender,) = make_contenders(Network(), [mine], lr=0.02)
+    contender.network_for(contender.configs[0], seed=1)
+    assert mine.lr == 0.5
+
+
+def test_two_objects_of_one_class_are_told_apart_by_their_values():
+    labels = [c.label for c in make_contenders(Network(), [SGD(), SGD(momentum=0.9)])]
+    assert labels == [repr(SGD()), repr(SGD(momentum=0.9))]
+
+
+def test_the_same_label_twice_is_refused():
+    with pytest.raises(ValueError, match=r"two optimizers are called 'Adam'.*mapping"):
+        make_contenders(Network(), ["adam", Adam(lr=0.1)])
+
+
+@pytest.mark.parametrize("bad", [0, -0.1, float("inf"), float("nan"), True, "fast"])
+def test_a_learning_rate_that_cannot_be_is_named(bad):
+    with pytest.raises(ValueError, match=r"lr.*is not"):
+        make_contenders(Network(), [Adam()], lr=[bad] if not isinstance(bad, str) else {"Adam": bad})
+
+
+@pytest.mark.parametrize("bad", [0, -3, 2.5])
+def test_a_batch_size_that_cannot_be_is_named(bad):
+    with pytest.raises(ValueError, match=r"batch_size=.*is not a whole number"):
+        make_contenders(Network(), [Adam()], batch_size=bad)
+
+
+def test_rates_for_an_unknown_label_are_refused():
+    with pytest.raises(ValueError, match=r"lr has the key 'adam'.*Labels: 'Adam'"):
+        make_contenders(Network(), [Adam()], lr={"adam": 0.1})
+
+
+def test_a_class_instead_of_an_object_is_refused():
+    with pytest.raises(TypeError, match=r"is not a name or an optimizer object|optimizer 'Adam' is"):
+        make_contenders(Network(), {"Adam": Adam})
+
+
+def test_an_empty_list_of_optimizers_is_refused():
+    with pytest.raises(ValueError, match="optimizers is empty"):
+        make_contenders(Network(), [])
+
+
+@pytest.mark.parametrize("estimator", [LogisticRegression(), MLPClassifier(solver="lbfgs")])
+def test_what_cannot_be_watched_by_epoch_is_refused(estimator):
+    with pytest.raises(TypeError, match=r"has no partial_fit.*epoch by epoch"):
+        network_of(estimator)
