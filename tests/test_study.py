@@ -58,7 +58,7 @@ def test_the_differences_are_those_of_the_paired_scores():
 
 
 def test_a_rate_at_the_end_of_the_grid_is_pointed_out():
-    study = small_study(lr=[0.0001, 0.001, 0.01]).fit(*iris())
+    study = small_study(lr=[1e-5, 1e-4, 0.01], n_tuning_seeds=4, max_epochs=10).fit(*iris())
     assert any("largest learning rate of its grid (0.01)" in note for note in study.notes_)
 
 
@@ -134,7 +134,7 @@ def test_the_first_epoch_at_the_target_is_counted():
 
 
 def test_a_budget_in_samples_ends_after_the_epoch_that_reaches_it():
-    study = small_study(max_epochs=None, max_samples=300).fit(*iris())  # 112 rows an epoch
+    study = small_study(max_epochs=None, max_samples=300).fit(*iris())  # 120 rows an epoch
     assert set(study.results_["n_epochs"]) == {3}
 
 
@@ -160,10 +160,10 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_continue(tmp_path):
         return float(np.mean(y_true == y_pred))
 
     study = small_study(scoring=make_scorer(press_ctrl_c), metrics=[], store=tmp_path)
-    with pytest.warns(UserWarning, match="Study interrupted: 3 fits are done and saved in .* to continue"):
-        study.fit(*iris())  # 3 epochs a fit: the 10th score is in the 4th
+    with pytest.warns(UserWarning, match="Study interrupted: 5 fits are done and saved in .* to continue"):
+        study.fit(*iris())  # 4 tuning fits are scored once each, then 3 times: in the 6th fit
     assert study.interrupted_
-    assert len(study.results_) == 3
+    assert len(study.results_) == 5
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -189,6 +189,12 @@ def test_the_chosen_network_can_be_had_unfitted():
     chosen = study.configured()
     assert chosen[-1].learning_rate_init == study.best_params_[study.best_optimizer_]["lr"]
     assert chosen.fit(*iris()).score(*iris()) > 0.5
+
+
+def test_a_tiny_last_batch_is_pointed_out():
+    study = small_study(batch_size=17, lr=0.01).fit(*iris())  # 120 = 7 * 17 + 1
+    assert any("1 rows instead of 17" in note for note in study.notes_)
+    assert not any("instead of" in note for note in small_study(batch_size=30, lr=0.01).fit(*iris()).notes_)
 
 
 def test_the_plan_counts_the_fits_without_training():

@@ -27,7 +27,7 @@ def test_a_fit_is_the_one_that_scikit_learn_makes_from_the_same_split_and_seed()
     )
     study.fit(X, y)
     for seed in (0, 1):
-        X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=0.25, random_state=seed, stratify=y)
+        X_train, X_val, y_train, y_val = train_test_split(X, y, test_size=0.2, random_state=seed, stratify=y)
         network = MLPClassifier((8,), learning_rate_init=0.01, random_state=np.random.RandomState(seed))
         scores = []
         for _ in range(4):

@@ -6,7 +6,7 @@ DEFAULTS = {
     "dataset": "digits",
     "hidden": (64, 32),
     "batch_size": (32,),
-    "epochs": 30,
+    "epochs": 20,
     "seeds": 10,
     "tuning_seeds": 2,
     "metrics": ("recall_macro",),

@@ -54,12 +54,12 @@ class OptimizerStudy(BaseEstimator):
         Budget of one fit; the first limit reached ends it, at the end of an epoch. All ``None``: 30 epochs.
         `max_seconds` counts training only, not evaluation.
     scoring : str or callable, default=None
-        Any scikit-learn scorer; ``None`` is accuracy or R2. Evaluated on the validation rows every epoch.
+        Any scikit-learn scorer; ``None`` is accuracy or R2. Evaluated on the validation rows.
     metrics : sequence of str, default=None
         Further scorers, evaluated after the last epoch. ``None``: macro recall for classifiers.
     target_score : float, default=None
         Score whose first epoch is reported. ``None``: one hundredth below the best mean score, rounded down.
-    validation_fraction : float, default=0.25
+    validation_fraction : float, default=0.2
         Share of the rows held out by each seed's split, where `fit` is not given validation rows.
     search : {'grid', 'halving', 'optuna'}, default='grid'
         How the grid is searched; always with the same number of trials for every optimizer.
@@ -87,7 +87,7 @@ class OptimizerStudy(BaseEstimator):
     results_ : DataFrame
         One row per fit: optimizer, lr, batch_size, seed, phase, loss, score, metrics, times.
     curves_ : DataFrame
-        One row per epoch of each fit.
+        One row per epoch of each fit. Tuning runs are scored after their last epoch only (NaN before).
     summary_ : DataFrame
         One row per optimizer, best first: chosen settings, means with intervals, epochs to the target,
         seconds per epoch.
@@ -143,7 +143,7 @@ class OptimizerStudy(BaseEstimator):
         scoring=None,
         metrics=None,
         target_score=None,
-        validation_fraction=0.25,
+        validation_fraction=0.2,
         search="grid",
         halving_factor=3,
         n_trials=20,

@@ -54,9 +54,9 @@ def run_fit(contender, config, seed, splits, budget, scoring, *, is_tuning=False
     contender, config, seed, splits, budget
         What to train, on which rows, for how long.
     scoring : str or callable
-        scikit-learn scorer, evaluated on the validation rows after every epoch (outside the clock).
+        scikit-learn scorer, evaluated on the validation rows after every epoch, outside the clock.
     is_tuning : bool
-        Whether to keep away from fixed validation rows.
+        Whether to keep away from fixed validation rows, and to score the last epoch only.
     metrics : sequence of str or callable
         Further scorers, evaluated once, after the last epoch.
     on_epoch : callable, optional
@@ -81,10 +81,13 @@ def run_fit(contender, config, seed, splits, budget, scoring, *, is_tuning=False
         if error is None:
             samples += len(split.y_train)
             loss.append(float(getattr(network, "loss_", math.nan)))
-            score.append(_score(scorer, network, split))
+            # Tuning looks at the end only, and scoring a small network costs as much as training it.
+            score.append(math.nan if is_tuning else _score(scorer, network, split))
             seconds.append(spent)
             if on_epoch is not None:
                 on_epoch(len(score))
+    if is_tuning and score and error is None:
+        score[-1] = _score(scorer, network, split)
     return {
         "loss": loss,
         "score": score,

@@ -106,8 +106,9 @@ def _same_rate(study, metric):
     for row in study.comparisons_[study.comparisons_["distinguishable"]].itertuples():
         if row.optimizer not in best_of or study.best_optimizer_ not in best_of:
             continue
-        gaps = best_of[study.best_optimizer_] - best_of[row.optimizer]
-        overtaken = gaps[gaps <= 0].dropna()
+        mine, winner = best_of[row.optimizer], best_of[study.best_optimizer_]
+        near_its_best = mine >= mine.max() - 0.01
+        overtaken = mine[(mine >= winner) & near_its_best]
         if len(overtaken):
             rates = _listed([f"{rate:g}" for rate in overtaken.index])
             sentences.append(
@@ -129,18 +130,15 @@ def _yardsticks(study, metric):
         gap = paired_difference(
             scores[leader], scores[contender.label], study._splits.val_to_train, study.confidence
         )
-        ratio = rows["seconds_per_epoch"][contender.label] / rows["seconds_per_epoch"][leader]
+        seconds = rows["seconds_per_epoch"]
         sentences.append(
             f"{contender.label} on the same work: {metric.replace('_', ' ')} "
             f"{rows[metric][contender.label]:.4f} ({leader} differs by "
-            f"{with_margin(gap.mean, gap.half_width, metric)}); an epoch of {leader} takes "
-            f"{_times(ratio)} here."
+            f"{with_margin(gap.mean, gap.half_width, metric)}); an epoch takes it "
+            f"{_duration(seconds[contender.label])}, {leader} {_duration(seconds[leader])}: "
+            f"a factor of {seconds[contender.label] / seconds[leader]:.1f}."
         )
     return sentences
-
-
-def _times(ratio):
-    return f"{1 / ratio:.1f} times as long" if ratio < 1 else f"1/{ratio:.1f} of the time"
 
 
 def _speed(study, metric):
@@ -172,6 +170,7 @@ def notes(study):
             "Differences within noise are not differences: the order of such rows in the table means nothing."
         )
     found += _edges(study)
+    found += _short_batches(study)
     for label, n in results.groupby("optimizer", sort=False)["diverged"].sum().items():
         if n:
             found.append(f"{label} diverged in {n} of its {(results['optimizer'] == label).sum()} fits.")
@@ -192,6 +191,21 @@ def _edges(study):
                 "beyond. Widen lr."
             )
     return found
+
+
+def _short_batches(study):
+    """Warn where scores are taken right after the noisy step of a batch of few rows."""
+    found = {}
+    for phase, task, record in study._runner.history:
+        size = task.config.batch_size
+        left = record["n_train"] % size if size else 0
+        if phase != "tuning" and 0 < left < size / 4 and record["n_train"] > size:
+            found[size] = left
+    return [
+        f"The last batch of each epoch has {left} rows instead of {size}, and scores are taken right after its "
+        "noisy step: high learning rates look worse than they are. Another batch size avoids it."
+        for size, left in found.items()
+    ]
 
 
 def _reused_validation(study, metric):
@@ -217,4 +231,4 @@ def _listed(names):
 
 
 def _duration(seconds):
-    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.1f} s"
