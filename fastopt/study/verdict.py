@@ -202,8 +202,8 @@ def _short_batches(study):
         if phase != "tuning" and 0 < left < size / 4 and record["n_train"] > size:
             found[size] = left
     return [
-        f"The last batch of each epoch has {left} rows instead of {size}, and scores are taken right after its "
-        "noisy step: high learning rates look worse than they are. Another batch size avoids it."
+        f"The last batch of each epoch has {left} rows instead of {size}, and scores are taken right after "
+        "its noisy step: high learning rates look worse than they are. Another batch size avoids it."
         for size, left in found.items()
     ]
 
