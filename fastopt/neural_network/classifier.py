@@ -76,7 +76,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_labels(unique_labels(y))
-        return X, self._label_binarizer.transform(y)
+        return X, self._encode(y, X.dtype)
+
+    def _encode(self, y, dtype):
+        """Return the targets as columns of 0 and 1; every label of ``y`` is known to be a class."""
+        n_classes = len(self.classes_)
+        if y.ndim > 1 or self._label_binarizer.y_type_.startswith("multilabel"):
+            return self._label_binarizer.transform(y).astype(bool)
+        # LabelBinarizer.transform would validate y four more times: longer than an epoch of a small network.
+        codes = np.searchsorted(self.classes_, y)
+        if n_classes <= 2:
+            return codes.reshape(-1, 1)
+        targets = np.zeros((len(y), n_classes), dtype=dtype)
+        targets[np.arange(len(y)), codes] = 1
+        return targets
 
     def _check_labels(self, labels):
         if self.warm_start:
