@@ -288,9 +288,15 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         return parameters.Best(None if again else params)
 
     def _prepare_optimizer(self, params, incremental):
-        keep = incremental or (self.warm_start and not self.reset_optimizer)
-        if not (keep and hasattr(self, "_optimizer") and self._optimizer.fits(params)):
-            self._optimizer = solvers.StochasticSolver(self, self._layout, params.dtype)
+        old = getattr(self, "_optimizer", None)
+        usable = old is not None and old.fits(params)
+        if usable:
+            old.make_writable()
+        if incremental and usable:
+            return
+        self._optimizer = solvers.StochasticSolver(self, self._layout, params.dtype)
+        if usable and self.warm_start and not self.reset_optimizer:
+            self._optimizer.continue_from(old)
 
     def _hold_out(self, X, targets, sample_weight):
         """Return the rows to train on and the held-out ``(X, targets, sample_weight)``."""

@@ -58,8 +58,8 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
         Where to train. A device asked for by name is used or refused, never replaced; ``'auto'`` takes the
         GPU if there is a usable one.
     reset_optimizer : bool, default=True
-        Whether a warm start begins with a new optimizer state, as in scikit-learn. False continues with
-        the old one.
+        Whether a warm start begins with a new optimizer state, as in scikit-learn. False keeps the state
+        (moments, step count) and reads the hyper-parameters anew.
     restore_best_weights : bool or 'auto', default='auto'
         Whether to end with the weights of the best epoch: by validation score with early stopping,
         otherwise by training loss. ``'auto'``: only with early stopping, as in scikit-learn."""

@@ -105,8 +105,23 @@ class StochasticSolver:
 
     def fits(self, params):
         """Whether the state belongs to a vector of this length and dtype."""
-        state = self.update.state
-        return state.shape[1:] == params.shape and state.dtype == params.dtype
+        return self.update.size == params.size and self.update.dtype == params.dtype
+
+    def make_writable(self):
+        """Copy what is read-only: the state of a model that joblib loaded with ``mmap_mode="r"``."""
+        for name, value in vars(self.update).items():
+            if isinstance(value, np.ndarray) and not value.flags.writeable:
+                setattr(self.update, name, np.array(value))
+
+    def continue_from(self, other):
+        """Take over the state of another solver, keeping the present hyper-parameters.
+
+        Nothing happens if the other is of another kind.
+        """
+        mine, theirs = self.update, other.update
+        if type(mine.optimizer) is type(theirs.optimizer) and mine.state.shape == theirs.state.shape:
+            theirs.hyper.update(mine.hyper)
+            self.update = theirs
 
     def epoch_ends(self, n_seen):
         """Apply ``invscaling`` after ``n_seen`` rows in all."""

@@ -7,6 +7,7 @@ import numpy as np
 
 _AT_LEAST_0 = (lambda x: 0 <= x < math.inf, "a finite number >= 0")
 _BELOW_1 = (lambda x: 0 <= x < 1, "a number in [0, 1)")
+_UP_TO_1 = (lambda x: 0 <= x <= 1, "a number in [0, 1]")
 _ANY = (math.isfinite, "a finite number")
 
 #: Hyper-parameter name to (test of one number, what is allowed). A tuple is tested number by number.
@@ -15,8 +16,8 @@ RANGES = {
     "eps": _AT_LEAST_0,
     "eps_root": _AT_LEAST_0,
     "weight_decay": _AT_LEAST_0,
-    "momentum": _BELOW_1,
-    "dampening": (lambda x: 0 <= x <= 1, "a number in [0, 1]"),
+    "momentum": _UP_TO_1,  # scikit-learn and torch let momentum be 1
+    "dampening": _UP_TO_1,
     "betas": _BELOW_1,
 }
 
