@@ -12,12 +12,12 @@ from fastopt.engine.functions import INNER_JIT
 from fastopt.kernels.foreign import pointer
 
 _ADDRESSES = (
-    # the network, and its parameters
-    "sizes weights_at biases_at units_at params "
+    # the network
+    "layers params "
     # the data: dense rows or CSR, targets, weights, and the order in which rows are visited
     "x indptr indices data y sample_weight order "
-    # workspaces: outputs of each layer and their gradients; the non-zero inputs by row and by column
-    "units deltas row_start row_index row_value column_start column_row column_value "
+    # workspaces: gathered rows; the non-zero inputs by row and by column; constants; a buffer a worker
+    "gathered row_start row_index row_value column_start column_row column_value "
     "row_weight zeros one buffers "
     # the update: state slots, and one row of constants each for weights and biases
     "state weight_constants bias_constants "
@@ -25,13 +25,22 @@ _ADDRESSES = (
     "tiles counters block_losses tile_squares gradient out"
 ).split()
 _INTEGERS = (
-    "n_layers n_features capacity block_rows block_entries n_blocks n_tiles tile_size "
+    "n_layers n_features capacity block_rows block_entries n_blocks n_tiles buffer_stride "
     "start n_rows inputs mode has_order has_weight penalized activation out_activation loss "
     "stride update gemm itemsize"
+).split()
+#: A layer: its shape; addresses of its weights, bias, inputs (``source``), outputs (``target``) and of the
+#: gradients at either; bytes from one row to the next; places in the flat vector; bytes of the weights.
+_LAYER = (
+    "n_in n_out weights bias source target source_delta delta source_stride target_stride "
+    "weights_at bias_at nbytes"
 ).split()
 
 CONTEXT = np.dtype([(name, np.int64) for name in _ADDRESSES + _INTEGERS])
 CONTEXT_TYPE = from_dtype(CONTEXT)
+LAYER = np.dtype([(name, np.int64) for name in _LAYER])
+LAYER_TYPE = from_dtype(LAYER)
+_LAYER_BYTES = LAYER.itemsize
 
 # How inputs are read (``inputs``): dense rows through BLAS; dense rows whose zeros are left out; CSR.
 DENSE, COMPRESS, CSR = 0, 1, 2
@@ -50,3 +59,9 @@ def vector(address, kind, n):
 def matrix(address, kind, n, m):
     """Return the (n, m) C-contiguous matrix of the scalar type ``kind`` that begins at ``address``."""
     return carray(pointer(address, kind), (n, m))
+
+
+@njit(**INNER_JIT)
+def layer_record(c, number):
+    """Return the record of layer ``number``."""
+    return carray(pointer(c.layers + number * _LAYER_BYTES, LAYER_TYPE), 1)[0]

@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 
 from fastopt.engine.blas import single_threaded
-from fastopt.engine.context import GRADIENT, PREDICT, TRAIN
+from fastopt.engine.context import DENSE, GRADIENT, PREDICT, TRAIN
 from fastopt.engine.driver import program
 from fastopt.engine.workspace import Workspace, choose_inputs
 from fastopt.kernels import threads
@@ -66,7 +66,7 @@ class Trainer:
         self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
         self._workspaces = {}
         self._chosen = None
-        self._program = program(self.dtype.name)
+        self._dtype_name = self.dtype.name
 
     def train(self, params, X, Y, update, *, batch_size, alpha, order=None, sample_weight=None):
         """Make one pass over the rows ``X[order]`` in batches, updating ``params`` in place.
@@ -193,11 +193,12 @@ class Trainer:
             }
         work = self._workspaces[key]
         work.point_to_inputs(X, inputs)
-        work.point(params=params)
+        work.point_to_params(params)
         work.set(mode=mode, has_order=order is not None, has_weight=sample_weight is not None)
         optional = {"y": Y, "order": order, "sample_weight": sample_weight}
         work.point(**{name: array for name, array in optional.items() if array is not None})
-        return _Run(self._program, work, n_workers, flops)
+        compiled = program(self._dtype_name, inputs != DENSE, n_workers > 1)
+        return _Run(compiled, work, n_workers, flops)
 
 
 _NO_CONSTANTS = {np.dtype(t): np.zeros((1, 3), t) for t in (np.float32, np.float64)}

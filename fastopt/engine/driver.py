@@ -7,9 +7,9 @@ import numpy as np
 from numba import cfunc, njit, prange, types
 
 from fastopt.engine import passes
-from fastopt.engine.context import PREDICT, TRAIN, vector
-from fastopt.engine.functions import ENGINE_JIT
-from fastopt.kernels import foreign, threads
+from fastopt.engine.context import PREDICT, TRAIN, layer_record, vector
+from fastopt.engine.functions import ENGINE_JIT, INNER_JIT
+from fastopt.kernels import foreign
 from fastopt.kernels.binding import bind, digest
 from fastopt.kernels.foreign import call_task
 
@@ -22,12 +22,8 @@ def _spread(task, context, n_workers):
         call_task(task, context, worker)
 
 
-def _run(task, context, n_workers):
-    """Run a task with that many workers; one worker enters no parallel region."""
-    if n_workers == 1:
-        call_task(task, context, 0)
-    else:
-        spread(task, context, n_workers)  # noqa: F821
+def _alone(task, context, n_workers):
+    call_task(task, context, 0)
 
 
 def _batch_weight(c, real):
@@ -58,6 +54,8 @@ def _batches(context, constants, alpha, first, last, batch_size, n_samples, n_wo
         Sum over batches of loss times rows, and the sum of the batches' weights.
     """
     c = context[0]
+    first_layer = layer_record(c, 0)
+    last_layer = layer_record(c, c.n_layers - 1)
     address = context.ctypes.data
     width = constants.shape[1]
     weight_row = vector(c.weight_constants, real, width)  # noqa: F821
@@ -65,6 +63,7 @@ def _batches(context, constants, alpha, first, last, batch_size, n_samples, n_wo
     counters = vector(c.counters, np.int64, 2)
     block_losses = vector(c.block_losses, np.float64, (c.capacity + c.block_rows - 1) // c.block_rows)
     squares = vector(c.tile_squares, np.float64, c.n_tiles)
+    outputs = last_layer.target
     loss = weight = 0.0
     for batch in range(first, last):
         c.start = batch * batch_size
@@ -74,6 +73,10 @@ def _batches(context, constants, alpha, first, last, batch_size, n_samples, n_wo
         weight += batch_weight
         if batch_weight == 0 and c.mode == TRAIN:
             continue  # no row counts: nothing to learn from
+        # Rows that are not gathered, and predictions, are read and written where they are.
+        first_layer.source = c.gathered if c.has_order else c.x + c.start * first_layer.source_stride
+        if c.mode == PREDICT:
+            last_layer.target = c.out + c.start * last_layer.target_stride
         counters[0] = counters[1] = 0
         run(rows_task, address, n_workers)  # noqa: F821
         if c.mode == PREDICT:
@@ -96,6 +99,7 @@ def _batches(context, constants, alpha, first, last, batch_size, n_samples, n_wo
             loss += total / batch_weight * c.n_rows
         else:
             loss += total
+    last_layer.target = outputs
     return loss, weight
 
 
@@ -108,25 +112,48 @@ def _bind(template, suffix="", **names):
 
 
 @functools.cache
-def _parallel():
-    """Compile the one parallel region that every pass of every dtype shares."""
-    # Not cached itself: a caller compiled while this came from the disk would be stored with an unresolved
-    # symbol, and the next process that loads the caller would jump to address 0.
-    spread = njit(parallel=True, nogil=True, **ENGINE_JIT)(_bind(_spread, call_task=call_task, prange=prange))
-    return njit(nogil=True, **ENGINE_JIT)(_bind(_run, call_task=call_task, spread=spread))
+def _runner(parallel):
+    """Compile what runs a task: in one parallel region, which every pass of every dtype shares, or here."""
+    if parallel:
+        spread = _bind(_spread, call_task=call_task, prange=prange)
+        return njit(parallel=True, nogil=True, cache=True, **ENGINE_JIT)(spread)
+    return njit(**INNER_JIT)(_bind(_alone, call_task=call_task))
 
 
 @functools.cache
-def program(dtype):
-    """Return the engine compiled for ``'float32'`` or ``'float64'``: one for every network and optimizer."""
-    threads.prepare()  # loading a cached parallel function would start whichever layer Numba finds
-    real = np.dtype(dtype).type
-    tasks = [
-        cfunc(_TASK, cache=True, **ENGINE_JIT)(_bind(task, f"_{dtype}", **vars(passes) | {"real": real}))
+def _tasks(dtype, sparse):
+    names = vars(passes) | {"real": np.dtype(dtype).type, "sparse": True if sparse else None}
+    suffix = f"_{dtype}_{'sparse' if sparse else 'dense'}"
+    return [
+        cfunc(_TASK, cache=True, **ENGINE_JIT)(_bind(task, suffix, **names))
         for task in (passes.rows_task, passes.tiles_task)
     ]
-    batch_weight = njit(nogil=True, **ENGINE_JIT)(_bind(_batch_weight, vector=vector, np=np))
-    names = {"run": _parallel(), "batch_weight_of": batch_weight, "real": real, "vector": vector, "np": np}
-    names |= {"TRAIN": TRAIN, "PREDICT": PREDICT}
-    batches = njit(nogil=True, cache=True, **ENGINE_JIT)(_bind(_batches, f"_{dtype}", **names))
-    return Program(tasks[0].address, tasks[1].address, batches, tasks)
+
+
+@functools.cache
+def _loop(dtype, parallel):
+    batch_weight = njit(**INNER_JIT)(_bind(_batch_weight, vector=vector, np=np))
+    names = {"run": _runner(parallel), "batch_weight_of": batch_weight, "real": np.dtype(dtype).type}
+    names |= {"vector": vector, "layer_record": layer_record, "np": np, "TRAIN": TRAIN, "PREDICT": PREDICT}
+    suffix = f"_{dtype}_{'parallel' if parallel else 'serial'}"
+    return njit(nogil=True, cache=True, **ENGINE_JIT)(_bind(_batches, suffix, **names))
+
+
+@functools.cache
+def program(dtype, sparse, parallel):
+    """Return the engine compiled for a dtype: one for every network and every optimizer.
+
+    Parameters
+    ----------
+    dtype : {'float32', 'float64'}
+    sparse : bool
+        Whether inputs are read by their non-zeros.
+    parallel : bool
+        Whether passes are spread over threads; only then is the parallel region compiled.
+
+    Returns
+    -------
+    Program
+    """
+    tasks = _tasks(dtype, sparse)
+    return Program(tasks[0].address, tasks[1].address, _loop(dtype, parallel), tasks)

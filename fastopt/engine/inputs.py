@@ -8,7 +8,7 @@ from dense rows or from CSR alike, so nothing of the size of the data is ever co
 import numpy as np
 from numba import njit
 
-from fastopt.engine.context import COMPRESS, CSR, GRADIENT, TRAIN, vector
+from fastopt.engine.context import COMPRESS, PREDICT, vector
 from fastopt.engine.functions import INNER_JIT
 from fastopt.engine.registers import weighted_rows
 
@@ -26,14 +26,6 @@ def row_number(c, i):
 
 
 @njit(**INNER_JIT)
-def dense_address(c, lo):
-    """Return the address of row ``lo`` of the batch, where the batch is dense."""
-    if c.has_order:
-        return c.units + lo * c.n_features * c.itemsize
-    return c.x + (c.start + lo) * c.n_features * c.itemsize
-
-
-@njit(**INNER_JIT)
 def gather(c, real, lo, hi):
     """Copy the batch's rows ``lo:hi`` into the workspace, unless they can be read where they are."""
     if not c.has_order:
@@ -41,7 +33,7 @@ def gather(c, real, lo, hi):
     n = c.n_features
     for i in range(lo, hi):
         source = vector(c.x + row_number(c, i) * n * c.itemsize, real, n)
-        target = vector(c.units + i * n * c.itemsize, real, n)
+        target = vector(c.gathered + i * n * c.itemsize, real, n)
         for j in range(n):
             target[j] = source[j]
 
@@ -147,11 +139,8 @@ def sparse_gradient(c, real, first_row, last_row, out, delta, n, keep):
 
 
 @njit(**INNER_JIT)
-def prepare_inputs(c, real, block, lo, hi):
-    """Make the batch's rows ``lo:hi`` ready for the first layer."""
-    if c.inputs == COMPRESS or c.inputs == CSR:
-        list_rows(c, real, block, lo, hi)
-        if c.mode == TRAIN or c.mode == GRADIENT:
-            list_columns(c, real, block, lo, hi)
-    else:
-        gather(c, real, lo, hi)
+def list_inputs(c, real, block, lo, hi):
+    """List the batch's rows ``lo:hi`` by row and, if a gradient will be wanted, by column."""
+    list_rows(c, real, block, lo, hi)
+    if c.mode != PREDICT:
+        list_columns(c, real, block, lo, hi)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastopt.engine.activations import ACTIVATIONS, LOSSES, OUTPUTS
-from fastopt.engine.context import COMPRESS, CONTEXT, CSR, DENSE
+from fastopt.engine.context import COMPRESS, CONTEXT, CSR, DENSE, LAYER
 from fastopt.engine.passes import SMALL_TRANSPOSE
 from fastopt.engine.primitives import gemm_address
 
@@ -35,6 +35,10 @@ def cut_tiles(layout):
     return np.array(tiles, dtype=np.int64)
 
 
+def _address(array):
+    return array.__array_interface__["data"][0]
+
+
 class Workspace:
     """The record that the compiled passes read, with the arrays that its addresses point to.
 
@@ -52,48 +56,60 @@ class Workspace:
     def __init__(self, layout, names, dtype, capacity, entries_per_row, n_workers):
         self.context = np.zeros(1, CONTEXT)
         self._arrays = {}
-        n_layers, n_in = len(layout.shapes), layout.layer_sizes[0]
+        self._layout = layout
         rows = block_rows(capacity)
         n_blocks = -(-capacity // rows)
-        entries = rows * entries_per_row
         tiles = cut_tiles(layout)
-        tile_size = max(
-            max((last - first) * layout.shapes[layer][1] for layer, first, last in tiles),
-            max(layout.layer_sizes[1:]),
-            SMALL_TRANSPOSE,
-        )
-        tile_size = -(-tile_size // 16) * 16
+        largest = max((last - first) * layout.shapes[layer][1] for layer, first, last in tiles)
+        buffer_size = -(-max(largest, *layout.layer_sizes[1:], SMALL_TRANSPOSE) // 16) * 16
         self.set(
-            n_layers=n_layers, n_features=n_in, capacity=capacity, block_rows=rows, block_entries=entries,
-            n_tiles=len(tiles), tile_size=tile_size, itemsize=dtype.itemsize,
-            gemm=gemm_address(dtype.itemsize),
-            activation=ACTIVATIONS[names["activation"]], out_activation=OUTPUTS[names["out_activation"]],
-            loss=LOSSES[names["loss"]],
+            n_layers=len(layout.shapes), n_features=layout.layer_sizes[0], capacity=capacity,
+            block_rows=rows, block_entries=rows * entries_per_row, n_tiles=len(tiles),
+            buffer_stride=buffer_size * dtype.itemsize, itemsize=dtype.itemsize,
+            gemm=gemm_address(dtype.itemsize), activation=ACTIVATIONS[names["activation"]],
+            out_activation=OUTPUTS[names["out_activation"]], loss=LOSSES[names["loss"]],
         )  # fmt: skip
-        # Rows of inputs are copied only where dense rows are gathered; their place costs nothing elsewhere.
-        units_at, at = [], 0
-        for layer, size in enumerate(layout.layer_sizes):
-            units_at.append(at)
-            at += 0 if layer == 0 and entries else -(-capacity * size // 16) * 16
         self.point(
-            sizes=np.array(layout.layer_sizes, np.int64), weights_at=layout.weights_at,
-            biases_at=layout.biases_at, units_at=np.array(units_at, np.int64), tiles=tiles,
-            units=np.empty(at, dtype), deltas=np.empty(at, dtype), row_weight=np.empty(capacity, dtype),
-            zeros=np.zeros(max(layout.layer_sizes), dtype), one=np.ones(1, dtype),
-            buffers=np.empty((n_workers, tile_size), dtype),
+            row_weight=np.empty(capacity, dtype), one=np.ones(1, dtype), tiles=tiles,
+            zeros=np.zeros(max(layout.layer_sizes), dtype), buffers=np.empty((n_workers, buffer_size), dtype),
             counters=np.zeros(2, np.int64), block_losses=np.zeros(n_blocks),
-            tile_squares=np.zeros(len(tiles)),
-            weight_constants=np.zeros(MAX_CONSTANTS, dtype), bias_constants=np.zeros(MAX_CONSTANTS, dtype),
+            tile_squares=np.zeros(len(tiles)), weight_constants=np.zeros(MAX_CONSTANTS, dtype),
+            bias_constants=np.zeros(MAX_CONSTANTS, dtype),
         )  # fmt: skip
-        if entries:
-            self.point(
-                row_start=np.empty((n_blocks, rows + 1), np.int64),
-                row_index=np.empty(n_blocks * entries + 1, np.int32),
-                row_value=np.empty(n_blocks * entries + 1, dtype),
-                column_start=np.empty((n_blocks, n_in + 2), np.int32),
-                column_row=np.empty(n_blocks * entries + 1, np.int32),
-                column_value=np.empty(n_blocks * entries + 1, dtype),
-            )
+        if entries_per_row:
+            self._place_lists(n_blocks, rows, rows * entries_per_row, dtype)
+        else:
+            self.point(gathered=np.empty((capacity, layout.layer_sizes[0]), dtype))
+        self._place_layers(capacity, dtype)
+
+    def _place_lists(self, n_blocks, rows, entries, dtype):
+        """Make room for the lists of non-zero inputs."""
+        self.point(
+            row_start=np.empty((n_blocks, rows + 1), np.int64),
+            row_index=np.empty(n_blocks * entries + 1, np.int32),
+            row_value=np.empty(n_blocks * entries + 1, dtype),
+            column_start=np.empty((n_blocks, self._layout.layer_sizes[0] + 2), np.int32),
+            column_row=np.empty(n_blocks * entries + 1, np.int32),
+            column_value=np.empty(n_blocks * entries + 1, dtype),
+        )
+
+    def _place_layers(self, capacity, dtype):
+        """Make room for the layers' outputs and deltas, and describe the layers."""
+        layout, itemsize = self._layout, dtype.itemsize
+        shapes = np.array(layout.shapes, np.int64)
+        sizes = -(-capacity * shapes[:, 1] // 16) * 16
+        at = np.concatenate([[0], np.cumsum(sizes)]) * itemsize
+        self._outputs = np.empty(sizes.sum(), dtype)
+        self._deltas = np.empty(sizes.sum(), dtype)
+        layers = self._layers = np.zeros(len(shapes), LAYER)
+        layers["n_in"], layers["n_out"] = shapes.T
+        layers["source_stride"], layers["target_stride"] = shapes.T * itemsize
+        layers["nbytes"] = shapes.prod(axis=1) * itemsize
+        layers["weights_at"], layers["bias_at"] = layout.weights_at, layout.biases_at
+        layers["target"] = _address(self._outputs) + at[:-1]
+        layers["delta"] = _address(self._deltas) + at[:-1]
+        layers["source"][1:], layers["source_delta"][1:] = layers["target"][:-1], layers["delta"][:-1]
+        self.point(layers=layers)
 
     def set(self, **values):
         """Set integers of the record."""
@@ -105,12 +121,20 @@ class Workspace:
         for name, array in arrays.items():
             if self._arrays.get(name) is not array:
                 self._arrays[name] = array
-                self.context[name] = array.__array_interface__["data"][0]
+                self.context[name] = _address(array)
 
     def forget(self, *names):
         """Let go of arrays, so that a kept workspace keeps no data alive."""
         for name in names:
             self._arrays.pop(name, None)
+
+    def point_to_params(self, params):
+        """Set where the weights and biases are."""
+        if self._arrays.get("params") is not params:
+            self.point(params=params)
+            base, itemsize = _address(params), params.itemsize
+            self._layers["weights"] = base + self._layout.weights_at * itemsize
+            self._layers["bias"] = base + self._layout.biases_at * itemsize
 
     def point_to_inputs(self, x, inputs):
         """Set where the rows of ``x`` are."""
