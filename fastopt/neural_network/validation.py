@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import validate_data
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_SHORT = 5000
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 
 
@@ -63,9 +64,14 @@ def prediction_input(estimator, X):
         and X.flags.c_contiguous
         and "feature_names_in_" not in estimator.__dict__
     ):
-        with np.errstate(over="ignore"):
-            # A sum is finite only if every term is; one that overflows goes the long way round.
-            total = np.add.reduce(X, axis=None)
+        # Neither is finite unless every element is; one that overflows goes the long way round. The square
+        # is the quicker, but for long vectors BLAS would wake its threads.
+        if X.size <= _SHORT:
+            flat = X.reshape(-1)
+            total = flat.dot(flat)
+        else:
+            with np.errstate(over="ignore"):
+                total = np.add.reduce(X, axis=None)
         if math.isfinite(total):
             return X
     return validate_data(estimator, X, accept_sparse="csr", reset=False)
