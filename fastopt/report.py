@@ -59,9 +59,10 @@ def render_report(study, *, title=None, data="", command="", notes=()):
         title=title or "Which optimizer?",
         data=data,
         command=command,
-        verdict=study.verdict_ or ["A grid was trained; see the maps below."],
+        verdict=study.verdict_,
         notes=[*study.notes_, *notes],
         tables=_tables(study),
+        late_tables=_late_tables(study),
         pictures=_pictures(study),
         settings=_settings(study),
         versions=_versions(),
@@ -84,9 +85,14 @@ def _tables(study):
         )
         heading = f"{study.best_optimizer_} against each other one"
         tables.append((heading, text, *_comparison_cells(study, metric)))
-    if study.summary_.empty and not study.results_.empty:
-        tables.append(("Grid", "Means over seeds.", *_grid_cells(study, metric)))
     return tables
+
+
+def _late_tables(study):
+    """Return the long table of a sweep, which comes after the pictures."""
+    if not study.summary_.empty or study.results_.empty:
+        return []
+    return [("Every setting", "Means over seeds.", *grid_cells(study))]
 
 
 _SUMMARY_TEXT = (
@@ -167,7 +173,9 @@ def _comparison_cells(study, metric):
     return columns, rows
 
 
-def _grid_cells(study, metric):
+def grid_cells(study):
+    """Return ``(columns, rows)`` of a sweep, best first; the terminal shows the first rows."""
+    metric = scorer_name(study.scoring_)
     keys = ["optimizer", "lr", "batch_size"]
     means = study.results_.groupby(keys, dropna=False, sort=False)[[metric, "loss", "seconds_per_epoch"]]
     columns = [
@@ -178,6 +186,7 @@ def _grid_cells(study, metric):
         "Final loss",
         "Epoch (ms)",
     ]
+    means = means.agg(lambda values: values.mean(skipna=False))
     rows = [
         [
             (label, label),
@@ -187,7 +196,7 @@ def _grid_cells(study, metric):
             _number(mean["loss"], ".4g"),
             _number(1000 * mean["seconds_per_epoch"], ".3g"),
         ]
-        for (label, rate, size), mean in means.agg(lambda v: v.mean(skipna=False)).iterrows()
+        for (label, rate, size), mean in means.sort_values(metric, ascending=False, kind="stable").iterrows()
     ]
     return columns, rows
 

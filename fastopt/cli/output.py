@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ..display import HeatMapDisplay, overview
 from ..display.style import pyplot
-from ..report import summary_columns, write_report
+from ..report import grid_cells, summary_columns, write_report
 
 # Wide enough for the table where there is no terminal to ask: a cut table in a log file helps nobody.
 _PIPED_WIDTH = 160
@@ -36,9 +36,9 @@ def conclude(study, data, files, caught):
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
-    if not study.summary_.empty:
+    if not study.results_.empty:
         console.print()
-        console.print(_table(study))
+        console.print(_table(study) if not study.summary_.empty else _grid_table(study))
     for sentence in study.verdict_:
         console.print(sentence, style="bold" if sentence == study.verdict_[0] else None, soft_wrap=True)
     if study.notes_:
@@ -63,6 +63,16 @@ def _table(study):
         is_yardstick = row["optimizer"] in study.yardsticks_
         cells = [cell(row)[0] for _, cell in columns]
         table.add_row(*cells, style="dim" if is_yardstick else None)
+    return table
+
+
+def _grid_table(study, n_shown=10):
+    columns, rows = grid_cells(study)
+    table = Table(header_style="bold", title=f"Best {min(n_shown, len(rows))} of {len(rows)} settings")
+    for heading in columns:
+        table.add_column(heading, justify="left" if heading == "Optimizer" else "right", no_wrap=True)
+    for row in rows[:n_shown]:
+        table.add_row(*(text for text, _ in row))
     return table
 
 

@@ -116,7 +116,7 @@ class OptimizerComparisonDisplay:
                 self.lines_ += self.ax_.plot(where, mean, label=label, **line)
                 if label in self.yardsticks:
                     continue  # it runs with the settings of another line: its band would hide that one's
-                band = {"color": style["color"], "alpha": 0.18, "linewidth": 0}
+                band = {"color": style["color"], "alpha": 0.13, "linewidth": 0}
                 self.bands_.append(self.ax_.fill_between(where, low, high, **band))
             self._dress(means, log, legend)
         return self
@@ -253,7 +253,7 @@ def overview(study, title=None):
         OptimizerDifferenceDisplay.from_study(study, ax=axes[2])
         axes[0].set_title("Loss while training")
         axes[1].set_title("Score on rows not trained on")
-        axes[2].set_title("Paired difference, filled = real")
+        axes[2].set_title("Behind the best (hollow: within noise)")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=11)
         if title:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..study import OptimizerStudy, mean_interval
+from ..study import OptimizerStudy
 from .style import line_styles, new_axes, pyplot, theme
 
 
@@ -70,6 +70,8 @@ class LearningRateDisplay:
     def plot(self, ax=None):
         """Draw one line for each optimizer, over the best batch size at each learning rate.
 
+        Bands span the seeds.
+
         Returns
         -------
         self : LearningRateDisplay
@@ -101,11 +103,12 @@ class LearningRateDisplay:
                 )
                 margin = 0.05 * (np.nanmax(values) - low) or 0.01
                 self.ax_.set_ylim(low - margin, np.nanmax(values) + margin)
-            self.ax_.legend()
+            # Beside the axes: whatever corner is free depends on the data.
+            self.ax_.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
         return self
 
     def _line(self, label):
-        """Return rates, mean, low, high; a rate at which any run diverged is left out."""
+        """Return rates, mean, least, most over seeds; a rate at which any run diverged is left out."""
         mine = self.results[(self.results["optimizer"] == label) & self.results["lr"].notna()]
         points = []
         for rate, at_rate in mine.groupby("lr"):
@@ -113,9 +116,9 @@ class LearningRateDisplay:
             usable = [values for _, values in of_batch if values.notna().all()]
             if usable:
                 pick = min if self.metric == "loss" else max
-                points.append((rate, mean_interval(pick(usable, key=lambda values: values.mean()))))
+                points.append((rate, pick(usable, key=lambda values: values.mean())))
         rates = np.array([rate for rate, _ in points])
-        table = np.array([(i.mean, i.low, i.high) for _, i in points]).reshape(-1, 3)
+        table = np.array([(v.mean(), v.min(), v.max()) for _, v in points]).reshape(-1, 3)
         return rates, *table.T
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .run import scorer_name
 from .statistics import paired_difference
+from .sweep_verdict import sweep_verdict
 from .tables import scores_by_seed
 
 # Scorers read in hundredths: a difference of 0.012 is "1.2 points".
@@ -19,28 +20,18 @@ def is_in_points(metric):
     return metric.startswith(_IN_POINTS)
 
 
-def in_words(value, metric):
-    """Return a score difference with its unit.
+def with_margin(value, half_width, metric):
+    """Return a difference with its margin and unit.
 
     Examples
     --------
-    >>> in_words(0.012, "accuracy")
-    '1.2 points'
-    >>> in_words(0.012, "r2")
-    '0.012'
+    >>> with_margin(0.012, 0.004, "accuracy")
+    '1.2 ± 0.4 points'
     """
-    if is_in_points(metric):
-        return f"{100 * value:.{_digits(100 * value)}f} points"
-    return f"{value:.{_digits(value) + 1}f}"
-
-
-def with_margin(value, half_width, metric):
-    """Return ``1.2 ± 0.4 points``."""
-    if is_in_points(metric):
-        digits = _digits(100 * half_width)
-        return f"{100 * value:.{digits}f} ± {100 * half_width:.{digits}f} points"
-    digits = _digits(half_width) + 1
-    return f"{value:.{digits}f} ± {half_width:.{digits}f}"
+    scale, unit, more = (100, " points", 0) if is_in_points(metric) else (1, "", 1)
+    digits = _digits(scale * half_width) + more
+    rounded = round(scale * value, digits) + 0.0  # no minus before a zero
+    return f"{rounded:.{digits}f} ± {scale * half_width:.{digits}f}{unit}"
 
 
 def _digits(value):
@@ -55,7 +46,7 @@ def verdict(study):
     metric = scorer_name(study.scoring_)
     summary = study.summary_[~study.summary_["optimizer"].isin(study.yardsticks_)]
     if summary.empty:
-        return []
+        return sweep_verdict(study)
     n_seeds = int(summary["n_seeds"].max())
     if study.best_optimizer_ is None:
         return [
@@ -160,7 +151,8 @@ def notes(study):
     found = []
     results = study.results_
     metric = scorer_name(study.scoring_)
-    n_seeds = 0 if study.summary_.empty else int(study.summary_["n_seeds"].max())
+    judged = results[results["phase"] != "tuning"]
+    n_seeds = judged["seed"].nunique()
     if study.interrupted_:
         found.append("The study was interrupted: these are partial results, and the seeds may be unequal.")
     if 1 < n_seeds < 5:
@@ -214,7 +206,7 @@ def _reused_validation(study, metric):
             "All seeds share one validation set, which tuning did not see: the intervals speak of initial "
             "weights and batch order, not of other data."
         ]
-    tuned = any(len(c.configs) > 1 for c in study._contenders)
+    tuned = (study.results_["phase"] == "tuning").any()
     name = metric.replace("_", " ")
     return (
         [

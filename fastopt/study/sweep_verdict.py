@@ -1,0 +1,71 @@
+"""What a sweep of learning rate and batch size found, in words."""
+
+from __future__ import annotations
+
+import math
+
+from .run import scorer_name
+from .statistics import holm, paired_difference
+
+_CELL = ["optimizer", "lr", "batch_size"]
+
+
+def sweep_verdict(study):
+    """Return the findings of `OptimizerStudy.sweep` as a list of sentences."""
+    metric = scorer_name(study.scoring_)
+    scores = study.results_.pivot_table(
+        index=_CELL, columns="seed", values=metric, dropna=False, sort=False, observed=True
+    ).dropna()
+    if scores.empty:
+        return ["Every setting diverged: try smaller learning rates."] if len(study.results_) else []
+    sentences = [_best(study, scores, metric)]
+    sentences += _rates_by_size(study, scores)
+    sentences += _speed(study)
+    return sentences
+
+
+def _name(cell):
+    label, rate, size = cell
+    parts = [label]
+    parts += [f"learning rate {rate:g}"] if math.isfinite(rate) else []
+    parts += [f"batch {size:g}"] if math.isfinite(size) else []
+    return ", ".join(parts)
+
+
+def _best(study, scores, metric):
+    means = scores.mean(axis=1)
+    best = means.idxmax()
+    sentence = (
+        f"Best mean {metric.replace('_', ' ')}: {_name(best)}, {means[best]:.4f} ({scores.shape[1]} seeds)"
+    )
+    if scores.shape[1] < 2:
+        return f"{sentence}; one seed says nothing about chance, so this names no winner."
+    others = scores.drop(best)
+    gaps = [
+        paired_difference(scores.loc[best], row, study._splits.val_to_train, study.confidence).p_value
+        for _, row in others.iterrows()
+    ]
+    tied = int((holm(gaps) >= 1 - study.confidence).sum())
+    return f"{sentence}; {tied} of the other {len(others)} settings are within noise of it."
+
+
+def _rates_by_size(study, scores):
+    """Say how the best learning rate moves with the batch size."""
+    means = scores.mean(axis=1).rename("score").reset_index()
+    sentences = []
+    for label, mine in means.groupby("optimizer", sort=False):
+        if mine["lr"].nunique() < 2 or mine["batch_size"].nunique() < 2:
+            continue
+        best = mine.loc[mine.groupby("batch_size")["score"].idxmax()]
+        moves = ", ".join(f"{row.lr:g} at {row.batch_size:g}" for row in best.itertuples())
+        sentences.append(f"{label}: the best learning rate by batch size is {moves}.")
+    return sentences
+
+
+def _speed(study):
+    by_size = study.results_.groupby("batch_size")["seconds_per_epoch"].median()
+    if len(by_size) < 2:
+        return []
+    small, large = by_size.index[0], by_size.index[-1]
+    slow, quick = (f"{1000 * by_size[size]:.3g} ms in batches of {size:g}" for size in (small, large))
+    return [f"An epoch takes {slow} and {quick}."]
