@@ -122,9 +122,7 @@ def test_one_seed_draws_no_differences():
 def test_the_learning_rate_axis_is_logarithmic_and_the_choice_is_ringed(study):
     display = LearningRateDisplay.from_study(study)
     assert display.ax_.get_xscale() == "log"
-    rings = np.sort(
-        [ring.get_offsets()[0][0] for ring in display.ax_.collections if len(ring.get_offsets()) == 1]
-    )
+    rings = sorted(ring.get_offsets()[0][0] for ring in display.rings_)
     np.testing.assert_allclose(rings, sorted(v["lr"] for v in study.best_params_.values()))
 
 

@@ -25,7 +25,7 @@ class LearningRateDisplay:
     Attributes
     ----------
     ax_, figure_ : matplotlib Axes and Figure
-    lines_ : list of matplotlib Line2D
+    lines_, rings_ : lists of matplotlib artists
     """
 
     def __init__(self, results, *, metric, chosen=None):
@@ -78,7 +78,7 @@ class LearningRateDisplay:
         """
         with theme():
             self.figure_, self.ax_ = new_axes(ax)
-            self.lines_, tops = [], []
+            self.lines_, self.rings_, tops = [], [], []
             labels = list(dict.fromkeys(self.results["optimizer"]))
             for label, style in line_styles(labels).items():
                 rates, mean, low, high = self._line(label)
@@ -90,7 +90,7 @@ class LearningRateDisplay:
                 if label in self.chosen and self.chosen[label] in rates:
                     at = list(rates).index(self.chosen[label])
                     ring = {"s": 150, "facecolors": "none", "edgecolors": style["color"], "linewidths": 1.8}
-                    self.ax_.scatter([rates[at]], [mean[at]], zorder=5, **ring)
+                    self.rings_.append(self.ax_.scatter([rates[at]], [mean[at]], zorder=5, **ring))
             self.ax_.set_xscale("log")
             name = "Training loss" if self.metric == "loss" else f"Validation {self.metric.replace('_', ' ')}"
             self.ax_.set(xlabel="Learning rate (ring: chosen)", ylabel=name)
