@@ -220,15 +220,12 @@ def _pixels(X):
 
 def _table(path, target):
     pandas = require("pandas", "reading a table")
-    first = pandas.read_csv(path, nrows=0, sep="\x1f", encoding_errors="replace").columns
-    header = str(first[0]) if len(first) else ""
-    separator = max("\t;,", key=header.count)
     try:
-        table = pandas.read_csv(path, sep=separator, skipinitialspace=True)
+        header = str(pandas.read_csv(path, nrows=0, sep="\x1f", encoding_errors="replace").columns[0])
+        table = pandas.read_csv(path, sep=max(",;\t", key=header.count), skipinitialspace=True)
     except (ValueError, UnicodeError) as problem:
-        raise DatasetError(
-            f"{str(path)!r} cannot be read as a table: {str(problem).splitlines()[0]}"
-        ) from problem
+        reason = str(problem).splitlines()[0]
+        raise DatasetError(f"{str(path)!r} cannot be read as a table: {reason}") from problem
     columns = list(map(str, table.columns))
     table.columns = columns
     if target is None:

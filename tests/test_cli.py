@@ -83,12 +83,9 @@ def test_a_table_with_words_and_gaps_works_and_says_what_was_left_out(here, flow
     assert cli.main(["compare", *arguments, *QUICK]) == 0
     out = capsys.readouterr().out
     assert "149 rows, 4 numeric and 1 categorical columns, classification of 'species'" in out
-    for note in (
-        "1 rows without a 'species'",
-        "Column 'id' has a different text",
-        "Column 'planet' has one value",
-    ):
-        assert note in out
+    assert "1 rows without a 'species'" in out
+    assert "Column 'id' has a different text" in out
+    assert "Column 'planet' has one value" in out
 
 
 def test_a_quantity_as_target_is_a_regression(here, flowers, capsys):
@@ -156,7 +153,7 @@ def test_mnist_without_a_network_says_both_ways_out(here, monkeypatch, capsys):
         (["compare", "--dataset", "digts"], "Did you mean 'digits'?"),
         (["compare", "--dataset", "missing.csv", "--target", "y"], "there is no file 'missing.csv'"),
         (["compare", "--lr", "fast"], "'fast' is not a positive number"),
-        (["compare", "--lr", "-0.1"], "expected"),
+        (["compare", "--lr", "-0.1"], "'-0.1' is not a positive number"),
         (["compare", "--lr", "0"], "'0' is not a positive number"),
         (["compare", "--hidden", "0"], "'0' is not a whole number of at least 1"),
         (["compare", "--epochs", "2.5"], "'2.5' is not a whole number"),
@@ -164,7 +161,7 @@ def test_mnist_without_a_network_says_both_ways_out(here, monkeypatch, capsys):
         (["compare", "--preset", "cifar"], "cifar"),
         (["compare", "--target", "species"], "--dataset FILE.csv"),
         (["compare", "--dataset", "iris", "--target", "species"], "knows its own"),
-        (["compare", "--optimizers", "adam", "Adam"], "two optimizers are called 'Adam'"),
+        (["compare", "--optimizers", "adam", "Adam"], "named twice"),
         (["compare", "--epoch-count", "3"], "--epoch-count"),
         (["dance"], "dance"),
         ([], "COMMAND"),
@@ -190,7 +187,7 @@ def test_a_column_that_does_not_exist_is_answered_with_those_that_do(here, flowe
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "cannot be read as a table|no columns|No columns"),
+        ("", "No columns"),
         ("a,b\n1,2\n", "too few to train"),
         ("a,b\n" + "1,x\n" * 20, "has one class"),
         ("b\n" + "x\ny\n" * 20, "no usable column"),
@@ -199,7 +196,9 @@ def test_a_column_that_does_not_exist_is_answered_with_those_that_do(here, flowe
 def test_a_useless_table_is_refused_with_the_reason(here, capsys, content, message):
     Path("bad.csv").write_text(content)
     assert cli.main(["compare", "--dataset", "bad.csv", "--target", "b"]) == 2
-    assert pytest.approx(1) == capsys.readouterr().err.count("\n")
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_info_names_versions_threads_layer_devices_and_cache(capsys):
@@ -226,7 +225,7 @@ def _run(arguments, code="", **environment):
 
 
 def test_without_the_extra_one_line_says_what_to_install(here):
-    hide = "import sys; sys.modules['rich'] = None; sys.modules['matplotlib'] = None; sys.modules['pandas'] = None"
+    hide = "import sys\nfor name in ('rich', 'matplotlib', 'pandas', 'jinja2'): sys.modules[name] = None"
     done = _run(["compare"], hide)
     assert done.returncode == 1
     assert 'pip install "fastopt[cli]"' in done.stderr

@@ -120,9 +120,13 @@ const seen = { width: innerWidth, scroll: document.documentElement.scrollWidth, 
   svg_width: document.querySelector("figure svg").getBoundingClientRect().width };
 click(0, 2); seen.ascending = firsts(); click(0, 2); seen.descending = firsts();
 click(0, 0); seen.by_name = firsts();
-document.title = "probe:" + JSON.stringify(seen);
+parent.postMessage(JSON.stringify(seen), "*");
 </script>
 """
+
+# Chromium's windows have a least width, wider than a phone; a frame has none.
+FRAME = """<!doctype html><title></title><script>onmessage = (event) => document.title = "probe:" + event.data;
+</script><iframe src="report.html" style="border: 0" width="{width}" height="900"></iframe>"""
 
 
 @pytest.fixture(scope="module")
@@ -133,16 +137,19 @@ def probe(study, tmp_path_factory):
     page.write_text(page.read_text("utf-8").replace("</body>", PROBE + "</body>"), "utf-8")
 
     def run(width, scheme):
+        frame = folder / "frame.html"
+        frame.write_text(FRAME.format(width=width), "utf-8")
         command = [
             CHROMIUM,
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
             f"--user-data-dir={folder / 'profile'}",
-            f"--window-size={width},900",
+            "--window-size=1400,1000",
+            "--virtual-time-budget=5000",
             f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}",
             "--dump-dom",
-            page.as_uri(),
+            frame.as_uri(),
         ]
         dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
         return json.loads(re.search(r"<title>probe:(.*?)</title>", dom).group(1).replace("&amp;", "&"))

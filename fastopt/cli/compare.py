@@ -164,7 +164,10 @@ def _make_study(arguments, settings, data, *, with_yardstick):
     optimizers = settings.get("optimizers", DEFAULT_OPTIMIZERS)
     try:
         if not isinstance(optimizers, dict):
-            optimizers = dict(map(named_optimizer, optimizers))
+            pairs = [named_optimizer(name) for name in optimizers]
+            optimizers = dict(pairs)
+            if len(optimizers) < len(pairs):
+                raise SettingsError(f"an optimizer is named twice: {', '.join(settings['optimizers'])}.")
     except ValueError as problem:
         raise SettingsError(str(problem)) from problem
     lr = {label: settings.get("lr") for label in optimizers}
