@@ -125,8 +125,9 @@ parent.postMessage(JSON.stringify(seen), "*");
 """
 
 # Chromium's windows have a least width, wider than a phone; a frame has none.
-FRAME = """<!doctype html><title></title><script>onmessage = (event) => document.title = "probe:" + event.data;
-</script><iframe src="report.html" style="border: 0" width="{width}" height="900"></iframe>"""
+FRAME = """<!doctype html><title></title>
+<script>onmessage = (event) => document.title = "probe:" + event.data;</script>
+<iframe src="report.html" style="border: 0" width="{width}" height="900"></iframe>"""
 
 
 @pytest.fixture(scope="module")
