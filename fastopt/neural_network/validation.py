@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import validate_data
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+# Elements up to which a BLAS call stays on one thread.
 _SHORT = 5000
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 
@@ -65,13 +66,10 @@ def prediction_input(estimator, X):
         and "feature_names_in_" not in estimator.__dict__
     ):
         # Neither is finite unless every element is; one that overflows goes the long way round. The square
-        # is the quicker, but for long vectors BLAS would wake its threads.
-        if X.size <= _SHORT:
-            flat = X.reshape(-1)
-            total = flat.dot(flat)
-        else:
-            with np.errstate(over="ignore"):
-                total = np.add.reduce(X, axis=None)
+        # is the quicker for a few rows.
+        flat = X.reshape(-1)
+        with np.errstate(over="ignore"):
+            total = flat.dot(flat) if X.size <= _SHORT else np.add.reduce(flat)
         if math.isfinite(total):
             return X
     return validate_data(estimator, X, accept_sparse="csr", reset=False)
