@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import validate_data
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-# Elements up to which a BLAS call stays on one thread.
+# Elements up to which the plain test is quicker than setting up the sum.
 _SHORT = 5000
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 
@@ -65,14 +65,17 @@ def prediction_input(estimator, X):
         and X.flags.c_contiguous
         and "feature_names_in_" not in estimator.__dict__
     ):
-        # Neither is finite unless every element is; one that overflows goes the long way round. The square
-        # is the quicker for a few rows.
-        flat = X.reshape(-1)
-        with np.errstate(over="ignore"):
-            total = flat.dot(flat) if X.size <= _SHORT else np.add.reduce(flat)
-        if math.isfinite(total):
+        if _all_finite(X):
             return X
     return validate_data(estimator, X, accept_sparse="csr", reset=False)
+
+
+def _all_finite(X):
+    """Whether every element is finite; may say False of numbers so large that their sum overflows."""
+    if X.size <= _SHORT:
+        return np.isfinite(X).all()
+    with np.errstate(over="ignore"):
+        return math.isfinite(np.add.reduce(X, axis=None))
 
 
 def as_engine_array(X, dtype):
