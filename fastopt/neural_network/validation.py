@@ -64,9 +64,9 @@ def prediction_input(estimator, X):
         and X.shape[1] == estimator.n_features_in_
         and X.flags.c_contiguous
         and "feature_names_in_" not in estimator.__dict__
+        and _all_finite(X)
     ):
-        if _all_finite(X):
-            return X
+        return X
     return validate_data(estimator, X, accept_sparse="csr", reset=False)
 
 
