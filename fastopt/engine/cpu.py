@@ -124,9 +124,7 @@ class Trainer:
         run.work.point(gradient=gradient)
         for batch in range(-(-n_samples // batch_size)):
             gradient[:] = 0
-            loss, weight = run.batches(
-                _NO_CONSTANTS[self.dtype], 0.0, batch, batch + 1, batch_size, n_samples
-            )
+            loss, weight = run.batches(run.work.no_constants, 0.0, batch, batch + 1, batch_size, n_samples)
             if weight == 0:
                 continue
             loss = self._penalize(params, gradient, alpha, weight, loss)
@@ -201,9 +199,6 @@ class Trainer:
         return _Run(compiled, work, n_workers, flops)
 
 
-_NO_CONSTANTS = {np.dtype(t): np.zeros((1, 3), t) for t in (np.float32, np.float64)}
-
-
 class _Run:
     """One call's way into the compiled program: the workspace, the threads, and how often to look up."""
 
@@ -223,8 +218,7 @@ class _Run:
 
     def over_all(self, n_samples):
         """Run every batch and return the sums of losses and weights."""
-        size = int(self.work.context["capacity"][0])
-        constants = _NO_CONSTANTS[np.dtype(f"f{int(self.work.context['itemsize'][0])}")]
+        size, constants = self.work.capacity, self.work.no_constants
         n_batches, loss, weight = -(-n_samples // size), 0.0, 0.0
         for first in range(0, n_batches, self.slice):
             last = min(first + self.slice, n_batches)

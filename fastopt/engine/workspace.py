@@ -1,5 +1,7 @@
 """Buffers of one training run, and how its work is cut into blocks of rows and tiles of weights."""
 
+import ctypes
+
 import numpy as np
 
 from fastopt.engine.activations import ACTIVATIONS, LOSSES, OUTPUTS
@@ -35,7 +37,13 @@ def cut_tiles(layout):
     return np.array(tiles, dtype=np.int64)
 
 
+#: Place of each field in the record.
+_AT = {name: i for i, name in enumerate(CONTEXT.names)}
+
+
 def _address(array):
+    if array.flags.carray and array.size:  # the quick way: several addresses are taken for each prediction
+        return ctypes.addressof(ctypes.c_byte.from_buffer(array))
     return array.__array_interface__["data"][0]
 
 
@@ -55,8 +63,10 @@ class Workspace:
 
     def __init__(self, layout, names, dtype, capacity, entries_per_row, n_workers):
         self.context = np.zeros(1, CONTEXT)
-        self._arrays = {}
-        self._layout = layout
+        self._fields = self.context.view(np.int64)  # every field is one; a record's item is slow to set
+        self._arrays, self._params_at = {}, None
+        self._layout, self.capacity = layout, capacity
+        self.no_constants = np.zeros((1, 3), dtype)  # for passes that update nothing
         rows = block_rows(capacity)
         n_blocks = -(-capacity // rows)
         tiles = cut_tiles(layout)
@@ -114,14 +124,14 @@ class Workspace:
     def set(self, **values):
         """Set integers of the record."""
         for name, value in values.items():
-            self.context[name] = value
+            self._fields[_AT[name]] = value
 
     def point(self, **arrays):
         """Set addresses of the record and keep the arrays alive."""
         for name, array in arrays.items():
             if self._arrays.get(name) is not array:
                 self._arrays[name] = array
-                self.context[name] = _address(array)
+                self._fields[_AT[name]] = _address(array)
 
     def forget(self, *names):
         """Let go of arrays, so that a kept workspace keeps no data alive."""
@@ -130,9 +140,10 @@ class Workspace:
 
     def point_to_params(self, params):
         """Set where the weights and biases are."""
-        if self._arrays.get("params") is not params:
-            self.point(params=params)
-            base, itemsize = _address(params), params.itemsize
+        self.point(params=params)
+        base, itemsize = int(self._fields[_AT["params"]]), params.itemsize
+        if base != self._params_at:
+            self._params_at = base
             self._layers["weights"] = base + self._layout.weights_at * itemsize
             self._layers["bias"] = base + self._layout.biases_at * itemsize
 

@@ -73,7 +73,7 @@ def prediction_input(estimator, X):
 def _all_finite(X):
     """Whether every element is finite; may say False of numbers so large that their sum overflows."""
     if X.size <= _SHORT:
-        return np.isfinite(X).all()
+        return np.count_nonzero(np.isfinite(X)) == X.size
     with np.errstate(over="ignore"):
         return math.isfinite(np.add.reduce(X, axis=None))
 
