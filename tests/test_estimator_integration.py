@@ -140,11 +140,12 @@ def test_sample_weights_are_routed_through_a_pipeline_and_a_search():
     weight = np.random.RandomState(0).uniform(0.1, 1, len(Y))
     with sklearn.config_context(enable_metadata_routing=True):
         clf = MLPClassifier(**SMALL).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        pipe = Pipeline([("scale", StandardScaler().set_fit_request(sample_weight=False)), ("mlp", clf)])
-        search = GridSearchCV(pipe, {"mlp__alpha": [1e-4]}, cv=2).fit(X, Y, sample_weight=weight)
-    scaled = StandardScaler().fit_transform(X)
-    expected = MLPClassifier(**SMALL).fit(scaled, Y, weight)
-    np.testing.assert_array_equal(search.best_estimator_[-1].coefs_[0], expected.coefs_[0])
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipe = Pipeline([("scale", scaler), ("mlp", clf)]).fit(X, Y, sample_weight=weight)
+        search = GridSearchCV(clf, {"alpha": [1e-4]}, cv=2).fit(X, Y, sample_weight=weight)
+    for data, routed in ((StandardScaler().fit_transform(X), pipe[-1]), (X, search.best_estimator_)):
+        expected = MLPClassifier(**SMALL).fit(data, Y, weight)
+        np.testing.assert_array_equal(routed.coefs_[0], expected.coefs_[0])
 
 
 def test_partial_fit_takes_scikit_learns_routing_requests():
