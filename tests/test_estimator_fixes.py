@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 import sklearn.neural_network as sk
 from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
@@ -153,3 +154,46 @@ def test_the_r2_of_a_constant_target_is_scikit_learns():
     for outputs in (target, other, other + 1):
         assert scoring.r2(target, outputs) == pytest.approx(r2_score(target, outputs), rel=1e-14)
     assert np.isnan(scoring.r2(target, np.full_like(target, np.inf)))
+
+
+@quiet
+@pytest.mark.parametrize("columns", [(1, 2), (2, 1), (2, 3)])
+def test_more_training_with_another_number_of_targets_is_refused(columns):
+    first, second = (np.tile(X[:, :1], (1, n)).squeeze() for n in columns)
+    for settings, more in (({}, "partial_fit"), ({"warm_start": True}, "fit")):
+        reg = MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, random_state=0, **settings).fit(X, first)
+        before = reg.coefs_[0].copy()
+        with pytest.raises(ValueError, match=f"has {columns[0]} outputs.* y stands for {columns[1]} outputs"):
+            getattr(reg, more)(X, second)
+        np.testing.assert_array_equal(reg.coefs_[0], before)
+        assert reg.predict(X).reshape(120, -1).shape == first.shape
+
+
+@quiet
+def test_coefs_for_other_features_are_refused_in_prediction():
+    clf = MLPClassifier((4,), max_iter=2, random_state=0).fit(X, Y)
+    clf.coefs_ = [np.zeros((9, 4)), np.zeros((4, 1))]
+    with pytest.raises(ValueError, match="X has 6 features, but the network takes 9"):
+        clf.predict(X)
+
+
+@pytest.mark.parametrize("y", [np.array(list("ab") * 60), scipy.sparse.csr_array(np.column_stack([Y, Y]))])
+def test_the_regressor_refuses_targets_that_are_no_numbers(y):
+    with pytest.raises(ValueError, match="y must be a dense array of numbers, got"):
+        MLPRegressor().fit(X, y)
+
+
+def test_sizes_that_are_no_whole_numbers_are_refused():
+    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+        MLPClassifier((2.5,)).fit(X, Y)
+
+
+@quiet
+def test_sparse_indicator_targets_give_sparse_predictions():
+    labels = scipy.sparse.csr_matrix(np.column_stack([Y, 1 - Y, X[:, 0] > 0]))
+    ours, theirs = (
+        library((4,), max_iter=3, random_state=0).fit(X, labels).predict(X)
+        for library in (MLPClassifier, sk.MLPClassifier)
+    )
+    assert type(ours) is type(theirs)
+    np.testing.assert_array_equal(ours.toarray(), theirs.toarray())

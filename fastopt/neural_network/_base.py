@@ -5,6 +5,7 @@ import warnings
 from abc import ABCMeta, abstractmethod
 from math import isfinite
 from numbers import Integral, Real
+from operator import index
 from typing import ClassVar
 
 import numpy as np
@@ -188,19 +189,20 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        sizes = [index(n) for n in sizes]
         device = validation.check_device(self.device, type(self).__name__)
 
         fresh = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, targets = self._validate_input(X, y, incremental, reset=fresh)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
-        self.device_, self.n_outputs_ = device, targets.shape[1]
         self._random_state = check_random_state(self.random_state)
         if fresh:
-            layout = Layout([X.shape[1], *sizes, self.n_outputs_])
-            self._initialize(layout, X.dtype)
+            self._initialize(Layout([X.shape[1], *sizes, targets.shape[1]]), X.dtype)
         self._parameters()
         self._make_writable()
+        validation.check_network_shape(self._layout, X.shape[1], targets.shape[1])
+        self.device_, self.n_outputs_ = device, targets.shape[1]
 
         fit = self._fit_lbfgs if solvers.is_lbfgs(self.solver) else self._fit_stochastic
         fit(X, targets, sample_weight, incremental)
@@ -407,7 +409,9 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             check_is_fitted(self)
         params = self._parameters()
         X = validation.prediction_input(self, X)
-        dtype = params.dtype
+        dtype, n_features = params.dtype, self._layout.layer_sizes[0]
+        if X.shape[1] != n_features:  # the user has put in other coefs_ since fit
+            raise ValueError(f"X has {X.shape[1]} features, but the network takes {n_features}.")
         if X.dtype != dtype:
             dtype = np.dtype(np.float32 if np.result_type(X.dtype, dtype) == np.float32 else np.float64)
             params = params.astype(dtype, copy=False)

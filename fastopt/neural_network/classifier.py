@@ -165,17 +165,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Labels, or an indicator matrix if y was one.
+            Labels, or an indicator matrix if y was one, sparse if y was.
         """
         outputs = self._outputs(X)
         if self.out_activation_ == "softmax":
             return self.classes_.take(outputs.argmax(axis=1), mode="clip")
-        on = (outputs > 0.5).astype(int)
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            return on
+            return self._label_binarizer.inverse_transform(outputs)
         if len(self.classes_) == 1:
-            return np.repeat(self.classes_, len(on))
-        return self.classes_[on[:, 0]]
+            return np.repeat(self.classes_, len(outputs))
+        return self.classes_[(outputs[:, 0] > 0.5).astype(np.intp)]
 
     def predict_proba(self, X):
         """Predict probabilities.

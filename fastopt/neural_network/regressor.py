@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
@@ -129,6 +130,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if issparse(y) or y.dtype.kind not in "buif":
+            raise ValueError(
+                f"y must be a dense array of numbers, got {type(y).__name__} of dtype {y.dtype}."
+            )
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(
                 f"loss='poisson' needs y >= 0, got a smallest value of {y.min()}. For such targets use "

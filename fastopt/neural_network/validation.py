@@ -38,6 +38,16 @@ def check_device(device, owner):
     return "cpu"
 
 
+def check_network_shape(layout, n_features, n_outputs):
+    """Raise ValueError if data of this width do not fit the network that is to go on training."""
+    ends = layout.layer_sizes[0], layout.layer_sizes[-1]
+    if ends != (n_features, n_outputs):
+        raise ValueError(
+            f"The network takes {ends[0]} features and has {ends[1]} outputs, but X has {n_features} "
+            f"features and y stands for {n_outputs} outputs. To change them, fit with warm_start=False."
+        )
+
+
 def thread_count(n_jobs):
     """Return how many threads ``n_jobs`` asks for, as the engine takes it.
 
