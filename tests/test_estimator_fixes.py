@@ -166,7 +166,7 @@ def test_more_training_with_another_number_of_targets_is_refused(columns):
         with pytest.raises(ValueError, match=f"has {columns[0]} outputs.* y stands for {columns[1]} outputs"):
             getattr(reg, more)(X, second)
         np.testing.assert_array_equal(reg.coefs_[0], before)
-        assert reg.predict(X).reshape(120, -1).shape == first.shape
+        assert reg.predict(X).shape == first.shape
 
 
 @quiet
