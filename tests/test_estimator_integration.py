@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.sparse
 import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -221,6 +222,17 @@ def test_any_memory_layout_gives_the_same_model(make):
     expected, actual = MLPClassifier(**SMALL).fit(plain, Y), MLPClassifier(**SMALL).fit(data, Y)
     np.testing.assert_array_equal(actual.coefs_[0], expected.coefs_[0])
     np.testing.assert_array_equal(actual.predict_proba(data), expected.predict_proba(plain))
+
+
+def test_sparse_rows_with_64_bit_indices_are_read():
+    rows = scipy.sparse.csr_array(np.where(X > 3, X, 0.0))
+    wide = rows.copy()
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    settings = SMALL | {"early_stopping": True}
+    expected, actual = MLPClassifier(**settings).fit(rows, Y), MLPClassifier(**settings).fit(wide, Y)
+    np.testing.assert_array_equal(actual.coefs_[0], expected.coefs_[0])
+    np.testing.assert_array_equal(actual.predict_proba(wide), expected.predict_proba(rows))
+    assert wide.indices.dtype == np.int64
 
 
 def test_a_column_of_targets_is_warned_of():

@@ -196,6 +196,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         X, targets = self._validate_input(X, y, incremental, reset=fresh)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
+            if not sample_weight.any():  # scikit-learn says so from 1.9 on
+                raise ValueError("Sample weights must contain at least one non-zero number.")
         self._random_state = check_random_state(self.random_state)
         if fresh:
             self._initialize(Layout([X.shape[1], *sizes, targets.shape[1]]), X.dtype)
@@ -311,7 +313,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
                 "The rows held out for early stopping have a total sample_weight of 0, so they cannot be "
                 "scored. Increase 'validation_fraction', or leave out rows without weight."
             )
-        return rows, (X[held_out], targets[held_out], weight)
+        return rows, (validation.as_engine_array(X[held_out], X.dtype), targets[held_out], weight)
 
     def _run_epochs(self, X, targets, sample_weight, rows, held_out, best, n_epochs):
         """Train until patience or ``max_iter`` runs out; ``best`` receives the best epoch's parameters."""

@@ -93,7 +93,7 @@ def as_engine_array(X, dtype):
     if hasattr(X, "tocsr"):
         X = X.tocsr().astype(dtype, copy=False)
         if X.indices.dtype != np.int32:
-            X = X.copy()
+            X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)  # shares the data
             X.indices = X.indices.astype(np.int32)  # the engine's type; no row has 2**31 columns
         return X
     return np.ascontiguousarray(X, dtype=dtype)
