@@ -16,7 +16,7 @@ from . import search as searches
 from . import tables, verdict
 from .plan import DEFAULT_OPTIMIZERS, Config, describe, make_contenders, network_of
 from .progress import make_progress
-from .run import Budget, scorer_name
+from .run import Budget, quiet_divergence, scorer_name
 from .runner import Runner, Task
 from .splits import Splits, preprocessor_of
 from .store import ResultStore
@@ -273,7 +273,7 @@ class OptimizerStudy(BaseEstimator):
     def _run(self, X, y, X_val, y_val, work):
         start = time.perf_counter()
         self.interrupted_ = False
-        with make_progress(self.progress) as progress:
+        with make_progress(self.progress) as progress, quiet_divergence():
             self._prepare(X, y, X_val, y_val, progress)
             try:
                 work(progress)

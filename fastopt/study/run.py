@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.metrics import check_scoring, confusion_matrix
 
 
@@ -101,19 +102,29 @@ def run_fit(contender, config, seed, splits, budget, scoring, *, is_tuning=False
     }
 
 
+@contextmanager
+def quiet_divergence():
+    """Silence the warnings of a diverging run: its record says so once, instead of every step.
+
+    Filters belong to the process, so this goes around a study, not around each of its threads.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        yield
+
+
 def warm_up(contender, config, splits):
     """Train on a few rows and throw the result away, so that no compilation is on the clock of a fit."""
     split = splits.get(0)
     n = min(len(split.y_train), 2 * (config.batch_size or 32))
     network = contender.network_for(_clipped(config, n), 0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            network.partial_fit(split.X_train[:n], split.y_train[:n], **splits.first_call)
-            network.predict(split.X_val[:n])
-        except ValueError as problem:  # the fit itself meets and records a divergence
-            if not _is_divergence(problem):
-                raise
+    try:
+        network.partial_fit(split.X_train[:n], split.y_train[:n], **splits.first_call)
+        network.predict(split.X_val[:n])
+    except ValueError as problem:  # the fit itself meets and records a divergence
+        if not _is_divergence(problem):
+            raise
 
 
 def _clipped(config, n_train):
@@ -144,9 +155,7 @@ def _is_divergence(problem):
 
 
 def _score(scorer, network, split):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
-        return float(scorer(network, split.X_val, split.y_val))
+    return float(scorer(network, split.X_val, split.y_val))
 
 
 def _final_metrics(network, split, metrics):

@@ -8,7 +8,7 @@ import joblib
 
 from .interrupt import watched
 from .plan import Config, Contender
-from .run import Budget, run_fit, scorer_name, warm_up
+from .run import Budget, quiet_divergence, run_fit, scorer_name, warm_up
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,18 @@ class Runner:
         with watched() as interrupt:
             if self.n_workers == 1:
                 self._warm_up([tasks[i] for i in missing])
-                interrupt.check()
+                interrupt.check()  # a network may swallow Ctrl-C and return half-trained: ask the signal
                 for i in missing:
                     self.progress.fit_started(str(tasks[i].config), tasks[i].budget.max_epochs)
                     record = _fit(tasks[i], self.splits, self.scoring, self.progress.epoch_done)
-                    interrupt.check()  # the network may have swallowed Ctrl-C and stopped half-way
+                    interrupt.check()
                     yield i, record
                 return
             parallel = joblib.Parallel(
                 n_jobs=self.n_workers, backend=self.backend, return_as="generator_unordered"
             )
-            jobs = (joblib.delayed(_numbered_fit)(i, tasks[i], self.splits, self.scoring) for i in missing)
+            fit = _fit_in_process if self.backend == "loky" else _numbered_fit
+            jobs = (joblib.delayed(fit)(i, tasks[i], self.splits, self.scoring) for i in missing)
             for i, record in parallel(jobs):
                 interrupt.check()
                 yield i, record
@@ -124,6 +125,12 @@ def _fit(task, splits, scoring, on_epoch=None):
         metrics=task.metrics,
         on_epoch=on_epoch,
     )
+
+
+def _fit_in_process(*arguments):
+    """Fit in a process that joblib made, where the filters of the study's own process do not hold."""
+    with quiet_divergence():
+        return _numbered_fit(*arguments)
 
 
 _warm = set()
