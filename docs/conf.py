@@ -4,7 +4,7 @@ from fastopt import __version__
 
 project = "fastopt"
 author = "The fastopt developers"
-copyright = "the fastopt developers"  # noqa: A001  Sphinx's name
+copyright = "the fastopt developers"
 release = version = __version__
 
 extensions = [
@@ -17,6 +17,7 @@ extensions = [
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
+templates_path = ["_templates"]
 html_theme = "furo"
 html_title = f"fastopt {release}"
 exclude_patterns = ["_build", "output"]

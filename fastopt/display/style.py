@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 
 from .._extras import require
 
@@ -50,9 +51,15 @@ def pyplot():
     return require("matplotlib.pyplot", "a plot")
 
 
+@contextmanager
 def theme():
     """Return a context manager with fastopt's settings of matplotlib."""
-    return require("matplotlib", "a plot").rc_context(_SETTINGS)
+    plt = pyplot()
+    with plt.rc_context(_SETTINGS):
+        yield
+        interactive = plt.isinteractive()
+    # The first figure of a notebook switches this on: the context must not switch it off again.
+    (plt.ion if interactive else plt.ioff)()
 
 
 def line_styles(labels, yardsticks=()):

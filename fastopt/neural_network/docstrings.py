@@ -90,7 +90,7 @@ coefs_ : list of ndarray of shape (fan_in, fan_out)
         Activation of the output layer.
     n_features_in_ : int
         Number of features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if all are strings.
     device_ : str
         Where the network was trained."""

@@ -1,0 +1,108 @@
+"""Make every picture and every printed output of the documentation: ``python docs/refresh.py [NAME ...]``.
+
+MNIST comes from OpenML, or from a local file named by the environment variable MNIST.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from sklearn.datasets import load_digits
+
+from fastopt import SGD, Adam, MLPClassifier
+from fastopt.cli import main
+from fastopt.display import (
+    HeatMapDisplay,
+    LearningRateDisplay,
+    LossCurveDisplay,
+    OptimizerComparisonDisplay,
+    TrajectoryDisplay,
+    theme,
+)
+from fastopt.study import OptimizerStudy
+
+DOCS = Path(__file__).parent
+MNIST = ["--data", os.environ["MNIST"]] if "MNIST" in os.environ else []
+COMMANDS = {  # name: (arguments, {file written: picture kept})
+    "compare": (["compare"], {"comparison.png": "comparison.png"}),
+    "classify": (["compare", "--preset", "classify-1000x10"], {"comparison.png": "classify.png"}),
+    "mnist": (["compare", "--preset", "mnist", *MNIST], {"comparison.png": "mnist.png"}),
+    "mnist-sweep": (["sweep", "--preset", "mnist", *MNIST], {"sweep-score.png": "mnist-sweep.png"}),
+}
+
+
+def run_command(name):
+    """Run a command as its page shows it; keep what it prints and draws."""
+    arguments, pictures = COMMANDS[name]
+    printed = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder:
+        with contextlib.redirect_stdout(printed):
+            main([*arguments, "--out", folder])
+        text = printed.getvalue().replace(folder, "fastopt-results")
+        (DOCS / "output" / f"{name}.txt").write_text(text)
+        for written, kept in pictures.items():
+            shutil.copy(Path(folder, written), DOCS / "images" / kept)
+
+
+def digits_study():
+    """Return a comparison on digits for the gallery."""
+    X, y = load_digits(return_X_y=True)
+    network = MLPClassifier((64, 32), batch_size=32)
+    names = ["gradient descent", "momentum", "adam", "lion"]
+    study = OptimizerStudy(network, names, n_seeds=5, n_tuning_seeds=3, max_epochs=20)
+    return study, (X / 16).astype("float32"), y
+
+
+def save(figure, name):
+    """Write a picture of the gallery."""
+    figure.savefig(DOCS / "images" / name)
+    plt.close(figure)
+
+
+def gallery():
+    """Draw the pictures that no command draws."""
+    study, X, y = digits_study()
+    study.fit(X, y)
+    save(OptimizerComparisonDisplay.from_study(study, x="seconds").figure_, "time.png")
+    save(LearningRateDisplay.from_study(study).figure_, "learning-rate.png")
+    study.set_params(lr=[0.003, 0.01, 0.03, 0.1], batch_size=[16, 32, 64, 128], n_seeds=2, max_epochs=10)
+    study.sweep(X, y)
+    save(HeatMapDisplay.from_study(study, metric="loss").figure_, "sweep-loss.png")
+    fitted = {
+        label: MLPClassifier((64, 32), solver=solver, early_stopping=True, random_state=0).fit(X, y)
+        for label, solver in {"Adam": Adam(lr=0.003), "Momentum": SGD(lr=0.03, momentum=0.9)}.items()
+    }
+    save(LossCurveDisplay.from_estimator(fitted).figure_, "loss-curves.png")
+
+
+def trajectories():
+    """Draw the walks."""
+    names = ["gradient descent", "momentum", "nesterov", "adam", "lion"]
+    with theme():
+        figure, axes = plt.subplots(1, 3, figsize=(17, 5.2))
+    for ax, (surface, n_steps) in zip(
+        axes, {"rosenbrock": 300, "beale": 300, "saddle": 40}.items(), strict=True
+    ):
+        TrajectoryDisplay.from_optimizers(names, surface, n_steps=n_steps, ax=ax)
+    figure.savefig(DOCS / "images" / "trajectories.png", dpi=80)
+    plt.close(figure)
+    walk = TrajectoryDisplay.from_optimizers(["gradient descent", "momentum", "adam"], "beale", n_steps=100)
+    walk.animate(DOCS / "images" / "beale.gif", frames=50, fps=15)
+
+
+PAGES = {name: functools.partial(run_command, name) for name in COMMANDS}
+PAGES.update(gallery=gallery, trajectories=trajectories)
+
+if __name__ == "__main__":
+    plt.switch_backend("Agg")
+    for page in sys.argv[1:] or PAGES:
+        print(page, flush=True)
+        PAGES[page]()
