@@ -125,6 +125,14 @@ def test_a_grid_search_tries_optimizers():
     assert search.fit(X, Y).best_params_["solver"] == Lion(lr=0.01)
 
 
+def test_parameters_of_a_solver_that_is_a_name_are_refused_with_advice():
+    search = GridSearchCV(MLPClassifier(), {"solver__lr": [0.1]}, cv=2)
+    with pytest.raises(ValueError, match=r"solver='adam' is a name .*'solver__lr'.*solver=fastopt.Adam\(\)"):
+        search.fit(X, Y)
+    clf = MLPClassifier().set_params(solver=Adam(), solver__lr=0.1)
+    assert clf.solver == Adam(lr=0.1)
+
+
 def test_fitting_leaves_the_optimizer_object_alone():
     optimizer = SGD(lr=0.1, momentum=0.9)
     clf = MLPClassifier(solver=optimizer, **SMALL).fit(X, Y)

@@ -141,6 +141,23 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
     def _engine_loss(self):
         return self.loss
 
+    def set_params(self, **params):
+        """Set parameters of the estimator, or as ``solver__name`` of its optimizer object.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter, or the solver is a name, which has none.
+        """
+        solver = params.get("solver", self.solver)
+        inner = [name for name in params if name.startswith("solver__")]
+        if inner and isinstance(solver, str):
+            raise ValueError(
+                f"solver={solver!r} is a name and has no parameter {inner[0]!r}. Pass an optimizer "
+                "object, such as solver=fastopt.Adam(), or set learning_rate_init."
+            )
+        return super().set_params(**params)
+
     def _validate_params(self):
         # Before scikit-learn's generic message, which cannot suggest a name.
         solvers.check_solver(self.solver, type(self).__name__)
