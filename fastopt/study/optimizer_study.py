@@ -445,6 +445,10 @@ class OptimizerStudy(BaseEstimator):
                     f"{name}={getattr(self, name)!r} is not one of {', '.join(map(repr, allowed))}."
                 )
 
+    def _repr_mimebundle_(self, **kwargs):
+        """What IPython shows; scikit-learn's own bundle draws a diagram of parameters."""
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
+
     def _repr_html_(self):
         """Verdict and summary in a notebook, once there are any."""
         if not hasattr(self, "verdict_"):
