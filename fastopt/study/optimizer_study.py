@@ -446,7 +446,7 @@ class OptimizerStudy(BaseEstimator):
                 )
 
     def _repr_mimebundle_(self, **kwargs):
-        """What IPython shows; scikit-learn's own bundle draws a diagram of parameters."""
+        """Give IPython the verdict, where scikit-learn would draw a diagram of parameters."""
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
 
     def _repr_html_(self):
