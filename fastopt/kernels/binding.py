@@ -13,7 +13,9 @@ from pathlib import Path
 from numba import njit
 
 #: ``error_model="numpy"``: under the default a division may raise, and then nothing vectorises.
-#: fastmath stays off: ``nnan`` would delete the checks that notice a diverged loss.
+#: fastmath stays off: ``nnan`` would delete the checks that notice a diverged loss, and even ``contract``
+#: (8 % faster for Adam in cache) rounds ``keep * w - step`` once where torch does twice: 1e-5 apart after
+#: 100 steps in float32.
 JIT_OPTIONS = {"error_model": "numpy"}
 
 
@@ -54,11 +56,11 @@ def bind(loop, source, suffix="", digest=_DIGEST, **names):
     return bound
 
 
-def retype(function, scalar):
-    """Return a copy of a rule whose float literals are of type ``scalar`` and whose helpers are compiled.
+def compile_scalar(function, scalar):
+    """Compile a function of scalars (a rule, or a helper of one) for arrays of type ``scalar``.
 
-    A literal is float64 to Numba and would drag float32 arithmetic with it. Helpers are the plain functions
-    of the rule's own file; Numba only calls functions that it compiled.
+    Its float literals become of that type: to Numba a literal is float64 and would drag float32 arithmetic
+    with it. The plain functions that it calls are compiled likewise: Numba calls only what it compiled.
     """
     code = function.__code__
     constants = tuple(scalar(c) if type(c) is float else c for c in code.co_consts)
@@ -66,7 +68,7 @@ def retype(function, scalar):
     for name in code.co_names:
         helper = names.get(name)
         if isinstance(helper, types.FunctionType):
-            names[name] = njit(**JIT_OPTIONS)(retype(helper, scalar))
-    return types.FunctionType(
-        code.replace(co_consts=constants), names, function.__name__, None, function.__closure__
-    )
+            names[name] = compile_scalar(helper, scalar)
+    code = code.replace(co_consts=constants)
+    copy = types.FunctionType(code, names, function.__name__, None, function.__closure__)
+    return njit(**JIT_OPTIONS)(copy)

@@ -9,10 +9,10 @@ number of threads, gives the same bits.
 import functools
 
 import numpy as np
-from numba import cfunc, from_dtype, njit, types
+from numba import cfunc, from_dtype, types
 
 from fastopt.kernels import loops
-from fastopt.kernels.binding import JIT_OPTIONS, bind, retype
+from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_scalar
 
 DTYPES = ("float32", "float64")
 
@@ -38,9 +38,9 @@ def update_kernel(rule, dtype):
         loops.LOOPS[len(rule.slots)],
         rule.function,
         f"_{dtype}",
-        rule=njit(**JIT_OPTIONS)(retype(rule.function, scalar)),
-        prologue=njit(**JIT_OPTIONS)(loops.prologue),
-        flush=njit(**JIT_OPTIONS)(loops.flush),
+        rule=compile_scalar(rule.function, scalar),
+        prologue=compile_scalar(loops.prologue, scalar),
+        flush=compile_scalar(loops.flush, scalar),
         tiny=scalar(TINY[dtype]),
         n_constants=rule.n_constants,
         **loops.NAMES,

@@ -22,7 +22,7 @@ def prologue(w, g, c):
 
 def flush(x, tiny):
     """Return 0 for a slot below ``tiny``: decaying towards 0 it would become subnormal and stay so."""
-    return x - x if abs(x) < tiny else x
+    return 0.0 if abs(x) < tiny else x
 
 
 def loop0(w, g, s, stride, c, lo, hi):

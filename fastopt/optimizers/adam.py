@@ -8,6 +8,12 @@ from fastopt.rules import adam as _rules  # noqa: F401  registers the rules
 from fastopt.rules.registry import RULES
 
 
+def _adam_rule(h):
+    if h["amsgrad"]:
+        return RULES["amsgrad"]
+    return RULES["adam_rooted" if h["eps_root"] else "adam"]
+
+
 @optimizer("adam")
 class Adam(Optimizer):
     """Adam: adaptive moments with bias correction.
@@ -30,9 +36,9 @@ class Adam(Optimizer):
         Ascend instead of descend.
     decoupled_weight_decay : bool
         Shrink the weights instead, as `AdamW` does.
-    eps_mode : {'torch', 'hat'}
-        'torch' adds `eps` after the bias correction; 'hat' adds it before, as Keras and scikit-learn do (the
-        "epsilon hat" of the paper's section 2).
+    eps_mode : {'torch', 'corrected', 'hat'}
+        'torch' adds `eps` after the bias correction, as 'corrected' says; 'hat' adds it before, as Keras and
+        scikit-learn do (the "epsilon hat" of the paper's section 2).
     eps_root : float
         Added under the root, as optax does.
     amsgrad_corrected : bool
@@ -65,8 +71,8 @@ class Adam(Optimizer):
 
     @classmethod
     def rule(cls, h):
-        """Return the rule: adam or amsgrad."""
-        return RULES["amsgrad" if h["amsgrad"] else "adam"]
+        """Return the rule: adam, with eps under the root, or amsgrad."""
+        return _adam_rule(h)
 
 
 @optimizer("adamw")
@@ -116,5 +122,5 @@ class AdamW(Optimizer):
 
     @classmethod
     def rule(cls, h):
-        """Return the rule: adam or amsgrad."""
-        return RULES["amsgrad" if h["amsgrad"] else "adam"]
+        """Return the rule: adam, with eps under the root, or amsgrad."""
+        return _adam_rule(h)

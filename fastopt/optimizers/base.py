@@ -53,6 +53,8 @@ class Optimizer:
     name: ClassVar[str]
     #: Whether weight decay shrinks the weights (AdamW) instead of joining the gradient (Adam).
     decoupled: ClassVar[bool] = False
+    #: Ranges of hyper-parameters whose name means something else here than in `checks.RANGES`.
+    ranges: ClassVar[dict] = {}
 
     _: dataclasses.KW_ONLY
     maximize: bool = False
@@ -101,7 +103,7 @@ class Optimizer:
     @classmethod
     def check(cls, h):
         """Raise ValueError or TypeError if a hyper-parameter's value is out of its range."""
-        checks.check_values(cls.__name__, h)
+        checks.check_values(cls, h, checks.RANGES | cls.ranges)
 
     def bind(self, params, *, n_threads=None):
         """Allocate the state for arrays that are to be updated in place.

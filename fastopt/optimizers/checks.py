@@ -5,10 +5,9 @@ from numbers import Real
 
 import numpy as np
 
+IN_0_1 = (lambda x: 0 <= x <= 1, "a number in [0, 1]")
 _AT_LEAST_0 = (lambda x: 0 <= x < math.inf, "a finite number >= 0")
 _BELOW_1 = (lambda x: 0 <= x < 1, "a number in [0, 1)")
-_UP_TO_1 = (lambda x: 0 <= x <= 1, "a number in [0, 1]")
-_ANY = (math.isfinite, "a finite number")
 
 #: Hyper-parameter name to (test of one number, what is allowed). A tuple is tested number by number.
 RANGES = {
@@ -16,16 +15,28 @@ RANGES = {
     "eps": _AT_LEAST_0,
     "eps_root": _AT_LEAST_0,
     "weight_decay": _AT_LEAST_0,
-    "momentum": _UP_TO_1,  # scikit-learn and torch let momentum be 1
-    "dampening": _UP_TO_1,
+    "momentum": IN_0_1,  # scikit-learn and torch let momentum be 1
+    "dampening": IN_0_1,
+    "rho": IN_0_1,
     "betas": _BELOW_1,
+    "momentum_decay": _AT_LEAST_0,
+    "lr_decay": _AT_LEAST_0,
+    "initial_accumulator_value": _AT_LEAST_0,
+    "alpha": _AT_LEAST_0,
+    "lambd": _AT_LEAST_0,
+    "t0": _AT_LEAST_0,
+    "etas": _AT_LEAST_0,
+    "step_sizes": _AT_LEAST_0,
 }
 
 #: Hyper-parameter name to its allowed strings.
-CHOICES = {"eps_mode": ("torch", "hat")}
+CHOICES = {"eps_mode": ("torch", "hat", "corrected")}
 
 #: Hyper-parameter name to the length that its tuple must have.
-LENGTHS = {"betas": (2,)}
+LENGTHS = {"betas": 2, "etas": 2, "step_sizes": 2}
+
+#: Hyper-parameters that may be None.
+OPTIONAL = {"momentum_decay"}
 
 
 def plain(value):
@@ -37,31 +48,31 @@ def plain(value):
     return value
 
 
-def check_values(owner, h):
-    """Raise if a value of ``h`` is out of range; ``owner`` is the optimizer's name for the message."""
+def check_values(owner, h, ranges=RANGES):
+    """Raise if a value of ``h`` is out of range; ``owner`` is the optimizer's class, for its defaults."""
     for name, value in h.items():
+        if value is None and name in OPTIONAL:
+            continue
         if name in CHOICES:
             if value not in CHOICES[name]:
                 allowed = " or ".join(map(repr, CHOICES[name]))
-                raise ValueError(f"{owner}({name}={value!r}): {name} must be {allowed}")
-        elif name in RANGES:
-            _check_numbers(owner, name, value)
+                raise ValueError(f"{owner.__name__}({name}={value!r}): {name} must be {allowed}")
+        elif name in ranges:
+            _check_numbers(
+                f"{owner.__name__}({name}={value!r}): {name}", value, *ranges[name], LENGTHS.get(name, 0)
+            )
+        elif isinstance(getattr(owner, name, None), bool) and not isinstance(value, (bool, np.bool_)):
+            what = f"{owner.__name__}({name}={value!r}): {name}"
+            raise TypeError(f"{what} must be True or False, not {type(value).__name__}")
 
 
-def _check_numbers(owner, name, value):
-    test, allowed = RANGES[name]
-    lengths = LENGTHS.get(name)
-    if lengths is None:
-        values = (value,)
-    elif isinstance(value, (tuple, list)) and len(value) in lengths:
-        values = value
-    else:
-        count = " or ".join(map(str, lengths))
-        raise ValueError(f"{owner}({name}={value!r}): {name} must be a tuple of {count} numbers")
+def _check_numbers(what, value, test, allowed, length):
+    """Check one number, or with a ``length`` a tuple of so many."""
+    values = value if length else (value,)
+    if not isinstance(values, (tuple, list)) or len(values) != (length or 1):
+        raise ValueError(f"{what} must be a tuple of {length} numbers, each {allowed}")
     for number in values:
         if isinstance(number, (bool, np.bool_)) or not isinstance(number, Real):
-            raise TypeError(
-                f"{owner}({name}={value!r}): {name} must be {allowed}, not {type(number).__name__}"
-            )
+            raise TypeError(f"{what} must be {allowed}, not {type(number).__name__}")
         if not test(number):
-            raise ValueError(f"{owner}({name}={value!r}): {name} must be {allowed}")
+            raise ValueError(f"{what} must be {allowed}")

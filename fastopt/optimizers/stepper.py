@@ -222,8 +222,7 @@ class Stepper:
             found.append((_reference(gradient), data))
             if arrays.is_torch(gradient):
                 watched.append((p.index, data))
-        for p, (_, data) in zip(self._params, found, strict=True):
-            self._table[p.index, 2] = data
+        self._table[:, 2] = [data for _, data in found]
         if absent != self._absent:
             self._absent = frozenset(absent)
             self._split()
@@ -233,12 +232,10 @@ class Stepper:
 
     def _check_grad(self, p, gradient):
         name = f"grads[{p.index}]"
-        array = arrays.view(gradient, name)
-        arrays.check_grad(array, p.array, name, p.name)
-        data = arrays.address(array)
+        data = arrays.grad_address(gradient, name, p)
         before = bisect_right(self._starts, data) - 1
         for start, end, index in self._spans[max(before, 0) : before + 2]:
-            if start < data + array.nbytes and data < end:
+            if start < data + p.array.nbytes and data < end:
                 raise ValueError(f"{name} overlaps {self._params[index].name}, which the step changes")
         return data
 

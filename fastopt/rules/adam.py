@@ -10,20 +10,32 @@ def _adam(h, t):
     # "epsilon hat" (section 2, last paragraph) leaves eps as it is.
     b1, b2 = h["betas"]
     c1, c2 = 1.0 - b1**t, (1.0 - b2**t) ** 0.5
-    eps = h["eps"] * c2 if h["eps_mode"] == "torch" else h["eps"]
-    return h["lr"] * c2 / c1, 1.0 - b1, 1.0 - b2, h["eps_root"] * (c2 * c2), eps
+    eps = h["eps"] * c2 if h["eps_mode"] != "hat" else h["eps"]
+    return h["lr"] * c2 / c1, 1.0 - b1, 1.0 - b2, eps
 
 
 @register("adam", slots=("exp_avg", "exp_avg_sq"), constants=_adam)
-def adam(w, g, m, v, step, d1, d2, inside, eps):
-    """Kingma & Ba (2015), algorithm 1; d = 1 - beta; eps_root (optax) is added under the root."""
+def adam(w, g, m, v, step, d1, d2, eps):
+    """Kingma & Ba (2015), algorithm 1; d = 1 - beta."""
+    m = m + d1 * (g - m)
+    v = v + d2 * (g * g - v)
+    return w - step * m / (math.sqrt(v) + eps), m, v
+
+
+def _rooted(h, t):
+    return *_adam(h, t), h["eps_root"] * (1.0 - h["betas"][1] ** t)
+
+
+@register("adam_rooted", slots=("exp_avg", "exp_avg_sq"), constants=_rooted)
+def adam_rooted(w, g, m, v, step, d1, d2, eps, inside):
+    """Adam with optax's eps_root under the root."""
     m = m + d1 * (g - m)
     v = v + d2 * (g * g - v)
     return w - step * m / (math.sqrt(v + inside) + eps), m, v
 
 
 def _amsgrad(h, t):
-    step, d1, d2, inside, eps = _adam(h, t)
+    step, d1, d2, eps, inside = _rooted(h, t)
     if not h["amsgrad_corrected"]:
         return step, d1, d2, 1.0, inside, eps
     # optax takes the maximum over corrected moments, so the correction leaves the step.

@@ -1,0 +1,141 @@
+"""Methods that keep Adam's two moments and use them otherwise."""
+
+import dataclasses
+
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import adam_variants as _rules  # noqa: F401  registers the rules
+
+
+@optimizer("nadam", nadamw={"decoupled_weight_decay": True, "weight_decay": 0.01})
+class NAdam(Optimizer):
+    """Adam with Nesterov momentum.
+
+    As ``torch.optim.NAdam``, defaults included.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the averages of the gradient and of its square.
+    eps : float
+        Added to the root of the corrected second moment.
+    weight_decay : float
+        Coupled decay, or decoupled with `decoupled_weight_decay`.
+    momentum_decay : float or None
+        Warms the momentum up: ``mu_t = beta1 * (1 - 0.96 ** (t * momentum_decay) / 2)``. torch has 0.004,
+        Keras 1, optax no schedule: None.
+    decoupled_weight_decay : bool
+        Shrink the weights instead of adding to the gradient.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Dozat (2016), "Incorporating Nesterov Momentum into Adam".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import NAdam
+    >>> w = np.ones(2)
+    >>> NAdam(lr=0.25, momentum_decay=None).bind(w).step([np.array([3.0, -0.1])])
+    >>> w.round(4)
+    array([0.6316, 1.3684])
+    """
+
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    momentum_decay: float | None = 4e-3
+    decoupled_weight_decay: bool = False
+
+
+@optimizer("radam")
+class RAdam(Optimizer):
+    """Rectified Adam: plain momentum until the second moment's variance is known to be finite.
+
+    As ``torch.optim.RAdam``, defaults included.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the averages of the gradient and of its square.
+    eps : float
+        Added to the root of the second moment.
+    weight_decay : float
+        Coupled decay, or decoupled with `decoupled_weight_decay`.
+    decoupled_weight_decay : bool
+        Shrink the weights instead of adding to the gradient.
+    eps_mode : {'torch', 'hat', 'corrected'}
+        'corrected' adds `eps` after the bias correction, as optax does; torch adds it before ('hat').
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Liu et al. (2020), "On the Variance of the Adaptive Learning Rate and Beyond", algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import RAdam
+    >>> w = np.ones(2)
+    >>> RAdam(lr=0.25).bind(w).step([np.array([3.0, -1.0])])
+    >>> w
+    array([0.25, 1.25])
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled_weight_decay: bool = False
+    _: dataclasses.KW_ONLY
+    eps_mode: str = "torch"
+
+
+@optimizer("adamax")
+class Adamax(Optimizer):
+    """Adam with the infinity norm in place of the second moment.
+
+    As ``torch.optim.Adamax``, defaults included.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the average of the gradient and of the norm.
+    eps : float
+        Keeps the norm from 0.
+    weight_decay : float
+        Coupled decay.
+    eps_in_max : bool
+        Take the maximum with ``abs(g) + eps``, as torch and optax do; False adds `eps` to the norm, as Keras.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Kingma & Ba (2015), "Adam: A Method for Stochastic Optimization", algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Adamax
+    >>> w = np.ones(2)
+    >>> Adamax(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w.round(6)
+    array([0.75, 1.25])
+    """
+
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    eps_in_max: bool = True

@@ -1,0 +1,94 @@
+"""Averaged gradient descent and resilient propagation."""
+
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import averaging as _rules  # noqa: F401  registers the rules
+
+
+@optimizer("asgd")
+class ASGD(Optimizer):
+    """Gradient descent with a decaying step, and the average of its path.
+
+    As ``torch.optim.ASGD``, defaults included. The average is the slot ``ax`` of the state.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    lambd : float
+        Decay of the weights and of the step size.
+    alpha : float
+        Power of the step size's decay: ``eta = lr / (1 + lambd * lr * t) ** alpha``.
+    t0 : float
+        Step from which on the path is averaged.
+    weight_decay : float
+        Coupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Polyak & Juditsky (1992), "Acceleration of Stochastic Approximation by Averaging".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import ASGD
+    >>> w = np.ones(2)
+    >>> ASGD(lr=0.5, lambd=0.0).bind(w).step([np.array([1.0, -1.0])])
+    >>> w
+    array([0.5, 1.5])
+    """
+
+    lr: float = 1e-2
+    lambd: float = 1e-4
+    alpha: float = 0.75
+    t0: float = 1e6
+    weight_decay: float = 0.0
+
+
+@optimizer("rprop")
+class Rprop(Optimizer):
+    """Resilient propagation: only the sign of the gradient counts. For full batches.
+
+    As ``torch.optim.Rprop``, defaults included.
+
+    Parameters
+    ----------
+    lr : float
+        First step size of every weight.
+    etas : tuple of two floats
+        Factors of a step size after the gradient changed its sign, and after it did not.
+    step_sizes : tuple of two floats
+        Smallest and largest step size.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Igel & Huesken (2003), "Empirical evaluation of the improved Rprop learning algorithms".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Rprop
+    >>> w = np.ones(2)
+    >>> Rprop(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w
+    array([0.75, 1.25])
+    """
+
+    lr: float = 1e-2
+    etas: tuple[float, float] = (0.5, 1.2)
+    step_sizes: tuple[float, float] = (1e-6, 50.0)
+
+    @classmethod
+    def check(cls, h):
+        """Check the values, and that each pair is in order."""
+        super().check(h)
+        minus, plus = h["etas"]
+        if not 0 < minus < 1 < plus:
+            raise ValueError(f"Rprop(etas={h['etas']!r}): etas must be below and above 1")
+        if not h["step_sizes"][0] <= h["step_sizes"][1]:
+            raise ValueError(
+                f"Rprop(step_sizes={h['step_sizes']!r}): the smallest must not exceed the largest"
+            )
