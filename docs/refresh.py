@@ -16,6 +16,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
+from sklearn.neural_network import MLPClassifier as TheirClassifier
 
 from fastopt import SGD, Adam, MLPClassifier
 from fastopt.cli import main
@@ -56,14 +57,22 @@ def digits_study():
     """Return a comparison on digits for the gallery."""
     X, y = load_digits(return_X_y=True)
     network = MLPClassifier((64, 32), batch_size=32)
-    names = ["gradient descent", "momentum", "adam", "lion"]
-    study = OptimizerStudy(network, names, n_seeds=5, n_tuning_seeds=3, max_epochs=20)
+    contenders = {
+        "Gradient descent": "gradient descent",
+        "Momentum": "momentum",
+        "Adam": "adam",
+        "Lion": "lion",
+    }
+    contenders["scikit-learn Adam"] = TheirClassifier((64, 32), batch_size=32)
+    study = OptimizerStudy(
+        network, contenders, lr={"scikit-learn Adam": "Adam"}, n_seeds=5, n_tuning_seeds=3, max_epochs=20
+    )
     return study, (X / 16).astype("float32"), y
 
 
 def save(figure, name):
     """Write a picture of the gallery."""
-    figure.savefig(DOCS / "images" / name)
+    figure.savefig(DOCS / "images" / name, dpi=130)
     plt.close(figure)
 
 
@@ -73,7 +82,8 @@ def gallery():
     study.fit(X, y)
     save(OptimizerComparisonDisplay.from_study(study, x="seconds").figure_, "time.png")
     save(LearningRateDisplay.from_study(study).figure_, "learning-rate.png")
-    study.set_params(lr=[0.003, 0.01, 0.03, 0.1], batch_size=[16, 32, 64, 128], n_seeds=2, max_epochs=10)
+    grid = {"lr": [0.003, 0.01, 0.03, 0.1], "batch_size": [16, 32, 64, 128]}
+    study = OptimizerStudy(study.estimator, ["momentum", "adam", "lion"], **grid, n_seeds=2, max_epochs=10)
     study.sweep(X, y)
     save(HeatMapDisplay.from_study(study, metric="loss").figure_, "sweep-loss.png")
     fitted = {

@@ -110,7 +110,7 @@ class LossCurveDisplay:
             self.ax_.set(xlabel="Epoch", ylabel="Training loss")
             if log and all(np.all(curve > 0) for curve in self.curves.values()):
                 self.ax_.set_yscale("log")
-            self.ax_.legend()
+            self.ax_.legend(loc="center right" if self.scores else "upper right")
         return self
 
     def _plot_score(self, label, style):
