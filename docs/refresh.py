@@ -105,7 +105,7 @@ def trajectories():
     figure.savefig(DOCS / "images" / "trajectories.png", dpi=80)
     plt.close(figure)
     walk = TrajectoryDisplay.from_optimizers(["gradient descent", "momentum", "adam"], "beale", n_steps=100)
-    walk.animate(DOCS / "images" / "beale.gif", frames=50, fps=15)
+    walk.animate(DOCS / "images" / "beale.gif", frames=30, fps=10, dpi=60)
 
 
 PAGES = {name: functools.partial(run_command, name) for name in COMMANDS}

@@ -118,7 +118,7 @@ def summary_columns(study):
     ]
     columns.append(("Final loss", lambda row: _number(row["loss"], ".4g")))
     columns.append((f"Epochs to {study.target_score_:g}", _epochs_cell))
-    columns.append(("Epoch (ms)", lambda row: _number(1000 * row["seconds_per_epoch"], ".3g")))
+    columns.append(("Epoch (ms)", lambda row: _milliseconds(row["seconds_per_epoch"])))
     if study.summary_["n_diverged"].any():
         columns.append(("Diverged", lambda row: _number(row["n_diverged"], ".0f")))
     return columns
@@ -133,6 +133,10 @@ def _words(metric):
 def _number(value, form):
     missing = value is None or not np.isfinite(value)
     return ("–", float("inf")) if missing else (format(value, form), float(value))
+
+
+def _milliseconds(seconds):
+    return _number(1000 * seconds, ".3g" if seconds < 1 else ",.0f")
 
 
 def _with_interval(row, metric):
@@ -194,7 +198,7 @@ def grid_cells(study):
             _number(size, ".0f"),
             _number(mean[metric], ".4f"),
             _number(mean["loss"], ".4g"),
-            _number(1000 * mean["seconds_per_epoch"], ".3g"),
+            _milliseconds(mean["seconds_per_epoch"]),
         ]
         for (label, rate, size), mean in means.sort_values(metric, ascending=False, kind="stable").iterrows()
     ]

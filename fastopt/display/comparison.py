@@ -228,7 +228,7 @@ class OptimizerDifferenceDisplay:
             self.ax_.axvline(0, color="#808080", linewidth=1)
             self.ax_.set_yticks(range(len(rows)), [row.optimizer for row in rows])
             self.ax_.set_ylim(-0.6, len(rows) - 0.4)
-            self.ax_.set_xlabel(f"Behind {self.best} ({unit})")
+            self.ax_.set_xlabel(f"{unit.capitalize()} behind {self.best} (hollow: within noise)")
             self.ax_.grid(axis="y", visible=False)
         return self
 
@@ -253,7 +253,7 @@ def overview(study, title=None):
         OptimizerDifferenceDisplay.from_study(study, ax=axes[2])
         axes[0].set_title("Loss while training")
         axes[1].set_title("Score on rows not trained on")
-        axes[2].set_title("Behind the best (hollow: within noise)")
+        axes[2].set_title("Behind the best")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=11)
         if title:

@@ -197,15 +197,15 @@ class TrajectoryDisplay:
     def _n_steps(self):
         return len(next(iter(self.paths.values()))) - 1
 
-    def animate(self, path=None, *, frames=100, fps=25):
+    def animate(self, path=None, *, frames=100, fps=25, dpi=80):
         """Animate the walk: every path grows by the same number of steps a frame.
 
         Parameters
         ----------
         path : path, optional
             Where to save, for example ``rosenbrock.gif``.
-        frames, fps : int
-            Length and speed.
+        frames, fps, dpi : int
+            Length, speed and resolution of the file.
 
         Returns
         -------
@@ -232,7 +232,7 @@ class TrajectoryDisplay:
 
         animation = FuncAnimation(self.figure_, draw, frames=at, interval=1000 / fps, blit=True)
         if path is not None:
-            animation.save(path, writer=PillowWriter(fps=fps), dpi=80)
+            animation.save(path, writer=PillowWriter(fps=fps), dpi=dpi)
         return animation
 
 
