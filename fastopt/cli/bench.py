@@ -12,6 +12,12 @@ import numpy as np
 
 _ADAM_BYTES = 28  # per float32 parameter: reads w, g and two moments, writes w and two moments
 
+_SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
+_FITS = (
+    ("1,000 x 10, hidden 32 16, batch 32", 1000, 10, (32, 16), 32),
+    ("10,000 x 64, hidden 128 64, batch 128", 10_000, 64, (128, 64), 128),
+)
+
 
 def add_arguments(parser):
     """Add the arguments of ``bench``; return what runs it."""
@@ -23,17 +29,14 @@ def _bench(arguments):
     repeats = max(3, arguments.repeats)
     print("Adam, float32, one step (median; bandwidth beside that of copying 64 MB)")
     bandwidth = _copy_bandwidth(repeats)
-    for n in (10_000, 100_000, 1_000_000, 10_000_000):
+    for n in _SIZES:
         seconds = _time_step(n, repeats)
         rate = _ADAM_BYTES * n / seconds / 1e9
         print(
             f"  {n:>10,} parameters {1e6 * seconds:>10.1f} us {rate:>7.1f} GB/s  (copy: {bandwidth:.1f} GB/s)"
         )
     print("Training, float32, Adam, one epoch (median of alternating runs)")
-    for name, rows, features, hidden, batch in (
-        ("1,000 x 10, hidden 32 16, batch 32", 1000, 10, (32, 16), 32),
-        ("10,000 x 64, hidden 128 64, batch 128", 10_000, 64, (128, 64), 128),
-    ):
+    for name, rows, features, hidden, batch in _FITS:
         ours, theirs = _time_epochs(rows, features, hidden, batch, repeats)
         print(
             f"  {name:<40} {1e3 * ours:>9.2f} ms   scikit-learn {1e3 * theirs:>9.2f} ms   "

@@ -128,8 +128,10 @@ def named_optimizer(name):
         optimizer = get_optimizer(name.strip().lower())
     except ValueError:
         known = [*_SETTINGS_OF_SGD, *list_optimizers()]
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        near = difflib.get_close_matches(key, known, n=3)
+        # Letters are swapped more often than forgotten: 'adma' is 'adam' rather than 'adamax'.
+        near = min(near, key=lambda other: abs(len(other) - len(key)), default=None)
+        hint = f" Did you mean {near!r}?" if near else ""
         raise ValueError(f"optimizer {name!r} is not one of {', '.join(map(repr, known))}.{hint}") from None
     return type(optimizer).__name__, optimizer
 
