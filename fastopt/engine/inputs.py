@@ -122,20 +122,23 @@ def sparse_gradient(c, real, first_row, last_row, out, delta, n, keep):
 
     ``keep`` adds to what stands in ``out`` instead of starting from zero.
     """
-    for k in range(first_row, last_row):
-        target = out + (k - first_row) * n * c.itemsize
-        begin = target if keep else c.zeros
-        for block in range(c.n_blocks):
-            start = vector(c.column_start + 4 * (block * (c.n_features + 2) + k), np.int32, 2)
-            at = block * c.block_entries + start[0]
-            count = start[1] - start[0]
-            if count == 0 and begin == target:
+    if not keep:
+        tile = vector(out, real, (last_row - first_row) * n)
+        for i in range(tile.shape[0]):
+            tile[i] = 0
+    for block in range(c.n_blocks):
+        start = vector(c.column_start + 4 * block * (c.n_features + 2), np.int32, c.n_features + 1)
+        base = block * c.block_entries
+        for k in range(first_row, last_row):
+            count = start[k + 1] - start[k]
+            if count == 0:
                 continue
+            target = out + (k - first_row) * n * c.itemsize
+            at = base + start[k]
             weighted_rows(
-                real(0), target, begin, n, delta, n,
+                real(0), target, target, n, delta, n,
                 c.column_row + 4 * at, c.column_value + c.itemsize * at, 1, count,
             )  # fmt: skip
-            begin = target
 
 
 @njit(**INNER_JIT)
