@@ -1,6 +1,5 @@
 """From the ``solver`` argument to something that trains: optimizers, learning-rate rules, L-BFGS."""
 
-import difflib
 import warnings
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
+from fastopt.optimizers.base import suggestion
 
 LBFGS = "lbfgs"
 
@@ -36,8 +36,7 @@ def check_solver(solver, owner):
             _ = solver.lower() == LBFGS or get_optimizer(solver)
             return
         except ValueError:
-            close = difflib.get_close_matches(solver.lower(), names, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = suggestion(solver, names)
     elif isinstance(solver, type) and issubclass(solver, Optimizer):
         hint = f" Did you mean {solver.__name__}()?"
     raise InvalidParameterError(

@@ -232,10 +232,17 @@ def get_optimizer(name, **params):
     return OPTIMIZERS[key](**settings | params)
 
 
+def suggestion(name, known):
+    """Return " Did you mean 'adam'?" with the likeliest of the ``known`` names, or an empty string."""
+    near = difflib.get_close_matches(str(name).lower(), known, n=3)
+    # Letters are swapped more often than forgotten: 'adma' is 'adam' rather than 'adamax'.
+    near = min(near, key=lambda other: abs(len(other) - len(str(name))), default=None)
+    return f" Did you mean {near!r}?" if near else ""
+
+
 def _unknown(name):
     names = list_optimizers()
-    near = difflib.get_close_matches(str(name).lower(), [*names, *ALIASES], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = suggestion(name, [*names, *ALIASES])
     return f"optimizer {name!r} is not one of {', '.join(map(repr, names))}.{hint}"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -120,6 +119,7 @@ def named_optimizer(name):
         If there is no such optimizer; the message suggests the nearest name.
     """
     from fastopt import get_optimizer, list_optimizers
+    from fastopt.optimizers.base import suggestion
 
     key = " ".join(name.strip().lower().replace("_", " ").replace("-", " ").split())
     if key in _SETTINGS_OF_SGD:
@@ -128,10 +128,7 @@ def named_optimizer(name):
         optimizer = get_optimizer(name.strip().lower())
     except ValueError:
         known = [*_SETTINGS_OF_SGD, *list_optimizers()]
-        near = difflib.get_close_matches(key, known, n=3)
-        # Letters are swapped more often than forgotten: 'adma' is 'adam' rather than 'adamax'.
-        near = min(near, key=lambda other: abs(len(other) - len(key)), default=None)
-        hint = f" Did you mean {near!r}?" if near else ""
+        hint = suggestion(key, known)
         raise ValueError(f"optimizer {name!r} is not one of {', '.join(map(repr, known))}.{hint}") from None
     return type(optimizer).__name__, optimizer
 
