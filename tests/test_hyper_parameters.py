@@ -75,7 +75,7 @@ def test_a_value_out_of_range_is_refused_by_bind_and_by_flat(optimizer, error, w
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(ValueError, match="'adma' is not one of .*Did you mean 'adam'"):
+    with pytest.raises(ValueError, match=r"'adma' is not one of .*Did you mean 'adam'"):
         fastopt.get_optimizer("adma")
 
 
