@@ -11,7 +11,10 @@ pytest.importorskip("ipykernel")
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebooks" / "which-optimizer.ipynb"
 
 
-def test_the_example_notebook_runs_and_shows_tables_and_pictures():
+def test_the_example_notebook_runs_and_shows_tables_and_pictures(monkeypatch):
+    monkeypatch.delenv(
+        "MPLBACKEND", raising=False
+    )  # a forced backend would keep pictures out of the notebook
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     client = nbclient.NotebookClient(
         notebook, timeout=300, resources={"metadata": {"path": NOTEBOOK.parents[2]}}
