@@ -1,0 +1,133 @@
+"""The two products kept in vector registers against NumPy, over shapes around every vector width."""
+
+import numpy as np
+import pytest
+from numba import njit
+
+from fastopt.engine.functions import ENGINE_JIT
+from fastopt.engine.registers import small_product, weighted_rows
+
+DTYPES = [np.float32, np.float64]
+GUARD = -77.0  # what stands around the result and must still stand there afterwards
+
+
+@njit(**ENGINE_JIT)
+def call_product(zero, m, n, k, a, a_row, a_column, b, ldb, start, start_row, out, ldo):
+    small_product(zero, m, n, k, a, a_row, a_column, b, ldb, start, start_row, out, ldo)
+
+
+@njit(**ENGINE_JIT)
+def call_rows(zero, out, start, n, table, ld, index, value, step, count):
+    weighted_rows(zero, out, start, n, table, ld, index, value, step, count)
+
+
+def at(array):
+    return array.__array_interface__["data"][0]
+
+
+def product(a, b, start, out):
+    """Call the kernel on two-dimensional arrays with any strides along rows of ``b``, ``start``, ``out``."""
+    size = a.itemsize
+    call_product(
+        a.dtype.type(0), *out.shape, a.shape[1], at(a), a.strides[0] // size, a.strides[1] // size,
+        at(b), b.strides[0] // size, at(start), start.strides[0] // size, at(out), out.strides[0] // size,
+    )  # fmt: skip
+
+
+def guarded(m, n, pad, dtype):
+    """Return an (m, n) view with guards right of each row and after the last."""
+    whole = np.full((m + 1, n + pad), GUARD, dtype)
+    return whole, whole[:m, :n]
+
+
+def assert_guards(whole, view):
+    inside = np.zeros(whole.shape, bool)
+    inside[: view.shape[0], : view.shape[1]] = True
+    assert (whole[~inside] == GUARD).all()
+
+
+def small_integers(rs, *shape, dtype):
+    """Values whose sums of products are exact, so that the result can be compared bit by bit."""
+    return rs.randint(-8, 9, size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", range(1, 71))
+def test_products_of_every_width_are_exact(n, dtype):
+    rs = np.random.RandomState(n)
+    for m, k in [(1, 1), (1, 70), (3, 7), (4, 5), (5, 0), (8, 33), (70, 2)]:
+        a, b = small_integers(rs, m, k, dtype=dtype), small_integers(rs, k, n, dtype=dtype)
+        start = small_integers(rs, m, n, dtype=dtype)
+        whole, out = guarded(m, n, 3, dtype)
+        product(a, b, start, out)
+        np.testing.assert_array_equal(out, start + a @ b)
+        assert_guards(whole, out)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", range(1, 71))
+def test_products_of_every_height_and_transposed_are_exact(m, dtype):
+    rs = np.random.RandomState(m)
+    for n in (1, 5, 8, 19):
+        a, b = small_integers(rs, 9, m, dtype=dtype).T, small_integers(rs, 9, n, dtype=dtype)
+        bias = np.broadcast_to(small_integers(rs, n, dtype=dtype), (m, n))  # one row for all: stride 0
+        _, out = guarded(m, n, 0, dtype)
+        product(a, b, bias, out)
+        np.testing.assert_array_equal(out, bias + a @ b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 4, 7, 8, 9, 16, 17, 31])
+def test_a_product_may_start_from_what_it_overwrites(n, dtype):
+    rs = np.random.RandomState(0)
+    a, b = small_integers(rs, 6, 11, dtype=dtype), small_integers(rs, 11, n, dtype=dtype)
+    out = small_integers(rs, 6, n, dtype=dtype)
+    expected = out + a @ b
+    product(a, b, out, out)
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rounding_of_a_product_is_that_of_one_sum_in_order(dtype):
+    rs = np.random.RandomState(0)
+    a, b = rs.standard_normal((5, 300)).astype(dtype), rs.standard_normal((300, 13)).astype(dtype)
+    out = np.empty((5, 13), dtype)
+    product(a, b, np.zeros((5, 13), dtype), out)
+    exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
+    # Each of 300 fused steps rounds once, relative to a partial sum no larger than the sum of sizes.
+    bound = 300 * np.finfo(dtype).eps * (np.abs(a).astype(float) @ np.abs(b).astype(float))
+    assert (np.abs(out - exact) <= bound).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_padding_that_is_not_a_number_stays_out_of_a_product(dtype):
+    b = np.full((4, 16), np.nan, dtype)
+    b[:, :5] = 1
+    out = np.empty((3, 5), dtype)
+    product(np.ones((3, 4), dtype), b[:, :5], np.zeros((3, 5), dtype), out)
+    np.testing.assert_array_equal(out, 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [*range(1, 71), 127, 128, 129, 200])
+def test_weighted_rows_of_every_width_are_exact_and_may_add_in_place(n, dtype):
+    rs = np.random.RandomState(n)
+    table = small_integers(rs, 40, n + 3, dtype=dtype)  # rows further apart than they are wide
+    for count, step in [(0, 1), (1, 1), (13, 1), (13, 3), (60, 1)]:
+        index = rs.randint(40, size=count).astype(np.int32)
+        value = small_integers(rs, max(1, count * step), dtype=dtype)
+        out = np.full(n + 9, GUARD, dtype)
+        out[:n] = small_integers(rs, n, dtype=dtype)
+        expected = out[:n] + value[: count * step : step] @ table[index, :n]
+        size = at(out)
+        call_rows(dtype(0), size, size, n, at(table), n + 3, at(index), at(value), step, count)
+        np.testing.assert_array_equal(out[:n], expected)
+        assert (out[n:] == GUARD).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weighted_rows_of_no_columns_touch_nothing(dtype):
+    out = np.full(8, GUARD, dtype)
+    index, one = np.zeros(1, np.int32), np.ones(1, dtype)
+    call_rows(dtype(0), at(out), at(out), 0, at(out), 1, at(index), at(one), 1, 1)
+    assert (out == GUARD).all()
