@@ -6,6 +6,8 @@ import time
 
 import numpy as np
 
+from .. import engine
+
 
 def add_arguments(parser):
     """Add the arguments of ``warmup``; return what runs it."""
@@ -19,6 +21,7 @@ def add_arguments(parser):
 def _warmup(arguments):
     start = time.perf_counter()
     for dtype in arguments.dtypes:
+        engine.warmup([dtype])
         _networks(np.dtype(dtype))
         n_optimizers = _optimizers(np.dtype(dtype))
     seconds = time.perf_counter() - start

@@ -1,6 +1,8 @@
 """The training engine on the processor."""
 
+import concurrent.futures
 import contextlib
+import threading
 
 import numpy as np
 
@@ -18,6 +20,8 @@ _PARALLEL_FLOPS = 3e6
 _BLAS_FLOPS = 3e5
 #: Operations between two looks for Ctrl-C, a tenth of a second or so.
 _SLICE_FLOPS = 2e9
+#: Operations of a batch that alone may take longer than Ctrl-C should wait.
+_LONG_FLOPS = 2e10
 
 
 class Trainer:
@@ -95,7 +99,8 @@ class Trainer:
         Raises
         ------
         KeyboardInterrupt
-            Between batches, on Ctrl-C; ``params`` and ``update`` stand at the last batch done.
+            On Ctrl-C, between batches; ``params`` and ``update`` stand at the last batch done. A batch of
+            more than a few tenths of a second is left part way: what it has updated by then stays so.
         """
         n_samples = X.shape[0] if order is None else order.shape[0]
         batch_size = min(batch_size, n_samples)
@@ -206,15 +211,35 @@ class _Run:
         self.compiled, self.work, self.n_workers = compiled, work, n_workers
         self.slice = max(1, int(_SLICE_FLOPS / flops))
         self.blas = contextlib.nullcontext if flops < _BLAS_FLOPS else single_threaded
+        # Signals reach the main thread only.
+        on_main = threading.current_thread() is threading.main_thread()
+        self.call = self._call_beside if flops > _LONG_FLOPS and on_main else self._call
 
     def batches(self, constants, alpha, first, last, batch_size, n_samples):
         """Run some batches; BLAS is held to one thread meanwhile."""
-        compiled, context = self.compiled, self.work.context
+        compiled = self.compiled
         with self.blas(), threads.region(self.n_workers):
-            return compiled.batches(
-                context, constants, alpha, first, last, batch_size, n_samples, self.n_workers,
+            return self.call(
+                self.work.context, constants, alpha, first, last, batch_size, n_samples, self.n_workers,
                 compiled.rows_task, compiled.tiles_task,
             )  # fmt: skip
+
+    def _call(self, *arguments):
+        return self.compiled.batches(*arguments)
+
+    def _call_beside(self, *arguments):
+        """Run a long batch in another thread, so that this one can answer Ctrl-C and stop it."""
+        with concurrent.futures.ThreadPoolExecutor(1) as helper:
+            task = helper.submit(self.compiled.batches, *arguments)
+            try:
+                while not task.done():
+                    concurrent.futures.wait([task], timeout=0.1)
+            except KeyboardInterrupt:
+                while not task.done():  # again and again: the batch resets its counters when it begins
+                    self.work.take_no_more()
+                    concurrent.futures.wait([task], timeout=0.01)
+                raise
+            return task.result()
 
     def over_all(self, n_samples):
         """Run every batch and return the sums of losses and weights."""

@@ -4,14 +4,16 @@ import functools
 from collections import namedtuple
 
 import numpy as np
-from numba import cfunc, njit, prange, types
+from numba import cfunc, from_dtype, njit, prange, types
 
 from fastopt.engine import passes
-from fastopt.engine.context import PREDICT, TRAIN, layer_record, vector
+from fastopt.engine.compiling import announced
+from fastopt.engine.context import CONTEXT_TYPE, PREDICT, TRAIN, layer_record, vector
 from fastopt.engine.functions import ENGINE_JIT, INNER_JIT
-from fastopt.kernels import foreign
+from fastopt.kernels import cpu, foreign
 from fastopt.kernels.binding import bind, digest
 from fastopt.kernels.foreign import call_task
+from fastopt.rules.registry import RULES
 
 _DIGEST = digest(__file__) + digest(foreign.__file__)
 _TASK = types.void(types.int64, types.int64)
@@ -136,7 +138,10 @@ def _loop(dtype, parallel):
     names = {"run": _runner(parallel), "batch_weight_of": batch_weight, "real": np.dtype(dtype).type}
     names |= {"vector": vector, "layer_record": layer_record, "np": np, "TRAIN": TRAIN, "PREDICT": PREDICT}
     suffix = f"_{dtype}_{'parallel' if parallel else 'serial'}"
-    return njit(nogil=True, cache=True, **ENGINE_JIT)(_bind(_batches, suffix, **names))
+    # One signature, compiled now: an integer for ``alpha`` is converted and not compiled for.
+    table = types.Array(from_dtype(np.dtype(dtype)), 2, "C")
+    signature = (types.Array(CONTEXT_TYPE, 1, "C"), table, types.float64, *[types.int64] * 7)
+    return njit(signature, nogil=True, cache=True, **ENGINE_JIT)(_bind(_batches, suffix, **names))
 
 
 @functools.cache
@@ -155,5 +160,26 @@ def program(dtype, sparse, parallel):
     -------
     Program
     """
-    tasks = _tasks(dtype, sparse)
-    return Program(tasks[0].address, tasks[1].address, _loop(dtype, parallel), tasks)
+    with announced(f"the training engine for {dtype}"):
+        tasks = _tasks(dtype, sparse)
+        return Program(tasks[0].address, tasks[1].address, _loop(dtype, parallel), tasks)
+
+
+def warmup(dtypes=("float32", "float64")):
+    """Compile the engine and the update kernels of all registered optimizers, or load them from the cache.
+
+    Parameters
+    ----------
+    dtypes : sequence of {'float32', 'float64'}
+
+    Examples
+    --------
+    >>> from fastopt.engine import warmup
+    >>> warmup(["float32"])
+    """
+    for dtype in dtypes:
+        for sparse in (False, True):
+            for parallel in (False, True):
+                program(np.dtype(dtype).name, sparse, parallel)
+        for rule in RULES.values():
+            cpu.update_kernel(rule, np.dtype(dtype).name)

@@ -138,6 +138,10 @@ class Workspace:
         for name in names:
             self._arrays.pop(name, None)
 
+    def take_no_more(self):
+        """Count all blocks and tiles as taken: a batch under way ends with those that are in hand."""
+        self._arrays["counters"][:] = 1 << 62
+
     def point_to_params(self, params):
         """Set where the weights and biases are."""
         self.point(params=params)
