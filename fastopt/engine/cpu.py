@@ -44,7 +44,9 @@ class Trainer:
 
     Notes
     -----
-    Arrays are read and written where they are. ``X`` is C-contiguous or CSR (with int32 indices).
+    Arrays are read and written where they are, so each has to be C-contiguous and of ``dtype``; ``X`` may be
+    CSR with int32 indices. What does not fit is refused with a ValueError that names it. The numbers in
+    ``order`` are taken on trust.
 
     Examples
     --------
@@ -103,6 +105,8 @@ class Trainer:
             more than a few tenths of a second is left part way: what it has updated by then stays so.
         """
         n_samples = X.shape[0] if order is None else order.shape[0]
+        if not n_samples:
+            raise ValueError("X has no rows to train on")
         batch_size = min(batch_size, n_samples)
         n_batches = -(-n_samples // batch_size)
         run = self._prepare(TRAIN, params, X, batch_size, Y, order, sample_weight)
@@ -174,6 +178,8 @@ class Trainer:
         """Return the outputs of the last layer, an ndarray of shape (n_samples, n_outputs)."""
         n_samples = X.shape[0]
         out = np.empty((n_samples, self.layout.layer_sizes[-1]), self.dtype)
+        if not n_samples:
+            return out
         run = self._prepare(PREDICT, params, X, min(_PASS_ROWS, n_samples), None, None, None)
         run.work.point(out=out)
         run.over_all(n_samples)
@@ -182,6 +188,7 @@ class Trainer:
         return out
 
     def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
+        self._check(params, X, Y, order, sample_weight)
         if self._chosen is None or self._chosen[0] is not X:
             self._chosen = X, *choose_inputs(X)
         _, inputs, entries = self._chosen
@@ -202,6 +209,32 @@ class Trainer:
         work.point(**{name: array for name, array in optional.items() if array is not None})
         compiled = program(self._dtype_name, inputs != DENSE, n_workers > 1)
         return _Run(compiled, work, n_workers, flops)
+
+    def _check(self, params, X, Y, order, sample_weight):
+        """Refuse what the compiled code, which sees addresses only, would misread."""
+        n, n_features, n_outputs = X.shape[0], self.layout.layer_sizes[0], self.layout.layer_sizes[-1]
+        _require("params", params, (self.layout.size,), self.dtype)
+        if isinstance(X, np.ndarray):
+            _require("X", X, (n, n_features), self.dtype)
+        elif X.shape[1] != n_features or X.dtype != self.dtype or X.indices.dtype != np.int32:
+            raise ValueError(
+                f"X is a CSR matrix of {X.dtype} with {X.shape[1]} columns and {X.indices.dtype} indices; "
+                f"it must be of {self.dtype} with {n_features} columns and int32 indices"
+            )
+        if Y is not None:
+            _require("Y", Y, (n, n_outputs), self.dtype)
+        if order is not None:
+            _require("order", order, order.shape[:1], np.int64)
+        if sample_weight is not None:
+            _require("sample_weight", sample_weight, (n,), self.dtype)
+
+
+def _require(name, array, shape, dtype):
+    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
+        raise ValueError(
+            f"{name} must be a C-contiguous array of {np.dtype(dtype)} and shape {shape}; "
+            f"it has {array.dtype}, shape {array.shape} and strides {array.strides}"
+        )
 
 
 class _Run:

@@ -1,0 +1,123 @@
+"""Gradients of the engine against central differences of its own loss, and against numbers worked by hand."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from fastopt import SGD
+from fastopt.engine import Layout, Trainer
+
+# One output where the loss is the squared error: for several, scikit-learn's gradient is that of the sum
+# over outputs while its loss is the mean, which no difference of losses can show.
+OUTPUTS = {
+    "softmax": ("log_loss", 3),
+    "logistic": ("binary_log_loss", 2),
+    "identity": ("squared_error", 1),
+    "exp": ("poisson", 2),
+}
+
+
+def problem(sizes, activation, output, seed=0):
+    rs = np.random.RandomState(seed)
+    loss, n_outputs = OUTPUTS[output]
+    layout = Layout([*sizes, n_outputs])
+    params = np.zeros(layout.size)
+    for array in layout.weights(params) + layout.biases(params):
+        array[...] = rs.uniform(-0.7, 0.7, array.shape)
+    X = rs.standard_normal((9, sizes[0]))
+    Y = np.eye(n_outputs)[rs.randint(n_outputs, size=9)] if n_outputs > 1 else rs.standard_normal((9, 1))
+    trainer = Trainer(layout, activation=activation, out_activation=output, loss=loss, dtype=np.float64)
+    return layout, trainer, params, X, Y
+
+
+def differences(loss, layout, params, h=1e-5):
+    """Return the central difference along every weight and bias; the error is of order h**2 = 1e-10."""
+    slope = np.zeros_like(params)
+    for view, into in zip(
+        layout.weights(params) + layout.biases(params),
+        layout.weights(slope) + layout.biases(slope),
+        strict=True,
+    ):
+        for at in np.ndindex(view.shape):
+            kept = view[at]
+            view[at] = kept + h
+            up = loss(params)
+            view[at] = kept - h
+            into[at] = (up - loss(params)) / (2 * h)
+            view[at] = kept
+    return slope
+
+
+@pytest.mark.parametrize("hidden", [[], [5], [5, 4], [4, 3, 5]], ids=len)
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_gradient_is_the_slope_of_the_loss(output, activation, hidden):
+    layout, trainer, params, X, Y = problem([4, *hidden], activation, output)
+    weight = np.random.RandomState(1).uniform(0.2, 2, 9)
+
+    def loss(p):
+        return trainer.loss_and_gradient(p, X, Y, alpha=0.3, sample_weight=weight)[0]
+
+    gradient = trainer.loss_and_gradient(params, X, Y, alpha=0.3, sample_weight=weight)[1]
+    np.testing.assert_allclose(gradient, differences(loss, layout, params), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("density", [0.1, 1.0])
+def test_the_gradient_of_a_sparse_first_layer_is_the_slope_of_the_loss(density):
+    layout, trainer, params, X, Y = problem([80, 3], "tanh", "softmax")
+    X[np.random.RandomState(3).uniform(size=X.shape) > density] = 0
+    for data in (X, scipy.sparse.csr_array(X)):
+        gradient = trainer.loss_and_gradient(params, data, Y, alpha=0.0)[1]
+        slope = differences(
+            lambda p, data=data: trainer.loss_and_gradient(p, data, Y, alpha=0.0)[0], layout, params
+        )
+        np.testing.assert_allclose(gradient, slope, rtol=1e-6, atol=1e-8)
+
+
+@pytest.fixture
+def by_hand():
+    """3 inputs, 2 rectified units, 1 output: x = (1, 2, -1), target 4.
+
+    Hidden sums (1 + 1 + 1, -1 + 1 - 2 + 1) = (3, -1), so outputs (3, 0) and 2 * 3 + 0.5 = 6.5. The loss is
+    2.5**2 / 2 = 3.125, the output's delta 2.5, the hidden deltas (2 * 2.5, 0).
+    """
+    layout = Layout([3, 2, 1])
+    params = np.zeros(layout.size)
+    layout.weights(params)[0][...] = [[1, -1], [0.5, 0.5], [-1, 2]]
+    layout.weights(params)[1][...] = [[2], [-1]]
+    layout.biases(params)[0][...] = [0, 1]
+    layout.biases(params)[1][...] = 0.5
+    return layout, params, np.array([[1.0, 2.0, -1.0]]), np.array([[4.0]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_network_worked_by_hand(by_hand, dtype):
+    layout, params, X, Y = by_hand
+    trainer = Trainer(layout, activation="relu", out_activation="identity", loss="squared_error", dtype=dtype)
+    params, X, Y = params.astype(dtype), X.astype(dtype), Y.astype(dtype)
+    assert trainer.predict(params, X).item() == 6.5
+    loss, gradient = trainer.loss_and_gradient(params, X, Y, alpha=0.0)
+    assert loss == 3.125
+    np.testing.assert_array_equal(layout.weights(gradient)[0], [[5, 0], [10, 0], [-5, 0]])
+    np.testing.assert_array_equal(layout.weights(gradient)[1], [[7.5], [0]])
+    np.testing.assert_array_equal(layout.biases(gradient)[0], [5, 0])
+    np.testing.assert_array_equal(layout.biases(gradient)[1], [2.5])
+
+
+def test_one_step_worked_by_hand_with_the_penalty(by_hand):
+    layout, params, X, Y = by_hand
+    trainer = Trainer(
+        layout, activation="relu", out_activation="identity", loss="squared_error", dtype=np.float64
+    )
+    update = SGD(lr=0.25).flat(layout.size, layout.n_decay, np.float64)
+    loss = trainer.train(params, X, Y, update, batch_size=1, alpha=2.0)
+    # Squares of the weights: 1 + 1 + 0.25 + 0.25 + 1 + 4 + 4 + 1 = 12.5; the penalty is alpha / 2 of it.
+    assert loss == 3.125 + 12.5
+    # w - 0.25 * (gradient + 2 w) = w / 2 - gradient / 4; biases are not penalised.
+    np.testing.assert_array_equal(
+        layout.weights(params)[0], [[0.5 - 1.25, -0.5], [0.25 - 2.5, 0.25], [-0.5 + 1.25, 1]]
+    )
+    np.testing.assert_array_equal(layout.weights(params)[1], [[1 - 1.875], [-0.5]])
+    np.testing.assert_array_equal(layout.biases(params)[0], [-1.25, 1])
+    np.testing.assert_array_equal(layout.biases(params)[1], [0.5 - 0.625])
+    assert update.t == 1
