@@ -27,6 +27,6 @@ def announced(what):
     timer.daemon = True
     timer.start()
     try:
-        yield
+        yield timer
     finally:
         timer.cancel()

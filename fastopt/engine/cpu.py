@@ -120,8 +120,8 @@ class Trainer:
         for first in range(0, n_batches, run.slice):
             last = min(first + run.slice, n_batches)
             constants = update.constants(last - first)
+            update.advance(last - first)  # first, because Ctrl-C during the call is raised on its return
             loss, _ = run.batches(constants, alpha, first, last, batch_size, n_samples)
-            update.advance(last - first)
             total += loss
         return total
 
