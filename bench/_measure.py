@@ -1,5 +1,6 @@
 """Timing that can be trusted on a shared machine: alternating pairs, medians, and what machine it was."""
 
+import concurrent.futures
 import json
 import os
 import platform
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from fastopt.kernels import threads
+
+_REST = _BLOCK = 0.02
 
 
 def fingerprint():
@@ -30,26 +33,54 @@ def fingerprint():
 
 
 def _seconds(call, inner):
+    """Return the seconds of one call, averaged over ``inner``, after one that warms up.
+
+    First a rest: the idle threads of OpenMP spin for milliseconds and would slow whoever comes next.
+    """
+    time.sleep(_REST)
+    call()
     start = time.perf_counter()
     for _ in range(inner):
         call()
     return (time.perf_counter() - start) / inner
 
 
-def measure_pair(ours, theirs, repeats=11, inner=1):
-    """Time two calls in turn; return their median seconds and the median of the ratios pair by pair."""
-    ours(), theirs()
-    pairs = np.array([(_seconds(ours, inner), _seconds(theirs, inner)) for _ in range(repeats)])
-    low, ratio, high = np.percentile(pairs[:, 1] / pairs[:, 0], (25, 50, 75))
-    first, second = np.median(pairs, axis=0)
-    return {"ours": first, "theirs": second, "ratio": ratio, "quartiles": [low, high]}
+def measure(calls, repeats=11):
+    """Time several calls in turn, each for at least ``_BLOCK`` seconds; return an array (repeats, calls)."""
+    inner = [max(1, round(_BLOCK / min(_seconds(call, 1) for _ in range(3)))) for call in calls]
+    return np.array(
+        [[_seconds(call, n) for call, n in zip(calls, inner, strict=True)] for _ in range(repeats)]
+    )
+
+
+def compare(times, first, second):
+    """Summarise two columns of `measure`: their medians, and the median of second / first pair by pair."""
+    low, ratio, high = np.percentile(times[:, second] / times[:, first], (25, 50, 75))
+    ours, theirs = np.median(times[:, [first, second]], axis=0)
+    return {"ours": ours, "theirs": theirs, "ratio": ratio, "quartiles": [low, high]}
+
+
+def _sweep(arrays, operation, n_passes):
+    """Return the bytes per second of ``operation`` on thread-sized parts of the arrays."""
+    n_threads = threads.n_available()
+    parts = list(zip(*(np.array_split(a, n_threads) for a in arrays), strict=True))
+    with concurrent.futures.ThreadPoolExecutor(n_threads) as pool:
+        times = measure([lambda: list(pool.map(lambda part: operation(*part), parts))])
+    return n_passes * arrays[0].nbytes / np.median(times)
 
 
 def copy_bandwidth(n=20_000_000):
-    """Return the bytes per second, read plus written, of NumPy's copy of a large array on one thread."""
-    source, target = np.ones(n, np.float32), np.empty(n, np.float32)
-    times = [_seconds(lambda: np.copyto(target, source), 1) for _ in range(7)]
-    return 2 * source.nbytes / np.median(times)
+    """Return the bytes per second, read plus written, of copying a large array with every thread."""
+    return _sweep([np.ones(n, np.float32), np.ones(n, np.float32)], np.copyto, 2)
+
+
+def in_place_bandwidth(n=20_000_000):
+    """Return the bytes per second, read plus written, of scaling a large array in place with every thread.
+
+    The closer ceiling for an optimizer: memory that is written has been read before, where a copy reads its
+    target, too, but does not count that.
+    """
+    return _sweep([np.ones(n, np.float32)], lambda a: np.multiply(a, np.float32(1), out=a), 2)
 
 
 def write_json(path, rows):

@@ -79,7 +79,7 @@ def test_float32_kernels_are_vectorised_and_never_compute_in_double(name, monkey
 def test_the_bits_do_not_depend_on_the_number_of_threads(name):
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("Numba has one thread here")
-    shapes = (70_001, 5, 20_000)
+    shapes = (170_001, 5, 20_000)  # large enough for a region, whatever the rule
     results = []
     for n_threads in (1, 2):
         rng = np.random.default_rng(0)
@@ -93,7 +93,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(name):
 
 def test_a_step_leaves_the_number_of_threads_as_it_was():
     before = numba.get_num_threads()
-    w = np.ones(drive.SERIAL_BELOW * 2, np.float32)
+    w = np.ones(drive.PARALLEL_BYTES, np.float32)
     fastopt.SGD().bind(w, n_threads=1).step(w.copy())
     fastopt.SGD().bind(w).step(w.copy())
     assert numba.get_num_threads() == before

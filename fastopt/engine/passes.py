@@ -15,9 +15,9 @@ from fastopt.engine.activations import activate, backpropagate, loss_and_delta, 
 from fastopt.engine.context import CONTEXT_TYPE, GRADIENT, PREDICT, layer_record, matrix, vector
 from fastopt.engine.functions import INNER_JIT
 from fastopt.engine.inputs import gather, list_inputs, row_number, sparse_forward, sparse_gradient
-from fastopt.engine.primitives import fetch_add, gemm
+from fastopt.engine.primitives import gemm
 from fastopt.engine.registers import small_product
-from fastopt.kernels.foreign import call_update, pointer
+from fastopt.kernels.foreign import call_update, fetch_add, pointer
 
 #: Bytes of the right-hand matrix up to which the product in registers beats a BLAS call, which packs its
 #: operands: half an L2 cache (``bench/README.md``).

@@ -1,4 +1,4 @@
-"""Machine-level operations that plain Numba cannot express: BLAS by address, and an atomic counter.
+"""BLAS by address.
 
 A ctypes pointer as a global would make whatever calls it uncacheable; an address as an argument does not.
 """
@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
 
-_I64, _I32, _I8 = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+_I8 = ir.IntType(8)
 
 
 @cache
@@ -61,14 +61,3 @@ def gemm(typingctx, address, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, 
 
     signature = types.void(types.int64, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, beta, c, ldc)
     return signature, codegen
-
-
-@intrinsic
-def fetch_add(typingctx, address):
-    """Add one to the int64 at ``address`` atomically and return what stood there."""
-
-    def codegen(context, builder, signature, args):
-        at = builder.inttoptr(args[0], _I64.as_pointer())
-        return builder.atomic_rmw("add", at, ir.Constant(_I64, 1), "monotonic")
-
-    return types.int64(types.int64), codegen

@@ -10,13 +10,19 @@ from numba import carray, njit, prange
 
 from fastopt.kernels import threads
 from fastopt.kernels.binding import JIT_OPTIONS
-from fastopt.kernels.foreign import call_update, pointer
+from fastopt.kernels.foreign import call_update, fetch_add, pointer
 
 TABLE_COLUMNS = 6
 
-#: Elements below which a step runs on one thread: entering a region costs about what it would save. Measured
-#: with bench/bench_step.py --crossover, for Adam in float32 with two threads under TBB.
-SERIAL_BELOW = 24_576
+#: Bytes read and written from which a step runs in parallel: for less, entering a region costs about what it
+#: would save. Measured with ``bench/bench_step.py crossover``; 64,000 float32 parameters of Adam.
+PARALLEL_BYTES = 1_800_000
+
+#: Elements of a piece, the smallest and the largest: a thread that wakes late finds work left.
+_PIECE = 4096, 16_384
+
+#: Pieces for each thread, between those bounds.
+_PIECES = 4
 
 #: Cuts fall on multiples of this many elements, so that no two threads write to one cache line.
 _EDGE = 16
@@ -41,14 +47,18 @@ def _run(table, work, first, last):
 
 
 @njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)
-def _run_parallel(table, work, bounds, n_pieces):
+def _run_parallel(table, work, bounds, n_pieces, counter, n_threads):
     at = carray(pointer(bounds, np.int64), (1 << 40,))
-    for j in prange(n_pieces):
-        _run(table, work, at[j], at[j + 1])
+    carray(pointer(counter, np.int64), 1)[0] = 0
+    for _ in prange(n_threads):
+        piece = fetch_add(counter)
+        while piece < n_pieces:
+            _run(table, work, at[piece], at[piece + 1])
+            piece = fetch_add(counter)
 
 
 class Plan:
-    """Which part of which array each thread updates, fixed until the arrays change.
+    """Which parts of which arrays a step updates, fixed until the arrays change.
 
     Parameters
     ----------
@@ -57,19 +67,24 @@ class Plan:
     sizes : sequence of int
         Elements of each array to update; 0 leaves it out.
     n_threads : int
-        How many pieces to cut; 1 runs serially.
+        The most threads that take pieces; 1 runs serially. Numba's own number, which may change between
+        runs, holds too.
     """
 
     def __init__(self, table, sizes, n_threads):
-        self.table = table
-        self.n_pieces = n_threads
-        self.work, self.bounds = _cut(sizes, self.n_pieces)
-        self._serial = (table.ctypes.data, self.work.ctypes.data, 0, len(self.work))
-        self._parallel = (table.ctypes.data, self.work.ctypes.data, self.bounds.ctypes.data, self.n_pieces)
+        self.n_threads = n_threads
+        total = sum(sizes)
+        piece = min(max(total // (_PIECES * n_threads), _PIECE[0]), _PIECE[1])
+        n_pieces = 1 if n_threads == 1 else max(1, total // piece)
+        work, bounds = _cut(sizes, n_pieces)
+        counter = np.zeros(1, np.int64)
+        self._kept = table, work, bounds, counter
+        self._serial = (table.ctypes.data, work.ctypes.data, 0, len(work))
+        self._parallel = (*(a.ctypes.data for a in self._kept[:3]), n_pieces, counter.ctypes.data, n_threads)
 
     def run(self):
         """Update everything, in one parallel region or none."""
-        if self.n_pieces == 1:
+        if self.n_threads == 1 or threads.is_stranded():
             _run(*self._serial)
         else:
             with threads.region():

@@ -1,4 +1,4 @@
-"""Calling compiled code by its address.
+"""Calling compiled code by its address, and an atomic counter.
 
 Whatever runs an update kernel or a BLAS routine receives an integer address and calls through it, so it
 compiles once for every optimizer, stays disk-cacheable (a dispatcher or a ctypes pointer as a global
@@ -55,3 +55,14 @@ def call_task(typingctx, address, context, worker):
         return context_.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def fetch_add(typingctx, address):
+    """Add one to the int64 at ``address`` atomically and return what stood there."""
+
+    def codegen(context, builder, signature, args):
+        at = builder.inttoptr(args[0], _I64.as_pointer())
+        return builder.atomic_rmw("add", at, ir.Constant(_I64, 1), "monotonic")
+
+    return types.int64(types.int64), codegen

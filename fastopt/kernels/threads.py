@@ -23,6 +23,7 @@ _LIBRARY = {"win32": "tbb12.dll", "darwin": "libtbb.12.dylib"}.get(sys.platform,
 
 _region_lock = threading.Lock()
 _prepare_lock = threading.Lock()
+_no_lock = contextlib.nullcontext()
 _state = {"ready": False, "forked": False, "layer": None, "tbb": None}
 
 
@@ -64,11 +65,15 @@ def prepare():
     return _state["layer"]
 
 
+def is_stranded():
+    """Tell whether this is a forked child in which a parallel region would be fatal."""
+    return _state["forked"] and _state["layer"] == "omp"
+
+
 def n_available():
     """Return how many threads a region may use here: Numba's current number, or 1 where none may start."""
-    if prepare() == "omp" and _state["forked"]:
-        return 1
-    return numba.get_num_threads()
+    prepare()
+    return 1 if is_stranded() else numba.get_num_threads()
 
 
 def resolve(n_threads):
@@ -94,7 +99,8 @@ def region(n_threads=2):
     Numba's ``workqueue`` aborts the process when two Python threads are inside at once; there the context is
     a lock, elsewhere nothing.
     """
-    return _region_lock if n_threads > 1 and prepare() == "workqueue" else contextlib.nullcontext()
+    alone = n_threads > 1 and (_state["layer"] or prepare()) == "workqueue"
+    return _region_lock if alone else _no_lock
 
 
 def describe():

@@ -113,15 +113,15 @@ def check_param(array, name):
         )
 
 
-def grad_address(x, name, param):
+def grad_address(x, index, param):
     """Return the address of a gradient's first element, after checking that it fits its parameter.
 
     Parameters
     ----------
     x : array
         What the user passed.
-    name : str
-        What to call it in a message.
+    index : int
+        Its place, for a message.
     param : Param
         Its parameter.
 
@@ -131,15 +131,20 @@ def grad_address(x, name, param):
         As `view` and `check_grad`.
     """
     like = param.array
-    if (
+    # First the checks below in their quickest form, for what nearly every gradient is.
+    if type(x) is np.ndarray:
+        if x.dtype is like.dtype and x.shape == like.shape and x.strides == like.strides:
+            return address(x)
+    elif (
         is_torch(x)
         and x.device.type == "cpu"
         and str(x.dtype) == f"torch.{like.dtype.name}"
         and x.shape == like.shape
         and like.flags.c_contiguous
         and x.is_contiguous()
-    ):  # the same checks as below without making an array, which takes five times as long
+    ):
         return x.data_ptr()
+    name = f"grads[{index}]"
     array = view(x, name)
     check_grad(array, like, name, param.name)
     return address(array)

@@ -65,40 +65,17 @@ class Optimizer:
         return RULES[cls.name]
 
     @classmethod
-    def fold(cls, rule, h, t, scalars=(), grad_scale=1.0):
-        """Fold hyper-parameters and step into one row of kernel constants, in float64.
+    def prologue(cls, h):
+        """Return ``(sign, l2, keep)``: what every kernel applies before its rule, in float64.
 
-        Parameters
-        ----------
-        rule : Rule
-            What `rule` returned for ``h``.
-        h : mapping
-            Hyper-parameters by name.
-        t : int or ndarray
-            The step, counted from 1.
-        scalars : sequence of float
-            The rule's per-tensor scalars before the step.
-        grad_scale : float
-            Multiplies the gradients.
-
-        Returns
-        -------
-        row : tuple of float
-            ``(grad_scale, l2, keep, *constants of the rule)``.
-        scalars : tuple of float
-            The per-tensor scalars after the step.
+        The gradient is multiplied by ``sign``, ``l2`` times the weight is added to it (coupled decay), and
+        the weight is multiplied by ``keep`` (decoupled decay).
         """
         decay = h.get("weight_decay", 0.0)
-        l2, keep = decay, 1.0
+        sign = -1.0 if h.get("maximize") else 1.0
         if h.get("decoupled_weight_decay", cls.decoupled):
-            l2, keep = 0.0, 1.0 - h["lr"] * decay
-        if h.get("maximize"):
-            grad_scale = -grad_scale
-        if rule.scalars:
-            constants, scalars = rule.constants(h, t, *scalars)
-        else:
-            constants = rule.constants(h, t)
-        return (grad_scale, l2, keep, *constants), scalars
+            return sign, 0.0, 1.0 - h["lr"] * decay
+        return sign, decay, 1.0
 
     @classmethod
     def check(cls, h):

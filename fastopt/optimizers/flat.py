@@ -96,14 +96,14 @@ class FlatState:
 
     def _fold(self, n_steps, decay):
         h = self.hyper if decay else self.hyper | {"weight_decay": 0.0}
-        fold, rule = self.optimizer.fold, self.rule
+        rule, scalars = self.rule, self.scalars
         rows = np.empty((n_steps, 3 + rule.n_constants), self.dtype)
-        scalars = self.scalars
+        rows[:, :3] = self.optimizer.prologue(h)
         if rule.scalars:  # each step's scalars need the last one's
             for i in range(n_steps):
-                rows[i], scalars = fold(rule, h, self.t + 1 + i, scalars)
+                rows[i, 3:], scalars = rule.fold(h, self.t + 1 + i, scalars)
             return rows, scalars
-        row, _ = fold(rule, h, np.arange(self.t + 1, self.t + n_steps + 1))
-        for column, value in zip(rows.T, row, strict=True):
+        constants, _ = rule.fold(h, np.arange(self.t + 1, self.t + n_steps + 1), scalars)
+        for column, value in zip(rows.T[3:], constants, strict=True):
             column[:] = value
         return rows, scalars

@@ -46,9 +46,10 @@ class Group:
         return tuple(self.values.values()) != self._seen
 
     def refresh(self):
-        """Check the values and pick their rule."""
+        """Check the values, pick their rule, and fold what does not depend on the step."""
         self.check(self.values)
         self.rule = self.optimizer.rule(self.values)
+        self.prologue = self.optimizer.prologue(self.values)
         self._seen = tuple(self.values.values())
 
     def check(self, values):

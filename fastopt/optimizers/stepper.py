@@ -18,13 +18,13 @@ _LINE = 64  # bytes; slots start on a cache line
 class Param:
     """One bound array: the user's object, its memory as an ndarray, and its slots."""
 
-    __slots__ = ("array", "data", "given", "guard", "index", "name", "slots", "start")
+    __slots__ = ("array", "data", "given", "guard", "index", "name", "nbytes", "slots", "start")
 
     def __init__(self, given, index, name):
         self.given, self.index, self.name = given, index, name
         self.array = arrays.view(given, name)
         arrays.check_param(self.array, name)
-        self.data = arrays.address(self.array)
+        self.data, self.nbytes = arrays.address(self.array), self.array.nbytes
         # NumPy refuses to resize (and so to move) an array that has a weak reference.
         self.guard = weakref.ref(self.array)
         self.slots = self.start = None
@@ -47,7 +47,7 @@ class Param:
 class Cohort:
     """Parameters of one group and dtype that took the same steps, so they share one row of constants."""
 
-    __slots__ = ("group", "members", "row", "scalars", "t")
+    __slots__ = ("group", "members", "next_scalars", "row", "scalars", "t")
 
     def __init__(self, group, members, t, scalars):
         self.group, self.members, self.t, self.scalars = group, members, t, scalars
@@ -58,9 +58,16 @@ class Cohort:
         self.row = np.empty(3 + self.group.rule.n_constants, self.members[0].array.dtype)
 
     def fold(self, grad_scale):
-        """Return the row and the scalars of the next step, without taking it."""
+        """Write the constants of the next step, without taking it."""
         group = self.group
-        return group.optimizer.fold(group.rule, group.values, self.t + 1, self.scalars, grad_scale)
+        sign, l2, keep = group.prologue
+        constants, self.next_scalars = group.rule.fold(group.values, self.t + 1, self.scalars)
+        self.row[:] = (sign * grad_scale, l2, keep, *constants)
+
+    def advance(self):
+        """Count the step that was folded."""
+        self.t += 1
+        self.scalars = self.next_scalars
 
 
 class Stepper:
@@ -89,7 +96,7 @@ class Stepper:
     @property
     def nbytes(self):
         """Bytes of state, without the parameters."""
-        return sum(p.array.nbytes * len(p.slots) for p in self._params)
+        return sum(p.nbytes * len(p.slots) for p in self._params)
 
     def add_param_group(self, group):
         """Bind more arrays, with their own hyper-parameters.
@@ -133,10 +140,10 @@ class Stepper:
 
     def _index(self):
         """Rebuild what depends on which arrays are bound."""
-        spans = sorted((p.data, p.data + p.array.nbytes, p.index) for p in self._params if p.array.size)
+        spans = sorted((p.data, p.data + p.nbytes, p.index) for p in self._params if p.array.size)
         self._starts, self._spans = [s for s, _, _ in spans], spans
         self._table = np.zeros((len(self._params), drive.TABLE_COLUMNS), np.int64)
-        self._seen = [_unseen] * len(self._params)  # weak references to the last gradients
+        self._seen, self._guards, self._alive = [], [], []  # the last gradients; see `_remember`
         self._watched = ()  # gradients of other libraries, whose memory may move: (index, address)
         self._absent = frozenset()
         self._torch = [p.given for p in self._params if arrays.is_torch(p.given)]
@@ -154,8 +161,12 @@ class Stepper:
 
     def _make_plan(self):
         sizes = [0 if p.index in self._absent else p.array.size for p in self._params]
+        # The gradient is read, the weight and the slots are read and written.
+        moved = sum(
+            n * p.array.itemsize * (3 + 2 * len(p.slots)) for n, p in zip(sizes, self._params, strict=True)
+        )
         n_threads = 1
-        if sum(sizes) >= drive.SERIAL_BELOW:
+        if moved >= drive.PARALLEL_BYTES:
             n_threads = self._n_threads or threads.n_available()
         self._plan = drive.Plan(self._table, sizes, n_threads)
         self._active = [c for c in self._cohorts if c.members[0].index not in self._absent]
@@ -185,26 +196,19 @@ class Stepper:
         if type(grad_scale) is not float and not isinstance(grad_scale, Real):
             raise TypeError(f"grad_scale must be a number, not {type(grad_scale).__name__}")
         self._refresh()
-        folded = [cohort.fold(grad_scale) for cohort in self._active]
-        for cohort, (row, _) in zip(self._active, folded, strict=True):
-            cohort.row[:] = row
-        if self._plan.n_pieces > 1 and self._plan.n_pieces != (self._n_threads or threads.n_available()):
-            self._make_plan()  # somebody changed Numba's number
+        for cohort in self._active:
+            cohort.fold(grad_scale)
         self._plan.run()
-        for cohort, (_, scalars) in zip(self._active, folded, strict=True):
-            cohort.t += 1
-            cohort.scalars = scalars
+        for cohort in self._active:
+            cohort.advance()
         if self._torch:
             arrays.bump_versions(self._torch)
 
     def _same(self, grads):
         """Tell whether these are the very gradients of the last step, at the same addresses."""
-        if len(grads) != len(self._seen):
+        if not self._alive or list(map(id, grads)) != self._seen:
             return False
-        for ref, gradient in zip(self._seen, grads, strict=True):
-            if gradient is None or ref() is not gradient:
-                return False
-        return all(grads[i].data_ptr() == data for i, data in self._watched)
+        return not self._watched or all(grads[i].data_ptr() == data for i, data in self._watched)
 
     def _accept(self, grads):
         """Check new gradients and point the table at them; change nothing if one is refused."""
@@ -216,27 +220,40 @@ class Stepper:
         for p, gradient in zip(self._params, grads, strict=True):
             if gradient is None:
                 absent.add(p.index)
-                found.append((_unseen, 0))
+                found.append(0)
                 continue
-            data = self._check_grad(p, gradient)
-            found.append((_reference(gradient), data))
-            if arrays.is_torch(gradient):
-                watched.append((p.index, data))
-        self._table[:, 2] = [data for _, data in found]
+            found.append(self._check_grad(p, gradient))
+            if type(gradient) is not np.ndarray and arrays.is_torch(gradient):
+                watched.append((p.index, found[-1]))
+        self._table[:, 2] = found
         if absent != self._absent:
             self._absent = frozenset(absent)
             self._split()
             self._make_plan()
-        # An object without weak references is checked again at every step.
-        self._seen, self._watched = [ref for ref, _ in found], tuple(watched)
+        self._watched = tuple(watched)
+        self._remember(grads)
+
+    def _remember(self, grads):
+        """Note which gradients were accepted, by their identities, for as long as they all live."""
+        alive = [True]
+
+        def forget(_):
+            alive.clear()
+
+        try:
+            self._guards = [weakref.ref(g, forget) for g in grads if g is not None]
+        except TypeError:  # an object without weak references is checked again at every step
+            alive.clear()
+        self._seen, self._alive = list(map(id, grads)), alive
 
     def _check_grad(self, p, gradient):
-        name = f"grads[{p.index}]"
-        data = arrays.grad_address(gradient, name, p)
+        data = arrays.grad_address(gradient, p.index, p)
         before = bisect_right(self._starts, data) - 1
         for start, end, index in self._spans[max(before, 0) : before + 2]:
-            if start < data + p.array.nbytes and data < end:
-                raise ValueError(f"{name} overlaps {self._params[index].name}, which the step changes")
+            if start < data + p.nbytes and data < end:
+                raise ValueError(
+                    f"grads[{p.index}] overlaps {self._params[index].name}, which the step changes"
+                )
         return data
 
     def _split(self):
@@ -255,6 +272,11 @@ class Stepper:
 
     def _refresh(self):
         """Take over hyper-parameters that were changed in `param_groups`, all or none."""
+        for group in self._groups:
+            if group.is_changed():
+                break
+        else:
+            return
         changed = [group for group in self._groups if group.is_changed()]
         for group in changed:
             group.check(group.values)
@@ -319,18 +341,6 @@ class Stepper:
 
     def __reduce__(self):
         raise TypeError("a stepper is bound to arrays in memory and does not pickle; save its state_dict()")
-
-
-def _reference(x):
-    """Return a weak reference, or for objects without one a function whose result is no gradient."""
-    try:
-        return weakref.ref(x)
-    except TypeError:
-        return _unseen
-
-
-def _unseen():
-    return _unseen
 
 
 class _Fresh:

@@ -56,6 +56,12 @@ class Rule:
         """How many constants the rule takes after its slots."""
         return len(inspect.signature(self.function).parameters) - 2 - len(self.slots)
 
+    def fold(self, h, t, scalars):
+        """Return the constants of step ``t`` and the scalars after it, given those before."""
+        if self.scalars:
+            return self.constants(h, t, *scalars)
+        return self.constants(h, t), scalars
+
     def first(self, h, values, name):
         """Return the first value of slot or scalar ``name`` under the hyper-parameters ``h``."""
         value = values.get(name, 0.0)
