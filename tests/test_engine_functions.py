@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastopt.engine.functions import ENGINE_JIT, exp, logistic, tanh
+from fastopt.engine.functions import ENGINE_JIT, exp, log, logistic, tanh
 
 DTYPES = [np.float32, np.float64]
 
@@ -20,8 +20,13 @@ def over_arrays(function):
     return apply
 
 
-COMPILED = {"exp": over_arrays(exp), "tanh": over_arrays(tanh), "logistic": over_arrays(logistic)}
-WIDE = {"exp": np.exp, "tanh": np.tanh, "logistic": lambda x: 1 / (1 + np.exp(-x))}
+COMPILED = {
+    "exp": over_arrays(exp),
+    "log": over_arrays(log),
+    "tanh": over_arrays(tanh),
+    "logistic": over_arrays(logistic),
+}
+WIDE = {"exp": np.exp, "log": np.log, "tanh": np.tanh, "logistic": lambda x: 1 / (1 + np.exp(-x))}
 
 
 def call(name, values, dtype):
@@ -45,6 +50,16 @@ def test_errors_stay_within_a_few_units_in_the_last_place(name, low, high, dtype
     x = np.concatenate([rs.uniform(low, high, 100_000), rs.uniform(-1, 1, 100_000)]).astype(dtype)
     # The module promises 2 for the exponential itself; a quotient of it may round once or twice more.
     assert errors_in_ulp(name, x).max() <= (2 if name == "exp" else 3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_is_accurate_near_one_and_over_the_whole_normal_range(dtype):
+    rs = np.random.RandomState(0)
+    size = np.log10(np.finfo(dtype).max)
+    x = np.concatenate([rs.uniform(0.5, 2, 100_000), 10 ** rs.uniform(-size + 2, size - 1, 100_000)])
+    near_one = 1 + np.arange(-50, 50) * float(np.finfo(dtype).eps)
+    assert errors_in_ulp("log", np.concatenate([x, near_one]).astype(dtype)).max() <= 2
+    assert np.isnan(call("log", [np.nan], dtype)).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

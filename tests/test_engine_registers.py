@@ -5,32 +5,47 @@ import pytest
 from numba import njit
 
 from fastopt.engine.functions import ENGINE_JIT
-from fastopt.engine.registers import small_product, weighted_rows
+from fastopt.engine import registers
 
 DTYPES = [np.float32, np.float64]
 GUARD = -77.0  # what stands around the result and must still stand there afterwards
 
 
-@njit(**ENGINE_JIT)
-def call_product(zero, m, n, k, a, a_row, a_column, b, ldb, start, start_row, out, ldo):
-    small_product(zero, m, n, k, a, a_row, a_column, b, ldb, start, start_row, out, ldo)
+def compiled(kind):
+    @njit(**ENGINE_JIT)
+    def call(zero, m, n, k, a, a_row, a_column, b, ldb, index, start, start_row, out, ldo):
+        kind(zero, m, n, k, a, a_row, a_column, b, ldb, index, start, start_row, out, ldo)
+
+    return call
+
+
+KINDS = ("dense", "chosen", "four_row", "listed")
+PRODUCTS = {kind: compiled(getattr(registers, f"{kind}_product")) for kind in KINDS}
 
 
 @njit(**ENGINE_JIT)
-def call_rows(zero, out, start, n, table, ld, index, value, step, count):
-    weighted_rows(zero, out, start, n, table, ld, index, value, step, count)
+def call_transpose(zero, m, n, a, lda, out, ldo):
+    registers.transpose(zero, m, n, a, lda, out, ldo)
+
+
+@njit(**ENGINE_JIT)
+def call_bits(zero, a, n):
+    return registers.nonzero_bits(zero, a, n)
 
 
 def at(array):
     return array.__array_interface__["data"][0]
 
 
-def product(a, b, start, out):
-    """Call the kernel on two-dimensional arrays with any strides along rows of ``b``, ``start``, ``out``."""
+def product(a, b, start, out, kind="dense", index=None):
+    """Call a kernel on two-dimensional arrays with any strides along rows of ``b``, ``start``, ``out``."""
     size = a.itemsize
-    call_product(
-        a.dtype.type(0), *out.shape, a.shape[1], at(a), a.strides[0] // size, a.strides[1] // size,
-        at(b), b.strides[0] // size, at(start), start.strides[0] // size, at(out), out.strides[0] // size,
+    index = np.zeros(1, np.int32) if index is None else index
+    k = a.shape[1] if kind in ("dense", "listed") else len(index)
+    PRODUCTS[kind](
+        a.dtype.type(0), *out.shape, k, at(a), a.strides[0] // size, a.strides[1] // size,
+        at(b), b.strides[0] // size, at(index), at(start), start.strides[0] // size,
+        at(out), out.strides[0] // size,
     )  # fmt: skip
 
 
@@ -110,24 +125,48 @@ def test_padding_that_is_not_a_number_stays_out_of_a_product(dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [*range(1, 71), 127, 128, 129, 200])
-def test_weighted_rows_of_every_width_are_exact_and_may_add_in_place(n, dtype):
+def test_products_over_listed_terms_are_exact_and_may_add_in_place(n, dtype):
     rs = np.random.RandomState(n)
-    table = small_integers(rs, 40, n + 3, dtype=dtype)  # rows further apart than they are wide
-    for count, step in [(0, 1), (1, 1), (13, 1), (13, 3), (60, 1)]:
-        index = rs.randint(40, size=count).astype(np.int32)
-        value = small_integers(rs, max(1, count * step), dtype=dtype)
-        out = np.full(n + 9, GUARD, dtype)
-        out[:n] = small_integers(rs, n, dtype=dtype)
-        expected = out[:n] + value[: count * step : step] @ table[index, :n]
-        size = at(out)
-        call_rows(dtype(0), size, size, n, at(table), n + 3, at(index), at(value), step, count)
-        np.testing.assert_array_equal(out[:n], expected)
-        assert (out[n:] == GUARD).all()
+    b = small_integers(rs, 40, n + 3, dtype=dtype)[:, :n]  # rows further apart than they are wide
+    for m, count in [(1, 0), (1, 1), (2, 13), (3, 40), (5, 17), (8, 30)]:
+        index = rs.permutation(40)[:count].astype(np.int32)
+        a = small_integers(rs, m, 40, dtype=dtype)
+        for kind in ("chosen", "four_row"):
+            whole, out = guarded(m, n, 3, dtype)
+            out[...] = small_integers(rs, m, n, dtype=dtype)
+            expected = out + a[:, index] @ b[index]
+            product(a, b, out, out, kind, index)
+            np.testing.assert_array_equal(out, expected)
+            assert_guards(whole, out)
+        whole, out = guarded(1, n, 3, dtype)
+        values = small_integers(rs, 1, max(1, 2 * count), dtype=dtype)[:, : 2 * count : 2]
+        product(values, b, np.zeros((1, n), dtype), out, "listed", index)
+        np.testing.assert_array_equal(out, values @ b[index])
+        assert_guards(whole, out)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_weighted_rows_of_no_columns_touch_nothing(dtype):
-    out = np.full(8, GUARD, dtype)
-    index, one = np.zeros(1, np.int32), np.ones(1, dtype)
-    call_rows(dtype(0), at(out), at(out), 0, at(out), 1, at(index), at(one), 1, 1)
+@pytest.mark.parametrize("kind", sorted(PRODUCTS))
+def test_a_product_of_no_columns_touches_nothing(kind, dtype):
+    out, one, index = np.full((2, 8), GUARD, dtype), np.ones((2, 1), dtype), np.zeros(1, np.int32)
+    product(one, one[:1, :0], out[:, :0], out[:, :0], kind, index)
     assert (out == GUARD).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (1, 40), (3, 70), (16, 16), (17, 33), (64, 100), (70, 5)])
+def test_a_transpose_is_one_whatever_the_shape(shape, dtype):
+    m, n = shape
+    a = np.random.RandomState(0).standard_normal((m, n + 2)).astype(dtype)
+    whole, out = guarded(n, m, 3, dtype)
+    call_transpose(dtype(0), m, n, at(a), n + 2, at(out), m + 3)
+    np.testing.assert_array_equal(out, a[:, :n].T)
+    assert_guards(whole, out)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 31, 63, 64])
+def test_bits_tell_which_elements_are_not_zero(n, dtype):
+    values = np.array([0, -0.0, 1, np.nan, np.inf, -1e-40, 0, 2] * 9, dtype)
+    expected = sum(1 << i for i in range(n) if values[i] != 0)
+    assert int(call_bits(dtype(0), at(values), n)) & (2**64 - 1) == expected

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
-from fastopt.engine.functions import INNER_JIT, exp, like, logistic, tanh
+from fastopt.engine.functions import INNER_JIT, exp, like, log, logistic, tanh
 
 ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
 OUTPUTS = {"identity": 0, "softmax": 1, "logistic": 2, "exp": 3}
@@ -81,26 +81,35 @@ def output(kind, z):
 
 
 @njit(**INNER_JIT)
-def _row_loss(kind, p, y, i, smallest):
-    """Return the loss of row ``i`` of the outputs ``p`` against the targets ``y``, summed over outputs."""
+def _term(kind, p, target, smallest, largest):
+    """Return the loss of one output; squared errors are left whole, see `loss_and_delta`."""
+    if kind == 0:
+        return np.float64((p - target) * (p - target))
+    if kind == 3:
+        excess = np.float64(p) - np.float64(target)
+        return excess + target * math.log(target / p) if target != 0 else excess
+    # scikit-learn clips to [eps, 1 - eps]; a NaN passes through both comparisons.
+    q = smallest if p < smallest else (largest if p > largest else p)
+    term = target * log(q)
+    if kind == 2:
+        one = like(p, 1.0)
+        term += (one - target) * log(one - q)
+    return -np.float64(term)
+
+
+@njit(**INNER_JIT | {"fastmath": {"contract", "reassoc"}})
+def _total(kind, p, y, smallest, largest):
+    """Return the sum of the losses of some outputs; reassociation makes it vector sums, always the same."""
     total = 0.0
-    largest = like(smallest, 1.0) - smallest
-    for j in range(p.shape[1]):
-        target = np.float64(y[i, j])
-        if kind == 0:
-            residual = p[i, j] - target
-            total += 0.5 * residual * residual / p.shape[1]
-        elif kind == 3:
-            total += p[i, j] - target
-            if target != 0:
-                total += target * math.log(target / p[i, j])
-        else:
-            # scikit-learn clips to [eps, 1 - eps]; a NaN passes through both comparisons.
-            q = smallest if p[i, j] < smallest else (largest if p[i, j] > largest else p[i, j])
-            if target != 0:
-                total -= target * math.log(q)
-            if kind == 2 and target != 1:
-                total -= (1.0 - target) * math.log(1.0 - np.float64(q))
+    if kind == 1:  # one loop a kind: a branch inside would keep LLVM from vectorising
+        for i in range(p.shape[0]):
+            total += _term(1, p[i], y[i], smallest, largest)
+    elif kind == 2:
+        for i in range(p.shape[0]):
+            total += _term(2, p[i], y[i], smallest, largest)
+    else:
+        for i in range(p.shape[0]):
+            total += _term(kind, p[i], y[i], smallest, largest)
     return total
 
 
@@ -120,12 +129,16 @@ def loss_and_delta(kind, p, y, weight, weighted, delta):
         Weight of each row; read only when ``weighted``.
     """
     smallest = like(p[0, 0], np.finfo(p.dtype).eps)
+    largest = like(smallest, 1.0) - smallest
     total = 0.0
-    for i in range(p.shape[0]):
-        row = _row_loss(kind, p, y, i, smallest)
-        total += row * weight[i] if weighted else row
-    for i in range(p.shape[0]):
-        scale = weight[i] if weighted else like(smallest, 1.0)
-        for j in range(p.shape[1]):
-            delta[i, j] = (p[i, j] - y[i, j]) * scale
-    return total
+    if weighted:
+        for i in range(p.shape[0]):
+            total += _total(kind, p[i], y[i], smallest, largest) * weight[i]
+            for j in range(p.shape[1]):
+                delta[i, j] = (p[i, j] - y[i, j]) * weight[i]
+    else:
+        flat_p, flat_y, flat_delta = p.ravel(), y.ravel(), delta.ravel()
+        total = _total(kind, flat_p, flat_y, smallest, largest)
+        for i in range(flat_p.shape[0]):
+            flat_delta[i] = flat_p[i] - flat_y[i]
+    return 0.5 * total / p.shape[1] if kind == 0 else total

@@ -16,25 +16,35 @@ _ADDRESSES = (
     "layers params "
     # the data: dense rows or CSR, targets, weights, and the order in which rows are visited
     "x indptr indices data y sample_weight order "
-    # workspaces: gathered rows; the non-zero inputs by row and by column; constants; a buffer a worker
-    "gathered row_start row_index row_value column_start column_row column_value "
-    "row_weight zeros one buffers "
+    # the batch: gathered rows; where they are not zero, by row and by group of columns; lists made of these,
+    # a buffer a worker; CSR elements by tile
+    "gathered row_bits group_bits lists list_starts entry_start entry_column entry_row entry_value "
+    # workspaces: constants; transposed weights and a tile's gradient, a buffer a worker
+    "row_weight zeros one transposed buffers cleared "
     # the update: state slots, and one row of constants each for weights and biases
     "state weight_constants bias_constants "
-    # the work: tiles, shared counters, partial sums, the whole gradient, predictions
-    "tiles counters block_losses tile_squares gradient out"
+    # the work: tiles and which worker begins with which, shared counters, partial sums, the whole gradient,
+    # predictions
+    "tiles tile_bounds counters block_losses tile_squares gradient out"
 ).split()
 _INTEGERS = (
-    "n_layers n_features capacity block_rows block_entries n_blocks n_tiles buffer_stride "
+    "n_layers n_features capacity block_rows n_blocks n_tiles n_workers "
+    "list_length block_entries input_tile n_input_tiles buffer_stride transposed_stride "
     "start n_rows inputs mode has_order has_weight penalized activation out_activation loss "
-    "stride update gemm itemsize"
+    "stride update gemm in_registers itemsize"
 ).split()
 #: A layer: its shape; addresses of its weights, bias, inputs (``source``), outputs (``target``) and of the
-#: gradients at either; bytes from one row to the next; places in the flat vector; bytes of the weights.
+#: gradients at either; bytes from one row to the next; places in the flat vector; bytes into a worker's
+#: buffer of transposed weights, -1 where there are none.
 _LAYER = (
     "n_in n_out weights bias source target source_delta delta source_stride target_stride "
-    "weights_at bias_at nbytes"
+    "weights_at bias_at transposed_at"
 ).split()
+#: A tile: rows ``first:last`` of a layer's weights (all of its bias where ``first`` is -1), and its number
+#: where partial sums are added up, the same for any number of workers.
+TILE_COLUMNS = 4
+#: Bytes from one shared counter to the next: a cache line each.
+COUNTER_BYTES = 64
 
 CONTEXT = np.dtype([(name, np.int64) for name in _ADDRESSES + _INTEGERS])
 CONTEXT_TYPE = from_dtype(CONTEXT)
@@ -65,3 +75,11 @@ def matrix(address, kind, n, m):
 def layer_record(c, number):
     """Return the record of layer ``number``."""
     return carray(pointer(c.layers + number * _LAYER_BYTES, LAYER_TYPE), 1)[0]
+
+
+@njit(**INNER_JIT)
+def fill(address, kind, n, value):
+    """Write ``value`` to the ``n`` elements of the scalar type ``kind`` that begin at ``address``."""
+    out = vector(address, kind, n)
+    for i in range(n):
+        out[i] = value

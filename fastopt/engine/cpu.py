@@ -189,18 +189,16 @@ class Trainer:
 
     def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
         self._check(params, X, Y, order, sample_weight)
-        if self._chosen is None or self._chosen[0] is not X:
-            self._chosen = X, *choose_inputs(X)
-        _, inputs, entries = self._chosen
+        if self._chosen is None or self._chosen[0] is not X or self._chosen[1] != batch_size:
+            self._chosen = X, batch_size, *choose_inputs(X, batch_size)
+        inputs, block_entries = self._chosen[2:]
         flops = 6.0 * batch_size * self.layout.n_decay + 50.0 * self.layout.size
         n_workers = 1
         if flops >= _PARALLEL_FLOPS:
             n_workers = self.n_threads or threads.n_available()
-        key = (batch_size, entries, n_workers)
+        key = (batch_size, inputs, block_entries, n_workers)
         if key not in self._workspaces:
-            self._workspaces = {
-                key: Workspace(self.layout, self._names, self.dtype, batch_size, entries, n_workers)
-            }
+            self._workspaces = {key: Workspace(self.layout, self._names, self.dtype, *key)}
         work = self._workspaces[key]
         work.point_to_inputs(X, inputs)
         work.point_to_params(params)

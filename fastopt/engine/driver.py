@@ -8,7 +8,7 @@ from numba import cfunc, from_dtype, njit, prange, types
 
 from fastopt.engine import passes
 from fastopt.engine.compiling import announced
-from fastopt.engine.context import CONTEXT_TYPE, PREDICT, TRAIN, layer_record, vector
+from fastopt.engine.context import CONTEXT_TYPE, COUNTER_BYTES, PREDICT, TRAIN, layer_record, vector
 from fastopt.engine.functions import ENGINE_JIT, INNER_JIT
 from fastopt.kernels import cpu, foreign
 from fastopt.kernels.binding import bind, digest
@@ -62,7 +62,8 @@ def _batches(context, constants, alpha, first, last, batch_size, n_samples, n_wo
     width = constants.shape[1]
     weight_row = vector(c.weight_constants, real, width)  # noqa: F821
     bias_row = vector(c.bias_constants, real, width)  # noqa: F821
-    counters = vector(c.counters, np.int64, 2)
+    counters = vector(c.counters, np.int64, (1 + c.n_workers) * (COUNTER_BYTES // 8))
+    tile_bounds = vector(c.tile_bounds, np.int64, c.n_workers + 1)
     block_losses = vector(c.block_losses, np.float64, (c.capacity + c.block_rows - 1) // c.block_rows)
     squares = vector(c.tile_squares, np.float64, c.n_tiles)
     outputs = last_layer.target
@@ -79,7 +80,9 @@ def _batches(context, constants, alpha, first, last, batch_size, n_samples, n_wo
         first_layer.source = c.gathered if c.has_order else c.x + c.start * first_layer.source_stride
         if c.mode == PREDICT:
             last_layer.target = c.out + c.start * last_layer.target_stride
-        counters[0] = counters[1] = 0
+        counters[0] = 0
+        for owner in range(c.n_workers):
+            counters[(1 + owner) * (COUNTER_BYTES // 8)] = tile_bounds[owner]
         run(rows_task, address, n_workers)  # noqa: F821
         if c.mode == PREDICT:
             continue
@@ -137,6 +140,7 @@ def _loop(dtype, parallel):
     batch_weight = njit(**INNER_JIT)(_bind(_batch_weight, vector=vector, np=np))
     names = {"run": _runner(parallel), "batch_weight_of": batch_weight, "real": np.dtype(dtype).type}
     names |= {"vector": vector, "layer_record": layer_record, "np": np, "TRAIN": TRAIN, "PREDICT": PREDICT}
+    names["COUNTER_BYTES"] = COUNTER_BYTES
     suffix = f"_{dtype}_{'parallel' if parallel else 'serial'}"
     # One signature, compiled now: an integer for ``alpha`` is converted and not compiled for.
     table = types.Array(from_dtype(np.dtype(dtype)), 2, "C")

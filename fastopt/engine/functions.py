@@ -1,4 +1,4 @@
-"""exp, tanh and the logistic function as branch-free arithmetic that LLVM vectorises.
+"""exp, log, tanh and the logistic function as branch-free arithmetic that LLVM vectorises.
 
 Numba calls the C library for these, one element at a time. Here each is a polynomial after the range
 reduction of Cody and Waite (minimax coefficients for float32, Taylor's for float64 on |r| <= ln(2)/2),
@@ -85,6 +85,76 @@ def exp(x):
 @overload(exp, jit_options=ENGINE_JIT, inline="never")
 def _exp(x):
     return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: _exp64(x))
+
+
+def _half_of_bits(part):
+    """Make the intrinsic of one half of ``x = 2**e * m``, m in [sqrt(1/2), sqrt(2)): e as a float, or m."""
+
+    @intrinsic
+    def half(typingctx, x):
+        width, mantissa, bias = (64, 52, 1023) if x == types.float64 else (32, 23, 127)
+        root_half = int(np.array(0.5**0.5, f"f{width // 8}").view(f"u{width // 8}"))
+        shift = (bias << mantissa) - root_half
+
+        def codegen(context, builder, signature, args):
+            integer = ir.IntType(width)
+            bits = builder.add(builder.bitcast(args[0], integer), ir.Constant(integer, shift))
+            if part == "exponent":
+                e = builder.sub(
+                    builder.ashr(bits, ir.Constant(integer, mantissa)), ir.Constant(integer, bias)
+                )
+                return builder.sitofp(e, args[0].type)
+            m = builder.and_(bits, ir.Constant(integer, (1 << mantissa) - 1))
+            return builder.bitcast(builder.add(m, ir.Constant(integer, root_half)), args[0].type)
+
+        return x(x), codegen
+
+    return half
+
+
+_exponent, _mantissa = _half_of_bits("exponent"), _half_of_bits("mantissa")
+
+
+def _make_log(real, ln2_high, ln2_low, coefficients):
+    """Build the logarithm for one precision: fdlibm's series in s = f / (2 + f) for log(1 + f)."""
+    ln2_high, ln2_low, half, one, two = real(ln2_high), real(ln2_low), real(0.5), real(1), real(2)
+    lead, *rest = (real(c) for c in coefficients)
+    rest = tuple(rest)
+
+    @njit(**INNER_JIT)
+    def log(x):
+        e = _exponent(x)
+        f = _mantissa(x) - one
+        s = f / (two + f)
+        z = s * s
+        series = lead
+        for c in rest:
+            series = series * z + c
+        square = half * f * f
+        result = e * ln2_high - ((square - (s * (square + z * series) + e * ln2_low)) - f)
+        return result if x == x else x
+
+    return log
+
+
+_log32 = _make_log(
+    np.float32, 6.9313812256e-1, 9.0580006145e-6, (0.24279078841, 0.28498786688, 0.40000972152, 0.66666662693)
+)
+_log64 = _make_log(
+    np.float64, 6.93147180369123816490e-1, 1.90821492927058770002e-10,
+    (1.479819860511658591e-1, 1.531383769920937332e-1, 1.818357216161805012e-1, 2.222219843214978396e-1,
+     2.857142874366239149e-1, 3.999999999940941908e-1, 6.666666666666735130e-1),
+)  # fmt: skip
+
+
+def log(x):
+    """Return the natural logarithm of a positive normal number. Callable from compiled code only."""
+    raise NotImplementedError("fastopt.engine.functions.log works in compiled code only")
+
+
+@overload(log, jit_options=ENGINE_JIT, inline="never")
+def _log(x):
+    return (lambda x: _log32(x)) if x == types.float32 else (lambda x: _log64(x))
 
 
 @njit(**INNER_JIT)

@@ -1,19 +1,39 @@
-"""The first layer's inputs: dense rows, or lists of their non-zero elements by row and by column.
+"""The first layer's inputs: dense rows, dense rows that are mostly zeros, or CSR.
 
-A zero input adds nothing to a sum, so where most inputs are zeros (pixels, one-hot columns, word counts)
-the first layer's two products run over the others only. The lists are made anew for each block of rows,
-from dense rows or from CSR alike, so nothing of the size of the data is ever copied.
+A zero input adds nothing to a sum, so where most inputs are zeros (pixels, one-hot columns, word counts) the
+first layer's two products run over the others only.
+
+Dense rows are marked, a bit for each non-zero, as they are gathered. The forward product takes the columns
+where a row is not zero; the gradient takes four columns at a time and the rows where any of them is not
+zero. CSR rows are read where they are; for the gradient their elements are sorted by tile.
 """
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
-from fastopt.engine.context import COMPRESS, PREDICT, vector
+from fastopt.engine import registers
+from fastopt.engine.context import fill, vector
 from fastopt.engine.functions import INNER_JIT
-from fastopt.engine.registers import weighted_rows
+from fastopt.engine.products import add_scaled
 
 #: Columns of the weight matrix that are worked on at a time: 784 rows of 128 float32 fit the L2 cache.
 _COLUMNS = 128
+#: Neighbouring input columns whose gradients are formed together.
+GROUP = 4
+#: Bits of a word, and of each four neighbours in it the last.
+WORD, _LAST_OF_FOUR = 64, np.uint64(0x1111111111111111)
+
+
+@intrinsic
+def _lowest(typingctx, bits):
+    """Return the place of the lowest bit that is set."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), codegen
 
 
 @njit(**INNER_JIT)
@@ -39,111 +59,142 @@ def gather(c, real, lo, hi):
 
 
 @njit(**INNER_JIT)
-def _compress(x, index, value):
-    """List the non-zero elements of ``x`` and return how many there are."""
-    count = 0
-    for j in range(x.shape[0]):
-        index[count] = j  # overwritten by the next element unless this one counts: no branch
-        value[count] = x[j]
-        count += x[j] != 0
+def _words(n):
+    return (n + WORD - 1) // WORD
+
+
+@njit(**INNER_JIT)
+def mark(c, real, source, block, lo, hi):
+    """Mark the non-zero inputs of the batch's rows ``lo:hi``, by row and by group of columns."""
+    n, n_words, n_groups = c.n_features, _words(c.n_features), (c.n_features + GROUP - 1) // GROUP
+    block_words = _words(c.block_rows)
+    by_group = vector(c.group_bits + 8 * block * block_words * n_groups, np.uint64, block_words * n_groups)
+    fill(by_group.ctypes.data, np.int64, block_words * n_groups, 0)
+    one = np.uint64(1)
+    for i in range(lo, hi):
+        by_row = vector(c.row_bits + 8 * i * n_words, np.uint64, n_words)
+        at = (i - lo) // WORD * n_groups
+        bit = one << np.uint64((i - lo) % WORD)
+        for w in range(n_words):
+            address = source + (i * n + w * WORD) * c.itemsize
+            bits = registers.nonzero_bits(real(0), address, min(WORD, n - w * WORD))
+            by_row[w] = bits
+            bits |= bits >> np.uint64(2)
+            bits = (bits | bits >> one) & _LAST_OF_FOUR
+            while bits:
+                by_group[at + w * (WORD // GROUP) + _lowest(bits) // GROUP] |= bit
+                bits &= bits - one
+
+
+@njit(**INNER_JIT)
+def _list_bits(bits, first, index, count):
+    """Append ``first`` plus the place of every bit to ``index`` and return the new count."""
+    while bits:
+        index[count] = first + _lowest(bits)
+        count += 1
+        bits &= bits - np.uint64(1)
     return count
 
 
 @njit(**INNER_JIT)
-def list_rows(c, real, block, lo, hi):
-    """List the non-zero inputs of the batch's rows ``lo:hi`` by row: entries, then where each begins."""
-    base = block * c.block_entries
-    start = vector(c.row_start + 8 * block * (c.block_rows + 1), np.int64, hi - lo + 1)
-    index = vector(c.row_index + 4 * base, np.int32, c.block_entries)
-    value = vector(c.row_value + c.itemsize * base, real, c.block_entries)
+def marked_forward(c, real, worker, source, lo, hi, out, weights, bias, n):
+    """Write ``X @ W + b`` for the batch's rows ``lo:hi``, which are marked; all but numbers are addresses."""
+    n_words, n_in, size = _words(c.n_features), c.n_features, c.itemsize
+    index = vector(c.lists + 4 * worker * c.list_length, np.int32, c.list_length)
+    bits = vector(c.row_bits, np.uint64, hi * n_words)
+    starts = vector(c.list_starts + 8 * worker * (c.block_rows + 1), np.int64, c.block_rows + 1)
     count = 0
     for i in range(lo, hi):
-        start[i - lo] = count
+        starts[i - lo] = count
+        for w in range(n_words):
+            count = _list_bits(bits[i * n_words + w], w * WORD, index, count)
+    starts[hi - lo] = count
+    for j in range(0, n, _COLUMNS):
+        width, skip = min(_COLUMNS, n - j), j * size
+        for i in range(hi - lo):
+            registers.chosen_product(
+                real(0), 1, width, starts[i + 1] - starts[i], source + (lo + i) * n_in * size, 0, 1,
+                weights + skip, n, index.ctypes.data + 4 * starts[i], bias + skip, 0,
+                out + i * n * size + skip, n,
+            )  # fmt: skip
+
+
+@njit(**INNER_JIT)
+def marked_gradient(c, real, worker, source, first, last, out, delta, n, keep):
+    """Write (or add, to ``keep``) rows ``first:last`` of ``X.T @ delta``; ``first`` begins a group."""
+    n_groups, block_words, size = (c.n_features + GROUP - 1) // GROUP, _words(c.block_rows), c.itemsize
+    index = vector(c.lists + 4 * worker * c.list_length, np.int32, c.list_length)
+    bits = vector(c.group_bits, np.uint64, c.n_blocks * block_words * n_groups)
+    for k in range(first, last, GROUP):
+        count = 0
+        for block in range(c.n_blocks):
+            for w in range(block_words):
+                one_word = bits[(block * block_words + w) * n_groups + k // GROUP]
+                count = _list_bits(one_word, block * c.block_rows + w * WORD, index, count)
+        target = out + (k - first) * n * size
+        registers.four_row_product(
+            real(0), min(GROUP, last - k), n, count, source + k * size, 1, c.n_features, delta, n,
+            index.ctypes.data, target if keep else c.zeros, n * keep, target, n,
+        )  # fmt: skip
+
+
+@njit(**INNER_JIT)
+def csr_forward(c, real, lo, hi, out, weights, bias, n):
+    """Write ``X @ W + b`` for the batch's rows ``lo:hi`` of a CSR matrix."""
+    for i in range(lo, hi):
         row = row_number(c, i)
-        if c.inputs == COMPRESS:
-            x = vector(c.x + row * c.n_features * c.itemsize, real, c.n_features)
-            count += _compress(x, index[count:], value[count:])
-        else:
+        ends = vector(c.indptr + 8 * row, np.int64, 2)
+        registers.listed_product(
+            real(0), 1, n, ends[1] - ends[0], c.data + c.itemsize * ends[0], 0, 1, weights, n,
+            c.indices + 4 * ends[0], bias, 0, out + (i - lo) * n * c.itemsize, n,
+        )  # fmt: skip
+
+
+@njit(**INNER_JIT)
+def sort_entries(c, real, block, lo, hi):
+    """Copy the elements of the batch's CSR rows ``lo:hi``, sorted by the tile that their column belongs to."""
+    base, n_tiles = block * c.block_entries, c.n_input_tiles
+    start = vector(c.entry_start + 8 * block * (n_tiles + 2), np.int64, n_tiles + 2)
+    column = vector(c.entry_column + 4 * base, np.int32, c.block_entries)
+    batch_row = vector(c.entry_row + 4 * base, np.int32, c.block_entries)
+    value = vector(c.entry_value + c.itemsize * base, real, c.block_entries)
+    fill(start.ctypes.data, np.int64, n_tiles + 2, 0)
+    # Counts stand two places up, so that after the scatter each tile's end has become its start.
+    for scatter in range(2):
+        for i in range(lo, hi):
+            row = row_number(c, i)
             ends = vector(c.indptr + 8 * row, np.int64, 2)
             n = ends[1] - ends[0]
             columns = vector(c.indices + 4 * ends[0], np.int32, n)
             values = vector(c.data + c.itemsize * ends[0], real, n)
-            for j in range(n):
-                index[count + j] = columns[j]
-                value[count + j] = values[j]
-            count += n
-    start[hi - lo] = count
+            for p in range(n):
+                tile = np.int64(np.uint32(columns[p]) // np.uint32(c.input_tile))
+                if scatter:
+                    at = start[tile + 1]
+                    start[tile + 1] = at + 1
+                    column[at] = columns[p]
+                    batch_row[at] = i
+                    value[at] = values[p]
+                else:
+                    start[tile + 2] += 1
+        if not scatter:
+            for tile in range(2, n_tiles + 2):
+                start[tile] += start[tile - 1]
 
 
 @njit(**INNER_JIT)
-def list_columns(c, real, block, lo, hi):
-    """Turn the block's lists by row into lists by column (a counting sort)."""
-    base, n = block * c.block_entries, c.n_features
-    row_start = vector(c.row_start + 8 * block * (c.block_rows + 1), np.int64, hi - lo + 1)
-    index = vector(c.row_index + 4 * base, np.int32, c.block_entries)
-    value = vector(c.row_value + c.itemsize * base, real, c.block_entries)
-    start = vector(c.column_start + 4 * block * (n + 2), np.int32, n + 2)
-    row = vector(c.column_row + 4 * base, np.int32, c.block_entries)
-    moved = vector(c.column_value + c.itemsize * base, real, c.block_entries)
-    for j in range(n + 2):
-        start[j] = 0
-    # Counts stand two places up, so that after the scatter each column's end has become its start.
-    for p in range(row_start[hi - lo]):
-        start[np.int64(np.uint32(index[p])) + 2] += 1
-    for j in range(2, n + 2):
-        start[j] += start[j - 1]
-    for i in range(lo, hi):
-        for p in range(row_start[i - lo], row_start[i - lo + 1]):
-            j = np.int64(np.uint32(index[p])) + 1
-            at = start[j]
-            start[j] = at + 1
-            row[at] = i
-            moved[at] = value[p]
-
-
-@njit(**INNER_JIT)
-def sparse_forward(c, real, block, lo, hi, out, weights, bias, n):
-    """Write ``X @ W + b`` for the batch's rows ``lo:hi`` from their lists; the rest are addresses."""
-    base = block * c.block_entries
-    start = vector(c.row_start + 8 * block * (c.block_rows + 1), np.int64, hi - lo + 1)
-    for j in range(0, n, _COLUMNS):
-        width, skip = min(_COLUMNS, n - j), j * c.itemsize
-        for i in range(hi - lo):
-            first = base + start[i]
-            weighted_rows(
-                real(0), out + i * n * c.itemsize + skip, bias + skip, width, weights + skip, n,
-                c.row_index + 4 * first, c.row_value + c.itemsize * first, 1, start[i + 1] - start[i],
-            )  # fmt: skip
-
-
-@njit(**INNER_JIT)
-def sparse_gradient(c, real, first_row, last_row, out, delta, n, keep):
-    """Write rows ``first_row:last_row`` of ``X.T @ delta`` from the lists by column of every block.
-
-    ``keep`` adds to what stands in ``out`` instead of starting from zero.
-    """
-    if not keep:
-        tile = vector(out, real, (last_row - first_row) * n)
-        for i in range(tile.shape[0]):
-            tile[i] = 0
+def csr_gradient(c, real, first, out, delta, n, clear):
+    """Add the part of ``X.T @ delta`` that the tile which begins at row ``first`` holds, or ``clear`` it."""
+    tile, n_tiles = first // c.input_tile, c.n_input_tiles
     for block in range(c.n_blocks):
-        start = vector(c.column_start + 4 * block * (c.n_features + 2), np.int32, c.n_features + 1)
         base = block * c.block_entries
-        for k in range(first_row, last_row):
-            count = start[k + 1] - start[k]
-            if count == 0:
-                continue
-            target = out + (k - first_row) * n * c.itemsize
-            at = base + start[k]
-            weighted_rows(
-                real(0), target, target, n, delta, n,
-                c.column_row + 4 * at, c.column_value + c.itemsize * at, 1, count,
-            )  # fmt: skip
-
-
-@njit(**INNER_JIT)
-def list_inputs(c, real, block, lo, hi):
-    """List the batch's rows ``lo:hi`` by row and, if a gradient will be wanted, by column."""
-    list_rows(c, real, block, lo, hi)
-    if c.mode != PREDICT:
-        list_columns(c, real, block, lo, hi)
+        start = vector(c.entry_start + 8 * block * (n_tiles + 2), np.int64, n_tiles + 2)
+        column = vector(c.entry_column + 4 * base, np.int32, c.block_entries)
+        batch_row = vector(c.entry_row + 4 * base, np.int32, c.block_entries)
+        value = vector(c.entry_value + c.itemsize * base, real, c.block_entries)
+        for p in range(start[tile], start[tile + 1]):
+            target = out + (column[p] - first) * n * c.itemsize
+            if clear:
+                fill(target, real, n, real(0))
+            else:
+                add_scaled(real, value[p], delta + batch_row[p] * n * c.itemsize, target, n)

@@ -1,101 +1,124 @@
-"""Products whose sums stay in vector registers, for what BLAS is wrong for.
+"""Matrix products whose sums stay in vector registers, and the transposition that feeds them.
 
-``small_product`` is for layers so small that a BLAS call (which packs its operands) would dominate.
-``weighted_rows`` is for inputs given by their non-zeros. Both are emitted as LLVM vectors, because LLVM does
-not keep an array of sums in registers by itself. Terms are added in order, whatever the shapes.
+LLVM does not keep an array of sums in registers by itself, so these are emitted as LLVM vectors. They beat a
+BLAS call, which packs its operands, as long as the right-hand matrix fits the cache (``bench/README.md``).
+Terms are added in order, whatever the shapes, so the bits depend neither on the width of the vectors nor on
+how rows and columns are cut.
+
+Arguments are integers: addresses, and strides that count elements. ``zero`` gives the element type.
 """
+
+import functools
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 _FAST = ("contract",)  # multiply and add may fuse; nothing may be reordered
-_VECTOR_BYTES = 32  # one AVX register; LLVM splits it for narrower machines
 
 
 def _int(value):
     return ir.Constant(_I64, value)
 
 
-@intrinsic
-def weighted_rows(typingctx, zero, out, start, n, table, ld, index, value, step, count):
-    """Compute ``out[j] = start[j] + sum_p value[p * step] * table[index[p] * ld + j]`` for ``j < n``.
+@functools.cache
+def vector_bytes():
+    """Return the width of this machine's vector registers; LLVM splits 32 bytes for narrower ones.
 
-    The sums stay in vector registers over the whole of ``p``: per term one load and one fused
-    multiply-add per vector, which is what the hardware can do. ``zero`` gives the element type, the rest
-    are integers: addresses of ``out``, ``start``, ``table``, ``value`` (elements) and ``index`` (int32).
-    The terms are added in the order of ``p``. ``out`` may be ``start``.
+    Asked of Numba, whose disk cache holds code for one set of features only.
     """
+    return 64 if "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2] else 32
+
+
+def _define(tile_64, tile_32, index_a, index_b):
+    """Make the intrinsic of one kind of product; a tile is (heights of the row blocks, vectors across)."""
+
+    @intrinsic
+    def product(typingctx, zero, m, n, k, a, a_row, a_column, b, ldb, index, start, start_row, out, ldo):
+        real = zero
+
+        def codegen(context, builder, signature, args):
+            names = "m n k a a_row a_column b ldb index start start_row out ldo".split()
+            arg = dict(zip(names, args[1:], strict=True))
+            tile = tile_64 if vector_bytes() == 64 else tile_32
+            _Product(builder, context.get_value_type(real), arg, tile, index_a, index_b).emit()
+            return context.get_dummy_value()
+
+        return types.void(real, *[types.int64] * 13), codegen
+
+    return product
+
+
+#: ``out[i, j] = start[i, j] + sum_p a[i, p] * b[p, j]`` for an (m, k) and a (k, n) matrix. ``a[i, p]`` stands
+#: at ``a_row * i + a_column * p``, so that a transposed ``a`` costs nothing; rows of ``b`` are ``ldb`` apart,
+#: of ``start`` ``start_row`` (0 for one row, such as a bias, for all), of ``out`` ``ldo``. ``out`` may be
+#: ``start``; ``index`` is not read. AVX-512 has twice the registers, hence twice the sums.
+dense_product = _define(((8, 4, 1), 2), ((4, 1), 2), False, False)
+
+#: The same over the terms that ``index`` (int32, ``k`` of them) lists: ``a[i, index[p]] * b[index[p], j]``.
+#: One row at a time, wide: ``b`` comes from the L2 cache in whole lines.
+chosen_product = _define(((1,), 8), ((1,), 8), True, True)
+
+#: The same for four rows and a smaller ``b``.
+four_row_product = _define(((4, 1), 4), ((4, 1), 2), True, True)
+
+#: ``a[i, p] * b[index[p], j]``: the values are listed beside their indices.
+listed_product = _define(((1,), 8), ((1,), 8), False, True)
+
+
+@intrinsic
+def transpose(typingctx, zero, m, n, a, lda, out, ldo):
+    """Write the transpose of the (m, n) matrix ``a`` to ``out``; rows are ``lda`` and ``ldo`` apart."""
     real = zero
-    lanes = _VECTOR_BYTES * 8 // real.bitwidth
 
     def codegen(context, builder, signature, args):
-        names = "out start n table ld index value step count".split()
-        arg = dict(zip(names, args[1:], strict=True))
-        element = context.get_value_type(real)
-        _WeightedRows(builder, element, lanes, arg).emit()
+        arg = dict(zip("m n a lda out ldo".split(), args[1:], strict=True))
+        _Transpose(builder, context.get_value_type(real), arg).emit()
         return context.get_dummy_value()
 
-    return types.void(real, *[types.int64] * 9), codegen
+    return types.void(real, *[types.int64] * 6), codegen
 
 
 @intrinsic
-def small_product(typingctx, zero, m, n, k, a, a_row, a_column, b, ldb, start, start_row, out, ldo):
-    """Compute ``out[i, j] = start[i, j] + sum_p a[i, p] * b[p, j]`` for an (m, k) and a (k, n) matrix.
-
-    ``zero`` gives the element type, the rest are integers. ``a[i, p]`` stands at ``a_row * i + a_column * p``
-    elements, so that a transposed ``a`` costs nothing; rows of ``b`` are ``ldb`` apart, of ``start``
-    ``start_row`` (0 for one row, such as a bias, for all), of ``out`` ``ldo``. ``out`` may be ``start``.
-    """
+def nonzero_bits(typingctx, zero, a, n):
+    """Return 64 bits that tell which of the ``n`` <= 64 elements at ``a`` are not zero (NaN is not)."""
     real = zero
-    lanes = _VECTOR_BYTES * 8 // real.bitwidth
 
     def codegen(context, builder, signature, args):
-        names = "m n k a a_row a_column b ldb start start_row out ldo".split()
-        arg = dict(zip(names, args[1:], strict=True))
-        _SmallProduct(builder, context.get_value_type(real), lanes, arg).emit()
-        return context.get_dummy_value()
+        return _Bits(builder, context.get_value_type(real), {"a": args[1], "n": args[2]}).emit()
 
-    return types.void(real, *[types.int64] * 12), codegen
+    return types.uint64(real, types.int64, types.int64), codegen
 
 
 class _Registers:
-    """What both emitters share: vectors of one element type at computed addresses."""
+    """What the emitters share: vectors of one element type at computed addresses."""
 
-    def __init__(self, builder, element, lanes, arg):
-        self.builder, self.element, self.lanes, self.arg = builder, element, lanes, arg
-        self.vector = ir.VectorType(element, lanes)
-        self.itemsize = _VECTOR_BYTES // lanes
-
-    def _sums(self, addresses):
-        """Return registers that hold the vectors at ``addresses``, each a (pointer, mask)."""
-        sums = []
-        for at, mask in addresses:
-            slot = cgutils.alloca_once(self.builder, self.vector)
-            self.builder.store(self._load(at, mask), slot)
-            sums.append(slot)
-        return sums
-
-    def _add(self, slot, weight, value):
-        """Add ``weight * value`` to a register."""
-        term = self.builder.fmul(weight, value, flags=_FAST)
-        self.builder.store(self.builder.fadd(self.builder.load(slot), term, flags=_FAST), slot)
-
-    def _element(self, base, offset):
-        """Load one element into all lanes."""
-        return self._broadcast(self.builder.load(self._at(base, offset, self.element)))
+    def __init__(self, builder, element, arg):
+        self.builder, self.element, self.arg = builder, element, arg
+        self.itemsize = 4 if isinstance(element, ir.FloatType) else 8
+        self.lanes = vector_bytes() // self.itemsize
+        self.vector = ir.VectorType(element, self.lanes)
 
     def _moved(self, base, elements):
         """Return the address ``elements`` past the address ``base``."""
         return self.builder.add(base, self.builder.mul(elements, _int(self.itemsize)))
 
+    def _pointer(self, base, offset, kind):
+        """Return a pointer of a kind to the element ``offset`` of the array whose address is ``base``."""
+        elements = self.builder.inttoptr(base, self.element.as_pointer())
+        return self.builder.bitcast(self.builder.gep(elements, [offset]), kind.as_pointer())
+
+    def _vectors(self, base, offsets):
+        """Return pointers to the vectors that begin at the elements ``offsets``."""
+        return [self._pointer(base, offset, self.vector) for offset in offsets]
+
     def _mask(self, rest):
         """Return the lanes below ``rest``, as a vector of booleans."""
         lane = ir.Constant(ir.VectorType(_I32, self.lanes), list(range(self.lanes)))
-        limit = self._broadcast(self.builder.trunc(rest, _I32))
-        return self.builder.icmp_signed("<", lane, limit)
+        return self.builder.icmp_signed("<", lane, self._broadcast(self.builder.trunc(rest, _I32)))
 
     def _broadcast(self, scalar):
         builder = self.builder
@@ -105,17 +128,7 @@ class _Registers:
         zeros = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
         return builder.shuffle_vector(one, one, zeros)
 
-    def _at(self, base, offset, kind):
-        """Return a pointer to the element ``offset`` of the array whose address is ``base``."""
-        elements = self.builder.inttoptr(base, kind.as_pointer())
-        return self.builder.gep(elements, [offset])
-
-    def _vectors(self, base, offsets):
-        """Return pointers to the vectors that begin at the elements ``offsets``."""
-        vector = self.vector.as_pointer()
-        return [self.builder.bitcast(self._at(base, offset, self.element), vector) for offset in offsets]
-
-    def _load(self, at, mask):
+    def _load(self, at, mask=None):
         builder = self.builder
         if mask is None:
             return builder.load(at, align=self.itemsize)
@@ -124,7 +137,7 @@ class _Registers:
         rest = ir.Constant(self.vector, [0.0] * self.lanes)
         return builder.call(masked, [at, ir.Constant(_I32, self.itemsize), mask, rest])
 
-    def _store(self, value, at, mask):
+    def _store(self, value, at, mask=None):
         builder = self.builder
         if mask is None:
             builder.store(value, at, align=self.itemsize)
@@ -138,89 +151,53 @@ class _Registers:
         return cgutils.get_or_insert_function(self.builder.module, kind, name)
 
 
-class _WeightedRows(_Registers):
-    """Emit ``weighted_rows``: blocks of 8 vectors, then one block for the 1 to 8 vectors that remain.
+class _Product(_Registers):
+    """Emit a product: blocks of rows by vectors, the last vector masked where it is partial."""
 
-    The last vector of the rest ends at ``n`` and overlaps its neighbour instead of being masked: the same
-    sums are formed twice and stored twice, which costs less than a masked chain of its own.
-    """
-
-    def emit(self):
-        builder, n = self.builder, self.arg["n"]
-        one, lanes = ir.Constant(_I64, 1), ir.Constant(_I64, self.lanes)
-        widest = ir.Constant(_I64, 8 * self.lanes)
-        with builder.if_then(builder.icmp_signed(">", n, ir.Constant(_I64, 0))):
-            blocks = builder.sdiv(builder.sub(n, one), widest)  # leaves 1 to 8 vectors
-            with cgutils.for_range(builder, blocks) as loop:
-                at = builder.mul(loop.index, widest)
-                self._block([builder.add(at, ir.Constant(_I64, i * self.lanes)) for i in range(8)])
-            at = builder.mul(blocks, widest)
-            left = builder.sub(n, at)
-            count = builder.sdiv(builder.add(left, builder.sub(lanes, one)), lanes)
-            # A lone last vector has no neighbour in its block: overlapping would add twice where
-            # ``out`` is ``start``, so it alone is masked.
-            done = builder.append_basic_block("rows.done")
-            switch = builder.switch(count, done)
-            for vectors in range(1, 9):
-                block = builder.append_basic_block(f"rows.{vectors}")
-                switch.add_case(ir.Constant(_I64, vectors), block)
-                with builder.goto_block(block):
-                    if vectors == 1:
-                        self._block([at], mask=self._mask(left))
-                    else:
-                        inner = [
-                            builder.add(at, ir.Constant(_I64, i * self.lanes)) for i in range(vectors - 1)
-                        ]
-                        self._block([*inner, builder.sub(n, lanes)])
-                    builder.branch(done)
-            builder.position_at_end(done)
-
-    def _block(self, offsets, mask=None):
-        """Sum one block of columns: every start is read before anything is written."""
-        builder, arg = self.builder, self.arg
-        sums = self._sums([(at, mask) for at in self._vectors(arg["start"], offsets)])
-        with cgutils.for_range(builder, arg["count"]) as loop:
-            row = builder.sext(builder.load(self._at(arg["index"], loop.index, _I32)), _I64)
-            weight = self._element(arg["value"], builder.mul(loop.index, arg["step"]))
-            table = self._moved(arg["table"], builder.mul(row, arg["ld"]))
-            for slot, source in zip(sums, self._vectors(table, offsets), strict=True):
-                self._add(slot, weight, self._load(source, mask))
-        for slot, target in zip(sums, self._vectors(arg["out"], offsets), strict=True):
-            self._store(builder.load(slot), target, mask)
-
-
-class _SmallProduct(_Registers):
-    """Emit ``small_product``: blocks of 4 rows by 2 vectors, the last vector masked where it is partial."""
+    def __init__(self, builder, element, arg, tile, index_a, index_b):
+        super().__init__(builder, element, arg)
+        self.heights, self.width = tile
+        self.index_a, self.index_b = index_a, index_b
 
     def emit(self):
         builder, n, lanes = self.builder, self.arg["n"], self.lanes
-        blocks = builder.sdiv(n, _int(2 * lanes))
+        across = _int(self.width * lanes)
+        blocks = builder.sdiv(n, across)
         with cgutils.for_range(builder, blocks) as loop:
-            at = builder.mul(loop.index, _int(2 * lanes))
-            self._columns([(at, None), (builder.add(at, _int(lanes)), None)])
-        at = builder.mul(blocks, _int(2 * lanes))
+            first = builder.mul(loop.index, across)
+            self._columns([(self._right_of(first, i), None) for i in range(self.width)])
+        at = builder.mul(blocks, across)
         left = builder.sub(n, at)
-        wide = builder.icmp_signed(">", left, _int(lanes))
-        with builder.if_then(wide):
-            second = builder.add(at, _int(lanes))
-            self._columns([(at, None), (second, self._mask(builder.sub(left, _int(lanes))))])
-        narrow = builder.and_(builder.not_(wide), builder.icmp_signed(">", left, _int(0)))
-        with builder.if_then(narrow):
-            self._columns([(at, self._mask(left))])
+        count = builder.sdiv(builder.add(left, _int(lanes - 1)), _int(lanes))
+        done = builder.append_basic_block("product.done")
+        switch = builder.switch(count, done)
+        for vectors in range(1, self.width + 1):
+            block = builder.append_basic_block(f"product.{vectors}")
+            switch.add_case(_int(vectors), block)
+            with builder.goto_block(block):
+                columns = [(self._right_of(at, i), None) for i in range(vectors)]
+                rest = builder.sub(left, _int((vectors - 1) * lanes))
+                columns[-1] = (columns[-1][0], self._mask(rest))
+                self._columns(columns)
+                builder.branch(done)
+        builder.position_at_end(done)
+
+    def _right_of(self, column, vectors):
+        return self.builder.add(column, _int(vectors * self.lanes))
 
     def _columns(self, columns):
         """Form some columns, given as (offset, mask), of every row."""
-        builder, m = self.builder, self.arg["m"]
-        fours = builder.sdiv(m, _int(4))
-        with cgutils.for_range(builder, fours) as loop:
-            self._block(builder.mul(loop.index, _int(4)), 4, columns)
-        first = builder.mul(fours, _int(4))
-        with cgutils.for_range(builder, builder.sub(m, first)) as loop:
-            self._block(builder.add(first, loop.index), 1, columns)
+        builder, done = self.builder, _int(0)
+        for height in self.heights:
+            blocks = builder.sdiv(builder.sub(self.arg["m"], done), _int(height))
+            with cgutils.for_range(builder, blocks) as loop:
+                first = builder.add(done, builder.mul(loop.index, _int(height)))
+                self._block([builder.add(first, _int(i)) for i in range(height)], columns)
+            done = builder.add(done, builder.mul(blocks, _int(height)))
 
-    def _block(self, first, n_rows, columns):
+    def _block(self, rows, columns):
+        """Form some columns of some rows: every start is read before anything is written."""
         builder, arg = self.builder, self.arg
-        rows = [builder.add(first, _int(i)) for i in range(n_rows)]
         offsets, masks = [at for at, _ in columns], [mask for _, mask in columns]
 
         def cells(base, stride):
@@ -231,17 +208,92 @@ class _SmallProduct(_Registers):
                 found += zip(self._vectors(line, offsets), masks, strict=True)
             return found
 
-        sums = self._sums(cells("start", "start_row"))
+        sums = []
+        for cell in cells("start", "start_row"):
+            sums.append(cgutils.alloca_once(builder, self.vector))
+            builder.store(self._load(*cell), sums[-1])
         lines = [self._moved(arg["a"], builder.mul(row, arg["a_row"])) for row in rows]
         with cgutils.for_range(builder, arg["k"]) as loop:
             p = loop.index
-            line = self._moved(arg["b"], builder.mul(p, arg["ldb"]))
-            values = [
-                self._load(at, mask) for at, mask in zip(self._vectors(line, offsets), masks, strict=True)
-            ]
+            listed = self._listed(p) if self.index_b else p
+            line = self._moved(arg["b"], builder.mul(listed, arg["ldb"]))
+            values = [self._load(*cell) for cell in zip(self._vectors(line, offsets), masks, strict=True)]
+            a_offset = builder.mul(listed if self.index_a else p, arg["a_column"])
             for i, a in enumerate(lines):
-                weight = self._element(a, builder.mul(p, arg["a_column"]))
+                weight = self._broadcast(builder.load(self._pointer(a, a_offset, self.element)))
                 for j, value in enumerate(values):
                     self._add(sums[i * len(values) + j], weight, value)
         for slot, (target, mask) in zip(sums, cells("out", "ldo"), strict=True):
             self._store(builder.load(slot), target, mask)
+
+    def _listed(self, p):
+        indices = self.builder.inttoptr(self.arg["index"], _I32.as_pointer())
+        return self.builder.sext(self.builder.load(self.builder.gep(indices, [p])), _I64)
+
+    def _add(self, slot, weight, value):
+        """Add ``weight * value`` to a register."""
+        term = self.builder.fmul(weight, value, flags=_FAST)
+        self.builder.store(self.builder.fadd(self.builder.load(slot), term, flags=_FAST), slot)
+
+
+class _Transpose(_Registers):
+    """Emit a transposition: square blocks as wide as a vector in registers, the edges one by one."""
+
+    def emit(self):
+        builder, arg, side = self.builder, self.arg, _int(self.lanes)
+        down, across = builder.sdiv(arg["m"], side), builder.sdiv(arg["n"], side)
+        with cgutils.for_range(builder, down) as i, cgutils.for_range(builder, across) as j:
+            self._block(builder.mul(i.index, side), builder.mul(j.index, side))
+        last_row, last_column = builder.mul(down, side), builder.mul(across, side)
+        self._edge(last_row, arg["m"], _int(0), arg["n"])
+        self._edge(_int(0), last_row, last_column, arg["n"])
+
+    def _block(self, row, column):
+        builder, arg, lanes = self.builder, self.arg, self.lanes
+        rows = [builder.add(row, _int(i)) for i in range(lanes)]
+        columns = [builder.add(column, _int(i)) for i in range(lanes)]
+        lines = [
+            self._load(*self._vectors(self._moved(arg["a"], builder.mul(r, arg["lda"])), [column]))
+            for r in rows
+        ]
+        distance = 1
+        while distance < lanes:  # Eklundh (1972): swap ever larger off-diagonal squares
+            for i in range(lanes):
+                if not i & distance:
+                    lines[i], lines[i + distance] = self._swap(lines[i], lines[i + distance], distance)
+            distance *= 2
+        for line, c in zip(lines, columns, strict=True):
+            self._store(line, *self._vectors(self._moved(arg["out"], builder.mul(c, arg["ldo"])), [row]))
+
+    def _swap(self, upper, lower, distance):
+        lanes = self.lanes
+        first = [p if not p & distance else lanes + p - distance for p in range(lanes)]
+        second = [p + distance if not p & distance else lanes + p for p in range(lanes)]
+        kind = ir.VectorType(_I32, lanes)
+        return [
+            self.builder.shuffle_vector(upper, lower, ir.Constant(kind, places)) for places in (first, second)
+        ]
+
+    def _edge(self, first_row, last_row, first_column, last_column):
+        builder, arg, element = self.builder, self.arg, self.element
+        rows, columns = builder.sub(last_row, first_row), builder.sub(last_column, first_column)
+        with cgutils.for_range(builder, rows) as i, cgutils.for_range(builder, columns) as j:
+            row, column = builder.add(first_row, i.index), builder.add(first_column, j.index)
+            source = builder.add(builder.mul(row, arg["lda"]), column)
+            target = builder.add(builder.mul(column, arg["ldo"]), row)
+            value = builder.load(self._pointer(arg["a"], source, element))
+            builder.store(value, self._pointer(arg["out"], target, element))
+
+
+class _Bits(_Registers):
+    """Emit the comparison of 64 elements with zero."""
+
+    def emit(self):
+        builder, bits = self.builder, _int(0)
+        zeros = ir.Constant(self.vector, [0.0] * self.lanes)
+        for first in range(0, 64, self.lanes):
+            left = builder.sub(self.arg["n"], _int(first))
+            value = self._load(*self._vectors(self.arg["a"], [_int(first)]), self._mask(left))
+            some = builder.bitcast(builder.fcmp_unordered("!=", value, zeros), ir.IntType(self.lanes))
+            bits = builder.or_(bits, builder.shl(builder.zext(some, _I64), _int(first)))
+        return bits

@@ -5,17 +5,21 @@ import ctypes
 import numpy as np
 
 from fastopt.engine.activations import ACTIVATIONS, LOSSES, OUTPUTS
-from fastopt.engine.context import COMPRESS, CONTEXT, CSR, DENSE, LAYER
-from fastopt.engine.passes import SMALL_TRANSPOSE
-from fastopt.engine.primitives import gemm_address
+from fastopt.engine.blas import gemm_address
+from fastopt.engine.context import COMPRESS, CONTEXT, COUNTER_BYTES, CSR, DENSE, LAYER
+from fastopt.engine.inputs import GROUP, WORD
+from fastopt.engine.products import IN_REGISTERS
+from fastopt.engine.registers import vector_bytes
 
-#: Rows that go through the network together; fewer make the products inefficient (a call packs the weights
-#: anew), more leave threads without work.
+#: Rows that go through the network together; fewer make the products inefficient, more leave threads
+#: without work.
 BLOCK_ROWS = 64
 #: Weights whose gradient is formed and applied while it is in the L2 cache.
 TILE = 32768
 #: Tiles a network is cut into at the least, if they keep this many weights each.
 MIN_TILES, MIN_TILE = 8, 2048
+#: Rows of a tile come in whole eights, as the products' blocks do.
+TILE_ROWS = 8
 #: Width of the widest row of constants that an update kernel may take.
 MAX_CONSTANTS = 64
 
@@ -25,16 +29,34 @@ def block_rows(n_rows):
     return 4 * -(-n_rows // (4 * max(1, 2 * round(n_rows / (2 * BLOCK_ROWS)))))
 
 
-def cut_tiles(layout):
-    """Return the tiles (layer, first row, last row), costly ones first; a first row of -1 is the bias."""
+def tile_rows(layout, layer):
+    """Return the rows of a layer's tiles."""
+    n_in, n_out = layout.shapes[layer]
     target = min(TILE, max(MIN_TILE, layout.n_decay // MIN_TILES))
+    rows = -(-n_in // max(1, round(n_in * n_out / target)))
+    return -(-rows // TILE_ROWS) * TILE_ROWS
+
+
+def cut_tiles(layout):
+    """Return the tiles (layer, first row, last row, number); a first row of -1 is the bias."""
     tiles = []
-    for layer, (n_in, n_out) in enumerate(layout.shapes):
-        rows = -(-n_in // max(1, round(n_in * n_out / target)))
+    for layer, (n_in, _) in enumerate(layout.shapes):
+        rows = tile_rows(layout, layer)
         tiles += [(layer, first, min(first + rows, n_in)) for first in range(0, n_in, rows)]
-    tiles.sort(key=lambda tile: -(tile[2] - tile[1]) * layout.shapes[tile[0]][1])
     tiles += [(layer, -1, 0) for layer in range(len(layout.shapes))]
-    return np.array(tiles, dtype=np.int64)
+    return np.array([(*tile, number) for number, tile in enumerate(tiles)], dtype=np.int64)
+
+
+def share_tiles(tiles, layout, n_workers):
+    """Give each worker tiles of about the same size; return them worker by worker, and where each begins."""
+    sizes = [(last - first) * layout.shapes[layer][1] for layer, first, last, _ in tiles]
+    shares, loads = [[] for _ in range(n_workers)], [0] * n_workers
+    for number in sorted(range(len(tiles)), key=lambda i: -sizes[i]):
+        worker = loads.index(min(loads))
+        shares[worker].append(number)
+        loads[worker] += sizes[number]
+    bounds = np.cumsum([0, *map(len, shares)])
+    return tiles[[number for share in shares for number in share]], bounds
 
 
 #: Place of each field in the record.
@@ -47,21 +69,28 @@ def _address(array):
     return array.__array_interface__["data"][0]
 
 
+def _padded(sizes):
+    """Round sizes up so that what follows begins on a cache line."""
+    return -(-np.asarray(sizes, np.int64) // 16) * 16
+
+
 class Workspace:
     """The record that the compiled passes read, with the arrays that its addresses point to.
 
     Parameters
     ----------
     layout : Layout
+    names : dict
+        Activation, output activation and loss.
     dtype : dtype
     capacity : int
         Rows of the largest batch.
-    entries_per_row : int
-        Most non-zero inputs of a row, for inputs that are read by their non-zeros; 0 where they are not.
+    inputs, block_entries : int
+        As `choose_inputs` returned them.
     n_workers : int
     """
 
-    def __init__(self, layout, names, dtype, capacity, entries_per_row, n_workers):
+    def __init__(self, layout, names, dtype, capacity, inputs, block_entries, n_workers):
         self.context = np.zeros(1, CONTEXT)
         self._fields = self.context.view(np.int64)  # every field is one; a record's item is slow to set
         self._arrays, self._params_at = {}, None
@@ -69,57 +98,85 @@ class Workspace:
         self.no_constants = np.zeros((1, 3), dtype)  # for passes that update nothing
         rows = block_rows(capacity)
         n_blocks = -(-capacity // rows)
-        tiles = cut_tiles(layout)
-        largest = max((last - first) * layout.shapes[layer][1] for layer, first, last in tiles)
-        buffer_size = -(-max(largest, *layout.layer_sizes[1:], SMALL_TRANSPOSE) // 16) * 16
         self.set(
             n_layers=len(layout.shapes), n_features=layout.layer_sizes[0], capacity=capacity,
-            block_rows=rows, block_entries=rows * entries_per_row, n_tiles=len(tiles),
-            buffer_stride=buffer_size * dtype.itemsize, itemsize=dtype.itemsize,
+            block_rows=rows, n_workers=n_workers, itemsize=dtype.itemsize, inputs=inputs,
+            in_registers=IN_REGISTERS[vector_bytes()],
             gemm=gemm_address(dtype.itemsize), activation=ACTIVATIONS[names["activation"]],
             out_activation=OUTPUTS[names["out_activation"]], loss=LOSSES[names["loss"]],
         )  # fmt: skip
         self.point(
-            row_weight=np.empty(capacity, dtype), one=np.ones(1, dtype), tiles=tiles,
-            zeros=np.zeros(max(layout.layer_sizes), dtype), buffers=np.empty((n_workers, buffer_size), dtype),
-            counters=np.zeros(2, np.int64), block_losses=np.zeros(n_blocks),
-            tile_squares=np.zeros(len(tiles)), weight_constants=np.zeros(MAX_CONSTANTS, dtype),
+            row_weight=np.empty(capacity, dtype), one=np.ones(1, dtype),
+            zeros=np.zeros(max(layout.layer_sizes), dtype),
+            counters=np.zeros((1 + n_workers) * (COUNTER_BYTES // 8), np.int64),
+            block_losses=np.zeros(n_blocks), weight_constants=np.zeros(MAX_CONSTANTS, dtype),
             bias_constants=np.zeros(MAX_CONSTANTS, dtype),
         )  # fmt: skip
-        if entries_per_row:
-            self._place_lists(n_blocks, rows, rows * entries_per_row, dtype)
-        else:
-            self.point(gathered=np.empty((capacity, layout.layer_sizes[0]), dtype))
-        self._place_layers(capacity, dtype)
+        self._place_tiles(dtype, inputs, n_workers)
+        self._place_inputs(dtype, inputs, rows, n_blocks, block_entries, n_workers)
+        self._place_layers(capacity, dtype, n_workers)
 
-    def _place_lists(self, n_blocks, rows, entries, dtype):
-        """Make room for the lists of non-zero inputs."""
+    def _place_tiles(self, dtype, inputs, n_workers):
+        """Cut the weights into tiles and make room for a gradient of one for each worker."""
+        layout = self._layout
+        tiles, bounds = share_tiles(cut_tiles(layout), layout, n_workers)
+        largest = max((last - first) * layout.shapes[layer][1] for layer, first, last, _ in tiles)
+        size = int(_padded(max(largest, *layout.layer_sizes[1:])))
+        self.set(n_tiles=len(tiles), buffer_stride=size * dtype.itemsize)
         self.point(
-            row_start=np.empty((n_blocks, rows + 1), np.int64),
-            row_index=np.empty(n_blocks * entries + 1, np.int32),
-            row_value=np.empty(n_blocks * entries + 1, dtype),
-            column_start=np.empty((n_blocks, self._layout.layer_sizes[0] + 2), np.int32),
-            column_row=np.empty(n_blocks * entries + 1, np.int32),
-            column_value=np.empty(n_blocks * entries + 1, dtype),
-        )
+            tiles=tiles, tile_bounds=bounds, tile_squares=np.zeros(len(tiles)),
+            buffers=np.empty((n_workers, size), dtype),
+            cleared=np.zeros((n_workers, size if inputs == CSR else 1), dtype),
+        )  # fmt: skip
 
-    def _place_layers(self, capacity, dtype):
-        """Make room for the layers' outputs and deltas, and describe the layers."""
+    def _place_inputs(self, dtype, inputs, rows, n_blocks, block_entries, n_workers):
+        """Make room for gathered rows, their marks and lists, or for sorted CSR elements."""
+        n_features = self._layout.layer_sizes[0]
+        if inputs == CSR:
+            input_tile = tile_rows(self._layout, 0)
+            n_tiles = -(-n_features // input_tile)
+            self.set(input_tile=input_tile, n_input_tiles=n_tiles, block_entries=block_entries)
+            self.point(
+                entry_start=np.empty((n_blocks, n_tiles + 2), np.int64),
+                entry_column=np.empty(n_blocks * block_entries + 1, np.int32),
+                entry_row=np.empty(n_blocks * block_entries + 1, np.int32),
+                entry_value=np.empty(n_blocks * block_entries + 1, dtype),
+            )
+            return
+        self.point(gathered=np.empty((self.capacity, n_features), dtype))
+        if inputs == COMPRESS:
+            n_words, n_groups = -(-n_features // WORD), -(-n_features // GROUP)
+            length = max(rows * n_features, n_blocks * rows)
+            self.set(list_length=length)
+            self.point(
+                row_bits=np.empty((n_blocks * rows, n_words), np.uint64),
+                group_bits=np.empty((n_blocks, -(-rows // WORD), n_groups), np.uint64),
+                lists=np.empty((n_workers, length), np.int32),
+                list_starts=np.empty((n_workers, rows + 1), np.int64),
+            )
+
+    def _place_layers(self, capacity, dtype, n_workers):
+        """Make room for the layers' outputs, deltas and transposed weights, and describe the layers."""
         layout, itemsize = self._layout, dtype.itemsize
         shapes = np.array(layout.shapes, np.int64)
-        sizes = -(-capacity * shapes[:, 1] // 16) * 16
+        sizes = _padded(capacity * shapes[:, 1])
         at = np.concatenate([[0], np.cumsum(sizes)]) * itemsize
         self._outputs = np.empty(sizes.sum(), dtype)
         self._deltas = np.empty(sizes.sum(), dtype)
         layers = self._layers = np.zeros(len(shapes), LAYER)
         layers["n_in"], layers["n_out"] = shapes.T
         layers["source_stride"], layers["target_stride"] = shapes.T * itemsize
-        layers["nbytes"] = shapes.prod(axis=1) * itemsize
         layers["weights_at"], layers["bias_at"] = layout.weights_at, layout.biases_at
         layers["target"] = _address(self._outputs) + at[:-1]
         layers["delta"] = _address(self._deltas) + at[:-1]
         layers["source"][1:], layers["source_delta"][1:] = layers["target"][:-1], layers["delta"][:-1]
-        self.point(layers=layers)
+        n_weights = shapes.prod(axis=1)
+        is_kept = (n_weights * itemsize <= IN_REGISTERS[vector_bytes()]) & (shapes[:, 1] > 1)
+        is_kept[0] = False  # nothing goes back through the first layer
+        room = _padded(n_weights) * is_kept
+        layers["transposed_at"] = np.where(is_kept, (np.cumsum(room) - room) * itemsize, -1)
+        self.set(transposed_stride=room.sum() * itemsize)
+        self.point(layers=layers, transposed=np.empty((n_workers, max(1, room.sum())), dtype))
 
     def set(self, **values):
         """Set integers of the record."""
@@ -153,34 +210,39 @@ class Workspace:
 
     def point_to_inputs(self, x, inputs):
         """Set where the rows of ``x`` are."""
-        self.set(inputs=inputs)
         if inputs != CSR:
             self.point(x=x)
         elif self._arrays.get("data") is not x.data:
             self.point(indptr=x.indptr.astype(np.int64, copy=False), indices=x.indices, data=x.data)
 
 
-def choose_inputs(x):
+def choose_inputs(x, batch_size):
     """Decide how to read ``x``: CSR as it is, dense rows whole, or dense rows without their zeros.
+
+    Of at most 1,024 dense rows, evenly spaced, the share of non-zeros decides: below it leaving out the zeros
+    wins (``bench/README.md``). The answer is the same for any number of threads.
 
     Returns
     -------
-    inputs, entries_per_row : int
-        Of at most 1,024 rows, evenly spaced, the share of non-zeros decides: below it the lists win
-        (``bench/README.md``), and it is the same for any number of threads.
+    inputs : int
+    block_entries : int
+        Most elements of a block of CSR rows, however they are shuffled.
     """
     if not isinstance(x, np.ndarray):
-        return CSR, max(1, int(np.diff(x.indptr).max(initial=0)))
+        sizes, rows = np.diff(x.indptr), block_rows(batch_size)
+        if len(sizes) > rows:
+            sizes = np.partition(sizes, len(sizes) - rows)[-rows:]
+        return CSR, int(sizes.sum(dtype=np.int64))
     n, n_features = x.shape
     if n_features < SPARSE_MIN_FEATURES:
         return DENSE, 0
     sample = x[:: max(1, n // 1024)]
     if np.count_nonzero(sample) <= SPARSE_SHARE * sample.size:
-        return COMPRESS, n_features
+        return COMPRESS, 0
     return DENSE, 0
 
 
 #: Dense inputs with fewer non-zeros than this share are read without their zeros ...
 SPARSE_SHARE = 0.3
-#: ... if they have at least this many features: below, a BLAS call is as quick.
+#: ... if they have at least this many features: below, the whole product is as quick.
 SPARSE_MIN_FEATURES = 64
