@@ -1,5 +1,6 @@
 """The networks that the fit benchmarks train, and how each library trains them: same data, same arguments."""
 
+import itertools
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ def load_mnist(path=None):
 
 
 def _sparse(n=20_000, n_features=50_000, n_entries=60):
-    """Return CSR rows of ``n_entries`` words each, their frequencies as Zipf's law has them, and two topics."""
+    """Return CSR rows of ``n_entries`` words each, with frequencies like those of a language."""
     rng = np.random.default_rng(0)
     frequency = 1 / np.arange(1, n_features + 1) ** 0.7
     columns = np.empty((n, n_entries), np.int32)
@@ -133,7 +134,7 @@ def _torch_network(sizes):
     import torch
 
     layers, weights, biases = [], [], []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in itertools.pairwise(sizes):
         layer = torch.nn.Linear(n_in, n_out)
         bound = (6 / (n_in + n_out)) ** 0.5
         torch.nn.init.uniform_(layer.weight, -bound, bound)

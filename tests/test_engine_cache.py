@@ -21,7 +21,8 @@ TRAIN = """
 import numpy as np
 from fastopt import SGD
 from fastopt.engine import Layout, Trainer
-from fastopt.engine.driver import program
+from fastopt.engine.context import DENSE_ROUTINES
+from fastopt.engine.driver import _entrance, _task, routine
 
 layout = Layout([3, 2, 1])
 network = {"activation": "tanh", "out_activation": "identity", "loss": "squared_error"}
@@ -29,8 +30,8 @@ trainer = Trainer(layout, dtype=np.float64, **network)
 params, X, Y = np.ones(layout.size), np.ones((4, 3)), np.ones((4, 1))
 update = SGD(lr=0.1).flat(layout.size, layout.n_decay, np.float64)
 trainer.train(params, X, Y, update, batch_size=2, alpha=0.0)
-compiled = program("float64", False, False)
-hits = [task.cache_hits for task in compiled.tasks] + list(compiled.batches.stats.cache_hits.values())
+parts = [_task(), *(routine(name, "float64") for name in DENSE_ROUTINES)]
+hits = [part.cache_hits for part in parts] + list(_entrance(False).stats.cache_hits.values())
 print(min(hits), "hits", params[0])
 """
 

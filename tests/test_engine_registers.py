@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastopt.engine.functions import ENGINE_JIT
 from fastopt.engine import registers
+from fastopt.engine.functions import ENGINE_JIT
 
 DTYPES = [np.float32, np.float64]
 GUARD = -77.0  # what stands around the result and must still stand there afterwards

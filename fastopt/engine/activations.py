@@ -1,7 +1,7 @@
 """Activations, output functions and losses on blocks of rows.
 
-Each works in place on contiguous blocks, so that bias, activation and derivative are one pass over data
-that is still in cache. Formulas and clipping are scikit-learn's.
+Each works in place on contiguous blocks that are still in cache. Formulas and clipping are scikit-learn's.
+Templates: ``driver.py`` binds ``real``.
 """
 
 import math
@@ -9,6 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
+from fastopt.engine.context import layer_record, matrix, record, row_number, vector
 from fastopt.engine.functions import INNER_JIT, exp, like, log, logistic, tanh
 
 ACTIVATIONS = {"identity": 0, "relu": 1, "tanh": 2, "logistic": 3}
@@ -16,35 +17,33 @@ OUTPUTS = {"identity": 0, "softmax": 1, "logistic": 2, "exp": 3}
 LOSSES = {"squared_error": 0, "log_loss": 1, "binary_log_loss": 2, "poisson": 3}
 
 
-@njit(**INNER_JIT)
-def activate(kind, z):
-    """Replace the pre-activations ``z`` (1-D, any number of rows) by the layer's outputs."""
+def activate(kind, z, n):
+    """Replace the ``n`` pre-activations at ``z`` (any number of rows) by the layer's outputs."""
+    z = vector(z, real, n)
     if kind == 1:
-        zero = like(z[0], 0.0)
-        for i in range(z.shape[0]):
+        zero = real(0)
+        for i in range(n):
             z[i] = zero if z[i] < zero else z[i]  # NaN stays NaN
     elif kind == 2:
-        for i in range(z.shape[0]):
+        for i in range(n):
             z[i] = tanh(z[i])
     elif kind == 3:
-        for i in range(z.shape[0]):
+        for i in range(n):
             z[i] = logistic(z[i])
 
 
-@njit(**INNER_JIT)
-def backpropagate(kind, a, delta):
-    """Multiply ``delta`` by the activation's derivative, written in terms of its output ``a``."""
+def backpropagate(kind, a, delta, n):
+    """Multiply the ``n`` elements at ``delta`` by the derivative, in terms of the outputs at ``a``."""
+    a, delta = vector(a, real, n), vector(delta, real, n)
+    zero, one = real(0), real(1)
     if kind == 1:
-        zero = like(a[0], 0.0)
-        for i in range(a.shape[0]):
+        for i in range(n):
             delta[i] = zero if a[i] == zero else delta[i]
     elif kind == 2:
-        one = like(a[0], 1.0)
-        for i in range(a.shape[0]):
+        for i in range(n):
             delta[i] *= one - a[i] * a[i]
     elif kind == 3:
-        one = like(a[0], 1.0)
-        for i in range(a.shape[0]):
+        for i in range(n):
             delta[i] *= a[i] * (one - a[i])
 
 
@@ -65,13 +64,12 @@ def _softmax(z):
             z[i, j] *= scale
 
 
-@njit(**INNER_JIT)
-def output(kind, z):
-    """Replace the last layer's pre-activations ``z`` (rows, n_outputs) by the network's outputs."""
+def output(kind, z, rows, n_outputs):
+    """Replace the last layer's pre-activations at ``z`` by the network's outputs."""
     if kind == 1:
-        _softmax(z)
+        _softmax(matrix(z, real, rows, n_outputs))
         return
-    flat = z.ravel()
+    flat = vector(z, real, rows * n_outputs)
     if kind == 2:
         for i in range(flat.shape[0]):
             flat[i] = logistic(flat[i])
@@ -82,7 +80,7 @@ def output(kind, z):
 
 @njit(**INNER_JIT)
 def _term(kind, p, target, smallest, largest):
-    """Return the loss of one output; squared errors are left whole, see `loss_and_delta`."""
+    """Return the loss of one output; squared errors are left whole, see `loss`."""
     if kind == 0:
         return np.float64((p - target) * (p - target))
     if kind == 3:
@@ -113,32 +111,33 @@ def _total(kind, p, y, smallest, largest):
     return total
 
 
-@njit(**INNER_JIT)
-def loss_and_delta(kind, p, y, weight, weighted, delta):
-    """Fill ``delta`` with the gradient at the last pre-activations and return the summed loss.
+def loss(context, block, lo, hi):
+    """Write the summed loss of the batch's rows ``lo:hi``, and the gradient at the last pre-activations.
 
-    For every pair of output function and loss that is offered the gradient is ``p - y``.
-
-    Parameters
-    ----------
-    kind : int
-        One of ``LOSSES``.
-    p, y, delta : 2-D arrays (rows, n_outputs)
-        Outputs, targets, and the gradient that is written; ``delta`` may be ``y``.
-    weight : 1-D array
-        Weight of each row; read only when ``weighted``.
+    For every pair of output function and loss that is offered the gradient is output - target. The targets'
+    rows come first to where it will stand.
     """
+    c = record(context)
+    layer = layer_record(c, c.n_layers - 1)
+    rows, n = hi - lo, layer.n_out
+    p = matrix(layer.target + lo * layer.target_stride, real, rows, n)
+    delta = matrix(layer.delta + lo * layer.target_stride, real, rows, n)
+    for i in range(rows):
+        y = vector(c.y + row_number(c, lo + i) * layer.target_stride, real, n)
+        for j in range(n):
+            delta[i, j] = y[j]
     smallest = like(p[0, 0], np.finfo(p.dtype).eps)
-    largest = like(smallest, 1.0) - smallest
+    largest = real(1) - smallest
     total = 0.0
-    if weighted:
-        for i in range(p.shape[0]):
-            total += _total(kind, p[i], y[i], smallest, largest) * weight[i]
-            for j in range(p.shape[1]):
-                delta[i, j] = (p[i, j] - y[i, j]) * weight[i]
+    if c.has_weight:
+        for i in range(rows):
+            weight = vector(c.sample_weight + row_number(c, lo + i) * c.itemsize, real, 1)[0]
+            total += _total(c.loss_kind, p[i], delta[i], smallest, largest) * weight
+            for j in range(n):
+                delta[i, j] = (p[i, j] - delta[i, j]) * weight
     else:
-        flat_p, flat_y, flat_delta = p.ravel(), y.ravel(), delta.ravel()
-        total = _total(kind, flat_p, flat_y, smallest, largest)
+        flat_p, flat_delta = p.ravel(), delta.ravel()
+        total = _total(c.loss_kind, flat_p, flat_delta, smallest, largest)
         for i in range(flat_p.shape[0]):
-            flat_delta[i] = flat_p[i] - flat_y[i]
-    return 0.5 * total / p.shape[1] if kind == 0 else total
+            flat_delta[i] = flat_p[i] - flat_delta[i]
+    vector(c.block_losses, np.float64, block + 1)[block] = 0.5 * total / n if c.loss_kind == 0 else total

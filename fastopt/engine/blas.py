@@ -77,44 +77,35 @@ def gemm_address(itemsize):
 
 
 @intrinsic
-def gemm(typingctx, address, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, beta, c, ldc):
-    """Compute ``C = op(A) @ op(B) + beta * C`` for row-major matrices given by integer addresses.
+def gemm(typingctx, address, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, alpha, beta, c, ldc):
+    """Compute ``C = alpha * op(A) @ op(B) + beta * C`` for row-major matrices given by integer addresses.
 
     ``op(A)`` is (m, k), ``op(B)`` is (k, n), ``C`` is (m, n); a leading dimension counts the elements from
-    one row to the next. ``beta``'s type is the element type.
+    one row to the next. ``alpha`` and ``beta`` are addresses, too.
     """
-    real = beta
 
     def codegen(context, builder, signature, args):
-        address, ta, tb, *rest = args
-        _, ta_type, tb_type, *rest_types = signature.args
-        m, n, k, a, lda, b, ldb, beta, c, ldc = rest
+        given = dict(zip("address ta tb m n k a lda b ldb alpha beta c ldc".split(), args, strict=True))
 
         def by_reference(value):
             slot = cgutils.alloca_once(builder, value.type)
             builder.store(value, slot)
             return slot
 
-        def integer(value, numba_type):
-            return by_reference(context.cast(builder, value, numba_type, types.int32))
+        def integer(name):
+            return by_reference(builder.trunc(given[name], ir.IntType(32)))
 
-        def letter(value, numba_type):
-            flag = context.cast(builder, value, numba_type, types.boolean)
+        def letter(name):
+            flag = builder.trunc(given[name], ir.IntType(1))
             return by_reference(builder.select(flag, ir.Constant(_I8, ord("t")), ir.Constant(_I8, ord("n"))))
 
-        one = by_reference(ir.Constant(context.get_value_type(real), 1.0))
-        t = dict(zip("m n k a lda b ldb beta c ldc".split(), rest_types, strict=True))
         # BLAS is column-major: a row-major C = A B is its C' = B' A'.
         values = [
-            letter(tb, tb_type), letter(ta, ta_type),
-            integer(n, t["n"]), integer(m, t["m"]), integer(k, t["k"]),
-            one, context.cast(builder, b, t["b"], types.int64), integer(ldb, t["ldb"]),
-            context.cast(builder, a, t["a"], types.int64), integer(lda, t["lda"]),
-            by_reference(beta), context.cast(builder, c, t["c"], types.int64), integer(ldc, t["ldc"]),
+            letter("tb"), letter("ta"), integer("n"), integer("m"), integer("k"), given["alpha"],
+            given["b"], integer("ldb"), given["a"], integer("lda"), given["beta"], given["c"], integer("ldc"),
         ]  # fmt: skip
         kind = ir.FunctionType(ir.VoidType(), [v.type for v in values])
-        builder.call(builder.inttoptr(address, kind.as_pointer()), values)
+        builder.call(builder.inttoptr(given["address"], kind.as_pointer()), values)
         return context.get_dummy_value()
 
-    signature = types.void(types.int64, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, beta, c, ldc)
-    return signature, codegen
+    return types.void(types.int64, types.boolean, types.boolean, *[types.int64] * 11), codegen

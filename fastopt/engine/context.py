@@ -1,8 +1,7 @@
-"""What one training run needs, as one record that compiled tasks read through its address.
+"""What one training run needs, as one record that compiled code reads through its address.
 
-A task is compiled as a C function of two integers, the record's address and a worker's number, so that
-one parallel driver serves every pass and every dtype and compiles once (see ``driver.py``). Arrays stand
-in the record as addresses; ``vector`` turns one back into an array.
+Arrays stand in the record as addresses; ``vector`` turns one back into an array. So do the routines, which
+know the element type: whatever calls them through the record is compiled once for all (see ``driver.py``).
 """
 
 import numpy as np
@@ -11,6 +10,13 @@ from numba import carray, from_dtype, njit
 from fastopt.engine.functions import INNER_JIT
 from fastopt.kernels.foreign import pointer
 
+#: What knows the element type: C functions of integers, compiled for each (see ``driver.py``) ...
+DENSE_ROUTINES = (
+    "multiply transpose dots repeat sum_of_squares activate backpropagate output loss gather sum_weights "
+    "set_constants"
+).split()
+#: ... and those for inputs that are read by their non-zeros.
+SPARSE_ROUTINES = "mark marked_forward marked_gradient csr_forward csr_gradient sort_entries".split()
 _ADDRESSES = (
     # the network
     "layers params "
@@ -20,18 +26,19 @@ _ADDRESSES = (
     # a buffer a worker; CSR elements by tile
     "gathered row_bits group_bits lists list_starts entry_start entry_column entry_row entry_value "
     # workspaces: constants; transposed weights and a tile's gradient, a buffer a worker
-    "row_weight zeros one transposed buffers cleared "
-    # the update: state slots, and one row of constants each for weights and biases
-    "state weight_constants bias_constants "
+    "zeros one transposed buffers cleared "
+    # the update: state slots, constants of each batch, and those of this one for weights and for biases
+    "state constants weight_constants bias_constants alpha batch_weight "
     # the work: tiles and which worker begins with which, shared counters, partial sums, the whole gradient,
-    # predictions
-    "tiles tile_bounds counters block_losses tile_squares gradient out"
+    # predictions, the sums of losses and weights
+    "tiles tile_bounds counters transposed_for block_losses tile_squares gradient out result"
 ).split()
 _INTEGERS = (
     "n_layers n_features capacity block_rows n_blocks n_tiles n_workers "
     "list_length block_entries input_tile n_input_tiles buffer_stride transposed_stride "
-    "start n_rows inputs mode has_order has_weight penalized activation out_activation loss "
-    "stride update gemm in_registers itemsize"
+    "first_batch last_batch batch_size n_samples n_constants alone step start n_rows "
+    "inputs mode has_order has_weight penalized activation out_activation loss_kind "
+    "stride update gemm give_way in_registers itemsize"
 ).split()
 #: A layer: its shape; addresses of its weights, bias, inputs (``source``), outputs (``target``) and of the
 #: gradients at either; bytes from one row to the next; places in the flat vector; bytes into a worker's
@@ -43,10 +50,7 @@ _LAYER = (
 #: A tile: rows ``first:last`` of a layer's weights (all of its bias where ``first`` is -1), and its number
 #: where partial sums are added up, the same for any number of workers.
 TILE_COLUMNS = 4
-#: Bytes from one shared counter to the next: a cache line each.
-COUNTER_BYTES = 64
-
-CONTEXT = np.dtype([(name, np.int64) for name in _ADDRESSES + _INTEGERS])
+CONTEXT = np.dtype([(name, np.int64) for name in DENSE_ROUTINES + SPARSE_ROUTINES + _ADDRESSES + _INTEGERS])
 CONTEXT_TYPE = from_dtype(CONTEXT)
 LAYER = np.dtype([(name, np.int64) for name in _LAYER])
 LAYER_TYPE = from_dtype(LAYER)
@@ -69,6 +73,21 @@ def vector(address, kind, n):
 def matrix(address, kind, n, m):
     """Return the (n, m) C-contiguous matrix of the scalar type ``kind`` that begins at ``address``."""
     return carray(pointer(address, kind), (n, m))
+
+
+@njit(**INNER_JIT)
+def record(address):
+    """Return the record of type `CONTEXT` at ``address``."""
+    return carray(pointer(address, CONTEXT_TYPE), 1)[0]
+
+
+@njit(**INNER_JIT)
+def row_number(c, i):
+    """Return which row of the data is row ``i`` of the current batch."""
+    at = c.start + i
+    if c.has_order:
+        return vector(c.order, np.int64, at + 1)[at]
+    return at
 
 
 @njit(**INNER_JIT)

@@ -3,19 +3,21 @@
 import concurrent.futures
 import contextlib
 import threading
+import time
 
 import numpy as np
 
+from fastopt.engine import driver
 from fastopt.engine.blas import single_threaded
 from fastopt.engine.context import DENSE, GRADIENT, PREDICT, TRAIN
-from fastopt.engine.driver import program
+from fastopt.engine.pace import Pace
 from fastopt.engine.workspace import Workspace, choose_inputs
 from fastopt.kernels import threads
 
 #: Rows of a pass over data that is not cut into batches: prediction, or the gradient of all of it.
 _PASS_ROWS = 1024
-#: Floating-point operations of a batch below which entering parallel regions costs more than it saves.
-_PARALLEL_FLOPS = 3e6
+#: Floating-point operations of a batch below which a second thread is not even tried.
+_PARALLEL_FLOPS = 1e6
 #: Operations of a batch below which no product is large enough for BLAS to think of threads.
 _BLAS_FLOPS = 3e5
 #: Operations between two looks for Ctrl-C, a tenth of a second or so.
@@ -70,7 +72,7 @@ class Trainer:
         self.dtype = np.dtype(dtype)
         self.n_threads = threads.resolve(n_threads)
         self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
-        self._workspaces = {}
+        self._workspaces, self._paces = {}, {}
         self._chosen = None
         self._dtype_name = self.dtype.name
 
@@ -116,14 +118,14 @@ class Trainer:
         work = run.work
         work.point(state=update.state)
         work.set(stride=update.state.shape[1], update=address, penalized=alpha > 0)
-        total = 0.0
-        for first in range(0, n_batches, run.slice):
-            last = min(first + run.slice, n_batches)
-            constants = update.constants(last - first)
-            update.advance(last - first)  # first, because Ctrl-C during the call is raised on its return
-            loss, _ = run.batches(constants, alpha, first, last, batch_size, n_samples)
-            total += loss
-        return total
+        first = 0
+        while first < n_batches:
+            n_workers, count = run.next(n_batches - first)
+            work.point_to_constants(update.constants(count), alpha)
+            update.advance(count)  # first, because Ctrl-C during the call is raised on its return
+            run.batches(first, first + count, batch_size, n_samples, n_workers)
+            first += count
+        return work.take_result()[0]
 
     def _train_by_gradient(self, run, params, update, n_samples, batch_size, alpha):
         """Train with an optimizer that needs whole gradients: norms, matrices, global scalars."""
@@ -133,7 +135,9 @@ class Trainer:
         run.work.point(gradient=gradient)
         for batch in range(-(-n_samples // batch_size)):
             gradient[:] = 0
-            loss, weight = run.batches(run.work.no_constants, 0.0, batch, batch + 1, batch_size, n_samples)
+            n_workers, _ = run.next(1)
+            run.batches(batch, batch + 1, batch_size, n_samples, n_workers)
+            loss, weight = run.work.take_result()
             if weight == 0:
                 continue
             loss = self._penalize(params, gradient, alpha, weight, loss)
@@ -198,15 +202,21 @@ class Trainer:
             n_workers = self.n_threads or threads.n_available()
         key = (batch_size, inputs, block_entries, n_workers)
         if key not in self._workspaces:
-            self._workspaces = {key: Workspace(self.layout, self._names, self.dtype, *key)}
+            program = driver.program(self._dtype_name, inputs != DENSE)
+            driver.prepare(n_workers)
+            work = Workspace(self.layout, self._names, self.dtype, program.routines, *key)
+            self._workspaces, self._paces = {key: work}, {}
+            self._task = program.task
+        if mode not in self._paces:
+            self._paces[mode] = Pace(n_workers, flops)
         work = self._workspaces[key]
+        work.take_result()  # an interrupted run may have left some
         work.point_to_inputs(X, inputs)
         work.point_to_params(params)
         work.set(mode=mode, has_order=order is not None, has_weight=sample_weight is not None)
         optional = {"y": Y, "order": order, "sample_weight": sample_weight}
         work.point(**{name: array for name, array in optional.items() if array is not None})
-        compiled = program(self._dtype_name, inputs != DENSE, n_workers > 1)
-        return _Run(compiled, work, n_workers, flops)
+        return _Run(self._task, work, self._paces[mode], flops)
 
     def _check(self, params, X, Y, order, sample_weight):
         """Refuse what the compiled code, which sees addresses only, would misread."""
@@ -238,46 +248,45 @@ def _require(name, array, shape, dtype):
 class _Run:
     """One call's way into the compiled program: the workspace, the threads, and how often to look up."""
 
-    def __init__(self, compiled, work, n_workers, flops):
-        self.compiled, self.work, self.n_workers = compiled, work, n_workers
-        self.slice = max(1, int(_SLICE_FLOPS / flops))
-        self.blas = contextlib.nullcontext if flops < _BLAS_FLOPS else single_threaded
+    def __init__(self, task, work, pace, flops):
+        self.work, self._task, self._pace = work, task, pace
+        self._slice = max(1, int(_SLICE_FLOPS / flops))
+        self._blas = contextlib.nullcontext if flops < _BLAS_FLOPS else single_threaded
         # Signals reach the main thread only.
         on_main = threading.current_thread() is threading.main_thread()
-        self.call = self._call_beside if flops > _LONG_FLOPS and on_main else self._call
+        self._call = self._call_beside if flops > _LONG_FLOPS and on_main else driver.run
 
-    def batches(self, constants, alpha, first, last, batch_size, n_samples):
-        """Run some batches; BLAS is held to one thread meanwhile."""
-        compiled = self.compiled
-        with self.blas(), threads.region(self.n_workers):
-            return self.call(
-                self.work.context, constants, alpha, first, last, batch_size, n_samples, self.n_workers,
-                compiled.rows_task, compiled.tiles_task,
-            )  # fmt: skip
+    def next(self, n_left):
+        """Return how many workers shall run how many of the batches that remain."""
+        return self._pace.next(min(n_left, self._slice))
 
-    def _call(self, *arguments):
-        return self.compiled.batches(*arguments)
+    def batches(self, first, last, batch_size, n_samples, n_workers):
+        """Run some batches, as `next` said; BLAS is held to one thread meanwhile."""
+        work = self.work
+        work.begin(first, last, batch_size, n_samples, n_workers)
+        start = time.perf_counter()
+        with self._blas():
+            self._call(self._task, work.address, n_workers)
+        self._pace.record(time.perf_counter() - start)
 
     def _call_beside(self, *arguments):
         """Run a long batch in another thread, so that this one can answer Ctrl-C and stop it."""
         with concurrent.futures.ThreadPoolExecutor(1) as helper:
-            task = helper.submit(self.compiled.batches, *arguments)
+            task = helper.submit(driver.run, *arguments)
             try:
                 while not task.done():
                     concurrent.futures.wait([task], timeout=0.1)
             except KeyboardInterrupt:
-                while not task.done():  # again and again: the batch resets its counters when it begins
-                    self.work.take_no_more()
-                    concurrent.futures.wait([task], timeout=0.01)
+                self.work.stop()
                 raise
-            return task.result()
+            task.result()
 
     def over_all(self, n_samples):
         """Run every batch and return the sums of losses and weights."""
-        size, constants = self.work.capacity, self.work.no_constants
-        n_batches, loss, weight = -(-n_samples // size), 0.0, 0.0
-        for first in range(0, n_batches, self.slice):
-            last = min(first + self.slice, n_batches)
-            part = self.batches(constants, 0.0, first, last, size, n_samples)
-            loss, weight = loss + part[0], weight + part[1]
-        return loss, weight
+        size = self.work.capacity
+        n_batches, first = -(-n_samples // size), 0
+        while first < n_batches:
+            n_workers, count = self.next(n_batches - first)
+            self.batches(first, first + count, size, n_samples, n_workers)
+            first += count
+        return self.work.take_result()

@@ -6,6 +6,8 @@ first layer's two products run over the others only.
 Dense rows are marked, a bit for each non-zero, as they are gathered. The forward product takes the columns
 where a row is not zero; the gradient takes four columns at a time and the rows where any of them is not
 zero. CSR rows are read where they are; for the gradient their elements are sorted by tile.
+
+Templates: ``driver.py`` binds ``real``. ``context`` is the address of a record; arrays are addresses, too.
 """
 
 import numpy as np
@@ -14,9 +16,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from fastopt.engine import registers
-from fastopt.engine.context import fill, vector
+from fastopt.engine.context import fill, record, row_number, vector
 from fastopt.engine.functions import INNER_JIT
-from fastopt.engine.products import add_scaled
 
 #: Columns of the weight matrix that are worked on at a time: 784 rows of 128 float32 fit the L2 cache.
 _COLUMNS = 128
@@ -36,20 +37,9 @@ def _lowest(typingctx, bits):
     return types.int64(types.uint64), codegen
 
 
-@njit(**INNER_JIT)
-def row_number(c, i):
-    """Return which row of the data is row ``i`` of the current batch."""
-    at = c.start + i
-    if c.has_order:
-        return vector(c.order, np.int64, at + 1)[at]
-    return at
-
-
-@njit(**INNER_JIT)
-def gather(c, real, lo, hi):
-    """Copy the batch's rows ``lo:hi`` into the workspace, unless they can be read where they are."""
-    if not c.has_order:
-        return
+def gather(context, lo, hi):
+    """Copy the batch's rows ``lo:hi`` into the workspace."""
+    c = record(context)
     n = c.n_features
     for i in range(lo, hi):
         source = vector(c.x + row_number(c, i) * n * c.itemsize, real, n)
@@ -63,9 +53,9 @@ def _words(n):
     return (n + WORD - 1) // WORD
 
 
-@njit(**INNER_JIT)
-def mark(c, real, source, block, lo, hi):
+def mark(context, source, block, lo, hi):
     """Mark the non-zero inputs of the batch's rows ``lo:hi``, by row and by group of columns."""
+    c = record(context)
     n, n_words, n_groups = c.n_features, _words(c.n_features), (c.n_features + GROUP - 1) // GROUP
     block_words = _words(c.block_rows)
     by_group = vector(c.group_bits + 8 * block * block_words * n_groups, np.uint64, block_words * n_groups)
@@ -96,9 +86,9 @@ def _list_bits(bits, first, index, count):
     return count
 
 
-@njit(**INNER_JIT)
-def marked_forward(c, real, worker, source, lo, hi, out, weights, bias, n):
-    """Write ``X @ W + b`` for the batch's rows ``lo:hi``, which are marked; all but numbers are addresses."""
+def marked_forward(context, worker, source, lo, hi, out, weights, bias, n):
+    """Write ``X @ W + b`` for the batch's rows ``lo:hi``, which are marked."""
+    c = record(context)
     n_words, n_in, size = _words(c.n_features), c.n_features, c.itemsize
     index = vector(c.lists + 4 * worker * c.list_length, np.int32, c.list_length)
     bits = vector(c.row_bits, np.uint64, hi * n_words)
@@ -119,9 +109,9 @@ def marked_forward(c, real, worker, source, lo, hi, out, weights, bias, n):
             )  # fmt: skip
 
 
-@njit(**INNER_JIT)
-def marked_gradient(c, real, worker, source, first, last, out, delta, n, keep):
+def marked_gradient(context, worker, source, first, last, out, delta, n, keep):
     """Write (or add, to ``keep``) rows ``first:last`` of ``X.T @ delta``; ``first`` begins a group."""
+    c = record(context)
     n_groups, block_words, size = (c.n_features + GROUP - 1) // GROUP, _words(c.block_rows), c.itemsize
     index = vector(c.lists + 4 * worker * c.list_length, np.int32, c.list_length)
     bits = vector(c.group_bits, np.uint64, c.n_blocks * block_words * n_groups)
@@ -138,9 +128,9 @@ def marked_gradient(c, real, worker, source, first, last, out, delta, n, keep):
         )  # fmt: skip
 
 
-@njit(**INNER_JIT)
-def csr_forward(c, real, lo, hi, out, weights, bias, n):
+def csr_forward(context, lo, hi, out, weights, bias, n):
     """Write ``X @ W + b`` for the batch's rows ``lo:hi`` of a CSR matrix."""
+    c = record(context)
     for i in range(lo, hi):
         row = row_number(c, i)
         ends = vector(c.indptr + 8 * row, np.int64, 2)
@@ -150,9 +140,9 @@ def csr_forward(c, real, lo, hi, out, weights, bias, n):
         )  # fmt: skip
 
 
-@njit(**INNER_JIT)
-def sort_entries(c, real, block, lo, hi):
-    """Copy the elements of the batch's CSR rows ``lo:hi``, sorted by the tile that their column belongs to."""
+def sort_entries(context, block, lo, hi):
+    """Copy the elements of the batch's CSR rows ``lo:hi``, sorted by the tile that holds their column."""
+    c = record(context)
     base, n_tiles = block * c.block_entries, c.n_input_tiles
     start = vector(c.entry_start + 8 * block * (n_tiles + 2), np.int64, n_tiles + 2)
     column = vector(c.entry_column + 4 * base, np.int32, c.block_entries)
@@ -182,9 +172,9 @@ def sort_entries(c, real, block, lo, hi):
                 start[tile] += start[tile - 1]
 
 
-@njit(**INNER_JIT)
-def csr_gradient(c, real, first, out, delta, n, clear):
+def csr_gradient(context, first, out, delta, n, clear):
     """Add the part of ``X.T @ delta`` that the tile which begins at row ``first`` holds, or ``clear`` it."""
+    c = record(context)
     tile, n_tiles = first // c.input_tile, c.n_input_tiles
     for block in range(c.n_blocks):
         base = block * c.block_entries
@@ -197,4 +187,6 @@ def csr_gradient(c, real, first, out, delta, n, clear):
             if clear:
                 fill(target, real, n, real(0))
             else:
-                add_scaled(real, value[p], delta + batch_row[p] * n * c.itemsize, target, n)
+                line, d = vector(target, real, n), vector(delta + batch_row[p] * n * c.itemsize, real, n)
+                for j in range(n):
+                    line[j] += value[p] * d[j]

@@ -6,10 +6,11 @@ import numpy as np
 
 from fastopt.engine.activations import ACTIVATIONS, LOSSES, OUTPUTS
 from fastopt.engine.blas import gemm_address
-from fastopt.engine.context import COMPRESS, CONTEXT, COUNTER_BYTES, CSR, DENSE, LAYER
+from fastopt.engine.context import COMPRESS, CONTEXT, CSR, DENSE, LAYER
 from fastopt.engine.inputs import GROUP, WORD
 from fastopt.engine.products import IN_REGISTERS
 from fastopt.engine.registers import vector_bytes
+from fastopt.engine.sharing import LEADER, LINE, NEXT_TILE, OVER, give_way_address
 
 #: Rows that go through the network together; fewer make the products inefficient, more leave threads
 #: without work.
@@ -83,6 +84,8 @@ class Workspace:
     names : dict
         Activation, output activation and loss.
     dtype : dtype
+    routines : dict
+        Addresses of the routines for this dtype.
     capacity : int
         Rows of the largest batch.
     inputs, block_entries : int
@@ -90,25 +93,26 @@ class Workspace:
     n_workers : int
     """
 
-    def __init__(self, layout, names, dtype, capacity, inputs, block_entries, n_workers):
+    def __init__(self, layout, names, dtype, routines, capacity, inputs, block_entries, n_workers):
         self.context = np.zeros(1, CONTEXT)
         self._fields = self.context.view(np.int64)  # every field is one; a record's item is slow to set
+        self.address = self.context.ctypes.data
         self._arrays, self._params_at = {}, None
         self._layout, self.capacity = layout, capacity
-        self.no_constants = np.zeros((1, 3), dtype)  # for passes that update nothing
         rows = block_rows(capacity)
         n_blocks = -(-capacity // rows)
         self.set(
             n_layers=len(layout.shapes), n_features=layout.layer_sizes[0], capacity=capacity,
             block_rows=rows, n_workers=n_workers, itemsize=dtype.itemsize, inputs=inputs,
-            in_registers=IN_REGISTERS[vector_bytes()],
+            in_registers=IN_REGISTERS[vector_bytes()], give_way=give_way_address(),
             gemm=gemm_address(dtype.itemsize), activation=ACTIVATIONS[names["activation"]],
-            out_activation=OUTPUTS[names["out_activation"]], loss=LOSSES[names["loss"]],
+            out_activation=OUTPUTS[names["out_activation"]], loss_kind=LOSSES[names["loss"]], **routines,
         )  # fmt: skip
         self.point(
-            row_weight=np.empty(capacity, dtype), one=np.ones(1, dtype),
+            one=np.ones(1, dtype), batch_weight=np.zeros(1),
             zeros=np.zeros(max(layout.layer_sizes), dtype),
-            counters=np.zeros((1 + n_workers) * (COUNTER_BYTES // 8), np.int64),
+            counters=np.zeros((NEXT_TILE + n_workers, LINE // 8), np.int64),
+            transposed_for=np.zeros((n_workers, LINE // 8), np.int64), result=np.zeros(2), alpha=np.zeros(1),
             block_losses=np.zeros(n_blocks), weight_constants=np.zeros(MAX_CONSTANTS, dtype),
             bias_constants=np.zeros(MAX_CONSTANTS, dtype),
         )  # fmt: skip
@@ -195,9 +199,31 @@ class Workspace:
         for name in names:
             self._arrays.pop(name, None)
 
-    def take_no_more(self):
-        """Count all blocks and tiles as taken: a batch under way ends with those that are in hand."""
-        self._arrays["counters"][:] = 1 << 62
+    def begin(self, first, last, batch_size, n_samples, n_workers):
+        """Set which batches to run, and that nobody has begun."""
+        self.set(
+            first_batch=first, last_batch=last, batch_size=batch_size, n_samples=n_samples,
+            alone=n_workers == 1,
+        )  # fmt: skip
+        counters = self._arrays["counters"]
+        counters[LEADER] = counters[OVER] = 0
+        counters[OVER + 1 :] = 1 << 62
+
+    def stop(self):
+        """End a run: workers finish the items that are in hand."""
+        self._arrays["counters"][OVER] = 1
+
+    def point_to_constants(self, rows, alpha):
+        """Set the update's constants, a row a batch, and the penalty."""
+        self.point(constants=rows)
+        self.set(n_constants=rows.shape[1])
+        self._arrays["alpha"][0] = alpha
+
+    def take_result(self):
+        """Return the sums of losses and of weights since the last call."""
+        loss, weight = self._arrays["result"].tolist()
+        self._arrays["result"][:] = 0
+        return loss, weight
 
     def point_to_params(self, params):
         """Set where the weights and biases are."""

@@ -9,8 +9,8 @@ import numpy as np
 from numba import carray, njit, prange
 
 from fastopt.kernels import threads
-from fastopt.kernels.binding import JIT_OPTIONS
-from fastopt.kernels.foreign import call_update, fetch_add, pointer
+from fastopt.kernels.binding import JIT_OPTIONS, bind
+from fastopt.kernels.foreign import call, fetch_add, pointer
 
 TABLE_COLUMNS = 6
 
@@ -28,25 +28,15 @@ _PIECES = 4
 _EDGE = 16
 
 
-@njit(nogil=True, cache=True, **JIT_OPTIONS)
 def _run(table, work, first, last):
     rows = carray(pointer(table, np.int64), (1 << 40,))
     list_ = carray(pointer(work, np.int64), (1 << 40,))
     for k in range(first, last):
         at = list_[3 * k] * TABLE_COLUMNS
-        call_update(
-            rows[at],
-            rows[at + 1],
-            rows[at + 2],
-            rows[at + 3],
-            rows[at + 4],
-            rows[at + 5],
-            list_[3 * k + 1],
-            list_[3 * k + 2],
-        )
+        arguments = (rows[at + 1], rows[at + 2], rows[at + 3], rows[at + 4], rows[at + 5])
+        call(rows[at], (*arguments, list_[3 * k + 1], list_[3 * k + 2]))
 
 
-@njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)
 def _run_parallel(table, work, bounds, n_pieces, counter, n_threads):
     at = carray(pointer(bounds, np.int64), (1 << 40,))
     carray(pointer(counter, np.int64), 1)[0] = 0
@@ -55,6 +45,12 @@ def _run_parallel(table, work, bounds, n_pieces, counter, n_threads):
         while piece < n_pieces:
             _run(table, work, at[piece], at[piece + 1])
             piece = fetch_add(counter)
+
+
+_run = bind(_run, _run, **globals())
+_run = njit(nogil=True, cache=True, **JIT_OPTIONS)(_run)
+_run_parallel = bind(_run_parallel, _run_parallel, **globals())
+_run_parallel = njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)(_run_parallel)
 
 
 class Plan:

@@ -1,4 +1,4 @@
-"""Calling compiled code by its address, and an atomic counter.
+"""Calling compiled code by its address, and memory that threads share.
 
 Whatever runs an update kernel or a BLAS routine receives an integer address and calls through it, so it
 compiles once for every optimizer, stays disk-cacheable (a dispatcher or a ctypes pointer as a global
@@ -7,6 +7,7 @@ would prevent that), and never pays Numba's 140 us for a function passed across 
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 _I64 = ir.IntType(64)
@@ -19,19 +20,23 @@ def _call(builder, address, values):
 
 
 @intrinsic
-def call_update(typingctx, address, w, g, s, stride, c, lo, hi):
-    """Call an update kernel; every argument is an integer, the first five arrays' addresses.
+def call(typingctx, address, arguments):
+    """Call the C function ``void f(int64, ...)`` at ``address`` with a tuple of integers.
 
-    The kernel sees ``(T *w, const T *g, T *s, int64 stride, const T *c, int64 lo, int64 hi)``. A pointer
-    and a 64-bit integer travel alike in every 64-bit C convention, so the caller need not know ``T``.
+    A pointer and a 64-bit integer travel alike in every 64-bit C convention, so an argument may be either,
+    and the caller need not know the type that is pointed to.
     """
+    if not isinstance(arguments, types.BaseTuple):
+        return None
 
     def codegen(context, builder, signature, args):
-        values = [context.cast(builder, a, t, types.int64) for a, t in zip(args, signature.args, strict=True)]
-        _call(builder, values[0], values[1:])
+        kinds = signature.args[1]
+        values = cgutils.unpack_tuple(builder, args[1], len(kinds))
+        values = [context.cast(builder, v, t, types.int64) for v, t in zip(values, kinds, strict=True)]
+        _call(builder, context.cast(builder, args[0], signature.args[0], types.int64), values)
         return context.get_dummy_value()
 
-    return types.void(address, w, g, s, stride, c, lo, hi), codegen
+    return types.void(address, arguments), codegen
 
 
 @intrinsic
@@ -47,22 +52,45 @@ def pointer(typingctx, address, like):
 
 
 @intrinsic
-def call_task(typingctx, address, context, worker):
-    """Call a task, ``void task(int64 context, int64 worker)``, that lives at ``address``."""
-
-    def codegen(context_, builder, signature, args):
-        _call(builder, args[0], args[1:])
-        return context_.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
 def fetch_add(typingctx, address):
     """Add one to the int64 at ``address`` atomically and return what stood there."""
 
     def codegen(context, builder, signature, args):
         at = builder.inttoptr(args[0], _I64.as_pointer())
-        return builder.atomic_rmw("add", at, ir.Constant(_I64, 1), "monotonic")
+        return builder.atomic_rmw("add", at, ir.Constant(_I64, 1), "acq_rel")
 
     return types.int64(types.int64), codegen
+
+
+@intrinsic
+def load_shared(typingctx, address):
+    """Return the int64 at ``address``; what its writer wrote before it can be read afterwards (acquire)."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load_atomic(builder.inttoptr(args[0], _I64.as_pointer()), "acquire", 8)
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
+def store_shared(typingctx, address, value):
+    """Write the int64 at ``address``, after everything that was written before (release)."""
+
+    def codegen(context, builder, signature, args):
+        builder.store_atomic(args[1], builder.inttoptr(args[0], _I64.as_pointer()), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def pause(typingctx):
+    """Tell the processor that this is a loop that waits, where it has an instruction for that."""
+
+    def codegen(context, builder, signature, args):
+        if builder.module.triple.startswith(("x86_64", "i686")):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen

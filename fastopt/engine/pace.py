@@ -1,0 +1,69 @@
+"""How many workers take part: chosen by what batches have cost, not by a constant.
+
+Whether a second thread helps depends on the network, on how far apart two cores are and on who else uses
+them. As no bit of the result depends on it, the engine tries.
+"""
+
+import math
+import time
+
+#: Seconds of one trial, and between two trials of what was slower.
+_TRIAL, _AGAIN = 1e-3, 1.0
+#: Trials of each number of workers at first: one may be disturbed.
+_FIRST_TRIALS = 2
+#: Operations a second that one trial is planned with before anything is known.
+_GUESS = 5e10
+
+
+class Pace:
+    """Chooses the number of workers for each part of a run.
+
+    Parameters
+    ----------
+    most : int
+        Most workers.
+    flops : float
+        Operations of a batch.
+    clock : callable, optional
+        Returns seconds.
+
+    Examples
+    --------
+    >>> pace = Pace(2, 1e9)
+    >>> [pace.next(100)[0] for _ in range(4) if not pace.record(0.1)]
+    [2, 1, 2, 1]
+    """
+
+    def __init__(self, most, flops, clock=time.perf_counter):
+        self._clock = clock
+        options = [most]
+        while options[-1] > 1:
+            options.append(options[-1] // 2)
+        self._cost = dict.fromkeys(options, math.inf)  # seconds a batch
+        self._trials = options * _FIRST_TRIALS if most > 1 else []
+        self._seconds = flops / _GUESS
+        self._again = None
+        self._current = most, 1
+
+    def next(self, n_left):
+        """Return how many workers shall run how many of the ``n_left`` batches that remain."""
+        if self._trials:
+            self._current = self._trials[0], min(n_left, max(1, round(_TRIAL / self._seconds)))
+        else:
+            self._current = min(self._cost, key=self._cost.get), n_left
+        return self._current
+
+    def record(self, seconds):
+        """Note how long what `next` said took."""
+        workers, n_batches = self._current
+        cost = self._seconds = seconds / n_batches
+        if self._trials:
+            self._trials.pop(0)
+            self._cost[workers] = min(cost, self._cost[workers])
+            if not self._trials:
+                self._again = self._clock() + _AGAIN
+        elif len(self._cost) > 1:
+            self._cost[workers] = cost
+            if self._clock() > self._again:
+                self._trials = [option for option in self._cost if option != workers]
+                self._cost.update(dict.fromkeys(self._trials, math.inf))
