@@ -79,35 +79,35 @@ def output(kind, z, rows, n_outputs):
 
 
 @njit(**INNER_JIT)
-def _term(kind, p, target, smallest, largest):
-    """Return the loss of one output; squared errors are left whole, see `loss`."""
-    if kind == 0:
-        return np.float64((p - target) * (p - target))
-    if kind == 3:
-        excess = np.float64(p) - np.float64(target)
-        return excess + target * math.log(target / p) if target != 0 else excess
-    # scikit-learn clips to [eps, 1 - eps]; a NaN passes through both comparisons.
-    q = smallest if p < smallest else (largest if p > largest else p)
-    term = target * log(q)
-    if kind == 2:
-        one = like(p, 1.0)
-        term += (one - target) * log(one - q)
-    return -np.float64(term)
+def _clipped(p, smallest, largest):
+    """Clip as scikit-learn does, to [eps, 1 - eps]; a NaN passes through both comparisons."""
+    return smallest if p < smallest else (largest if p > largest else p)
 
 
 @njit(**INNER_JIT | {"fastmath": {"contract", "reassoc"}})
 def _total(kind, p, y, smallest, largest):
-    """Return the sum of the losses of some outputs; reassociation makes it vector sums, always the same."""
+    """Return the sum of the losses of some outputs; reassociation makes it vector sums, always the same.
+
+    One loop a kind, because a branch or a call inside would keep LLVM from vectorising. Squared errors are
+    left whole, see `loss`.
+    """
     total = 0.0
-    if kind == 1:  # one loop a kind: a branch inside would keep LLVM from vectorising
+    one = like(smallest, 1.0)
+    if kind == 1:
         for i in range(p.shape[0]):
-            total += _term(1, p[i], y[i], smallest, largest)
+            total -= np.float64(y[i] * log(_clipped(p[i], smallest, largest)))
     elif kind == 2:
         for i in range(p.shape[0]):
-            total += _term(2, p[i], y[i], smallest, largest)
+            q = _clipped(p[i], smallest, largest)
+            total -= np.float64(y[i] * log(q) + (one - y[i]) * log(one - q))
+    elif kind == 0:
+        for i in range(p.shape[0]):
+            total += np.float64((p[i] - y[i]) * (p[i] - y[i]))
     else:
         for i in range(p.shape[0]):
-            total += _term(kind, p[i], y[i], smallest, largest)
+            total += np.float64(p[i]) - np.float64(y[i])
+            if y[i] != 0:
+                total += y[i] * math.log(y[i] / p[i])
     return total
 
 

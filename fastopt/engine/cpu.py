@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import operator
 import threading
 import time
 
@@ -73,7 +74,7 @@ class Trainer:
         self.n_threads = threads.resolve(n_threads)
         self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
         self._workspaces, self._paces = {}, {}
-        self._chosen = None
+        self._chosen = self._last = None
         self._dtype_name = self.dtype.name
 
     def train(self, params, X, Y, update, *, batch_size, alpha, order=None, sample_weight=None):
@@ -111,8 +112,10 @@ class Trainer:
             raise ValueError("X has no rows to train on")
         batch_size = min(batch_size, n_samples)
         n_batches = -(-n_samples // batch_size)
-        run = self._prepare(TRAIN, params, X, batch_size, Y, order, sample_weight)
         address = getattr(update, "address", None)
+        run = self._prepare(
+            GRADIENT if address is None else TRAIN, params, X, batch_size, Y, order, sample_weight
+        )
         if address is None:
             return self._train_by_gradient(run, params, update, n_samples, batch_size, alpha)
         work = run.work
@@ -131,7 +134,7 @@ class Trainer:
         """Train with an optimizer that needs whole gradients: norms, matrices, global scalars."""
         gradient = np.zeros(self.layout.size, self.dtype)
         total = 0.0
-        run.work.set(mode=GRADIENT, penalized=False)
+        run.work.set(penalized=False)
         run.work.point(gradient=gradient)
         for batch in range(-(-n_samples // batch_size)):
             gradient[:] = 0
@@ -143,7 +146,6 @@ class Trainer:
             loss = self._penalize(params, gradient, alpha, weight, loss)
             total += loss * min(batch_size, n_samples - batch * batch_size)
             update.apply(params, gradient, self.layout)
-        run.work.set(mode=TRAIN)
         return total
 
     def _penalize(self, params, gradient, alpha, weight, loss):
@@ -188,10 +190,21 @@ class Trainer:
         run.work.point(out=out)
         run.over_all(n_samples)
         run.work.forget("x", "indptr", "indices", "data", "out", "params")
-        self._chosen = None
+        self._chosen = self._last = None
         return out
 
     def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
+        """Return the way into the program for these arguments: that of the last call if they are the same."""
+        arguments = (mode, params, X, batch_size, Y, order, sample_weight)
+        if self._last is None or not all(map(operator.is_, arguments, self._last[0])):
+            self._last = arguments, self._point(*arguments)
+        run = self._last[1]
+        if not isinstance(X, np.ndarray):
+            self._last = None  # a sparse matrix may get other arrays
+        run.work.take_result()  # an interrupted run may have left some
+        return run
+
+    def _point(self, mode, params, X, batch_size, Y, order, sample_weight):
         self._check(params, X, Y, order, sample_weight)
         if self._chosen is None or self._chosen[0] is not X or self._chosen[1] != batch_size:
             self._chosen = X, batch_size, *choose_inputs(X, batch_size)
@@ -210,7 +223,6 @@ class Trainer:
         if mode not in self._paces:
             self._paces[mode] = Pace(n_workers, flops)
         work = self._workspaces[key]
-        work.take_result()  # an interrupted run may have left some
         work.point_to_inputs(X, inputs)
         work.point_to_params(params)
         work.set(mode=mode, has_order=order is not None, has_weight=sample_weight is not None)

@@ -26,7 +26,7 @@ LINE = 64
 #: anew for each literal integer that it is given, not so for NumPy's.
 LEADER, OVER, NEXT_BLOCK, BLOCKS_DONE, TILES_DONE, NEXT_TILE = map(np.int64, range(6))
 #: What a counter holds while its pass is closed.
-_CLOSED = np.int64(1 << 62)
+CLOSED = np.int64(1 << 62)
 #: Looks before giving way: some 20 microseconds.
 _PATIENCE = 500
 
@@ -108,7 +108,7 @@ def open_blocks(c):
 def close_blocks(c):
     """Wait until all blocks are done, then let no more be taken."""
     _wait(c, BLOCKS_DONE, c.n_blocks)
-    store_shared(line(c, NEXT_BLOCK), _CLOSED)
+    store_shared(line(c, NEXT_BLOCK), CLOSED)
 
 
 @njit(**INNER_JIT)
@@ -125,7 +125,7 @@ def close_tiles(c):
     """Wait until all tiles are done, then let no more be taken."""
     _wait(c, TILES_DONE, c.n_tiles)
     for owner in range(c.n_workers):
-        store_shared(line(c, NEXT_TILE + owner), _CLOSED)
+        store_shared(line(c, NEXT_TILE + owner), CLOSED)
 
 
 @njit(**INNER_JIT)

@@ -10,7 +10,7 @@ from fastopt.engine.context import COMPRESS, CONTEXT, CSR, DENSE, LAYER
 from fastopt.engine.inputs import GROUP, WORD
 from fastopt.engine.products import IN_REGISTERS
 from fastopt.engine.registers import vector_bytes
-from fastopt.engine.sharing import LEADER, LINE, NEXT_TILE, OVER, give_way_address
+from fastopt.engine.sharing import CLOSED, LEADER, LINE, NEXT_TILE, OVER, give_way_address
 
 #: Rows that go through the network together; fewer make the products inefficient, more leave threads
 #: without work.
@@ -62,6 +62,7 @@ def share_tiles(tiles, layout, n_workers):
 
 #: Place of each field in the record.
 _AT = {name: i for i, name in enumerate(CONTEXT.names)}
+_BEGIN = slice(_AT["first_batch"], _AT["alone"] + 1)
 
 
 def _address(array):
@@ -101,6 +102,8 @@ class Workspace:
         self._layout, self.capacity = layout, capacity
         rows = block_rows(capacity)
         n_blocks = -(-capacity // rows)
+        self._counters = np.full((NEXT_TILE + n_workers, LINE // 8), CLOSED, np.int64)
+        self._result, self._alpha = np.zeros(2), np.zeros(1)
         self.set(
             n_layers=len(layout.shapes), n_features=layout.layer_sizes[0], capacity=capacity,
             block_rows=rows, n_workers=n_workers, itemsize=dtype.itemsize, inputs=inputs,
@@ -111,8 +114,8 @@ class Workspace:
         self.point(
             one=np.ones(1, dtype), batch_weight=np.zeros(1),
             zeros=np.zeros(max(layout.layer_sizes), dtype),
-            counters=np.zeros((NEXT_TILE + n_workers, LINE // 8), np.int64),
-            transposed_for=np.zeros((n_workers, LINE // 8), np.int64), result=np.zeros(2), alpha=np.zeros(1),
+            counters=self._counters, result=self._result, alpha=self._alpha,
+            transposed_for=np.zeros((n_workers, LINE // 8), np.int64),
             block_losses=np.zeros(n_blocks), weight_constants=np.zeros(MAX_CONSTANTS, dtype),
             bias_constants=np.zeros(MAX_CONSTANTS, dtype),
         )  # fmt: skip
@@ -201,28 +204,23 @@ class Workspace:
 
     def begin(self, first, last, batch_size, n_samples, n_workers):
         """Set which batches to run, and that nobody has begun."""
-        self.set(
-            first_batch=first, last_batch=last, batch_size=batch_size, n_samples=n_samples,
-            alone=n_workers == 1,
-        )  # fmt: skip
-        counters = self._arrays["counters"]
-        counters[LEADER] = counters[OVER] = 0
-        counters[OVER + 1 :] = 1 << 62
+        self._fields[_BEGIN] = first, last, batch_size, n_samples, n_workers == 1
+        self._counters[LEADER, 0] = self._counters[OVER, 0] = 0
 
     def stop(self):
         """End a run: workers finish the items that are in hand."""
-        self._arrays["counters"][OVER] = 1
+        self._counters[OVER, 0] = 1
 
     def point_to_constants(self, rows, alpha):
         """Set the update's constants, a row a batch, and the penalty."""
         self.point(constants=rows)
         self.set(n_constants=rows.shape[1])
-        self._arrays["alpha"][0] = alpha
+        self._alpha[0] = alpha
 
     def take_result(self):
         """Return the sums of losses and of weights since the last call."""
-        loss, weight = self._arrays["result"].tolist()
-        self._arrays["result"][:] = 0
+        loss, weight = self._result.tolist()
+        self._result[:] = 0
         return loss, weight
 
     def point_to_params(self, params):
