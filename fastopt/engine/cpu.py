@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import math
 import operator
 import threading
 import time
@@ -208,8 +209,9 @@ class Trainer:
         self._check(params, X, Y, order, sample_weight)
         if self._chosen is None or self._chosen[0] is not X or self._chosen[1] != batch_size:
             self._chosen = X, batch_size, *choose_inputs(X, batch_size)
-        inputs, block_entries = self._chosen[2:]
-        flops = 6.0 * batch_size * self.layout.n_decay + 50.0 * self.layout.size
+        inputs, share, block_entries = self._chosen[2:]
+        left_out = (1.0 - share) * math.prod(self.layout.shapes[0])
+        flops = 6.0 * batch_size * (self.layout.n_decay - left_out) + 50.0 * self.layout.size
         n_workers = 1
         if flops >= _PARALLEL_FLOPS:
             n_workers = self.n_threads or threads.n_available()

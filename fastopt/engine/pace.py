@@ -11,6 +11,8 @@ import time
 _TRIAL, _AGAIN = 1e-3, 1.0
 #: Trials of each number of workers at first: one may be disturbed.
 _FIRST_TRIALS = 2
+#: Weight of the newest measurement of what is running: one slow slice is not yet a reason to change.
+_NEWEST = 0.3
 #: Operations a second that one trial is planned with before anything is known.
 _GUESS = 5e10
 
@@ -63,7 +65,7 @@ class Pace:
             if not self._trials:
                 self._again = self._clock() + _AGAIN
         elif len(self._cost) > 1:
-            self._cost[workers] = cost
+            self._cost[workers] += _NEWEST * (cost - self._cost[workers])
             if self._clock() > self._again:
                 self._trials = [option for option in self._cost if option != workers]
                 self._cost.update(dict.fromkeys(self._trials, math.inf))

@@ -249,21 +249,23 @@ def choose_inputs(x, batch_size):
     Returns
     -------
     inputs : int
+    share : float
+        Of the elements that are read.
     block_entries : int
         Most elements of a block of CSR rows, however they are shuffled.
     """
     if not isinstance(x, np.ndarray):
         sizes, rows = np.diff(x.indptr), block_rows(batch_size)
+        share = x.nnz / max(1, x.shape[0] * x.shape[1])
         if len(sizes) > rows:
             sizes = np.partition(sizes, len(sizes) - rows)[-rows:]
-        return CSR, int(sizes.sum(dtype=np.int64))
+        return CSR, share, int(sizes.sum(dtype=np.int64))
     n, n_features = x.shape
     if n_features < SPARSE_MIN_FEATURES:
-        return DENSE, 0
+        return DENSE, 1.0, 0
     sample = x[:: max(1, n // 1024)]
-    if np.count_nonzero(sample) <= SPARSE_SHARE * sample.size:
-        return COMPRESS, 0
-    return DENSE, 0
+    share = np.count_nonzero(sample) / sample.size
+    return (COMPRESS, share, 0) if share <= SPARSE_SHARE else (DENSE, 1.0, 0)
 
 
 #: Dense inputs with fewer non-zeros than this share are read without their zeros ...

@@ -170,6 +170,10 @@ def flatten(weights, biases):
     return layout, flat
 
 
+#: Numbers drawn at once: the float64 draws of a wide layer would otherwise go through memory.
+_DRAWS = 1 << 14
+
+
 def initialize(layout, activation, random_state, dtype):
     """Draw a new network, in scikit-learn's order of draws (Glorot and Bengio, 2010).
 
@@ -191,8 +195,10 @@ def initialize(layout, activation, random_state, dtype):
     factor = 2.0 if activation == "logistic" else 6.0
     for weights, biases in zip(layout.weights(flat), layout.biases(flat), strict=True):
         bound = np.sqrt(factor / sum(weights.shape))
-        weights[...] = random_state.uniform(-bound, bound, weights.shape)
-        biases[...] = random_state.uniform(-bound, bound, biases.shape)
+        for drawn in (weights.reshape(-1), biases):
+            for first in range(0, drawn.size, _DRAWS):
+                part = drawn[first : first + _DRAWS]
+                part[...] = random_state.uniform(-bound, bound, part.size)
     return flat
 
 
