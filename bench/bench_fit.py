@@ -1,73 +1,137 @@
-"""Training one network with fastopt and with scikit-learn: same data, same arguments, same loss.
+"""Training and predicting with fastopt, with scikit-learn and with torch: same data, same arguments, same loss.
 
-    python bench/bench_fit.py [--cases S1 S2 S3] [--data mnist.npz] [--json bench/results/fit.json]
+    python bench/bench_fit.py [--cases S1 S2 ...] [--quick] [--data mnist.npz] [--json bench/results/fit.json]
 
-Losses must agree within 5 % before a time is believed. S3 and S4 are MNIST: a .npz with ``X_train`` and
-``y_train``. Compilation happens before the clock starts.
+S1-S5  one fit, float32 (S3 and S4 are MNIST, S5 is sparse); torch's plain loop with fused Adam, with one thread
+       or all, whichever is quicker
+S6     GridSearchCV of 36 fits of S1's size with two jobs, the workers started before the clock
+S7     predict_proba of one row and of 100,000 rows, with S2's network
+
+Final losses must agree within 5 % and accuracies within 2 points before a time is believed. Ratios are medians
+over alternating runs. Compilation happens before the clock starts; ``bench_conditions.py`` reports it.
 """
 
 import argparse
+import functools
+import itertools
+import os
 import warnings
 
 import numpy as np
-from _measure import measure_pair, write_json
+import scipy.linalg.blas
+from _measure import compare, measure, write_json
+from fit_cases import CASES, fit_ours, fit_sklearn, fit_torch
 from sklearn import neural_network
-from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
 
 import fastopt
 
-#: case -> hidden layers, batch size, epochs
-CASES = {
-    "S1": ((32, 16), 32, 40),
-    "S2": ((100, 100), 200, 5),
-    "S3": ((100, 50), 128, 2),
-    "S4": ((512, 256), 128, 1),
-}
+
+def sgemm_flops(n=2048):
+    """Return the operations per second of SciPy's BLAS, the one Numba and fastopt call, with its own threads."""
+    a = np.asfortranarray(np.random.default_rng(0).standard_normal((n, n), np.float32))
+    product = np.empty_like(a)
+    call = functools.partial(scipy.linalg.blas.sgemm, 1.0, a, a, c=product, overwrite_c=True)
+    return 2 * n**3 / np.median(measure([call], 5))
 
 
-def load(case, data):
-    """Return float32 data and labels of a case."""
-    if case in ("S3", "S4"):
-        if data is None:
-            raise SystemExit(f"{case} is MNIST: give --data file.npz with X_train and y_train")
-        with np.load(data) as arrays:
-            X, y = arrays["X_train"][:20_000], arrays["y_train"][:20_000]
-        return X.reshape(len(X), -1).astype(np.float32) / 255, y
-    n, n_features = {"S1": (1000, 10), "S2": (20_000, 50)}[case]
-    X, y = make_classification(n, n_features, n_informative=n_features // 2, random_state=0)
-    return X.astype(np.float32), y
+def network_flops(case, n_features, n_outputs):
+    """Return the operations of one row's training step: forward, weight gradients, and the way back."""
+    sizes = [n_features, *case.hidden, n_outputs]
+    products = [a * b for a, b in itertools.pairwise(sizes)]
+    return 2 * (2 * sum(products) + sum(products[1:]))
 
 
-def run_case(case, data, repeats):
-    """Verify one case and time it; return its row."""
-    X, y = load(case, data)
-    hidden, batch_size, epochs = CASES[case]
-    made = [
-        module.MLPClassifier(hidden, batch_size=batch_size, max_iter=epochs, tol=0, random_state=0)
-        for module in (fastopt, neural_network)
-    ]
-    losses = [network.fit(X, y).loss_ for network in made]
-    np.testing.assert_allclose(losses[0], losses[1], rtol=0.05)
-    return measure_pair(*((lambda network=network: network.fit(X, y)) for network in made), repeats=repeats)
+def believe(case, X, y):
+    """Check that the libraries reach the same loss and accuracy; return the losses by library."""
+    ours, theirs = fit_ours(case, X, y), fit_sklearn(case, X, y)
+    losses = {"fastopt": ours.loss_, "scikit-learn": theirs.loss_}
+    assert abs(ours.score(X, y) - theirs.score(X, y)) < 0.02
+    if case.name != "S5":
+        losses["torch"] = fit_torch(case, X, y, 1, same_order=True)
+    for library, loss in losses.items():
+        np.testing.assert_allclose(loss, ours.loss_, rtol=0.05, err_msg=f"{case.name}: {library}")
+    return losses
+
+
+def bench_case(case, options):
+    """Check one of S1-S5 and time it."""
+    X, y = case.load(options.data)
+    losses = believe(case, X, y)
+    calls = [lambda: fit_ours(case, X, y), lambda: fit_sklearn(case, X, y)]
+    if "torch" in losses:
+        counts = sorted({1, os.cpu_count()})
+        calls += [functools.partial(fit_torch, case, X, y, k) for k in counts]
+    times = measure(calls, 3 if options.quick else 7)
+    row = {"losses": losses, "sklearn": compare(times, 0, 1)}
+    report = f"{row['sklearn']['ours']:8.4f} s {row['sklearn']['ratio']:6.1f}x scikit-learn"
+    if "torch" in losses:
+        best = min(range(2, len(calls)), key=lambda column: np.median(times[:, column]))
+        row["torch"] = compare(times, 0, best) | {"n_threads": counts[best - 2]}
+        report += f" {row['torch']['ratio']:6.1f}x torch ({counts[best - 2]} threads)"
+    if case.name == "S4":
+        flops = network_flops(case, X.shape[1], 10) * len(X) * case.epochs
+        row["flops"], row["sgemm_flops"] = flops / row["sklearn"]["ours"], sgemm_flops()
+        report += f"; {row['flops'] / 1e9:.0f} GFLOP/s of sgemm's {row['sgemm_flops'] / 1e9:.0f}"
+    print(f"{case.name}  {report}   {case.what}", flush=True)
+    return row
+
+
+def bench_search(options):
+    """S6: time a grid search."""
+    case = CASES["S1"]
+    X, y = case.load(None)
+    grid = {"alpha": [1e-4, 1e-3, 1e-2], "learning_rate_init": [1e-3, 3e-3, 1e-2, 3e-2]}
+
+    def search(module):
+        return GridSearchCV(case.network(module), grid, cv=3, n_jobs=2).fit(X, y)
+
+    os.environ["PYTHONWARNINGS"] = "ignore"  # of the workers: networks that have not converged
+    scores = [search(module).best_score_ for module in (fastopt, neural_network)]
+    assert abs(scores[0] - scores[1]) < 0.02
+    row = compare(
+        measure([lambda: search(fastopt), lambda: search(neural_network)], 3 if options.quick else 5), 0, 1
+    )
+    print(f"S6  {row['ours']:8.4f} s {row['ratio']:6.1f}x scikit-learn   36 fits of S1 in GridSearchCV(n_jobs=2)")
+    return row
+
+
+def bench_predict(options):
+    """S7: time predict_proba."""
+    case = CASES["S2"]
+    X, y = case.load(None)
+    ours, theirs = fit_ours(case, X, y), fit_sklearn(case, X, y)
+    rows = {}
+    for n in (1, 100_000):
+        A = np.random.default_rng(0).standard_normal((n, X.shape[1]), np.float32)
+        np.testing.assert_allclose(ours.predict_proba(A), theirs.predict_proba(A), atol=1e-3)
+        calls = [functools.partial(network.predict_proba, A) for network in (ours, theirs)]
+        row = rows[str(n)] = compare(measure(calls, 5 if options.quick else 15), 0, 1)
+        print(
+            f"S7  {row['ours'] * 1e6:8.1f} us {row['ratio']:5.1f}x scikit-learn   predict_proba of {n:,} rows"
+        )
+    return rows
 
 
 def main():
     """Run the cases and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", nargs="+", default=["S1", "S2"], choices=list(CASES))
-    parser.add_argument("--data", help="MNIST as .npz, for S3 and S4")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    everything = [*CASES, "S6", "S7"]
+    parser.add_argument("--cases", nargs="+", default=everything, choices=everything)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats")
+    parser.add_argument("--data", help="MNIST as .npz with X_train, y_train, X_test, y_test; for S3 and S4")
     parser.add_argument("--json", help="where to write the rows")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     rows = {}
-    for case in options.cases:
-        row = rows[case] = run_case(case, options.data, options.repeats)
-        print(
-            f"{case}  {row['ours']:.3f} s  scikit-learn {row['theirs']:.3f} s  {row['ratio']:.1f}x",
-            flush=True,
-        )
+    for name in options.cases:
+        if name in CASES:
+            rows[name] = bench_case(CASES[name], options)
+        else:
+            rows[name] = (bench_search if name == "S6" else bench_predict)(options)
     if options.json:
         write_json(options.json, rows)
 

@@ -95,50 +95,57 @@ def _quietly(function, *args):
         return function(*args)
 
 
-def fit_torch(case, X, y, n_threads):
-    """Train with torch's plain loop and fused Adam, from the same kind of start; return the last loss."""
+def fit_torch(case, X, y, n_threads, same_order=False):
+    """Train with torch's plain loop and fused Adam, from the same weights; return the last loss.
+
+    ``same_order`` visits the rows as scikit-learn does; otherwise they are shuffled by torch, which is quicker.
+    """
     import torch
 
     torch.set_num_threads(n_threads)
-    torch.manual_seed(0)
+    random_state = np.random.RandomState(0)
     n_classes = len(np.unique(y))
     is_binary = n_classes == 2
     X = torch.from_numpy(X)
     y = torch.from_numpy(y.astype(np.float32 if is_binary else np.int64))
     sizes = [X.shape[1], *case.hidden, 1 if is_binary else n_classes]
-    model, decayed, spared = _torch_network(sizes)
+    model, decayed, spared = _torch_network(sizes, random_state)
     groups = [
         {"params": decayed, "weight_decay": ALPHA / case.batch_size},
         {"params": spared, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.Adam(groups, lr=LEARNING_RATE, fused=True)
     functional = torch.nn.functional
+    rows = np.arange(len(X))
     for _ in range(case.epochs):
         total = 0.0
-        order = torch.randperm(len(X))
-        for rows in order.split(case.batch_size):
-            outputs = model(X[rows])
+        if same_order:
+            random_state.shuffle(rows)
+        order = torch.from_numpy(rows) if same_order else torch.randperm(len(X))
+        for batch in order.split(case.batch_size):
+            outputs = model(X[batch])
             if is_binary:
-                loss = functional.binary_cross_entropy_with_logits(outputs[:, 0], y[rows])
+                loss = functional.binary_cross_entropy_with_logits(outputs[:, 0], y[batch])
             else:
-                loss = functional.cross_entropy(outputs, y[rows])
+                loss = functional.cross_entropy(outputs, y[batch])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += loss.item() * len(rows)
+            total += loss.item() * len(batch)
     return total / len(X)
 
 
-def _torch_network(sizes):
-    """Return the network with scikit-learn's initial distribution, its weights, and its biases."""
+def _torch_network(sizes, random_state):
+    """Return the network with scikit-learn's initial weights, these weights, and the biases."""
     import torch
 
     layers, weights, biases = [], [], []
     for n_in, n_out in itertools.pairwise(sizes):
         layer = torch.nn.Linear(n_in, n_out)
         bound = (6 / (n_in + n_out)) ** 0.5
-        torch.nn.init.uniform_(layer.weight, -bound, bound)
-        torch.nn.init.uniform_(layer.bias, -bound, bound)
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(random_state.uniform(-bound, bound, (n_in, n_out)).T))
+            layer.bias.copy_(torch.from_numpy(random_state.uniform(-bound, bound, n_out)))
         layers += [layer, torch.nn.ReLU()]
         weights.append(layer.weight)
         biases.append(layer.bias)

@@ -35,7 +35,7 @@ _ADDRESSES = (
 ).split()
 _INTEGERS = (
     "n_layers n_features capacity block_rows n_blocks n_tiles n_workers "
-    "list_length block_entries input_tile n_input_tiles buffer_stride transposed_stride "
+    "list_length block_entries input_shift n_input_tiles buffer_stride transposed_stride "
     "first_batch last_batch batch_size n_samples alone n_constants step start n_rows "
     "inputs mode has_order has_weight penalized activation out_activation loss_kind "
     "stride update gemm give_way in_registers itemsize"

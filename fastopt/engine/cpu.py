@@ -20,8 +20,6 @@ from fastopt.kernels import threads
 _PASS_ROWS = 1024
 #: Floating-point operations of a batch below which a second thread is not even tried.
 _PARALLEL_FLOPS = 1e6
-#: Operations of a batch below which no product is large enough for BLAS to think of threads.
-_BLAS_FLOPS = 3e5
 #: Operations between two looks for Ctrl-C, a tenth of a second or so.
 _SLICE_FLOPS = 2e9
 #: Operations of a batch that alone may take longer than Ctrl-C should wait.
@@ -74,7 +72,7 @@ class Trainer:
         self.dtype = np.dtype(dtype)
         self.n_threads = threads.resolve(n_threads)
         self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
-        self._workspaces, self._paces = {}, {}
+        self._shape, self._runs = None, {}
         self._chosen = self._last = None
         self._dtype_name = self.dtype.name
 
@@ -202,7 +200,6 @@ class Trainer:
         run = self._last[1]
         if not isinstance(X, np.ndarray):
             self._last = None  # a sparse matrix may get other arrays
-        run.work.take_result()  # an interrupted run may have left some
         return run
 
     def _point(self, mode, params, X, batch_size, Y, order, sample_weight):
@@ -215,22 +212,29 @@ class Trainer:
         n_workers = 1
         if flops >= _PARALLEL_FLOPS:
             n_workers = self.n_threads or threads.n_available()
-        key = (batch_size, inputs, block_entries, n_workers)
-        if key not in self._workspaces:
-            program = driver.program(self._dtype_name, inputs != DENSE)
-            driver.prepare(n_workers)
-            work = Workspace(self.layout, self._names, self.dtype, program.routines, *key)
-            self._workspaces, self._paces = {key: work}, {}
-            self._task = program.task
-        if mode not in self._paces:
-            self._paces[mode] = Pace(n_workers, flops)
-        work = self._workspaces[key]
+        shape = (batch_size, inputs, block_entries, n_workers)
+        if shape != self._shape:  # the last workspace does not fit
+            self._shape, self._runs = shape, {}
+        if mode not in self._runs:
+            self._runs[mode] = self._make_run(shape, flops)
+        run = self._runs[mode]
+        work = run.work
         work.point_to_inputs(X, inputs)
         work.point_to_params(params)
         work.set(mode=mode, has_order=order is not None, has_weight=sample_weight is not None)
-        optional = {"y": Y, "order": order, "sample_weight": sample_weight}
-        work.point(**{name: array for name, array in optional.items() if array is not None})
-        return _Run(self._task, work, self._paces[mode], flops)
+        for name, array in (("y", Y), ("order", order), ("sample_weight", sample_weight)):
+            if array is not None:
+                work.point(**{name: array})
+        return run
+
+    def _make_run(self, shape, flops):
+        _, inputs, _, n_workers = shape
+        program = driver.program(self._dtype_name, inputs != DENSE)
+        driver.prepare(n_workers)
+        for other in self._runs.values():
+            return _Run(program.task, other.work, n_workers, flops)
+        work = Workspace(self.layout, self._names, self.dtype, program.routines, *shape)
+        return _Run(program.task, work, n_workers, flops)
 
     def _check(self, params, X, Y, order, sample_weight):
         """Refuse what the compiled code, which sees addresses only, would misread."""
@@ -262,13 +266,11 @@ def _require(name, array, shape, dtype):
 class _Run:
     """One call's way into the compiled program: the workspace, the threads, and how often to look up."""
 
-    def __init__(self, task, work, pace, flops):
-        self.work, self._task, self._pace = work, task, pace
+    def __init__(self, task, work, n_workers, flops):
+        self.work, self._task, self._pace = work, task, Pace(n_workers, flops)
         self._slice = max(1, int(_SLICE_FLOPS / flops))
-        self._blas = contextlib.nullcontext if flops < _BLAS_FLOPS else single_threaded
-        # Signals reach the main thread only.
-        on_main = threading.current_thread() is threading.main_thread()
-        self._call = self._call_beside if flops > _LONG_FLOPS and on_main else driver.run
+        self._is_long = flops > _LONG_FLOPS
+        self._blas = single_threaded if work.calls_blas else contextlib.nullcontext
 
     def next(self, n_left):
         """Return how many workers shall run how many of the batches that remain."""
@@ -278,9 +280,11 @@ class _Run:
         """Run some batches, as `next` said; BLAS is held to one thread meanwhile."""
         work = self.work
         work.begin(first, last, batch_size, n_samples, n_workers)
+        # Signals reach the main thread only.
+        beside = self._is_long and threading.current_thread() is threading.main_thread()
         start = time.perf_counter()
         with self._blas():
-            self._call(self._task, work.address, n_workers)
+            (self._call_beside if beside else driver.run)(self._task, work.address, n_workers)
         self._pace.record(time.perf_counter() - start)
 
     def _call_beside(self, *arguments):

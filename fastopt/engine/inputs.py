@@ -143,7 +143,7 @@ def csr_forward(context, lo, hi, out, weights, bias, n):
 def sort_entries(context, block, lo, hi):
     """Copy the elements of the batch's CSR rows ``lo:hi``, sorted by the tile that holds their column."""
     c = record(context)
-    base, n_tiles = block * c.block_entries, c.n_input_tiles
+    base, n_tiles, shift = block * c.block_entries, c.n_input_tiles, c.input_shift
     start = vector(c.entry_start + 8 * block * (n_tiles + 2), np.int64, n_tiles + 2)
     column = vector(c.entry_column + 4 * base, np.int32, c.block_entries)
     batch_row = vector(c.entry_row + 4 * base, np.int32, c.block_entries)
@@ -158,7 +158,7 @@ def sort_entries(context, block, lo, hi):
             columns = vector(c.indices + 4 * ends[0], np.int32, n)
             values = vector(c.data + c.itemsize * ends[0], real, n)
             for p in range(n):
-                tile = np.int64(np.uint32(columns[p]) // np.uint32(c.input_tile))
+                tile = columns[p] >> shift
                 if scatter:
                     at = start[tile + 1]
                     start[tile + 1] = at + 1
@@ -175,7 +175,7 @@ def sort_entries(context, block, lo, hi):
 def csr_gradient(context, first, out, delta, n, clear):
     """Add the part of ``X.T @ delta`` that the tile which begins at row ``first`` holds, or ``clear`` it."""
     c = record(context)
-    tile, n_tiles = first // c.input_tile, c.n_input_tiles
+    tile, n_tiles = first >> c.input_shift, c.n_input_tiles
     for block in range(c.n_blocks):
         base = block * c.block_entries
         start = vector(c.entry_start + 8 * block * (n_tiles + 2), np.int64, n_tiles + 2)

@@ -30,19 +30,21 @@ def block_rows(n_rows):
     return 4 * -(-n_rows // (4 * max(1, 2 * round(n_rows / (2 * BLOCK_ROWS)))))
 
 
-def tile_rows(layout, layer):
-    """Return the rows of a layer's tiles."""
+def tile_rows(layout, layer, inputs):
+    """Return the rows of a layer's tiles: for CSR inputs a power of two, so that a shift finds the tile."""
     n_in, n_out = layout.shapes[layer]
     target = min(TILE, max(MIN_TILE, layout.n_decay // MIN_TILES))
     rows = -(-n_in // max(1, round(n_in * n_out / target)))
+    if layer == 0 and inputs == CSR:
+        return 1 << max(0, rows.bit_length() - 1)
     return -(-rows // TILE_ROWS) * TILE_ROWS
 
 
-def cut_tiles(layout):
+def cut_tiles(layout, inputs):
     """Return the tiles (layer, first row, last row, number); a first row of -1 is the bias."""
     tiles = []
     for layer, (n_in, _) in enumerate(layout.shapes):
-        rows = tile_rows(layout, layer)
+        rows = tile_rows(layout, layer, inputs)
         tiles += [(layer, first, min(first + rows, n_in)) for first in range(0, n_in, rows)]
     tiles += [(layer, -1, 0) for layer in range(len(layout.shapes))]
     return np.array([(*tile, number) for number, tile in enumerate(tiles)], dtype=np.int64)
@@ -119,6 +121,11 @@ class Workspace:
             block_losses=np.zeros(n_blocks), weight_constants=np.zeros(MAX_CONSTANTS, dtype),
             bias_constants=np.zeros(MAX_CONSTANTS, dtype),
         )  # fmt: skip
+        #: Whether a right-hand matrix, weights or the batch's deltas, is too large for the registers.
+        self.calls_blas = any(
+            max(n_in, capacity) * n_out * dtype.itemsize > IN_REGISTERS[vector_bytes()]
+            for n_in, n_out in layout.shapes
+        )
         self._place_tiles(dtype, inputs, n_workers)
         self._place_inputs(dtype, inputs, rows, n_blocks, block_entries, n_workers)
         self._place_layers(capacity, dtype, n_workers)
@@ -126,7 +133,7 @@ class Workspace:
     def _place_tiles(self, dtype, inputs, n_workers):
         """Cut the weights into tiles and make room for a gradient of one for each worker."""
         layout = self._layout
-        tiles, bounds = share_tiles(cut_tiles(layout), layout, n_workers)
+        tiles, bounds = share_tiles(cut_tiles(layout, inputs), layout, n_workers)
         largest = max((last - first) * layout.shapes[layer][1] for layer, first, last, _ in tiles)
         size = int(_padded(max(largest, *layout.layer_sizes[1:])))
         self.set(n_tiles=len(tiles), buffer_stride=size * dtype.itemsize)
@@ -140,9 +147,9 @@ class Workspace:
         """Make room for gathered rows, their marks and lists, or for sorted CSR elements."""
         n_features = self._layout.layer_sizes[0]
         if inputs == CSR:
-            input_tile = tile_rows(self._layout, 0)
-            n_tiles = -(-n_features // input_tile)
-            self.set(input_tile=input_tile, n_input_tiles=n_tiles, block_entries=block_entries)
+            rows_of_tile = tile_rows(self._layout, 0, inputs)
+            n_tiles, shift = -(-n_features // rows_of_tile), rows_of_tile.bit_length() - 1
+            self.set(input_shift=shift, n_input_tiles=n_tiles, block_entries=block_entries)
             self.point(
                 entry_start=np.empty((n_blocks, n_tiles + 2), np.int64),
                 entry_column=np.empty(n_blocks * block_entries + 1, np.int32),
@@ -206,6 +213,8 @@ class Workspace:
         """Set which batches to run, and that nobody has begun."""
         self._fields[_BEGIN] = first, last, batch_size, n_samples, n_workers == 1
         self._counters[LEADER, 0] = self._counters[OVER, 0] = 0
+        if first == 0:
+            self._result.fill(0)  # an interrupted run may have left some
 
     def stop(self):
         """End a run: workers finish the items that are in hand."""
@@ -220,7 +229,7 @@ class Workspace:
     def take_result(self):
         """Return the sums of losses and of weights since the last call."""
         loss, weight = self._result.tolist()
-        self._result[:] = 0
+        self._result.fill(0)
         return loss, weight
 
     def point_to_params(self, params):
