@@ -86,7 +86,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         # LabelBinarizer.transform would validate y four more times: longer than an epoch of a small network.
         codes = np.searchsorted(self.classes_, y)
         if n_classes <= 2:
-            return codes.reshape(-1, 1)
+            return codes.reshape(-1, 1).astype(dtype)
         targets = np.zeros((len(y), n_classes), dtype=dtype)
         targets[np.arange(len(y)), codes] = 1
         return targets
