@@ -83,6 +83,24 @@ def in_place_bandwidth(n=20_000_000):
     return _sweep([np.ones(n, np.float32)], lambda a: np.multiply(a, np.float32(1), out=a), 2)
 
 
+def run_sections(parser, sections, default):
+    """Parse the command line, run the sections that it names, and write their rows to ``--json``.
+
+    Returns the options and the rows by section.
+    """
+    parser.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(sections)}")
+    parser.add_argument("--json", help="where to write the rows")
+    options = parser.parse_args()
+    chosen = options.sections or default
+    unknown = [name for name in chosen if name not in sections]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is not one of {', '.join(sections)}")
+    rows = {name: sections[name](options) for name in chosen}
+    if options.json:
+        write_json(options.json, rows)
+    return options, rows
+
+
 def write_json(path, rows):
     """Write rows beside the machine's fingerprint."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,14 @@
-"""Training and predicting with fastopt, with scikit-learn and with torch: same data, same arguments, same loss.
+"""Training and predicting with fastopt, scikit-learn and torch: same data, same arguments, same loss.
 
-    python bench/bench_fit.py [--cases S1 S2 ...] [--quick] [--data mnist.npz] [--json bench/results/fit.json]
+    python bench/bench_fit.py [--cases S1 S2 ...] [--quick] [--data mnist.npz] [--json results/fit.json]
 
-S1-S5  one fit, float32 (S3 and S4 are MNIST, S5 is sparse); torch's plain loop with fused Adam, with one thread
-       or all, whichever is quicker
+S1-S5  one fit, float32 (S3 and S4 are MNIST, S5 is sparse); torch's plain loop with fused Adam, with one
+       thread or all, whichever is quicker
 S6     GridSearchCV of 36 fits of S1's size with two jobs, the workers started before the clock
 S7     predict_proba of one row and of 100,000 rows, with S2's network
 
-Final losses must agree within 5 % and accuracies within 2 points before a time is believed. Ratios are medians
-over alternating runs. Compilation happens before the clock starts; ``bench_conditions.py`` reports it.
+Final losses must agree within 5 % and accuracies within 2 points before a time is believed. Ratios are
+medians over alternating runs. Compilation happens before the clock; ``bench_conditions.py`` reports it.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import fastopt
 
 
 def sgemm_flops(n=2048):
-    """Return the operations per second of SciPy's BLAS, the one Numba and fastopt call, with its own threads."""
+    """Return the operations per second of SciPy's BLAS, which Numba and fastopt call, on all threads."""
     a = np.asfortranarray(np.random.default_rng(0).standard_normal((n, n), np.float32))
     product = np.empty_like(a)
     call = functools.partial(scipy.linalg.blas.sgemm, 1.0, a, a, c=product, overwrite_c=True)
@@ -93,7 +93,9 @@ def bench_search(options):
     row = compare(
         measure([lambda: search(fastopt), lambda: search(neural_network)], 3 if options.quick else 5), 0, 1
     )
-    print(f"S6  {row['ours']:8.4f} s {row['ratio']:6.1f}x scikit-learn   36 fits of S1 in GridSearchCV(n_jobs=2)")
+    print(
+        f"S6  {row['ours']:8.4f} s {row['ratio']:6.1f}x scikit-learn   GridSearchCV(n_jobs=2), 36 fits of S1"
+    )
     return row
 
 

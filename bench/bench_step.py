@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 import numpy as np
-from _measure import compare, copy_bandwidth, in_place_bandwidth, measure, write_json
+from _measure import compare, copy_bandwidth, in_place_bandwidth, measure, run_sections
 
 import fastopt
 from fastopt.kernels import cpu, drive, threads
@@ -202,13 +202,8 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sections", nargs="*", default=["peers"], choices=SECTIONS, metavar="section")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, nothing beyond 1 million")
-    parser.add_argument("--json", help="where to write the rows")
-    options = parser.parse_args()
-    rows = {section: SECTIONS[section](options) for section in options.sections}
-    if options.json:
-        write_json(options.json, rows)
+    run_sections(parser, SECTIONS, ["peers"])
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ class Case:
         )
 
 
-def _table(n, n_features):
+def table(n, n_features):
+    """Return float32 rows of two classes, half of whose features tell something."""
     X, y = make_classification(n, n_features, n_informative=n_features // 2, random_state=0)
     return X.astype(np.float32), y
 
@@ -70,8 +71,8 @@ def _sparse(n=20_000, n_features=50_000, n_entries=60):
 CASES = {
     case.name: case
     for case in (
-        Case("S1", "1,000 x 10, (32, 16), batch 32", lambda _: _table(1000, 10), (32, 16), 32, 40),
-        Case("S2", "20,000 x 50, (100, 100), batch 200", lambda _: _table(20_000, 50), (100, 100), 200, 5),
+        Case("S1", "1,000 x 10, (32, 16), batch 32", lambda _: table(1000, 10), (32, 16), 32, 40),
+        Case("S2", "20,000 x 50, (100, 100), batch 200", lambda _: table(20_000, 50), (100, 100), 200, 5),
         Case("S3", "MNIST, (100, 50), batch 128", lambda p: load_mnist(p)[:2], (100, 50), 128, 2),
         Case("S4", "MNIST, (512, 256), batch 128", lambda p: load_mnist(p)[:2], (512, 256), 128, 2),
         Case("S5", "sparse 20,000 x 50,000, (64,), batch 200", lambda _: _sparse(), (64,), 200, 2),
@@ -79,9 +80,9 @@ CASES = {
 }
 
 
-def fit_ours(case, X, y):
+def fit_ours(case, X, y, **settings):
     """Train with fastopt; return the fitted network."""
-    return _quietly(case.network(fastopt).fit, X, y)
+    return _quietly(case.network(fastopt, **settings).fit, X, y)
 
 
 def fit_sklearn(case, X, y):
@@ -98,7 +99,7 @@ def _quietly(function, *args):
 def fit_torch(case, X, y, n_threads, same_order=False):
     """Train with torch's plain loop and fused Adam, from the same weights; return the last loss.
 
-    ``same_order`` visits the rows as scikit-learn does; otherwise they are shuffled by torch, which is quicker.
+    ``same_order`` visits the rows as scikit-learn does; otherwise torch shuffles them, which is quicker.
     """
     import torch
 

@@ -89,3 +89,14 @@ def test_names_are_canonical_lower_case_and_sorted():
     names = fastopt.list_optimizers()
     assert names == sorted(names) == [name.lower() for name in names]
     assert not set(names) & set(ALIASES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_constants_do_not_depend_on_how_many_steps_are_folded_at_once(name):
+    """The engine folds ahead by what time allows, and the bits of a fit must not depend on that."""
+    whole = fastopt.get_optimizer(name).flat(8, 8, np.float64).constants(700)
+    pieces, update = [], fastopt.get_optimizer(name).flat(8, 8, np.float64)
+    for n_steps in (1, 2, 3, 61, 64, 100, 469):
+        pieces.append(update.constants(n_steps).copy())
+        update.advance(n_steps)
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)

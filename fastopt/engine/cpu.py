@@ -12,7 +12,7 @@ import numpy as np
 from fastopt.engine import driver
 from fastopt.engine.blas import single_threaded
 from fastopt.engine.context import DENSE, GRADIENT, PREDICT, TRAIN
-from fastopt.engine.pace import Pace
+from fastopt.engine.pace import remembered
 from fastopt.engine.workspace import Workspace, choose_inputs
 from fastopt.kernels import threads
 
@@ -216,7 +216,7 @@ class Trainer:
         if shape != self._shape:  # the last workspace does not fit
             self._shape, self._runs = shape, {}
         if mode not in self._runs:
-            self._runs[mode] = self._make_run(shape, flops)
+            self._runs[mode] = self._make_run(mode, shape, flops)
         run = self._runs[mode]
         work = run.work
         work.point_to_inputs(X, inputs)
@@ -227,14 +227,16 @@ class Trainer:
                 work.point(**{name: array})
         return run
 
-    def _make_run(self, shape, flops):
+    def _make_run(self, mode, shape, flops):
         _, inputs, _, n_workers = shape
         program = driver.program(self._dtype_name, inputs != DENSE)
-        driver.prepare(n_workers)
+        if n_workers > 1:
+            driver.prepare(True)
+        pace = remembered((self.layout, self._dtype_name, mode, shape), n_workers, flops)
         for other in self._runs.values():
-            return _Run(program.task, other.work, n_workers, flops)
+            return _Run(program.task, other.work, pace, flops)
         work = Workspace(self.layout, self._names, self.dtype, program.routines, *shape)
-        return _Run(program.task, work, n_workers, flops)
+        return _Run(program.task, work, pace, flops)
 
     def _check(self, params, X, Y, order, sample_weight):
         """Refuse what the compiled code, which sees addresses only, would misread."""
@@ -266,8 +268,8 @@ def _require(name, array, shape, dtype):
 class _Run:
     """One call's way into the compiled program: the workspace, the threads, and how often to look up."""
 
-    def __init__(self, task, work, n_workers, flops):
-        self.work, self._task, self._pace = work, task, Pace(n_workers, flops)
+    def __init__(self, task, work, pace, flops):
+        self.work, self._task, self._pace = work, task, pace
         self._slice = max(1, int(_SLICE_FLOPS / flops))
         self._is_long = flops > _LONG_FLOPS
         self._blas = single_threaded if work.calls_blas else contextlib.nullcontext

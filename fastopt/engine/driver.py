@@ -78,18 +78,18 @@ def program(dtype, sparse):
         ``task``, the address that `run` takes, and ``routines``, the others by name.
     """
     with announced(f"the training engine for {dtype}"):
-        _entrance(False)
+        prepare(False)
         names = DENSE_ROUTINES + (SPARSE_ROUTINES if sparse else [])
         routines = {name: routine(name, dtype).address for name in names}
         return SimpleNamespace(task=_task().address, routines=routines)
 
 
-def prepare(n_workers):
-    """Compile what lets ``n_workers`` threads take part, before a clock runs."""
-    if n_workers > 1:
-        with announced("what starts the threads"):
-            threads.prepare()
-            _entrance(True)
+@functools.cache
+def prepare(parallel):
+    """Compile the way in, before a clock runs."""
+    with announced("what starts the threads"):
+        threads.prepare()
+        _entrance(parallel)
 
 
 def run(task, context, n_workers):

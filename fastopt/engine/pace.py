@@ -5,6 +5,7 @@ them. As no bit of the result depends on it, the engine tries.
 """
 
 import math
+import threading
 import time
 
 #: Seconds of one trial, and between two trials of what was slower.
@@ -15,6 +16,30 @@ _FIRST_TRIALS = 2
 _NEWEST = 0.3
 #: Operations a second that one trial is planned with before anything is known.
 _GUESS = 5e10
+
+
+#: Kinds of work that a Python thread remembers.
+_MOST_KEPT = 64
+
+_local = threading.local()
+
+
+def remembered(kind, most, flops):
+    """Return the `Pace` of a kind of work: what one fit has learnt in this thread, the next need not learn.
+
+    Parameters
+    ----------
+    kind : hashable
+        Whatever the cost of a batch depends on.
+    most, flops
+        As `Pace` takes them.
+    """
+    kept = _local.__dict__.setdefault("kept", {})
+    if kind not in kept:
+        if len(kept) >= _MOST_KEPT:
+            del kept[next(iter(kept))]
+        kept[kind] = Pace(most, flops)
+    return kept[kind]
 
 
 class Pace:

@@ -7,8 +7,8 @@ import numpy as np
 from fastopt.kernels.cpu import update_address
 from fastopt.optimizers.arrays import check_dtype
 
-#: Steps whose constants are folded at once.
-_STEPS_AHEAD = 1024
+#: Steps whose constants are folded at once: at first, and at the most.
+_STEPS_AHEAD = 64, 1024
 
 
 class FlatState:
@@ -79,7 +79,9 @@ class FlatState:
             return self._fold(n_steps, decay)[0]
         # Folded for many steps ahead, because an epoch of a small network is over in fewer than that takes.
         if self._table is None or self._table[0] != self.hyper or not self.t <= self._table_end - n_steps:
-            ahead = max(n_steps, _STEPS_AHEAD)
+            known = 0 if self._table is None else len(self._table[2])
+            first, most = _STEPS_AHEAD
+            ahead = max(n_steps, first, min(2 * known, most))
             self._table = (dict(self.hyper), self.t, self._fold(ahead, decay)[0])
         first = self.t - self._table[1]
         return self._table[2][first : first + n_steps]

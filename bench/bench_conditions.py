@@ -1,0 +1,135 @@
+"""What surrounds a fit: start-up and compile time, memory, and a machine that is busy with something else.
+
+    python bench/bench_conditions.py [startup memory busy] [--data mnist.npz] [--json results/conditions.json]
+
+startup  seconds to import, of the first fit with an empty kernel cache, and of the first fit from the cache
+memory   the most that a fit allocates beside its data, for S2-S5, in a process of its own
+busy     S1-S3 while two other processes keep the cores busy, against the same fit on the quiet machine
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+
+import numpy as np
+from _measure import measure, run_sections
+from fit_cases import CASES, fit_ours, fit_sklearn
+
+_IMPORT = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+
+_FIRST_FIT = """
+import json, time, warnings
+import numpy as np
+import fastopt
+from scipy.sparse import csr_array
+warnings.simplefilter("ignore")
+X = np.random.default_rng(0).standard_normal((1000, 10))
+y = (X[:, 0] > 0).astype(int)
+seconds = {}
+for name, data in (
+    ("float32", X.astype(np.float32)), ("float64", X), ("sparse float32", csr_array(X.astype(np.float32)))
+):
+    start = time.perf_counter()
+    fastopt.MLPClassifier((32, 16), batch_size=32, max_iter=2, random_state=0).fit(data, y)
+    seconds[name] = time.perf_counter() - start
+print(json.dumps(seconds))
+"""
+
+
+def _python(code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def bench_startup(options):
+    """Time imports and first fits, each in a fresh process."""
+    rows = {}
+    for module in ("sklearn.neural_network", "fastopt"):
+        rows[f"import {module}"] = float(np.median([_python(_IMPORT.format(module)) for _ in range(7)]))
+    with tempfile.TemporaryDirectory() as folder:
+        for state in ("empty cache", "from the cache"):
+            for name, seconds in _python(_FIRST_FIT, NUMBA_CACHE_DIR=folder).items():
+                rows[f"first fit, {name}, {state}"] = seconds
+    for name, seconds in rows.items():
+        print(f"{name:>40} {seconds:6.2f} s", flush=True)
+    return rows
+
+
+def _allocated(name, library, data):
+    """Return the bytes that one epoch allocates at the most; run in a process of its own."""
+    case = dataclasses.replace(CASES[name], epochs=1)
+    fit = fit_ours if library == "fastopt" else fit_sklearn
+    X, y = case.load(data)
+    small = dataclasses.replace(case, hidden=(3,) * len(case.hidden), batch_size=50)
+    fit(small, X[:100], y[:100])  # what the first fit of a process loads and keeps
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    fit(case, X, y)
+    return tracemalloc.get_traced_memory()[1] - before
+
+
+def bench_memory(options):
+    """Measure what a fit allocates."""
+    rows = {}
+    for name in ("S2", "S3", "S4", "S5"):
+        row = rows[name] = {}
+        for library in ("fastopt", "scikit-learn"):
+            code = (
+                f"import bench_conditions as b; print(b._allocated({name!r}, {library!r}, {options.data!r}))"
+            )
+            row[library] = _python(code, PYTHONPATH=os.path.dirname(os.path.abspath(__file__)))
+        print(
+            f"{name}  fastopt {row['fastopt'] / 1e6:6.2f} MB, scikit-learn {row['scikit-learn'] / 1e6:6.2f} MB"
+        )
+    return rows
+
+
+def bench_busy(options):
+    """Time fits on the quiet machine and beside two processes that use all they can get."""
+    rows = {}
+    for name in ("S1", "S2", "S3"):
+        case = CASES[name]
+        X, y = case.load(options.data)
+        calls = [functools.partial(fit, case, X, y) for fit in (fit_ours, fit_sklearn)]
+        quiet = np.median(measure(calls, 5), axis=0)
+        others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+        try:
+            busy = np.median(measure(calls, 5), axis=0)
+        finally:
+            for other in others:
+                other.kill()
+                other.wait()
+        slower = busy / quiet
+        rows[name] = {"quiet": quiet.tolist(), "busy": busy.tolist(), "slower": slower.tolist()}
+        print(
+            f"{name}  fastopt {slower[0]:.2f} times as long, scikit-learn {slower[1]:.2f}; "
+            f"{busy[1] / busy[0]:.1f}x scikit-learn while busy",
+            flush=True,
+        )
+    return rows
+
+
+SECTIONS = {"startup": bench_startup, "memory": bench_memory, "busy": bench_busy}
+
+
+def main():
+    """Run the sections and print their tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", help="MNIST as .npz with X_train, y_train, X_test, y_test")
+    run_sections(parser, SECTIONS, list(SECTIONS))
+
+
+if __name__ == "__main__":
+    main()
