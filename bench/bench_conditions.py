@@ -43,11 +43,9 @@ print(json.dumps(seconds))
 
 
 def _python(code, **environment):
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True,
-    )  # fmt: skip
-    return json.loads(done.stdout)
+    environment = os.environ | environment
+    command = [sys.executable, "-c", code]
+    return json.loads(subprocess.check_output(command, env=environment, stderr=subprocess.DEVNULL))
 
 
 def bench_startup(options):
@@ -88,9 +86,7 @@ def bench_memory(options):
                 f"import bench_conditions as b; print(b._allocated({name!r}, {library!r}, {options.data!r}))"
             )
             row[library] = _python(code, PYTHONPATH=os.path.dirname(os.path.abspath(__file__)))
-        print(
-            f"{name}  fastopt {row['fastopt'] / 1e6:6.2f} MB, scikit-learn {row['scikit-learn'] / 1e6:6.2f} MB"
-        )
+        print(f"{name}  " + ", ".join(f"{library} {size / 1e6:6.2f} MB" for library, size in row.items()))
     return rows
 
 
