@@ -124,8 +124,8 @@ def main():
         seconds = np.array([s for s, _ in runs[library]])
         epochs = [e for _, e in runs[library]]
         print(
-            f"{library:>13} {np.median(seconds):6.2f} s (epochs {epochs}), {np.median(seconds / ours):.1f} times "
-            f"fastopt's: {best[library]}"
+            f"{library:>13} {np.median(seconds):6.2f} s (epochs {epochs}), "
+            f"{np.median(seconds / ours):.1f} times fastopt's: {best[library]}"
         )
     if options.json:
         write_json(options.json, rows)

@@ -50,13 +50,16 @@ _LAYER = (
 #: A tile: rows ``first:last`` of a layer's weights (all of its bias where ``first`` is -1), and its number
 #: where partial sums are added up, the same for any number of workers.
 TILE_COLUMNS = 4
+#: Bytes of a cache line.
+LINE = 64
+
 CONTEXT = np.dtype([(name, np.int64) for name in DENSE_ROUTINES + SPARSE_ROUTINES + _ADDRESSES + _INTEGERS])
 CONTEXT_TYPE = from_dtype(CONTEXT)
 LAYER = np.dtype([(name, np.int64) for name in _LAYER])
 LAYER_TYPE = from_dtype(LAYER)
 _LAYER_BYTES = LAYER.itemsize
 
-# How inputs are read (``inputs``): dense rows through BLAS; dense rows whose zeros are left out; CSR.
+# How inputs are read (``inputs``): dense rows whole; dense rows whose zeros are left out; CSR.
 DENSE, COMPRESS, CSR = 0, 1, 2
 # What a pass is for (``mode``): update the parameters tile by tile, add to a whole gradient, or stop after
 # the forward pass.

@@ -16,9 +16,12 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from fastopt.engine import registers
-from fastopt.engine.context import fill, record, row_number, vector
+from fastopt.engine.context import LINE, fill, record, row_number, vector
 from fastopt.engine.functions import INNER_JIT
+from fastopt.kernels.foreign import prefetch
 
+#: Bytes of a row from which asking for the next one early pays.
+_LONG_ROW = 512
 #: Columns of the weight matrix that are worked on at a time: 784 rows of 128 float32 fit the L2 cache.
 _COLUMNS = 128
 #: Neighbouring input columns whose gradients are formed together.
@@ -38,11 +41,19 @@ def _lowest(typingctx, bits):
 
 
 def gather(context, lo, hi):
-    """Copy the batch's rows ``lo:hi`` into the workspace."""
+    """Copy the batch's rows ``lo:hi`` into the workspace.
+
+    They lie anywhere in memory, so the next row's loading begins before this one is copied.
+    """
     c = record(context)
     n = c.n_features
+    nbytes = n * c.itemsize
     for i in range(lo, hi):
-        source = vector(c.x + row_number(c, i) * n * c.itemsize, real, n)
+        if nbytes >= _LONG_ROW:
+            ahead = c.x + row_number(c, min(i + 1, hi - 1)) * nbytes
+            for offset in range(0, nbytes, LINE):
+                prefetch(ahead + offset)
+        source = vector(c.x + row_number(c, i) * nbytes, real, n)
         target = vector(c.gathered + i * n * c.itemsize, real, n)
         for j in range(n):
             target[j] = source[j]

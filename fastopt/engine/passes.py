@@ -12,9 +12,19 @@ import numpy as np
 from numba import njit
 
 from fastopt.engine import products
-from fastopt.engine.context import COMPRESS, CSR, DENSE, GRADIENT, PREDICT, TILE_COLUMNS, layer_record, vector
+from fastopt.engine.context import (
+    COMPRESS,
+    CSR,
+    DENSE,
+    GRADIENT,
+    LINE,
+    PREDICT,
+    TILE_COLUMNS,
+    layer_record,
+    vector,
+)
 from fastopt.engine.functions import INNER_JIT
-from fastopt.engine.sharing import BLOCKS_DONE, LINE, TILES_DONE, finish, take_block, take_tile
+from fastopt.engine.sharing import BLOCKS_DONE, TILES_DONE, finish, take_block, take_tile
 from fastopt.kernels.foreign import call
 
 

@@ -15,12 +15,10 @@ import sys
 import numpy as np
 from numba import njit
 
-from fastopt.engine.context import vector
+from fastopt.engine.context import LINE, vector
 from fastopt.engine.functions import INNER_JIT
 from fastopt.kernels.foreign import call, fetch_add, load_shared, pause, store_shared
 
-#: Bytes of a cache line.
-LINE = 64
 #: Places of the counters, in lines: who came first; whether the run is over; the next block of rows, and how
 #: many are done; how many tiles are done; from there on each worker's next tile. Numba compiles a function
 #: anew for each literal integer that it is given, not so for NumPy's.

@@ -71,9 +71,10 @@ def _batch_loss(c, weight, alpha):
         total += losses[block]
     if c.mode != TRAIN:
         return total
-    squares = vector(c.tile_squares, np.float64, c.n_tiles)
-    for tile in range(c.n_tiles):
-        total += 0.5 * alpha * squares[tile]
+    if c.penalized:
+        squares = vector(c.tile_squares, np.float64, c.n_tiles)
+        for tile in range(c.n_tiles):
+            total += 0.5 * alpha * squares[tile]
     return total / weight * c.n_rows
 
 

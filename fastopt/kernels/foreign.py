@@ -84,6 +84,21 @@ def store_shared(typingctx, address, value):
 
 
 @intrinsic
+def prefetch(typingctx, address):
+    """Begin to load the cache line at ``address``, which may be any number."""
+
+    def codegen(context, builder, signature, args):
+        at = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [at.type, *[ir.IntType(32)] * 3])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        flags = [ir.Constant(ir.IntType(32), value) for value in (0, 3, 1)]  # to read, to keep, data
+        builder.call(function, [at, *flags])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
 def pause(typingctx):
     """Tell the processor that this is a loop that waits, where it has an instruction for that."""
 
