@@ -6,10 +6,15 @@ import os
 import platform
 import time
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  loaded, so that its threads are listed
+from llvmlite.binding import get_host_cpu_name
+from threadpoolctl import threadpool_info
 
+from fastopt.engine.registers import vector_bytes
 from fastopt.kernels import threads
 
 _REST = _BLOCK = 0.02
@@ -22,12 +27,21 @@ def fingerprint():
     if info.exists():
         names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
         cpu = names[0] if names else cpu
+    packages = ("numba", "numpy", "scipy", "scikit-learn", "torch")
+    blas = [pool for pool in threadpool_info() if "scipy" in pool["filepath"]]
     return {
         "cpu": cpu,
+        "target": get_host_cpu_name(),
+        "vector_bytes": vector_bytes(),
         "cores": os.cpu_count(),
+        "blas": {key: blas[0][key] for key in ("internal_api", "version", "architecture")} if blas else None,
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("numba", "numpy", "scipy", "scikit-learn")},
+        "versions": {
+            name: version(name)
+            for name in packages
+            if find_spec("sklearn" if name == "scikit-learn" else name)
+        },
         "threads": threads.describe(),
     }
 

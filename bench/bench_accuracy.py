@@ -26,7 +26,11 @@ GRID = [
     for values in itertools.product(((256,), (512,), (256, 128), (512, 256)), (64, 128, 256), (1e-3, 2e-3))
 ]
 #: What ``--search`` found on two AVX-512 cores (results/accuracy.json).
-BEST = {library: {"hidden": (256,), "batch_size": 128, "lr": 1e-3} for library in LIBRARIES}
+BEST = {
+    "fastopt": {"hidden": (256,), "batch_size": 128, "lr": 2e-3},
+    "scikit-learn": {"hidden": (256,), "batch_size": 256, "lr": 2e-3},
+    "torch": {"hidden": (512,), "batch_size": 128, "lr": 2e-3},
+}
 
 
 def estimator_epochs(module, data, hidden, batch_size, lr, seed):

@@ -9,6 +9,7 @@ Arguments are integers: addresses, and strides that count elements. ``zero`` giv
 """
 
 import functools
+from typing import NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -100,7 +101,6 @@ class _Registers:
         self.builder, self.element, self.arg = builder, element, arg
         self.itemsize = 4 if isinstance(element, ir.FloatType) else 8
         self.lanes = vector_bytes() // self.itemsize
-        self.vector = ir.VectorType(element, self.lanes)
 
     def _moved(self, base, elements):
         """Return the address ``elements`` past the address ``base``."""
@@ -111,44 +111,52 @@ class _Registers:
         elements = self.builder.inttoptr(base, self.element.as_pointer())
         return self.builder.bitcast(self.builder.gep(elements, [offset]), kind.as_pointer())
 
-    def _vectors(self, base, offsets):
-        """Return pointers to the vectors that begin at the elements ``offsets``."""
-        return [self._pointer(base, offset, self.vector) for offset in offsets]
+    def _vector(self, lanes=None):
+        return ir.VectorType(self.element, lanes or self.lanes)
 
-    def _mask(self, rest):
+    def _mask(self, rest, lanes):
         """Return the lanes below ``rest``, as a vector of booleans."""
-        lane = ir.Constant(ir.VectorType(_I32, self.lanes), list(range(self.lanes)))
-        return self.builder.icmp_signed("<", lane, self._broadcast(self.builder.trunc(rest, _I32)))
+        lane = ir.Constant(ir.VectorType(_I32, lanes), list(range(lanes)))
+        return self.builder.icmp_signed("<", lane, self._broadcast(self.builder.trunc(rest, _I32), lanes))
 
-    def _broadcast(self, scalar):
+    def _broadcast(self, scalar, lanes):
         builder = self.builder
         one = builder.insert_element(
-            ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined), scalar, ir.Constant(_I32, 0)
+            ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined), scalar, ir.Constant(_I32, 0)
         )
-        zeros = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
-        return builder.shuffle_vector(one, one, zeros)
+        return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
 
-    def _load(self, at, mask=None):
+    def _load(self, at, lanes, mask=None):
         builder = self.builder
         if mask is None:
             return builder.load(at, align=self.itemsize)
-        kind = ir.FunctionType(self.vector, [at.type, _I32, mask.type, self.vector])
-        masked = self._masked("load", kind)
-        rest = ir.Constant(self.vector, [0.0] * self.lanes)
+        kind = ir.FunctionType(self._vector(lanes), [at.type, _I32, mask.type, self._vector(lanes)])
+        rest = ir.Constant(self._vector(lanes), [0.0] * lanes)
+        masked = self._masked("load", lanes, kind)
         return builder.call(masked, [at, ir.Constant(_I32, self.itemsize), mask, rest])
 
-    def _store(self, value, at, mask=None):
+    def _store(self, value, at, lanes, mask=None):
         builder = self.builder
         if mask is None:
             builder.store(value, at, align=self.itemsize)
             return
-        kind = ir.FunctionType(ir.VoidType(), [self.vector, at.type, _I32, mask.type])
-        builder.call(self._masked("store", kind), [value, at, ir.Constant(_I32, self.itemsize), mask])
+        kind = ir.FunctionType(ir.VoidType(), [self._vector(lanes), at.type, _I32, mask.type])
+        masked = self._masked("store", lanes, kind)
+        builder.call(masked, [value, at, ir.Constant(_I32, self.itemsize), mask])
 
-    def _masked(self, verb, kind):
+    def _masked(self, verb, lanes, kind):
         short = {4: "f32", 8: "f64"}[self.itemsize]
-        name = f"llvm.masked.{verb}.v{self.lanes}{short}.p0"
-        return cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return cgutils.get_or_insert_function(
+            self.builder.module, kind, f"llvm.masked.{verb}.v{lanes}{short}.p0"
+        )
+
+
+class _Column(NamedTuple):
+    """One vector across a block of rows: its first column, width, and which lanes count (all if None)."""
+
+    offset: ir.Value
+    lanes: int
+    mask: ir.Value | None = None
 
 
 class _Product(_Registers):
@@ -160,33 +168,69 @@ class _Product(_Registers):
         self.index_a, self.index_b = index_a, index_b
 
     def emit(self):
-        builder, n, lanes = self.builder, self.arg["n"], self.lanes
-        across = _int(self.width * lanes)
+        builder, n = self.builder, self.arg["n"]
+        across = _int(self.width * self.lanes)
         blocks = builder.sdiv(n, across)
+        rest = builder.sub(n, builder.mul(blocks, across))
+        # With AVX-512 a short rest joins the last whole block: it costs its share, and no loads of its own.
+        joins = self._has_room() and builder.and_(
+            builder.and_(
+                builder.icmp_signed(">", rest, _int(0)), builder.icmp_signed("<=", rest, _int(self.lanes))
+            ),
+            builder.icmp_signed(">", blocks, _int(0)),
+        )
+        if joins:
+            blocks = builder.sub(blocks, builder.zext(joins, _I64))
         with cgutils.for_range(builder, blocks) as loop:
-            first = builder.mul(loop.index, across)
-            self._columns([(self._right_of(first, i), None) for i in range(self.width)])
+            self._columns(self._whole(builder.mul(loop.index, across), self.width))
         at = builder.mul(blocks, across)
-        left = builder.sub(n, at)
-        count = builder.sdiv(builder.add(left, _int(lanes - 1)), _int(lanes))
+        if joins:
+            with builder.if_else(joins) as (together, apart):
+                with together:
+                    self._tail(self._whole(at, self.width), builder.add(at, across), rest)
+                with apart:
+                    self._rest(at, rest)
+        else:
+            self._rest(at, rest)
+
+    def _has_room(self):
+        """Tell whether a vector more for each row of a tall block still leaves registers free."""
+        return vector_bytes() == 64 and self.heights[0] * (self.width + 1) <= 24
+
+    def _whole(self, first, count):
+        step = self.lanes
+        return [_Column(self.builder.add(first, _int(i * step)), step) for i in range(count)]
+
+    def _rest(self, at, rest):
+        """Form the columns that are left: 0 to ``width`` vectors, the last one partial."""
+        builder, lanes = self.builder, self.lanes
+        count = builder.sdiv(builder.add(rest, _int(lanes - 1)), _int(lanes))
         done = builder.append_basic_block("product.done")
         switch = builder.switch(count, done)
         for vectors in range(1, self.width + 1):
             block = builder.append_basic_block(f"product.{vectors}")
             switch.add_case(_int(vectors), block)
             with builder.goto_block(block):
-                columns = [(self._right_of(at, i), None) for i in range(vectors)]
-                rest = builder.sub(left, _int((vectors - 1) * lanes))
-                columns[-1] = (columns[-1][0], self._mask(rest))
-                self._columns(columns)
+                whole = self._whole(at, vectors - 1)
+                past = _int((vectors - 1) * lanes)
+                self._tail(whole, builder.add(at, past), builder.sub(rest, past))
                 builder.branch(done)
         builder.position_at_end(done)
 
-    def _right_of(self, column, vectors):
-        return self.builder.add(column, _int(vectors * self.lanes))
+    def _tail(self, whole, at, rest):
+        """Form whole vectors and ``rest`` columns more, in half a vector where that is enough."""
+        builder, lanes, half = self.builder, self.lanes, self.lanes // 2
+        if not self._has_room():
+            self._columns([*whole, _Column(at, lanes, self._mask(rest, lanes))])
+            return
+        with builder.if_else(builder.icmp_signed("<=", rest, _int(half))) as (short, long):
+            with short:
+                self._columns([*whole, _Column(at, half, self._mask(rest, half))])
+            with long:
+                self._columns([*whole, _Column(at, lanes, self._mask(rest, lanes))])
 
     def _columns(self, columns):
-        """Form some columns, given as (offset, mask), of every row."""
+        """Form some columns of every row."""
         builder, done = self.builder, _int(0)
         for height in self.heights:
             blocks = builder.sdiv(builder.sub(self.arg["m"], done), _int(height))
@@ -198,33 +242,34 @@ class _Product(_Registers):
     def _block(self, rows, columns):
         """Form some columns of some rows: every start is read before anything is written."""
         builder, arg = self.builder, self.arg
-        offsets, masks = [at for at, _ in columns], [mask for _, mask in columns]
 
-        def cells(base, stride):
-            """Return a (pointer, mask) for each vector of each row."""
-            found = []
-            for row in rows:
-                line = self._moved(arg[base], builder.mul(row, arg[stride]))
-                found += zip(self._vectors(line, offsets), masks, strict=True)
-            return found
+        def cells(row):
+            """Return what loads or stores each column of the row at an address."""
+            return [(self._pointer(row, c.offset, self._vector(c.lanes)), c.lanes, c.mask) for c in columns]
+
+        def lines(base, stride):
+            return [self._moved(arg[base], builder.mul(row, arg[stride])) for row in rows]
 
         sums = []
-        for cell in cells("start", "start_row"):
-            sums.append(cgutils.alloca_once(builder, self.vector))
-            builder.store(self._load(*cell), sums[-1])
-        lines = [self._moved(arg["a"], builder.mul(row, arg["a_row"])) for row in rows]
+        for line in lines("start", "start_row"):
+            for cell in cells(line):
+                sums.append(cgutils.alloca_once(builder, self._vector(cell[1])))
+                builder.store(self._load(*cell), sums[-1])
+        left = lines("a", "a_row")
         with cgutils.for_range(builder, arg["k"]) as loop:
             p = loop.index
             listed = self._listed(p) if self.index_b else p
             line = self._moved(arg["b"], builder.mul(listed, arg["ldb"]))
-            values = [self._load(*cell) for cell in zip(self._vectors(line, offsets), masks, strict=True)]
+            values = [self._load(*cell) for cell in cells(line)]
             a_offset = builder.mul(listed if self.index_a else p, arg["a_column"])
-            for i, a in enumerate(lines):
-                weight = self._broadcast(builder.load(self._pointer(a, a_offset, self.element)))
+            for i, a in enumerate(left):
+                weight = builder.load(self._pointer(a, a_offset, self.element))
                 for j, value in enumerate(values):
-                    self._add(sums[i * len(values) + j], weight, value)
-        for slot, (target, mask) in zip(sums, cells("out", "ldo"), strict=True):
-            self._store(builder.load(slot), target, mask)
+                    spread = self._broadcast(weight, columns[j].lanes)
+                    self._add(sums[i * len(values) + j], spread, value)
+        targets = [cell for line in lines("out", "ldo") for cell in cells(line)]
+        for slot, cell in zip(sums, targets, strict=True):
+            self._store(builder.load(slot), *cell)
 
     def _listed(self, p):
         indices = self.builder.inttoptr(self.arg["index"], _I32.as_pointer())
@@ -252,10 +297,13 @@ class _Transpose(_Registers):
         builder, arg, lanes = self.builder, self.arg, self.lanes
         rows = [builder.add(row, _int(i)) for i in range(lanes)]
         columns = [builder.add(column, _int(i)) for i in range(lanes)]
-        lines = [
-            self._load(*self._vectors(self._moved(arg["a"], builder.mul(r, arg["lda"])), [column]))
-            for r in rows
-        ]
+
+        def vector_at(base, stride, line, offset):
+            return self._pointer(
+                self._moved(arg[base], builder.mul(line, arg[stride])), offset, self._vector()
+            )
+
+        lines = [self._load(vector_at("a", "lda", r, column), lanes) for r in rows]
         distance = 1
         while distance < lanes:  # Eklundh (1972): swap ever larger off-diagonal squares
             for i in range(lanes):
@@ -263,7 +311,7 @@ class _Transpose(_Registers):
                     lines[i], lines[i + distance] = self._swap(lines[i], lines[i + distance], distance)
             distance *= 2
         for line, c in zip(lines, columns, strict=True):
-            self._store(line, *self._vectors(self._moved(arg["out"], builder.mul(c, arg["ldo"])), [row]))
+            self._store(line, vector_at("out", "ldo", c, row), lanes)
 
     def _swap(self, upper, lower, distance):
         lanes = self.lanes
@@ -290,10 +338,10 @@ class _Bits(_Registers):
 
     def emit(self):
         builder, bits = self.builder, _int(0)
-        zeros = ir.Constant(self.vector, [0.0] * self.lanes)
+        zeros = ir.Constant(self._vector(), [0.0] * self.lanes)
         for first in range(0, 64, self.lanes):
-            left = builder.sub(self.arg["n"], _int(first))
-            value = self._load(*self._vectors(self.arg["a"], [_int(first)]), self._mask(left))
+            mask = self._mask(builder.sub(self.arg["n"], _int(first)), self.lanes)
+            value = self._load(self._pointer(self.arg["a"], _int(first), self._vector()), self.lanes, mask)
             some = builder.bitcast(builder.fcmp_unordered("!=", value, zeros), ir.IntType(self.lanes))
             bits = builder.or_(bits, builder.shl(builder.zext(some, _I64), _int(first)))
         return bits
