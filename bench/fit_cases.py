@@ -75,7 +75,7 @@ CASES = {
         Case("S2", "20,000 x 50, (100, 100), batch 200", lambda _: table(20_000, 50), (100, 100), 200, 5),
         Case("S3", "MNIST, (100, 50), batch 128", lambda p: load_mnist(p)[:2], (100, 50), 128, 2),
         Case("S4", "MNIST, (512, 256), batch 128", lambda p: load_mnist(p)[:2], (512, 256), 128, 2),
-        Case("S5", "sparse 20,000 x 50,000, (64,), batch 200", lambda _: _sparse(), (64,), 200, 2),
+        Case("S5", "sparse 20,000 x 50,000, (64,), batch 200", lambda _: _sparse(), (64,), 200, 3),
     )
 }
 

@@ -40,6 +40,13 @@ def _lowest(typingctx, bits):
     return types.int64(types.uint64), codegen
 
 
+@njit(**INNER_JIT)
+def _ask_for(address, nbytes):
+    """Begin to load some memory."""
+    for offset in range(0, nbytes, LINE):
+        prefetch(address + offset)
+
+
 def gather(context, lo, hi):
     """Copy the batch's rows ``lo:hi`` into the workspace.
 
@@ -50,9 +57,7 @@ def gather(context, lo, hi):
     nbytes = n * c.itemsize
     for i in range(lo, hi):
         if nbytes >= _LONG_ROW:
-            ahead = c.x + row_number(c, min(i + 1, hi - 1)) * nbytes
-            for offset in range(0, nbytes, LINE):
-                prefetch(ahead + offset)
+            _ask_for(c.x + row_number(c, min(i + 1, hi - 1)) * nbytes, nbytes)
         source = vector(c.x + row_number(c, i) * nbytes, real, n)
         target = vector(c.gathered + i * n * c.itemsize, real, n)
         for j in range(n):
@@ -166,6 +171,10 @@ def sort_entries(context, block, lo, hi):
             row = row_number(c, i)
             ends = vector(c.indptr + 8 * row, np.int64, 2)
             n = ends[1] - ends[0]
+            if not scatter:  # the rows lie anywhere in memory
+                ahead = vector(c.indptr + 8 * row_number(c, min(i + 1, hi - 1)), np.int64, 2)
+                _ask_for(c.indices + 4 * ahead[0], 4 * (ahead[1] - ahead[0]))
+                _ask_for(c.data + c.itemsize * ahead[0], c.itemsize * (ahead[1] - ahead[0]))
             columns = vector(c.indices + 4 * ends[0], np.int32, n)
             values = vector(c.data + c.itemsize * ends[0], real, n)
             for p in range(n):
