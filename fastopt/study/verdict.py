@@ -25,8 +25,8 @@ def with_margin(value, half_width, metric):
 
     Examples
     --------
-    >>> with_margin(0.012, 0.004, "accuracy")
-    '1.2 ± 0.4 points'
+    >>> with_margin(0.012, 0.014, "accuracy")
+    '1.2 ± 1.4 points'
     """
     scale, unit, more = (100, " points", 0) if is_in_points(metric) else (1, "", 1)
     digits = _digits(scale * half_width) + more
