@@ -1,6 +1,7 @@
 """Pictures of studies and fits, in the manner of scikit-learn's displays: ``from_...``, ``plot(ax=...)``."""
 
 from .comparison import OptimizerComparisonDisplay, OptimizerDifferenceDisplay, overview
+from .confusion import ConfusionDisplay
 from .curves import LossCurveDisplay
 from .learning_rate import HeatMapDisplay, LearningRateDisplay
 from .style import PALETTE, theme
@@ -9,6 +10,7 @@ from .trajectory import SURFACES, TrajectoryDisplay
 __all__ = [
     "PALETTE",
     "SURFACES",
+    "ConfusionDisplay",
     "HeatMapDisplay",
     "LearningRateDisplay",
     "LossCurveDisplay",

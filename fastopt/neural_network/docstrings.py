@@ -33,7 +33,7 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
         Least improvement of the loss or score that resets patience; for ``'lbfgs'`` the largest
         component of the gradient at which to stop.
     verbose : bool or int, default=False
-        Whether to print each epoch's loss.
+        Whether to print each epoch's loss, in scikit-learn's words.
     warm_start : bool, default=False
         Whether `fit` continues from the current parameters.
     momentum : float, default=0.9
@@ -62,7 +62,10 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
         (moments, step count) and reads the hyper-parameters anew.
     restore_best_weights : bool or 'auto', default='auto'
         Whether to end with the weights of the best epoch: by validation score with early stopping,
-        otherwise by training loss. ``'auto'``: only with early stopping, as in scikit-learn."""
+        otherwise by training loss. ``'auto'``: only with early stopping, as in scikit-learn.
+    progress : bool, default=False
+        Whether `fit` shows a live bar on standard error with loss and time left; needs rich (extra ``cli``).
+        Silent where standard error is not a terminal or a notebook, and in `partial_fit`."""
 
 ATTRIBUTES = """\
 coefs_ : list of ndarray of shape (fan_in, fan_out)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 import warnings
 from functools import partial
 from html import escape
 from numbers import Integral, Real
 
-from sklearn.base import BaseEstimator, is_classifier
-from sklearn.metrics import check_scoring
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.metrics import check_scoring, get_scorer_names
 
 from .. import __version__
 from . import search as searches
 from . import tables, verdict
-from .plan import DEFAULT_OPTIMIZERS, Config, describe, make_contenders, network_of
-from .progress import make_progress
+from .plan import DEFAULT_OPTIMIZERS, Config, describe, make_contenders, network_of, unseeded
+from .progress import Progress, shown
 from .run import Budget, quiet_divergence, scorer_name
 from .runner import Runner, Task
 from .splits import Splits, preprocessor_of
@@ -95,6 +96,8 @@ class OptimizerStudy(BaseEstimator):
         The best optimizer against each other one: paired difference, interval, Holm-adjusted p-value.
     confusion_ : dict
         Confusion matrix by label, summed over seeds; empty for regression.
+    labels_ : list of str
+        The optimizers in the order given; colours follow it.
     classes_ : ndarray or None
     yardsticks_ : list of str
         Labels of the other networks given for comparison; they are shown, but do not compete.
@@ -239,7 +242,7 @@ class OptimizerStudy(BaseEstimator):
             Takes a trial, suggests ``lr`` between the ends of the grid (log scale) and ``batch_size``, and
             returns the mean score over the tuning seeds. Diverged trials are pruned.
         """
-        self._prepare(X, y, X_val, y_val, make_progress(False))
+        self._prepare(X, y, X_val, y_val, Progress())
         contender = self._contender(label)
         return partial(
             searches.trial_score,
@@ -257,13 +260,10 @@ class OptimizerStudy(BaseEstimator):
         label : str, optional
             Default: the best optimizer.
         """
-        from sklearn.base import clone
-
         label = self.best_optimizer_ if label is None else label
         values = self.best_params_[label]
         contender = self._contender(label)
-        network = contender.network_for(Config(label, values["lr"], values["batch_size"]), 0)
-        network.set_params(random_state=None)
+        network = unseeded(contender.network_for(Config(label, values["lr"], values["batch_size"]), 0))
         if network_of(self.estimator) is self.estimator:
             return network
         return clone(self.estimator).set_params(**{self.estimator.steps[-1][0]: network})
@@ -273,7 +273,7 @@ class OptimizerStudy(BaseEstimator):
     def _run(self, X, y, X_val, y_val, work):
         start = time.perf_counter()
         self.interrupted_ = False
-        with make_progress(self.progress) as progress, quiet_divergence():
+        with shown(self.progress) as progress, quiet_divergence():
             self._prepare(X, y, X_val, y_val, progress)
             try:
                 work(progress)
@@ -300,7 +300,7 @@ class OptimizerStudy(BaseEstimator):
         )
         self.metrics_ = self._default_metrics() if self.metrics is None else tuple(self.metrics)
         for scoring in (self.scoring_, *self.metrics_):
-            check_scoring(network, scoring=scoring)
+            _check_scoring(network, scoring)
         self._contenders = make_contenders(self.estimator, self.optimizers, self.lr, self.batch_size)
         self._splits = Splits(
             preprocessor_of(self.estimator),
@@ -318,7 +318,7 @@ class OptimizerStudy(BaseEstimator):
         identity = {
             "fastopt": __version__,
             "data": self._splits.fingerprint(),
-            "estimator": describe(self.estimator),
+            "network": describe(unseeded(network_of(self.estimator))),
         }
         store = ResultStore(self.store, identity)
         self.store_path_ = store.path
@@ -389,9 +389,12 @@ class OptimizerStudy(BaseEstimator):
         self.summary_ = tables.summary_frame(
             self.results_, self.curves_, metric, self.target_score_, **statistics
         )
+        compared = {task.config.label: task.config for phase, task, _ in history if phase == "comparison"}
         self.best_params_ = {
-            row.optimizer: {"lr": row.lr, "batch_size": row.batch_size} for row in self.summary_.itertuples()
+            label: {"lr": compared[label].lr, "batch_size": compared[label].batch_size}
+            for label in self.summary_["optimizer"]
         }
+        self.labels_ = [c.label for c in self._contenders]
         self.yardsticks_ = [c.label for c in self._contenders if c.is_yardstick]
         judged = self.summary_[~self.summary_["optimizer"].isin(self.yardsticks_)]
         several = not judged.empty and judged["n_seeds"].min() > 1
@@ -436,6 +439,8 @@ class OptimizerStudy(BaseEstimator):
             raise ValueError(f"max_seconds={self.max_seconds!r} is not a positive number.")
         if not isinstance(self.halving_factor, Integral) or self.halving_factor < 2:
             raise ValueError(f"halving_factor={self.halving_factor!r} is not a whole number of at least 2.")
+        if self.n_jobs is not None and (not isinstance(self.n_jobs, Integral) or self.n_jobs == 0):
+            raise ValueError(f"n_jobs={self.n_jobs!r} is not None, a number of workers, or -1 for all.")
         for name in ("confidence", "validation_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not between 0 and 1.")
@@ -454,9 +459,20 @@ class OptimizerStudy(BaseEstimator):
         if not hasattr(self, "verdict_"):
             return f"<pre>{self!r}</pre>"
         words = "".join(f"<li>{escape(sentence)}</li>" for sentence in [*self.verdict_, *self.notes_])
-        return f"<ul>{words}</ul>{self.summary_.to_html(float_format='{:.4g}'.format)}"
+        table = "" if self.summary_.empty else self.summary_.to_html(float_format="{:.4g}".format)
+        return f"<ul>{words}</ul>{table}"
 
     @property
     def metric_name_(self):
         """Name of the scorer, as tables and axes show it."""
         return scorer_name(self.scoring_).replace("_", " ")
+
+
+def _check_scoring(network, scoring):
+    if isinstance(scoring, str) and scoring not in get_scorer_names():
+        near = difflib.get_close_matches(scoring, get_scorer_names(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"scoring={scoring!r} is not a scorer of scikit-learn (sklearn.metrics.get_scorer_names).{hint}"
+        )
+    check_scoring(network, scoring=scoring)
