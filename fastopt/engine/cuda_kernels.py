@@ -1,0 +1,249 @@
+"""The training step on a GPU: a launch for each layer forward and back, one for the loss, one for all updates.
+
+Templates: ``cuda_program.py`` binds the free names. Every matrix product is cut into square tiles of ``SIDE``
+elements. A block of ``BLOCK * BLOCK`` threads forms a tile from slices of ``DEPTH`` that it brings to shared
+memory; a thread keeps ``MICRO * MICRO`` sums, ``BLOCK`` rows and columns apart, so that neighbours read and write
+neighbours. Blocks take tile after tile.
+
+Everything that changes from step to step stands in device memory: ``cells`` holds the number of the batch, and
+row ``batch`` of ``batches`` its first row and number of rows. So a step is the same launches with the same
+arguments, which a CUDA graph replays. ``cells[NEXT]`` is read up to the loss, which copies it to ``cells[NOW]``;
+the launches after it read that, and the last one counts. No launch writes a cell that its other blocks read.
+
+Sums are formed in an order that depends on the shapes alone, and nothing is added atomically: the same bits in
+every run.
+"""
+
+#: Places in ``cells``.
+NEXT, NOW = 0, 1
+
+
+def load_rows(tile, source, at, stride, rows, start, first, n_rows, k, n_columns, thread):
+    """Fill ``tile[depth, across]``: ``SIDE`` rows of a matrix across, its columns from ``k`` in depth.
+
+    The matrix begins at ``source[at]``, with ``stride`` elements a row. With ``start >= 0`` its rows are those of
+    the batch, picked by ``rows[start:]``. What lies outside is 0.
+    """
+    for e in range(thread, SIDE * DEPTH, BLOCK * BLOCK):
+        across, depth = e // DEPTH, e % DEPTH
+        row, column = first + across, k + depth
+        value = ZERO
+        if row < n_rows and column < n_columns:
+            if start >= 0:
+                row = rows[start + row]
+            value = source[at + row * stride + column]
+        tile[depth, across] = value
+
+
+def load_columns(tile, source, at, stride, rows, start, first, n_columns, k, n_rows, thread, ones):
+    """Fill ``tile[depth, across]``: ``SIDE`` columns of a matrix across, its rows from ``k`` in depth.
+
+    As `load_rows`; with ``ones`` the matrix has one column more, of ones.
+    """
+    for e in range(thread, SIDE * DEPTH, BLOCK * BLOCK):
+        depth, across = e // SIDE, e % SIDE
+        row, column = k + depth, first + across
+        value = ZERO
+        if row < n_rows:
+            if column < n_columns:
+                if start >= 0:
+                    row = rows[start + row]
+                value = source[at + row * stride + column]
+            elif ones and column == n_columns:
+                value = ONE
+        tile[depth, across] = value
+
+
+def clear(sums):
+    """Set a thread's sums to 0."""
+    for u in range(MICRO):
+        for v in range(MICRO):
+            sums[u, v] = ZERO
+
+
+def accumulate(sums, left, right, y, x):
+    """Add to a thread's sums the products of one slice in shared memory."""
+    for k in range(DEPTH):
+        for u in range(MICRO):
+            a = left[k, y + u * BLOCK]
+            for v in range(MICRO):
+                sums[u, v] += a * right[k, x + v * BLOCK]
+
+
+def forward(
+    params, weights_at, bias_at, n_in, n_out, source, source_at, is_first, target, target_at, is_last,
+    rows, batches, cells,
+):  # fmt: skip
+    """Write one layer's outputs ``activate(source @ weights + bias)``; the last layer's stay as they are.
+
+    Of the first layer the source is the data, whose rows ``rows`` picks.
+    """
+    left = cuda.shared.array((DEPTH, SIDE + 1), REAL)
+    right = cuda.shared.array((DEPTH, SIDE + 1), REAL)
+    sums = cuda.local.array((MICRO, MICRO), REAL)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    thread = y * BLOCK + x
+    batch = cells[NEXT]
+    n_rows = batches[batch, 1]
+    start = batches[batch, 0] if is_first else -1
+    across = (n_out + SIDE - 1) // SIDE
+    n_tiles = across * ((n_rows + SIDE - 1) // SIDE)
+    for tile in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
+        row, column = tile // across * SIDE, tile % across * SIDE
+        clear(sums)
+        for k in range(0, n_in, DEPTH):
+            load_rows(left, source, source_at, n_in, rows, start, row, n_rows, k, n_in, thread)
+            load_columns(
+                right, params, weights_at, n_out, rows, -1, column, n_out, k, n_in, thread, False
+            )
+            cuda.syncthreads()
+            accumulate(sums, left, right, y, x)
+            cuda.syncthreads()
+        for u in range(MICRO):
+            for v in range(MICRO):
+                i, j = row + y + u * BLOCK, column + x + v * BLOCK
+                if i < n_rows and j < n_out:
+                    z = sums[u, v] + params[bias_at + j]
+                    target[target_at + i * n_out + j] = z if is_last else activate(z)
+
+
+def output(outputs, at, n_out, y, w, weighted, deltas, losses, rows, batches, cells, is_training):
+    """Turn the last pre-activations into outputs; in training, write each row's loss and the gradient there.
+
+    For every pair of output function and loss that is offered the gradient is output - target. Each row is
+    shared by ``BLOCK`` threads. ``losses`` has a place for every row of the data, in the order of visit.
+    """
+    parts = cuda.shared.array((BLOCK, BLOCK + 1), REAL)
+    lane, line = cuda.threadIdx.x, cuda.threadIdx.y
+    batch = cells[NEXT]
+    start, n_rows = batches[batch, 0], batches[batch, 1]
+    for first in range(cuda.blockIdx.x * BLOCK, n_rows, cuda.gridDim.x * BLOCK):
+        # Threads beyond the last row repeat it, so that all of a block meet at the barriers.
+        row = min(first + line, n_rows - 1)
+        is_inside = first + line < n_rows
+        z = at + row * n_out
+        scale, top = ONE, ZERO
+        if SOFTMAX:
+            top = outputs[z]
+            for j in range(lane, n_out, BLOCK):
+                top = max(top, outputs[z + j])
+            parts[line, lane] = top
+            cuda.syncthreads()
+            for k in range(BLOCK):
+                top = max(top, parts[line, k])
+            cuda.syncthreads()
+            total = ZERO
+            for j in range(lane, n_out, BLOCK):
+                total += finish(outputs[z + j] - top)
+            parts[line, lane] = total
+            cuda.syncthreads()
+            total = ZERO
+            for k in range(BLOCK):
+                total += parts[line, k]
+            cuda.syncthreads()
+            scale = ONE / total
+        loss = ZERO
+        source = rows[start + row]
+        weight = w[source] if weighted else ONE
+        for j in range(lane, n_out, BLOCK):
+            if is_inside:
+                p = finish(outputs[z + j] - top) * scale if SOFTMAX else finish(outputs[z + j])
+                outputs[z + j] = p
+                if is_training:
+                    target = y[source * n_out + j]
+                    loss += element_loss(p, target, EPSILON)
+                    deltas[at + row * n_out + j] = (p - target) * weight
+        if is_training:
+            parts[line, lane] = loss
+            cuda.syncthreads()
+            if lane == 0 and is_inside:
+                loss = ZERO
+                for k in range(BLOCK):
+                    loss += parts[line, k]
+                losses[start + row] = loss * weight
+            cuda.syncthreads()
+    if is_training and cuda.blockIdx.x == 0 and lane == 0 and line == 0:
+        cells[NOW] = batch
+
+
+def backward(params, weights_at, n_in, n_out, deltas, at, activations, source_at, rows, batches, cells):
+    """Write the gradient at one layer's inputs' pre-activations, ``(deltas @ weights.T)`` times the slope."""
+    left = cuda.shared.array((DEPTH, SIDE + 1), REAL)
+    right = cuda.shared.array((DEPTH, SIDE + 1), REAL)
+    sums = cuda.local.array((MICRO, MICRO), REAL)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    thread = y * BLOCK + x
+    n_rows = batches[cells[NOW], 1]
+    across = (n_in + SIDE - 1) // SIDE
+    n_tiles = across * ((n_rows + SIDE - 1) // SIDE)
+    for tile in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
+        row, column = tile // across * SIDE, tile % across * SIDE
+        clear(sums)
+        for k in range(0, n_out, DEPTH):
+            load_rows(left, deltas, at, n_out, rows, -1, row, n_rows, k, n_out, thread)
+            load_rows(right, params, weights_at, n_out, rows, -1, column, n_in, k, n_out, thread)
+            cuda.syncthreads()
+            accumulate(sums, left, right, y, x)
+            cuda.syncthreads()
+        for u in range(MICRO):
+            for v in range(MICRO):
+                i, j = row + y + u * BLOCK, column + x + v * BLOCK
+                if i < n_rows and j < n_in:
+                    place = source_at + i * n_in + j
+                    deltas[place] = backpropagate(sums[u, v], activations[place])
+
+
+def update(
+    params, state, stride, constants, data, activations, deltas, layers, tiles, squares, rows, batches, cells
+):
+    """Form the gradient of every tile of every layer and apply the optimizer's rule to it at once.
+
+    A layer's gradient has one row more than its weights, that of the biases: the batch's sum. A row of
+    ``layers`` is ``[n_in, n_out, weights, bias, source, deltas]``, the last four places in flat vectors; a row of
+    ``tiles`` is ``[layer, row, column]``. The last column of ``constants`` is what a squared weight adds to the
+    loss; ``squares`` collects it for each thread of each tile.
+    """
+    left = cuda.shared.array((DEPTH, SIDE + 1), REAL)
+    right = cuda.shared.array((DEPTH, SIDE + 1), REAL)
+    sums = cuda.local.array((MICRO, MICRO), REAL)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    thread = y * BLOCK + x
+    batch = cells[NOW]
+    start, n_rows = batches[batch, 0], batches[batch, 1]
+    # A batch without rows, whose samples weigh nothing, teaches nothing.
+    n_tiles = tiles.shape[0] if n_rows > 0 else 0
+    for tile in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
+        number, row, column = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
+        n_in, n_out, weights_at, bias_at = (
+            layers[number, 0], layers[number, 1], layers[number, 2], layers[number, 3],
+        )  # fmt: skip
+        clear(sums)
+        for k in range(0, n_rows, DEPTH):
+            if number == 0:
+                load_columns(left, data, 0, n_in, rows, start, row, n_in, k, n_rows, thread, True)
+            else:
+                load_columns(
+                    left, activations, layers[number, 4], n_in, rows, -1, row, n_in, k, n_rows, thread, True
+                )
+            load_columns(
+                right, deltas, layers[number, 5], n_out, rows, -1, column, n_out, k, n_rows, thread, False
+            )
+            cuda.syncthreads()
+            accumulate(sums, left, right, y, x)
+            cuda.syncthreads()
+        squared = ZERO
+        for u in range(MICRO):
+            for v in range(MICRO):
+                i, j = row + y + u * BLOCK, column + x + v * BLOCK
+                if i <= n_in and j < n_out:
+                    is_weight = i < n_in
+                    place = weights_at + i * n_out + j if is_weight else bias_at + j
+                    weight = params[place]
+                    if is_weight:
+                        squared += weight * weight
+                    params[place] = learn(
+                        weight, sums[u, v], state, stride, place, constants, batch, is_weight
+                    )
+        squares[tile * BLOCK * BLOCK + thread] += squared * constants[batch, PENALTY]
+    if cuda.blockIdx.x == 0 and thread == 0:
+        cells[NEXT] = batch + 1
