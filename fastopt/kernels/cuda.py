@@ -86,6 +86,11 @@ def inlined(function):
     return function if SIMULATED else module().jit(device=True, inline="always")(function)
 
 
+def kernel(function, threads):
+    """Return a kernel that is compiled at its first launch, for blocks of at most ``threads``."""
+    return module().jit(function) if SIMULATED else module().jit(function, launch_bounds=threads)
+
+
 def intrinsic(function):
     """Return Numba's intrinsic for the CUDA target; only where kernels are compiled."""
     from numba.cuda.extending import intrinsic
@@ -107,10 +112,12 @@ def interface(x):
 
 @functools.cache
 def stream(handle):
-    """Return the stream of a ``__cuda_array_interface__``: None, 1, 2 or the address of a ``cudaStream_t``."""
+    """Return the stream that a ``__cuda_array_interface__`` names: None, 1, 2 or a ``cudaStream_t``."""
     cuda = module()
-    if SIMULATED or not handle:
+    if SIMULATED:
         return 0
+    if not handle:  # an object, because Numba takes 0 for a wish to wait for each copy
+        return cuda.default_stream()
     if handle in (1, 2):
         return cuda.legacy_default_stream() if handle == 1 else cuda.per_thread_default_stream()
     return cuda.external_stream(handle)
@@ -118,7 +125,27 @@ def stream(handle):
 
 def on_device(ordinal):
     """Return a context in which GPU ``ordinal`` is the current one; None leaves the caller's."""
-    return contextlib.nullcontext() if SIMULATED or ordinal is None else module().gpus[ordinal]
+    if SIMULATED or ordinal is None or len(module().gpus) == 1:
+        return contextlib.nullcontext()
+    return module().gpus[ordinal]
+
+
+def event():
+    """Return an event that records no time."""
+    return module().event() if SIMULATED else module().event(timing=False)
+
+
+def to_host(x):
+    """Return a copy in CPU memory of an array in CUDA memory, once the work on it is done."""
+    module().synchronize()
+    return x.copy_to_host() if hasattr(x, "copy_to_host") else module().as_cuda_array(x).copy_to_host()
+
+
+def to_device(array):
+    """Return a copy of an ndarray in CUDA memory, and its address, once it is there."""
+    copy = module().to_device(array)
+    module().synchronize()  # a copy on the default stream need not be done before other streams read it
+    return copy, interface(copy)["data"][0]
 
 
 @functools.cache
