@@ -71,7 +71,7 @@ def compile_scalar(function, scalar):
 
 
 def typed_literals(function, scalar, names):
-    """Return a copy of ``function`` whose float literals are of type ``scalar`` and whose globals are ``names``."""
+    """Return a copy of ``function`` with float literals of type ``scalar`` and the globals ``names``."""
     code = function.__code__
     constants = tuple(scalar(c) if type(c) is float else c for c in code.co_consts)
     code = code.replace(co_consts=constants)

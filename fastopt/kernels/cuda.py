@@ -4,6 +4,7 @@ Nothing is imported until a GPU is asked for: numba.cuda takes a second. ``NUMBA
 before Numba is imported, gives the simulator, which needs neither a GPU nor numba-cuda.
 """
 
+import contextlib
 import functools
 import math
 import types as python_types
@@ -54,7 +55,10 @@ class _Math:
     """`math` for the simulator: float32 stays float32, as it does on the device."""
 
     def __getattr__(self, name):
-        return getattr(np, {"copysign": "copysign", "fabs": "abs", "pow": "power"}.get(name, name))
+        if hasattr(np, name):
+            return getattr(np, name)
+        function = getattr(math, name)
+        return lambda x, *rest: type(x)(function(x, *rest))
 
 
 def device_function(function, scalar):
@@ -62,13 +66,92 @@ def device_function(function, scalar):
 
     Its float literals become of that type, as in `binding.compile_scalar`; the functions that it calls are
     made device functions likewise. Inlined in Numba's own representation, so that no driver is needed to
-    compile what calls it.
+    compile what calls it. In the simulator it stays a plain function.
     """
     names = dict(function.__globals__)
     for name in function.__code__.co_names:
-        if isinstance(names.get(name), python_types.FunctionType):
-            names[name] = device_function(names[name], scalar)
-        elif SIMULATED and names.get(name) is math:
+        value = names.get(name)
+        if isinstance(value, python_types.FunctionType):
+            names[name] = device_function(value, scalar)
+        elif SIMULATED and value is math:
             names[name] = _Math()
+        elif SIMULATED and getattr(value, "__module__", None) == "math":
+            names[name] = getattr(_Math(), name)
     copy = typed_literals(function, scalar, names)
-    return module().jit(device=True, inline="always")(copy)
+    return copy if SIMULATED else inlined(copy)
+
+
+def inlined(function):
+    """Return a function as a device function that Numba copies into whatever calls it."""
+    return function if SIMULATED else module().jit(device=True, inline="always")(function)
+
+
+def kernel(function, threads):
+    """Return a kernel that is compiled at its first launch, for blocks of at most ``threads``."""
+    return module().jit(function) if SIMULATED else module().jit(function, launch_bounds=threads)
+
+
+def intrinsic(function):
+    """Return Numba's intrinsic for the CUDA target; only where kernels are compiled."""
+    from numba.cuda.extending import intrinsic
+
+    return intrinsic(function)
+
+
+def has_interface(x):
+    """Tell whether ``x`` is an array in CUDA memory (in the simulator: one of the simulator's)."""
+    if SIMULATED:
+        return getattr(x, "__cuda_ndarray__", False)
+    return hasattr(x, "__cuda_array_interface__")
+
+
+def interface(x):
+    """Return the interface of an array in CUDA memory: its address, shape, strides, type and stream."""
+    return x.__array_interface__ if SIMULATED else x.__cuda_array_interface__
+
+
+@functools.cache
+def stream(handle):
+    """Return the stream that a ``__cuda_array_interface__`` names: None, 1, 2 or a ``cudaStream_t``."""
+    cuda = module()
+    if SIMULATED:
+        return 0
+    if not handle:  # an object, because Numba takes 0 for a wish to wait for each copy
+        return cuda.default_stream()
+    if handle in (1, 2):
+        return cuda.legacy_default_stream() if handle == 1 else cuda.per_thread_default_stream()
+    return cuda.external_stream(handle)
+
+
+def on_device(ordinal):
+    """Return a context in which GPU ``ordinal`` is the current one; None leaves the caller's."""
+    if SIMULATED or ordinal is None or len(module().gpus) == 1:
+        return contextlib.nullcontext()
+    return module().gpus[ordinal]
+
+
+def event():
+    """Return an event that records no time."""
+    return module().event() if SIMULATED else module().event(timing=False)
+
+
+def to_host(x):
+    """Return a copy in CPU memory of an array in CUDA memory, once the work on it is done."""
+    module().synchronize()
+    return x.copy_to_host() if hasattr(x, "copy_to_host") else module().as_cuda_array(x).copy_to_host()
+
+
+def to_device(array):
+    """Return a copy of an ndarray in CUDA memory, and its address, once it is there."""
+    copy = module().to_device(array)
+    module().synchronize()  # a copy on the default stream need not be done before other streams read it
+    return copy, interface(copy)["data"][0]
+
+
+@functools.cache
+def n_processors(ordinal=None):
+    """Return the number of multiprocessors of a GPU; the simulator stands for one."""
+    if SIMULATED:
+        return 1
+    with on_device(ordinal):
+        return module().get_current_device().MULTIPROCESSOR_COUNT
