@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from naive_engine import NaiveTrainer, row_losses
+from sklearn.base import clone
 
 import fastopt
 from fastopt import MLPClassifier, MLPRegressor, get_optimizer, list_optimizers
@@ -58,7 +59,8 @@ def network(output, activation="tanh"):
 
 def close(actual, expected, tolerance):
     expected = np.asarray(expected, np.float64)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(1.0, np.abs(expected).max()))
+    largest = np.abs(expected).max(initial=1.0)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * largest)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -144,7 +146,7 @@ def test_data_that_do_not_fit_stream_in_blocks_and_give_the_same_bits(data_bytes
 
 
 def test_prediction_streams_as_well():
-    layout, params, X, Y, _ = problem([3, 4, 3], np.float64, n=30)
+    layout, params, X, _, _ = problem([3, 4, 3], np.float64, n=30)
     names = network("softmax")
     expected = Trainer(layout, dtype=np.float64, **names).predict(params, X)
     for data_bytes in (None, 1):
@@ -243,7 +245,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:l
 def assert_same_model(estimator, y, fit=lambda e, y: e.fit(X, y), tolerance=1e-5):
     """Fit on either device and compare weights, losses and what the models say."""
     ours = fit(estimator.set_params(device="cuda"), y)
-    theirs = fit(pickle.loads(pickle.dumps(estimator)).set_params(device="cpu"), y)
+    theirs = fit(clone(estimator).set_params(device="cpu"), y)
     assert (ours.device_, theirs.device_) == ("cuda:0", "cpu")
     for a, b in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)

@@ -1,4 +1,4 @@
-"""The GPU engine: everything in the simulator, in one other process; what happens without a GPU, in this one."""
+"""The GPU engine: all of it in the simulator, in another process; what happens without a GPU, here."""
 
 import os
 import pickle
@@ -20,9 +20,14 @@ def simulated(tmp_path_factory):
     """Run `simulated_engine.py`; return the finished process and the folder that it wrote to."""
     folder = tmp_path_factory.mktemp("simulated")
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=5"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     return subprocess.run(
-        [*command, f"--rootdir={HERE}", f"-c={HERE.parent / 'pyproject.toml'}", str(HERE / "simulated_engine.py")],
+        [
+            *command,
+            f"--rootdir={HERE}",
+            f"-c={HERE.parent / 'pyproject.toml'}",
+            str(HERE / "simulated_engine.py"),
+        ],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -40,9 +40,9 @@ class Trainer:
 
     Notes
     -----
-    ``X``, ``Y`` and ``sample_weight`` are moved when a call has another array than the last one; they must not
-    change in between. Sparse ``X`` is dense on the device. Parameters and the optimizer's state are moved to
-    the device at the beginning of a call and back at its end, also when Ctrl-C ends it, so that the host's
+    ``X``, ``Y`` and ``sample_weight`` are moved when a call has another array than the last one; they must
+    not change in between. Sparse ``X`` is dense on the device. Parameters and the optimizer's state are moved
+    to the device at the beginning of a call and back at its end, also when Ctrl-C ends it, so that the host's
     arrays hold the truth between calls. Every run gives the same bits.
 
     Raises
@@ -52,7 +52,16 @@ class Trainer:
     """
 
     def __init__(
-        self, layout, *, activation, out_activation, loss, dtype, n_threads=None, device="cuda:0", data_bytes=None
+        self,
+        layout,
+        *,
+        activation,
+        out_activation,
+        loss,
+        dtype,
+        n_threads=None,
+        device="cuda:0",
+        data_bytes=None,
     ):
         cuda.require(device)
         self.layout, self.dtype = layout, np.dtype(dtype)
@@ -95,7 +104,7 @@ class Trainer:
         return float(means @ n_rows + penalty)
 
     def loss_and_gradient(self, params, X, Y, *, alpha, sample_weight=None, out=None):
-        """Return the mean loss of all rows and its gradient; see `fastopt.engine.Trainer.loss_and_gradient`."""
+        """Return the mean loss of all rows and its gradient; see `fastopt.engine.Trainer`."""
         contract.check(self.layout, self.dtype, params, X, Y, None, sample_weight)
         n = X.shape[0]
         batch_size = min(_PASS_ROWS, n)
@@ -149,7 +158,7 @@ class Trainer:
         return network, data
 
     def _pass(self, network, data, params, update, order, weight, n_rows, alpha):
-        """Run every batch once and return the sum of the losses of each; ``params`` and ``update`` are written."""
+        """Run every batch once, write ``params`` and ``update``; return the sum of each batch's losses."""
         n_visits, batch_size = int(n_rows.sum()), network.capacity
         losses = np.empty(n_visits, self.dtype)
         network.params.copy_to_device(params)

@@ -11,9 +11,8 @@ _CHUNK = 1 << 26
 class Data:
     """What the kernels read of a data set, in device memory.
 
-    Where it does not fit, the rows of a block of whole batches are gathered on the host, in the order of visit,
-    while the device still works on the last block. Either way ``rows`` says where a row of the order lies, so
-    that the kernels' arguments are the same.
+    Where it does not fit, the rows of a block of whole batches are gathered on the host, in the order of
+    visit. Either way ``rows`` says where a row of the order lies, so the kernels' arguments are the same.
 
     Parameters
     ----------

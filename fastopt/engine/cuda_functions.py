@@ -1,7 +1,7 @@
 """Activations, output functions and losses as scalar functions, for `kernels.cuda.device_function`.
 
-The same formulas as `activations`, which works on blocks of rows in polynomials that LLVM vectorises; a GPU has
-its own exp, log and tanh. Names differ from `math`'s, because a name in a device function stands for one thing.
+The same formulas as `activations`, which works on blocks of rows in polynomials that LLVM vectorises; a GPU
+has its own exp, log and tanh. Names differ from `math`'s: a name in a device function stands for one thing.
 """
 
 import math

@@ -1,17 +1,18 @@
-"""The training step on a GPU: a launch for each layer forward and back, one for the loss, one for all updates.
+"""The training step on a GPU: a launch for each layer forward and back, one for the loss, one to update.
 
 Templates: ``cuda_program.py`` binds the free names. Every matrix product is cut into square tiles of ``SIDE``
 elements. A block of ``BLOCK * BLOCK`` threads forms a tile from slices of ``DEPTH`` that it brings to shared
-memory; a thread keeps ``MICRO * MICRO`` sums, ``BLOCK`` rows and columns apart, so that neighbours read and write
-neighbours. Blocks take tile after tile.
+memory; a thread keeps ``MICRO * MICRO`` sums, ``BLOCK`` rows and columns apart, so that neighbours read and
+write neighbours. Blocks take tile after tile.
 
-Everything that changes from step to step stands in device memory: ``cells`` holds the number of the batch, and
-row ``batch`` of ``batches`` its first row and number of rows. So a step is the same launches with the same
-arguments, which a CUDA graph replays. ``cells[NEXT]`` is read up to the loss, which copies it to ``cells[NOW]``;
-the launches after it read that, and the last one counts. No launch writes a cell that its other blocks read.
+Everything that changes from step to step stands in device memory: ``cells`` holds the number of the batch,
+and row ``batch`` of ``batches`` its first row and number of rows. So a step is the same launches with the
+same arguments, which a CUDA graph replays. ``cells[NEXT]`` is read up to the loss, which copies it to
+``cells[NOW]``; the launches after it read that, and the last one counts. No launch writes a cell that its
+other blocks read.
 
-Sums are formed in an order that depends on the shapes alone, and nothing is added atomically: the same bits in
-every run.
+Sums are formed in an order that depends on the shapes alone, and nothing is added atomically: the same bits
+in every run.
 """
 
 #: Places in ``cells``.
@@ -21,8 +22,8 @@ NEXT, NOW = 0, 1
 def load_rows(tile, source, at, stride, rows, start, first, n_rows, k, n_columns, thread):
     """Fill ``tile[depth, across]``: ``SIDE`` rows of a matrix across, its columns from ``k`` in depth.
 
-    The matrix begins at ``source[at]``, with ``stride`` elements a row. With ``start >= 0`` its rows are those of
-    the batch, picked by ``rows[start:]``. What lies outside is 0.
+    The matrix begins at ``source[at]``, with ``stride`` elements a row. With ``start >= 0`` its rows are
+    those of the batch, picked by ``rows[start:]``. What lies outside is 0.
     """
     for e in range(thread, SIDE * DEPTH, BLOCK * BLOCK):
         across, depth = e // DEPTH, e % DEPTH
@@ -93,9 +94,7 @@ def forward(
         clear(sums)
         for k in range(0, n_in, DEPTH):
             load_rows(left, source, source_at, n_in, rows, start, row, n_rows, k, n_in, thread)
-            load_columns(
-                right, params, weights_at, n_out, rows, -1, column, n_out, k, n_in, thread, False
-            )
+            load_columns(right, params, weights_at, n_out, rows, -1, column, n_out, k, n_in, thread, False)
             cuda.syncthreads()
             accumulate(sums, left, right, y, x)
             cuda.syncthreads()
@@ -199,9 +198,9 @@ def update(
     """Form the gradient of every tile of every layer and apply the optimizer's rule to it at once.
 
     A layer's gradient has one row more than its weights, that of the biases: the batch's sum. A row of
-    ``layers`` is ``[n_in, n_out, weights, bias, source, deltas]``, the last four places in flat vectors; a row of
-    ``tiles`` is ``[layer, row, column]``. The last column of ``constants`` is what a squared weight adds to the
-    loss; ``squares`` collects it for each thread of each tile.
+    ``layers`` is ``[n_in, n_out, weights, bias, source, deltas]``, the last four places in flat vectors; a
+    row of ``tiles`` is ``[layer, row, column]``. The last column of ``constants`` is what a squared weight
+    adds to the loss; ``squares`` collects it for each thread of each tile.
     """
     left = cuda.shared.array((DEPTH, SIDE + 1), REAL)
     right = cuda.shared.array((DEPTH, SIDE + 1), REAL)

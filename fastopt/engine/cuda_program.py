@@ -36,8 +36,8 @@ class Tiles(NamedTuple):
         return self.block * self.micro
 
 
-#: For layers too small to occupy a GPU in large tiles; and for the rest, where a tile's sums are 16 for 8 loads.
-#: The simulator runs a thread of Python for each of a block's.
+#: For layers too small to occupy a GPU in large tiles; and for the rest, where a thread forms 16 products for
+#: 8 loads. The simulator runs a thread of Python for each of a block's.
 SMALL, LARGE = (Tiles(2, 2, 3), Tiles(2, 3, 2)) if cuda.SIMULATED else (Tiles(16, 2, 32), Tiles(16, 4, 16))
 
 
@@ -45,7 +45,7 @@ def _collect(w, g, total, unused):
     return w, total + g
 
 
-#: Not an optimizer: adds a step's gradient to a slot, so that a gradient comes from the same kernels as a step.
+#: Not an optimizer: adds a step's gradient to a slot, so that gradients come from the same kernels as steps.
 COLLECT = Rule("collect", _collect, ("gradient",), lambda h, t: (0.0,), {}, {})
 
 
@@ -65,7 +65,7 @@ def _learn(rule, scalar):
         *(f"    {slot} = new[{1 + k}]" for k, slot in enumerate(slots)),
         "    return new[0]",
     ]
-    names = {"element": cuda_update.element(rule, scalar), "zero": scalar(0), "one": scalar(1)}
+    names = {"element": cuda_update.element_update(rule, scalar), "zero": scalar(0), "one": scalar(1)}
     exec("\n".join(lines), names)
     return cuda.inlined(names["learn"])
 
