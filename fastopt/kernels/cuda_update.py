@@ -25,7 +25,7 @@ BLOCKS = 2 if cuda.SIMULATED else 16
 CHUNK = 64 if cuda.SIMULATED else 4096
 
 
-def _element(rule, scalar):
+def element_update(rule, scalar):
     """Return the update of one element, ``element((w, g, *slots), constants) -> (w, *slots)``.
 
     Written out for the rule's numbers of slots and constants, because Numba inlines no call with ``*args``.
@@ -60,7 +60,7 @@ def names(rule, dtype, **changes):
     lanes = cuda_memory.WIDE // dtype.itemsize
     read, write = cuda_memory.accesses(dtype, len(rule.slots), 1)
     read_wide, write_wide = cuda_memory.accesses(dtype, len(rule.slots), lanes)
-    element = _element(rule, dtype.type)
+    element = element_update(rule, dtype.type)
     bound = {
         "cuda": cuda.module(),
         "element": element,
