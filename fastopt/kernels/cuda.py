@@ -51,6 +51,14 @@ def require(device="cuda"):
         raise DeviceError(f"device={device!r} was asked for, but {reason}. device='cpu' needs no GPU.")
 
 
+def names():
+    """Return the names of the GPUs, by ``'cuda:0'`` and so on."""
+    if SIMULATED:
+        return {"cuda:0": "Numba's simulator"}
+    found = {f"cuda:{gpu.id}": gpu.name for gpu in module().gpus}
+    return {key: name.decode() if isinstance(name, bytes) else name for key, name in found.items()}
+
+
 class _Math:
     """`math` for the simulator: float32 stays float32, as it does on the device."""
 
