@@ -1,12 +1,14 @@
-"""The GPU engine in Numba's simulator, against the CPU engine and plain NumPy.
+"""The training engine in the simulator, against the CPU's and plain NumPy.
 
-`test_cuda_engine.py` runs this file in a process of its own: the simulator is switched on when Numba is
-imported. A simulated thread costs a millisecond, so the problems are tiny; tiles are tiny too, and every
-product has whole tiles, cut ones and several slices.
+A simulated thread costs a millisecond, so the problems are tiny; tiles are tiny too, and the products have
+whole tiles, cut ones and several slices.
 """
 
+import os
 import pickle
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +19,7 @@ from sklearn.base import clone
 import fastopt
 from fastopt import MLPClassifier, MLPRegressor, get_optimizer, list_optimizers
 from fastopt.engine import Layout, Trainer, cuda, cuda_network, cuda_program
-from fastopt.kernels.cuda import SIMULATED
 
-assert SIMULATED
 sys.setswitchinterval(1e-4)  # simulated threads wait for each other at every barrier
 
 PAIRS = {
@@ -215,6 +215,7 @@ def test_what_would_be_misread_is_refused():
         trainer.loss_and_gradient(params, X, Y[:, :2], alpha=0.0)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_losses_are_those_of_the_formulas_at_the_ends_of_their_range():
     # Certain and wrong: probabilities of 0 and 1 are clipped, as scikit-learn does.
     layout = Layout([1, 2])
@@ -223,8 +224,7 @@ def test_losses_are_those_of_the_formulas_at_the_ends_of_their_range():
     X, Y = np.array([[1.0], [-1.0]]), np.array([[0.0, 1.0], [0.0, 1.0]])
     for output in ("softmax", "logistic"):
         trainer = cuda.Trainer(layout, dtype=np.float64, **network(output))
-        with np.errstate(over="ignore"):
-            loss, _ = trainer.loss_and_gradient(params, X, Y, alpha=0.0)
+        loss, _ = trainer.loss_and_gradient(params, X, Y, alpha=0.0)
         outputs = np.array([[1.0, 0.0], [0.0, 1.0]])
         assert loss == pytest.approx(row_losses(PAIRS[output][0], Y, outputs).mean(), rel=1e-12)
 
@@ -328,9 +328,10 @@ def test_blocks(monkeypatch):
     assert streamed.loss_curve_ == expected.loss_curve_
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_diverged_fit_says_so():
     clf = MLPRegressor(device="cuda", solver="sgd", learning_rate_init=1e30, **SMALL)
-    with np.errstate(all="ignore"), pytest.raises(ValueError, match="non-finite parameter weights"):
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
         clf.fit(X, NUMBERS)
 
 
@@ -340,8 +341,40 @@ def test_auto_takes_the_gpu_and_what_is_not_there_is_refused():
         MLPClassifier(device="cuda:1", **SMALL).fit(X, CLASSES)
 
 
-def test_models_for_the_other_process():
-    """Written for `test_cuda_engine.py`, which loads and uses them without a GPU."""
+def test_a_model_is_used_by_a_process_without_a_gpu(tmp_path):
     clf = MLPClassifier(device="cuda", **SMALL).fit(X, CLASSES)
-    with open("model.pickle", "wb") as file:
+    with open(tmp_path / "model.pickle", "wb") as file:
         pickle.dump((clf, X, CLASSES, clf.predict_proba(X)), file)
+    code = """
+import pickle, sys
+import numpy as np
+from fastopt.kernels import cuda
+
+with open("model.pickle", "rb") as file:
+    clf, X, y, probabilities = pickle.load(file)
+assert clf.device_ == "cuda:0"
+if cuda.problem():
+    try:
+        clf.predict(X)
+    except cuda.DeviceError as error:
+        assert "device='cpu' needs no GPU" in str(error)
+    else:
+        raise AssertionError("a model that asks for a GPU predicted without one")
+clf.set_params(device="cpu")
+# float32: a few ulp of a probability.
+np.testing.assert_allclose(clf.predict_proba(X), probabilities, atol=1e-6)
+t = clf.t_
+clf.partial_fit(X, y)
+assert (clf.device_, clf.t_) == ("cpu", t + len(X))
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_ENABLE_CUDASIM"}
+    environment["PYTHONPATH"] = str(Path(fastopt.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
