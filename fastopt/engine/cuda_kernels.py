@@ -79,8 +79,8 @@ def forward(
 
     Of the first layer the source is the data, whose rows ``rows`` picks.
     """
-    left = cuda.shared.array((DEPTH, SIDE + 1), REAL)
-    right = cuda.shared.array((DEPTH, SIDE + 1), REAL)
+    left = cuda.shared.array((DEPTH, PADDED), REAL)
+    right = cuda.shared.array((DEPTH, PADDED), REAL)
     sums = cuda.local.array((MICRO, MICRO), REAL)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     thread = y * BLOCK + x
@@ -112,7 +112,7 @@ def output(outputs, at, n_out, y, w, weighted, deltas, losses, rows, batches, ce
     For every pair of output function and loss that is offered the gradient is output - target. Each row is
     shared by ``BLOCK`` threads. ``losses`` has a place for every row of the data, in the order of visit.
     """
-    parts = cuda.shared.array((BLOCK, BLOCK + 1), REAL)
+    parts = cuda.shared.array((BLOCK, PADDED), REAL)
     lane, line = cuda.threadIdx.x, cuda.threadIdx.y
     batch = cells[NEXT]
     start, n_rows = batches[batch, 0], batches[batch, 1]
@@ -167,8 +167,8 @@ def output(outputs, at, n_out, y, w, weighted, deltas, losses, rows, batches, ce
 
 def backward(params, weights_at, n_in, n_out, deltas, at, activations, source_at, rows, batches, cells):
     """Write the gradient at one layer's inputs' pre-activations, ``(deltas @ weights.T)`` times the slope."""
-    left = cuda.shared.array((DEPTH, SIDE + 1), REAL)
-    right = cuda.shared.array((DEPTH, SIDE + 1), REAL)
+    left = cuda.shared.array((DEPTH, PADDED), REAL)
+    right = cuda.shared.array((DEPTH, PADDED), REAL)
     sums = cuda.local.array((MICRO, MICRO), REAL)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     thread = y * BLOCK + x
@@ -202,8 +202,8 @@ def update(
     row of ``tiles`` is ``[layer, row, column]``. The last column of ``constants`` is what a squared weight
     adds to the loss; ``squares`` collects it for each thread of each tile.
     """
-    left = cuda.shared.array((DEPTH, SIDE + 1), REAL)
-    right = cuda.shared.array((DEPTH, SIDE + 1), REAL)
+    left = cuda.shared.array((DEPTH, PADDED), REAL)
+    right = cuda.shared.array((DEPTH, PADDED), REAL)
     sums = cuda.local.array((MICRO, MICRO), REAL)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     thread = y * BLOCK + x

@@ -81,6 +81,7 @@ def _shared_names(dtype, tiles):
         "BLOCK": tiles.block,
         "MICRO": tiles.micro,
         "SIDE": tiles.side,
+        "PADDED": tiles.side + 1,  # an odd stride, so that a column lies in as many banks as a row
         "DEPTH": tiles.depth,
         "NEXT": cuda_kernels.NEXT,
         "NOW": cuda_kernels.NOW,
