@@ -93,8 +93,9 @@ def test_a_gradient_on_a_gpu_is_refused_for_a_parameter_in_cpu_memory():
 )
 def test_an_interface_is_read_as_numpy_reads_its_own(array):
     seen = device_arrays.DeviceView(OnDevice(array), "w")
-    for name in ("dtype", "shape", "size", "nbytes", "itemsize", "strides"):
+    for name in ("dtype", "shape", "size", "nbytes", "itemsize"):
         assert getattr(seen, name) == getattr(array, name), name
+    assert seen.strides == array.strides or array.flags.c_contiguous  # of which an interface tells no strides
     assert seen.data == array.ctypes.data
     for name in ("c_contiguous", "f_contiguous", "writeable"):
         assert getattr(seen.flags, name) == getattr(array.flags, name), name

@@ -133,7 +133,7 @@ class Stepper:
                 raise ValueError(f"param_groups[{index}] has no 'params'; its keys are {list(values)}")
             values["params"] = listed(values["params"])
             groups.append(Group(self._optimizer, values, index))
-            first = len(self._params) + len(params)
+            first = len(self._params) + sum(map(len, params))
             named = [(g, first + i, f"params[{first + i}]") for i, g in enumerate(values["params"])]
             params.append([self._param(*one) for one in named])
         everything = [*self._params, *(p for members in params for p in members)]

@@ -99,7 +99,7 @@ def test_one_array_is_updated_as_on_the_cpu(name, dtype, n):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shifts", itertools.product((0, 1), (0, 2), (0, 3)))
+@pytest.mark.parametrize("shifts", list(itertools.product((0, 1), (0, 2), (0, 3))))
 @pytest.mark.parametrize("n", [30, 32])
 def test_memory_of_any_alignment_is_updated_as_on_the_cpu(dtype, shifts, n):
     # The slots lie n elements apart: with 30 the second one alone is not aligned.
