@@ -1,6 +1,5 @@
 """Launches that are the same in every step, and their replay as a CUDA graph."""
 
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from fastopt.kernels import cuda
@@ -37,11 +36,10 @@ class Replay:
     def __init__(self, launches):
         self._launches = launches
         self._graphs = None
-        self._has_graphs = not cuda.SIMULATED and find_spec("cuda.core") is not None
 
     def run(self, n_steps):
         """Take ``n_steps`` steps on the default stream."""
-        if self._graphs is None and n_steps > 1 and self._has_graphs:
+        if self._graphs is None and n_steps > 1 and not cuda.SIMULATED:
             # Taken one by one, the first step compiles and loads the kernels: not possible during a capture.
             self._launch()
             n_steps -= 1
@@ -69,7 +67,9 @@ class Replay:
 
 
 def _device():
-    """Return the current GPU as ``cuda.core`` has it."""
+    """Return the current GPU as ``cuda.core`` has it; both use its primary context."""
     from cuda.core import Device
 
-    return Device(cuda.module().get_current_device().id)
+    device = Device(cuda.module().get_current_device().id)
+    device.set_current()
+    return device

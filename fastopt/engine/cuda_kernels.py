@@ -13,6 +13,9 @@ other blocks read.
 
 Sums are formed in an order that depends on the shapes alone, and nothing is added atomically: the same bits
 in every run.
+
+A signed index might count from the end, which Numba checks at every access, so indices are made unsigned;
+`while`, because a `range` with a step divides.
 """
 
 #: Places in ``cells``.
@@ -25,15 +28,17 @@ def load_rows(tile, source, at, stride, rows, start, first, n_rows, k, n_columns
     The matrix begins at ``source[at]``, with ``stride`` elements a row. With ``start >= 0`` its rows are
     those of the batch, picked by ``rows[start:]``. What lies outside is 0.
     """
-    for e in range(thread, SIDE * DEPTH, BLOCK * BLOCK):
+    e = thread
+    while e < SIDE * DEPTH:
         across, depth = e // DEPTH, e % DEPTH
         row, column = first + across, k + depth
         value = ZERO
         if row < n_rows and column < n_columns:
             if start >= 0:
-                row = rows[start + row]
-            value = source[at + row * stride + column]
-        tile[depth, across] = value
+                row = rows[uint64(start + row)]
+            value = source[uint64(at + row * stride + column)]
+        tile[uint64(depth), uint64(across)] = value
+        e += BLOCK * BLOCK
 
 
 def load_columns(tile, source, at, stride, rows, start, first, n_columns, k, n_rows, thread, ones):
@@ -41,18 +46,20 @@ def load_columns(tile, source, at, stride, rows, start, first, n_columns, k, n_r
 
     As `load_rows`; with ``ones`` the matrix has one column more, of ones.
     """
-    for e in range(thread, SIDE * DEPTH, BLOCK * BLOCK):
+    e = thread
+    while e < SIDE * DEPTH:
         depth, across = e // SIDE, e % SIDE
         row, column = k + depth, first + across
         value = ZERO
         if row < n_rows:
             if column < n_columns:
                 if start >= 0:
-                    row = rows[start + row]
-                value = source[at + row * stride + column]
+                    row = rows[uint64(start + row)]
+                value = source[uint64(at + row * stride + column)]
             elif ones and column == n_columns:
                 value = ONE
-        tile[depth, across] = value
+        tile[uint64(depth), uint64(across)] = value
+        e += BLOCK * BLOCK
 
 
 def clear(sums):
@@ -66,9 +73,9 @@ def accumulate(sums, left, right, y, x):
     """Add to a thread's sums the products of one slice in shared memory."""
     for k in range(DEPTH):
         for u in range(MICRO):
-            a = left[k, y + u * BLOCK]
+            a = left[uint64(k), uint64(y + u * BLOCK)]
             for v in range(MICRO):
-                sums[u, v] += a * right[k, x + v * BLOCK]
+                sums[u, v] += a * right[uint64(k), uint64(x + v * BLOCK)]
 
 
 def forward(
@@ -89,21 +96,25 @@ def forward(
     start = batches[batch, 0] if is_first else -1
     across = (n_out + SIDE - 1) // SIDE
     n_tiles = across * ((n_rows + SIDE - 1) // SIDE)
-    for tile in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
+    tile = cuda.blockIdx.x
+    while tile < n_tiles:
         row, column = tile // across * SIDE, tile % across * SIDE
         clear(sums)
-        for k in range(0, n_in, DEPTH):
+        k = 0
+        while k < n_in:
             load_rows(left, source, source_at, n_in, rows, start, row, n_rows, k, n_in, thread)
             load_columns(right, params, weights_at, n_out, rows, -1, column, n_out, k, n_in, thread, False)
             cuda.syncthreads()
             accumulate(sums, left, right, y, x)
             cuda.syncthreads()
+            k += DEPTH
         for u in range(MICRO):
             for v in range(MICRO):
                 i, j = row + y + u * BLOCK, column + x + v * BLOCK
                 if i < n_rows and j < n_out:
-                    z = sums[u, v] + params[bias_at + j]
-                    target[target_at + i * n_out + j] = z if is_last else activate(z)
+                    z = sums[u, v] + params[uint64(bias_at + j)]
+                    target[uint64(target_at + i * n_out + j)] = z if is_last else activate(z)
+        tile += cuda.gridDim.x
 
 
 def output(outputs, at, n_out, y, w, weighted, deltas, losses, rows, batches, cells, is_training):
@@ -175,21 +186,25 @@ def backward(params, weights_at, n_in, n_out, deltas, at, activations, source_at
     n_rows = batches[cells[NOW], 1]
     across = (n_in + SIDE - 1) // SIDE
     n_tiles = across * ((n_rows + SIDE - 1) // SIDE)
-    for tile in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
+    tile = cuda.blockIdx.x
+    while tile < n_tiles:
         row, column = tile // across * SIDE, tile % across * SIDE
         clear(sums)
-        for k in range(0, n_out, DEPTH):
+        k = 0
+        while k < n_out:
             load_rows(left, deltas, at, n_out, rows, -1, row, n_rows, k, n_out, thread)
             load_rows(right, params, weights_at, n_out, rows, -1, column, n_in, k, n_out, thread)
             cuda.syncthreads()
             accumulate(sums, left, right, y, x)
             cuda.syncthreads()
+            k += DEPTH
         for u in range(MICRO):
             for v in range(MICRO):
                 i, j = row + y + u * BLOCK, column + x + v * BLOCK
                 if i < n_rows and j < n_in:
-                    place = source_at + i * n_in + j
+                    place = uint64(source_at + i * n_in + j)
                     deltas[place] = backpropagate(sums[u, v], activations[place])
+        tile += cuda.gridDim.x
 
 
 def update(
@@ -211,32 +226,33 @@ def update(
     start, n_rows = batches[batch, 0], batches[batch, 1]
     # A batch without rows, whose samples weigh nothing, teaches nothing.
     n_tiles = tiles.shape[0] if n_rows > 0 else 0
-    for tile in range(cuda.blockIdx.x, n_tiles, cuda.gridDim.x):
+    tile = cuda.blockIdx.x
+    while tile < n_tiles:
         number, row, column = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
         n_in, n_out, weights_at, bias_at = (
             layers[number, 0], layers[number, 1], layers[number, 2], layers[number, 3],
         )  # fmt: skip
+        source, source_at, picked = activations, layers[number, 4], -1
+        if number == 0:
+            source, source_at, picked = data, 0, start
         clear(sums)
-        for k in range(0, n_rows, DEPTH):
-            if number == 0:
-                load_columns(left, data, 0, n_in, rows, start, row, n_in, k, n_rows, thread, True)
-            else:
-                load_columns(
-                    left, activations, layers[number, 4], n_in, rows, -1, row, n_in, k, n_rows, thread, True
-                )
+        k = 0
+        while k < n_rows:
+            load_columns(left, source, source_at, n_in, rows, picked, row, n_in, k, n_rows, thread, True)
             load_columns(
                 right, deltas, layers[number, 5], n_out, rows, -1, column, n_out, k, n_rows, thread, False
             )
             cuda.syncthreads()
             accumulate(sums, left, right, y, x)
             cuda.syncthreads()
+            k += DEPTH
         squared = ZERO
         for u in range(MICRO):
             for v in range(MICRO):
                 i, j = row + y + u * BLOCK, column + x + v * BLOCK
                 if i <= n_in and j < n_out:
                     is_weight = i < n_in
-                    place = weights_at + i * n_out + j if is_weight else bias_at + j
+                    place = uint64(weights_at + i * n_out + j if is_weight else bias_at + j)
                     weight = params[place]
                     if is_weight:
                         squared += weight * weight
@@ -244,5 +260,6 @@ def update(
                         weight, sums[u, v], state, stride, place, constants, batch, is_weight
                     )
         squares[tile * BLOCK * BLOCK + thread] += squared * constants[batch, PENALTY]
+        tile += cuda.gridDim.x
     if cuda.blockIdx.x == 0 and thread == 0:
         cells[NEXT] = batch + 1

@@ -35,6 +35,14 @@ class Tiles(NamedTuple):
         """Elements along a tile's side."""
         return self.block * self.micro
 
+    @property
+    def bounds(self):
+        """Threads of a block, and how many blocks a multiprocessor shall have registers for.
+
+        Without the latter the assembler reaches for more blocks and spills.
+        """
+        return self.block**2, 2
+
 
 #: For layers too small to occupy a GPU in large tiles; and for the rest, where a thread forms 16 products for
 #: 8 loads. The simulator runs a thread of Python for each of a block's.
@@ -54,7 +62,7 @@ def _learn(rule, scalar):
 
     Written out for the rule's numbers of slots and constants, because Numba inlines no call with ``*args``.
     """
-    slots = [f"state[{k} * stride + place]" for k in range(len(rule.slots))]
+    slots = [f"state[uint64({k} * stride) + place]" for k in range(len(rule.slots))]
     constants = [f"constants[row, {3 + k}]" for k in range(rule.n_constants)]
     lines = [
         "def learn(w, g, state, stride, place, constants, row, is_weight):",
@@ -65,7 +73,12 @@ def _learn(rule, scalar):
         *(f"    {slot} = new[{1 + k}]" for k, slot in enumerate(slots)),
         "    return new[0]",
     ]
-    names = {"element": cuda_update.element_update(rule, scalar), "zero": scalar(0), "one": scalar(1)}
+    names = {
+        "element": cuda_update.element_update(rule, scalar),
+        "zero": scalar(0),
+        "one": scalar(1),
+        "uint64": np.uint64,
+    }
     exec("\n".join(lines), names)
     return cuda.inlined(names["learn"])
 
@@ -75,6 +88,7 @@ def _shared_names(dtype, tiles):
     scalar = np.dtype(dtype).type
     names = {
         "cuda": cuda.module(),
+        "uint64": np.uint64,
         "REAL": from_dtype(np.dtype(dtype)),
         "ZERO": scalar(0),
         "ONE": scalar(1),
@@ -136,10 +150,10 @@ def plain_update(rule, dtype, tiles):
 def passes(dtype, activation, out_activation, loss, tiles):
     """Return launchable kernels as attributes, compiled at their first launch; see `plain_passes`."""
     kernels = plain_passes(dtype, activation, out_activation, loss, tiles)
-    return SimpleNamespace(**{name: cuda.module().jit(kernel) for name, kernel in kernels.items()})
+    return SimpleNamespace(**{name: cuda.kernel(kernel, tiles.bounds) for name, kernel in kernels.items()})
 
 
 @functools.cache
 def update(rule, dtype, tiles):
     """Return a launchable kernel, compiled at its first launch; see `plain_update`."""
-    return cuda.module().jit(plain_update(rule, dtype, tiles))
+    return cuda.kernel(plain_update(rule, dtype, tiles), tiles.bounds)
