@@ -38,6 +38,11 @@ def signatures(dtype):
         "output": "rnnrrnrriIin",
         "backward": "rnnnrnrniIi",
         "update": "rrnRrrrIIriIi",
+        "gather": "rnrniIi",
+        "conclude": "rnnrnnn",
+        "descend": "rrnn",
+        "clear_rest": "rnnnIi",
+        "apply": "rrnRrnnrnIi",
     }
     return {name: types.void(*map(kinds.get, letters)) for name, letters in arguments.items()}
 
@@ -68,25 +73,25 @@ def test_float32_passes_stay_in_registers_and_never_compute_in_double(names, siz
 
 @pytest.mark.parametrize("name", cuda_code.built_in())
 def test_the_update_of_every_rule_never_computes_in_double(name):
-    kernel = cuda_program.plain_update(RULES[name], "float32", cuda_program.SMALL)
-    assert ".f64" not in compiled("update", kernel, "float32", cuda_program.SMALL, (9, 0))
+    for kernel_name, kernel in cuda_program.plain_updates(RULES[name], "float32", cuda_program.SMALL).items():
+        assert ".f64" not in compiled(kernel_name, kernel, "float32", cuda_program.SMALL, (9, 0))
 
 
 @pytest.mark.parametrize("capability", cuda_code.SHOWN)
 @pytest.mark.parametrize("size", TILES)
 @pytest.mark.parametrize("rule", [RULES["sgd"], RULES["adam"], cuda_program.COLLECT], ids=lambda r: r.name)
 def test_updates_stay_in_registers(rule, size, capability):
-    kernel = cuda_program.plain_update(rule, "float32", TILES[size])
-    assert_in_registers(compiled("update", kernel, "float32", TILES[size], capability), capability)
+    for name, kernel in cuda_program.plain_updates(rule, "float32", TILES[size]).items():
+        assert_in_registers(compiled(name, kernel, "float32", TILES[size], capability), capability)
 
 
 def test_float64_compiles():
     tiles = cuda_program.LARGE
     kernels = cuda_program.plain_passes("float64", "tanh", "softmax", "log_loss", tiles)
-    kernels["update"] = cuda_program.plain_update(RULES["adam"], "float64", tiles)
+    kernels |= cuda_program.plain_updates(RULES["adam"], "float64", tiles)
     for name, kernel in kernels.items():
         text = compiled(name, kernel, "float64", tiles, (9, 0))
-        assert "fma.rn.f64" in text, name
+        assert ".f32" not in text, name
         assert cuda_code.assemble(text, (9, 0))["spilled"] == 0, name
 
 

@@ -16,6 +16,9 @@ in every run.
 
 A signed index might count from the end, which Numba checks at every access, so indices are made unsigned;
 `while`, because a `range` with a step divides.
+
+The kernels from `gather` on take the place of the products' other work where cuBLAS forms these. It is given
+whole batches: rows that a batch does not have are finite, and their gradients 0.
 """
 
 #: Places in ``cells``.
@@ -263,3 +266,58 @@ def update(
         tile += cuda.gridDim.x
     if cuda.blockIdx.x == 0 and thread == 0:
         cells[NEXT] = batch + 1
+
+
+def gather(data, n_in, target, capacity, rows, batches, cells):
+    """Copy the batch's rows of the data, and zeros up to ``capacity`` rows, for a product by cuBLAS."""
+    batch = cells[NEXT]
+    start, n_rows = batches[batch, 0], batches[batch, 1]
+    e = cuda.grid(1)
+    while e < capacity * n_in:
+        row, column = e // n_in, e % n_in
+        value = ZERO
+        if row < n_rows:
+            value = data[uint64(rows[uint64(start + row)] * n_in + column)]
+        target[uint64(e)] = value
+        e += cuda.gridsize(1)
+
+
+def conclude(params, bias_at, n_out, target, target_at, is_last, capacity):
+    """Turn a product by cuBLAS into a layer's outputs, as `forward` does."""
+    e = cuda.grid(1)
+    while e < capacity * n_out:
+        place = uint64(target_at + e)
+        z = target[place] + params[uint64(bias_at + e % n_out)]
+        target[place] = z if is_last else activate(z)
+        e += cuda.gridsize(1)
+
+
+def descend(deltas, activations, at, n):
+    """Multiply gradients that cuBLAS formed by the slope, as `backward` does."""
+    e = cuda.grid(1)
+    while e < n:
+        place = uint64(at + e)
+        deltas[place] = backpropagate(deltas[place], activations[place])
+        e += cuda.gridsize(1)
+
+
+def clear_rest(deltas, at, width, capacity, batches, cells):
+    """Set the gradients of the rows that the batch does not have to 0, so that cuBLAS may sum them too."""
+    e = batches[cells[NOW], 1] * width + cuda.grid(1)
+    while e < capacity * width:
+        deltas[uint64(at + e)] = ZERO
+        e += cuda.gridsize(1)
+
+
+def apply(params, state, stride, constants, gradient, at, n, squares, squares_at, batches, cells):
+    """Apply the optimizer's rule to the weights of a layer whose gradient cuBLAS formed, as `update` does."""
+    batch = cells[NOW]
+    squared = ZERO
+    e = cuda.grid(1)
+    while e < n and batches[batch, 1] > 0:
+        place = uint64(at + e)
+        weight = params[place]
+        squared += weight * weight
+        params[place] = learn(weight, gradient[uint64(e)], state, stride, place, constants, batch, True)
+        e += cuda.gridsize(1)
+    squares[uint64(squares_at + cuda.grid(1))] += squared * constants[batch, PENALTY]

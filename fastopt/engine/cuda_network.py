@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fastopt.engine import cuda_program
+from fastopt.engine import cuda_blas, cuda_program
+from fastopt.engine.cuda_blas import Product
 from fastopt.engine.cuda_graph import Launch, Replay
 from fastopt.kernels import cuda
 
@@ -40,14 +41,25 @@ class Network:
         widths = np.array(layout.layer_sizes[1:], np.int64)
         self._at = np.cumsum(capacity * widths) - capacity * widths
         self.params = device_array(layout.size, self.dtype)
-        self._activations = device_array(int(capacity * widths.sum()), self.dtype)
+        self._blas = cuda_blas.find()
+        #: Layers whose products cuBLAS forms.
+        self._is_wide = [
+            self._blas is not None and 2.0 * capacity * n_in * n_out >= cuda_blas.MIN_FLOPS
+            for n_in, n_out in layout.shapes
+        ]
+        if self._is_wide[0]:
+            self._gathered = device_array(capacity * layout.layer_sizes[0], self.dtype)
+        # Zeros, because cuBLAS sums over rows that no batch may have written.
+        self._activations = to_device(np.zeros(int(capacity * widths.sum()), self.dtype))
         self.outputs = self._activations[int(self._at[-1]) :]
         self._batches = to_device(np.zeros((MAX_BATCHES, 2), np.int64))
         self._cells = to_device(np.zeros(2, np.int64))
         if rule is None:
             return
-        self._update = cuda_program.update(rule, self.dtype.name, self.tiles)
+        self._updates = cuda_program.updates(rule, self.dtype.name, self.tiles)
         self._deltas = device_array(int(capacity * widths.sum()), self.dtype)
+        wide = np.array(layout.shapes)[self._is_wide]
+        self._gradient = device_array(int(wide.prod(axis=1).max(initial=1)), self.dtype)
         self.state = device_array(max(1, len(rule.slots) * layout.size), self.dtype)
         self._constants = to_device(np.zeros((MAX_BATCHES, 4 + rule.n_constants), self.dtype))
         self._layers = to_device(
@@ -59,21 +71,32 @@ class Network:
                 self._at,
             ])
         )  # fmt: skip
-        tiles = _cut(layout, self.tiles.side)
+        tiles = _cut(layout, self.tiles.side, self._is_wide)
         self._tiles = to_device(tiles)
-        self._no_squares = np.zeros(len(tiles) * self.tiles.block**2, self.dtype)
+        #: Where the squares of a wide layer's weights go: after those of the tiles, a place for each thread.
+        self._squares_at = [len(tiles) * self.tiles.block**2]
+        for n_in, n_out in layout.shapes:
+            self._squares_at.append(self._squares_at[-1] + self._n_threads(n_in * n_out))
+        self._no_squares = np.zeros(self._squares_at[-1], self.dtype)
         self.squares = to_device(self._no_squares)
 
     def attach(self, data):
         """Make the launches that read ``data``."""
         self._data = data
+        self._place = data.rows, self._batches, self._cells
         if self.rule is None:
             unused = self._activations
             self._replay = Replay([*self._forward(), self._output(unused, unused, False)])
             return
         self.losses = cuda.module().device_array(data.capacity, self.dtype)
         self._replay = Replay(
-            [*self._forward(), self._output(self.losses, self._deltas, True), *self._backward(), self._all()]
+            [
+                *self._forward(),
+                self._output(self.losses, self._deltas, True),
+                *self._backward(),
+                *self._apply(),
+                self._update(),
+            ]
         )
 
     def begin(self):
@@ -108,6 +131,15 @@ class Network:
         block = self.tiles.block
         return Launch(kernel, min(max(1, n_tiles), _BLOCKS), (block, block), arguments)
 
+    def _each(self, kernel, n, *arguments):
+        """Return a launch of a kernel whose threads stride over ``n`` elements."""
+        threads = self.tiles.block**2
+        return Launch(kernel, self._n_threads(n) // threads, threads, arguments)
+
+    def _n_threads(self, n):
+        threads = self.tiles.block**2
+        return min(-(-n // threads), _BLOCKS, 2048) * threads
+
     def _n_tiles(self, width):
         """Return how many tiles a product of a batch has that is ``width`` columns wide."""
         return -(-self.capacity // self.tiles.side) * -(-width // self.tiles.side)
@@ -115,40 +147,84 @@ class Network:
     def _forward(self):
         last = len(self.layout.shapes) - 1
         for number, (n_in, n_out) in enumerate(self.layout.shapes):
-            source, at = (self._activations, int(self._at[number - 1])) if number else (self._data.x, 0)
+            weights_at, bias_at = int(self.layout.weights_at[number]), int(self.layout.biases_at[number])
+            target = self._activations, int(self._at[number]), int(number == last)
+            if self._is_wide[number]:
+                if number == 0:
+                    yield self._each(
+                        self._kernels.gather, self.capacity * n_in,
+                        self._data.x, n_in, self._gathered, self.capacity, *self._place,
+                    )  # fmt: skip
+                shape = self.capacity, n_out, n_in
+                factors = *self._source(number), self.params, weights_at
+                yield Product(self._blas, *factors, *target[:2], shape, "")
+                yield self._each(
+                    self._kernels.conclude, self.capacity * n_out,
+                    self.params, bias_at, n_out, *target, self.capacity,
+                )  # fmt: skip
+                continue
+            source = self._source(number) if number else (self._data.x, 0)
             yield self._launch(
                 self._kernels.forward, self._n_tiles(n_out),
-                self.params, int(self.layout.weights_at[number]), int(self.layout.biases_at[number]),
-                n_in, n_out, source, at, int(number == 0),
-                self._activations, int(self._at[number]), int(number == last),
-                self._data.rows, self._batches, self._cells,
+                self.params, weights_at, bias_at, n_in, n_out, *source, int(number == 0), *target,
+                *self._place,
             )  # fmt: skip
+
+    def _source(self, number):
+        """Return where the inputs of a layer stand: an array, and a place in it."""
+        return (self._activations, int(self._at[number - 1])) if number else (self._gathered, 0)
 
     def _output(self, losses, deltas, is_training):
         data = self._data
         return self._launch(
             self._kernels.output, -(-self.capacity // self.tiles.block),
             self._activations, int(self._at[-1]), self.layout.layer_sizes[-1],
-            data.y, data.w, int(data.is_weighted), deltas, losses,
-            data.rows, self._batches, self._cells, int(is_training),
+            data.y, data.w, int(data.is_weighted), deltas, losses, *self._place, int(is_training),
         )  # fmt: skip
 
     def _backward(self):
         for number in range(len(self.layout.shapes) - 1, 0, -1):
             n_in, n_out = self.layout.shapes[number]
+            weights_at, at, source_at = (
+                int(self.layout.weights_at[number]), int(self._at[number]), int(self._at[number - 1])
+            )  # fmt: skip
+            if self._is_wide[number]:
+                shape = self.capacity, n_in, n_out
+                factors = self._deltas, at, self.params, weights_at
+                yield Product(self._blas, *factors, self._deltas, source_at, shape, "b")
+                n = self.capacity * n_in
+                yield self._each(self._kernels.descend, n, self._deltas, self._activations, source_at, n)
+                continue
             yield self._launch(
                 self._kernels.backward, self._n_tiles(n_in),
-                self.params, int(self.layout.weights_at[number]), n_in, n_out,
-                self._deltas, int(self._at[number]), self._activations, int(self._at[number - 1]),
-                self._data.rows, self._batches, self._cells,
+                self.params, weights_at, n_in, n_out, self._deltas, at, self._activations, source_at,
+                *self._place,
             )  # fmt: skip
 
-    def _all(self):
+    def _apply(self):
+        """Yield what updates the weights of the layers whose products cuBLAS forms."""
+        for number, (n_in, n_out) in enumerate(self.layout.shapes):
+            if not self._is_wide[number]:
+                continue
+            at, n = int(self._at[number]), n_in * n_out
+            yield self._each(
+                self._kernels.clear_rest, self.capacity * n_out,
+                self._deltas, at, n_out, self.capacity, self._batches, self._cells,
+            )  # fmt: skip
+            shape, factors = (n_in, n_out, self.capacity), (*self._source(number), self._deltas, at)
+            yield Product(self._blas, *factors, self._gradient, 0, shape, "a")
+            yield self._each(
+                self._updates.apply, n,
+                self.params, self.state, self.layout.size, self._constants, self._gradient,
+                int(self.layout.weights_at[number]), n, self.squares, self._squares_at[number],
+                self._batches, self._cells,
+            )  # fmt: skip
+
+    def _update(self):
         return self._launch(
-            self._update, len(self._tiles),
+            self._updates.update, len(self._tiles),
             self.params, self.state, self.layout.size, self._constants, self._data.x,
-            self._activations, self._deltas, self._layers, self._tiles, self.squares,
-            self._data.rows, self._batches, self._cells,
+            self._activations, self._deltas, self._layers, self._tiles, self.squares, *self._place,
         )  # fmt: skip
 
 
@@ -159,13 +235,16 @@ def _choose_tiles(layout, capacity):
     return cuda_program.LARGE if n_tiles >= cuda.n_processors() else cuda_program.SMALL
 
 
-def _cut(layout, side):
-    """Return the tiles of all layers' gradients, biases included: rows of ``[layer, row, column]``."""
+def _cut(layout, side, is_wide):
+    """Return the tiles of all layers' gradients, biases included: rows of ``[layer, row, column]``.
+
+    Of a wide layer's gradient only the biases' row, which is the last.
+    """
     return np.array(
         [
             (number, row, column)
             for number, (n_in, n_out) in enumerate(layout.shapes)
-            for row in range(0, n_in + 1, side)
+            for row in range(n_in if is_wide[number] else 0, n_in + 1, side)
             for column in range(0, n_out, side)
         ],
         np.int64,

@@ -133,27 +133,39 @@ def plain_passes(dtype, activation, out_activation, loss, tiles):
         "SOFTMAX": out_activation == "softmax",
         **{name: cuda.device_function(function, scalar) for name, function in functions.items()},
     }
-    kernels = (cuda_kernels.forward, cuda_kernels.output, cuda_kernels.backward)
+    kernels = (
+        cuda_kernels.forward,
+        cuda_kernels.output,
+        cuda_kernels.backward,
+        cuda_kernels.gather,
+        cuda_kernels.conclude,
+        cuda_kernels.descend,
+        cuda_kernels.clear_rest,
+    )
     return {kernel.__name__: bind(kernel, kernel, f"_{dtype}", **names) for kernel in kernels}
 
 
-def plain_update(rule, dtype, tiles):
-    """Return the kernel that updates all parameters by ``rule``, bound but not compiled."""
+def plain_updates(rule, dtype, tiles):
+    """Return the kernels that update parameters by ``rule``, bound but not compiled, by name."""
     names = _shared_names(dtype, tiles) | {
         "learn": _learn(rule, np.dtype(dtype).type),
         "PENALTY": 3 + rule.n_constants,
     }
-    return bind(cuda_kernels.update, cuda_kernels.update, f"_{rule.name}_{dtype}", **names)
+    kernels = (cuda_kernels.update, cuda_kernels.apply)
+    return {kernel.__name__: bind(kernel, kernel, f"_{rule.name}_{dtype}", **names) for kernel in kernels}
 
 
 @functools.cache
 def passes(dtype, activation, out_activation, loss, tiles):
     """Return launchable kernels as attributes, compiled at their first launch; see `plain_passes`."""
-    kernels = plain_passes(dtype, activation, out_activation, loss, tiles)
-    return SimpleNamespace(**{name: cuda.kernel(kernel, tiles.bounds) for name, kernel in kernels.items()})
+    return _launchable(plain_passes(dtype, activation, out_activation, loss, tiles), tiles)
 
 
 @functools.cache
-def update(rule, dtype, tiles):
-    """Return a launchable kernel, compiled at its first launch; see `plain_update`."""
-    return cuda.kernel(plain_update(rule, dtype, tiles), tiles.bounds)
+def updates(rule, dtype, tiles):
+    """Return launchable kernels as attributes, compiled at their first launch; see `plain_updates`."""
+    return _launchable(plain_updates(rule, dtype, tiles), tiles)
+
+
+def _launchable(kernels, tiles):
+    return SimpleNamespace(**{name: cuda.kernel(kernel, tiles.bounds) for name, kernel in kernels.items()})

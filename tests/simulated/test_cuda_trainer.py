@@ -4,6 +4,8 @@ A simulated thread costs a millisecond, so the problems are tiny; tiles are tiny
 whole tiles, cut ones and several slices.
 """
 
+import ctypes
+import itertools
 import os
 import pickle
 import subprocess
@@ -18,7 +20,7 @@ from sklearn.base import clone
 
 import fastopt
 from fastopt import MLPClassifier, MLPRegressor, get_optimizer, list_optimizers
-from fastopt.engine import Layout, Trainer, cuda, cuda_network, cuda_program
+from fastopt.engine import Layout, Trainer, cuda, cuda_blas, cuda_network, cuda_program
 
 sys.setswitchinterval(1e-4)  # simulated threads wait for each other at every barrier
 
@@ -204,6 +206,66 @@ def test_ctrl_c_leaves_the_host_with_the_steps_that_were_taken(monkeypatch):
     )
     close(params, expected, 1e-10)
     close(update.state, their.state, 1e-10)
+
+
+class FakeBlas:
+    """cuBLAS as its manual describes it, by NumPy: column-major matrices at raw addresses."""
+
+    def __init__(self):
+        self.calls = []
+
+    def cublasCreate_v2(self, handle):
+        return 0
+
+    def cublasSetStream_v2(self, handle, stream):
+        return 0
+
+    def cublasSetWorkspace_v2(self, handle, workspace, size):
+        return 0
+
+    def cublasSgemm_v2(self, *arguments):
+        return self.gemm(np.float32, *arguments)
+
+    def cublasDgemm_v2(self, *arguments):
+        return self.gemm(np.float64, *arguments)
+
+    def gemm(self, dtype, handle, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+        def matrix(address, rows, columns, leading):
+            size = columns * leading * np.dtype(dtype).itemsize
+            memory = (ctypes.c_char * size).from_address(address.value)
+            return np.frombuffer(memory, dtype).reshape(columns, leading).T[:rows]
+
+        a = matrix(a, k, m, lda).T if op_a else matrix(a, m, k, lda)
+        b = matrix(b, n, k, ldb).T if op_b else matrix(b, k, n, ldb)
+        assert (alpha._obj.value, beta._obj.value) == (1, 0)
+        matrix(c, m, n, ldc)[:] = a @ b
+        self.calls.append((m, n, k))
+        return 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_wide", [1, 2, 3])
+def test_layers_whose_products_cublas_forms(n_wide, dtype, monkeypatch):
+    sizes, batch_size = [5, 7, 6, 3], 4
+    flops = sorted(2.0 * batch_size * n * m for n, m in itertools.pairwise(sizes))
+    layout, params, X, Y, weight = problem(sizes, dtype)
+    given = {"batch_size": batch_size, "alpha": 0.05, "sample_weight": weight}
+    adamw = fastopt.AdamW(lr=0.05, weight_decay=0.1)
+    runs, library = [], FakeBlas()
+    for find in (lambda: None, lambda: cuda_blas.Blas(library)):
+        monkeypatch.setattr(cuda_blas, "find", find)
+        monkeypatch.setattr(cuda_blas, "MIN_FLOPS", flops[-n_wide])
+        mine, update = params.copy(), adamw.flat(layout.size, layout.n_decay, dtype)
+        trainer = cuda.Trainer(layout, dtype=dtype, **network("softmax"))
+        # Eleven rows: the last batch is short of the one that cuBLAS is given.
+        loss = trainer.train(mine, X, Y, update, order=np.arange(11)[::-1].copy(), **given)
+        runs.append((mine, loss, update.state, trainer.predict(mine, X[:4])))
+    # In each of three batches forward and weights of every wide layer, and back through those above the first
+    # (the widest layer is the second, then comes the first); then one prediction.
+    n_back = {1: 1, 2: 1, 3: 2}[n_wide]
+    assert len(library.calls) == 3 * (2 * n_wide + n_back) + n_wide
+    for first, second in zip(*runs, strict=True):
+        close(second, first, SINGLE if dtype == np.float32 else DOUBLE)
 
 
 def test_what_would_be_misread_is_refused():
