@@ -76,19 +76,19 @@ class Trainer:
         Raises
         ------
         ValueError
-            If an argument does not fit, or the optimizer needs whole gradients.
+            If an argument does not fit.
         KeyboardInterrupt
             On Ctrl-C; ``params`` and ``update`` stand at the last batch done.
+
+        Notes
+        -----
+        An optimizer that needs whole gradients (norms, matrices, global scalars) gets each batch's from the
+        device and takes its step on the host.
         """
         contract.check(self.layout, self.dtype, params, X, Y, order, sample_weight)
         n_visits = X.shape[0] if order is None else order.shape[0]
         if not n_visits:
             raise ValueError("X has no rows to train on")
-        if not hasattr(type(update), "address"):
-            raise ValueError(
-                f"{update.optimizer!r} needs whole gradients, which device='cuda' does not form; use an "
-                "optimizer that updates each element by itself, such as fastopt.AdamW(), or device='cpu'."
-            )
         batch_size = min(batch_size, n_visits)
         starts = np.arange(0, n_visits, batch_size)
         n_rows = np.minimum(batch_size, n_visits - starts)
@@ -96,8 +96,12 @@ class Trainer:
         if sample_weight is not None:
             visited = sample_weight if order is None else sample_weight[order]
             weight = np.add.reduceat(visited, starts, dtype=np.float64)
+        is_elementwise = hasattr(type(update), "address")
         with self._context():
-            network, data = self._bind(X, Y, sample_weight, n_visits, batch_size, update.rule)
+            rule = update.rule if is_elementwise else COLLECT
+            network, data = self._bind(X, Y, sample_weight, n_visits, batch_size, rule)
+            if not is_elementwise:
+                return self._train_by_gradient(network, data, params, update, order, weight, n_rows, alpha)
             losses = self._pass(network, data, params, update, order, weight, n_rows, alpha)
             penalty = network.squares.copy_to_host().sum(dtype=np.float64)
         means = np.divide(losses, weight, out=np.zeros_like(weight), where=weight != 0)
@@ -181,10 +185,40 @@ class Trainer:
             network.params.copy_to_host(params)
             if update.state.size:
                 network.state.copy_to_host(update.state.reshape(-1))
-        sums = np.add.reduceat(losses, np.arange(0, n_visits, batch_size), dtype=np.float64)
+        starts = np.arange(0, n_visits, batch_size)
+        sums = np.array([self._loss(losses[start : start + batch_size]) for start in starts])
         sums[weight == 0] = 0.0
-        # scikit-learn's squared error: half, and the mean over the outputs.
-        return sums * (0.5 / self.layout.layer_sizes[-1]) if self._names["loss"] == "squared_error" else sums
+        return sums
+
+    def _train_by_gradient(self, network, data, params, update, order, weight, n_rows, alpha):
+        """Train with an optimizer whose step the host takes, batch by batch; return the sum of the losses."""
+        n_visits, batch_size, total = int(n_rows.sum()), network.capacity, 0.0
+        collector = _Collector(self.layout.size, self.dtype)
+        for lo, hi in data.blocks(order, n_visits):
+            for batch in range(lo // batch_size, -(-hi // batch_size)):
+                if weight[batch] == 0:
+                    continue
+                start, n = batch * batch_size - lo, int(n_rows[batch])
+                collector.state[:] = 0
+                network.params.copy_to_device(params)
+                network.state.copy_to_device(collector.state[0])
+                constants = _complete(collector.constants(1), np.ones(1), np.array([n]), 0.0)
+                network.prepare(np.array([[start, n]]), constants)
+                network.run(1)
+                gradient = network.state.copy_to_host()
+                losses = network.losses[start : start + n].copy_to_host()
+                loss = contract.penalize(
+                    self.layout, params, gradient, alpha, float(weight[batch]), self._loss(losses)
+                )
+                total += loss * n
+                update.apply(params, gradient, self.layout, loss)
+        return total
+
+    def _loss(self, losses):
+        """Return the sum of rows' losses; of a squared error half, and the mean over the outputs."""
+        total = losses.sum(dtype=np.float64)
+        is_squared = self._names["loss"] == "squared_error"
+        return total * (0.5 / self.layout.layer_sizes[-1]) if is_squared else total
 
     def _run(self, network, update, n_batches):
         """Run batches that are prepared, and count as many steps as were taken."""

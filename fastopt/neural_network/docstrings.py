@@ -57,9 +57,9 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
     device : {'cpu', 'auto', 'cuda', 'cuda:N'}, default='cpu'
         Where to train and predict; ``'cuda'`` is ``'cuda:0'``. A device asked for by name is used or refused,
         never replaced; ``'auto'`` takes the GPU if there is a usable one. A GPU needs the extra ``cuda12`` or
-        ``cuda13`` and an optimizer that updates each element by itself; sparse X is dense there. A fitted
-        network consists of NumPy arrays wherever it was trained: ``set_params(device='cpu')`` predicts
-        without a GPU. Tested in Numba's simulator; not yet run on hardware.
+        ``cuda13``; sparse X is dense there. A fitted network consists of NumPy arrays wherever it was
+        trained: ``set_params(device='cpu')`` predicts without a GPU. Tested in Numba's simulator; not yet
+        run on hardware.
     reset_optimizer : bool, default=True
         Whether a warm start begins with a new optimizer state, as in scikit-learn. False keeps the state
         (moments, step count) and reads the hyper-parameters anew.
