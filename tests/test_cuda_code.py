@@ -28,9 +28,14 @@ def own_rule(function=own_function, slots=("first", "second", "third")):
     return Rule("own", function, slots, lambda h, t: (), {}, {})
 
 
-def expected_accesses(rule):
-    """The weight, the gradient and the slots are read; the weight and the slots are written."""
-    return 2 + len(rule.slots), 1 + len(rule.slots)
+def assert_all_wide(accesses, rule):
+    """The weight, the gradient and the slots are read, the weight and the slots written, once in each round.
+
+    NVVM unrolls some of the loops.
+    """
+    n_rounds = accesses[0] // (2 + len(rule.slots))
+    assert n_rounds > 0
+    assert accesses == (n_rounds * (2 + len(rule.slots)), n_rounds * (1 + len(rule.slots)))
 
 
 @pytest.mark.parametrize("capability", cuda_code.CAPABILITIES)
@@ -38,7 +43,7 @@ def expected_accesses(rule):
 def test_float32_kernels_read_128_bits_at_a_time_and_never_compute_in_double(name, capability):
     text = cuda_code.kernel_ptx("one", name, "float32", capability)
     assert ".f64" not in text
-    assert cuda_code.wide_accesses(text) == expected_accesses(RULES[name])
+    assert_all_wide(cuda_code.wide_accesses(text), RULES[name])
 
 
 @pytest.mark.parametrize("form", ["many", "planned"])
@@ -46,20 +51,20 @@ def test_float32_kernels_read_128_bits_at_a_time_and_never_compute_in_double(nam
 def test_the_other_forms_do_the_same(form, name):
     text = cuda_code.kernel_ptx(form, name, "float32", (9, 0))
     assert ".f64" not in text
-    assert cuda_code.wide_accesses(text) == expected_accesses(RULES[name])
+    assert_all_wide(cuda_code.wide_accesses(text), RULES[name])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_float64_kernels_read_128_bits_at_a_time(name):
     text = cuda_code.kernel_ptx("one", name, "float64", (9, 0))
-    assert cuda_code.wide_accesses(text) == expected_accesses(RULES[name])
+    assert_all_wide(cuda_code.wide_accesses(text), RULES[name])
 
 
 def test_a_users_own_rule_compiles_alike():
     rule = own_rule()
     text = cuda_code.ptx("one", rule, np.float32, (8, 0))
     assert ".f64" not in text
-    assert cuda_code.wide_accesses(text) == expected_accesses(rule)
+    assert_all_wide(cuda_code.wide_accesses(text), rule)
     assert cuda_code.assemble(text, (8, 0))["spilled"] == 0
 
 
@@ -69,7 +74,7 @@ def test_machine_code_keeps_everything_in_registers(name, capability):
     found = cuda_code.machine_code("one", name, "float32", capability)
     assert found["stack"] == found["spilled"] == found["local"] == found["double"] == 0
     assert found["registers"] <= cuda_code.BUDGET
-    assert (found["wide_loads"], found["wide_stores"]) == expected_accesses(RULES[name])
+    assert_all_wide((found["wide_loads"], found["wide_stores"]), RULES[name])
 
 
 @pytest.mark.parametrize("form", ["many", "planned"])
