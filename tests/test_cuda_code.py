@@ -1,10 +1,12 @@
 """The compiled update kernels: read in PTX and in machine code, with NVIDIA's compiler and no GPU."""
 
+import warnings
+
 import cuda_code
 import numpy as np
 import pytest
 
-from fastopt.kernels import cuda_memory
+from fastopt.kernels import cuda, cuda_memory, cuda_update
 from fastopt.rules.registry import RULES, Rule
 
 pytestmark = pytest.mark.skipif(cuda_code.missing() is not None, reason=str(cuda_code.missing()))
@@ -87,6 +89,15 @@ def test_machine_code_of_the_other_forms_keeps_everything_in_registers(form, nam
 
 def test_the_table_in_the_documentation_is_what_the_compiler_says():
     assert cuda_code.documented() == cuda_code.table(), "run python tests/cuda_code.py"
+
+
+def test_a_small_launch_warns_nobody():
+    kernel = cuda_update.kernel("one", RULES["adam"], np.dtype(np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cuda.launcher(kernel, 1, cuda_update.THREADS, 0)
+    with pytest.warns(Warning, match="under-utilization"):  # what Numba says of the same by itself
+        kernel[2, cuda_update.THREADS, 0]
 
 
 def test_a_literal_that_is_not_typed_is_caught():

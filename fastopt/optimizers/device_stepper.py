@@ -150,13 +150,13 @@ class Launches:
         with cuda.on_device(self._ordinal):
             for kernel, blocks, p, cohort in self._one:
                 _, w, s, stride, n = _span(p)
-                kernel[blocks, threads, stream](
-                    w, int(self._gradients[p.index]), s, stride, n, tuple(cohort.row)
-                )
+                launch = cuda.launcher(kernel, blocks, threads, stream)
+                launch(w, int(self._gradients[p.index]), s, stride, n, tuple(cohort.row))
             if self._many:
                 self._addresses.update(self._gradients, stream)
             for kernel, blocks, (_, chunks), n_chunks, cohort in self._many:
-                kernel[blocks, threads, stream](chunks, n_chunks, self._addresses.address, tuple(cohort.row))
+                launch = cuda.launcher(kernel, blocks, threads, stream)
+                launch(chunks, n_chunks, self._addresses.address, tuple(cohort.row))
 
 
 def _span(p):
