@@ -26,12 +26,15 @@ class DeviceParam(Param):
         """Make the slots as `Param` does, then move them to the GPU."""
         super().allocate(rule, h, kept)
         if len(rule.slots):
-            self.slots, self.start = cuda.to_device(self.slots)
+            with cuda.on_device(self.array.ordinal):
+                self.slots, self.start = cuda.to_device(self.slots)
 
     def read(self):
         """Return a copy of the slots in CPU memory, once the GPU is done with them."""
-        slots = cuda.to_host(self.slots) if len(self.slots) else self.slots
-        return slots[:, : self.array.size].copy()
+        if not len(self.slots):
+            return super().read()
+        with cuda.on_device(self.array.ordinal):
+            return cuda.to_host(self.slots)[:, : self.array.size].copy()
 
     @staticmethod
     def open_saved(x, name):
@@ -48,7 +51,7 @@ class DeviceStepper(Stepper):
     else the ``stream`` of its ``__cuda_array_interface__``, else the default one), where all are expected to
     be made, and returns: nothing is copied to the host and nothing waits. One launch updates all arrays of a
     group and dtype. What reads or replaces the state waits for the GPU: ``state_dict``, ``load_state_dict``,
-    and a hyper-parameter that brings new slots.
+    a hyper-parameter that brings new slots, and a step that skips other gradients than the last one.
 
     ``state_dict`` gives torch tensors on their GPU for torch parameters and NumPy arrays for all others.
     """
