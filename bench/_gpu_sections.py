@@ -256,7 +256,8 @@ def _planned_graph(machine):
     optimizer = fastopt.AdamW(lr=0.01, weight_decay=0.1)
     state = optimizer.flat(n, n_decay, np.float32)
     rule = state.rule
-    rows, spared = (state.constants(2 * n_steps, decay).copy() for decay in (True, False))
+    # Enough for the three replays of a measurement, each from step 0.
+    rows, spared = (state.constants(3 * n_steps, decay).copy() for decay in (True, False))
     rng = np.random.default_rng(0)
     w, g = rng.standard_normal((2, n)).astype(np.float32)
     (on_device, at_w), *kept = (
@@ -284,11 +285,13 @@ def _planned_graph(machine):
     else:
         from cuda.core import Device
 
-        builder = Device(machine.cuda.get_current_device().id).create_graph_builder()
+        device = Device(machine.cuda.get_current_device().id)
+        device.set_current()
+        builder = device.create_graph_builder()
         builder.begin_building()
         queue(builder)
         graph = builder.end_building().complete()
-        stream = Device().default_stream
+        stream = device.default_stream
         replay, figures = lambda: graph.launch(stream), {}
     replay()
     machine.cuda.synchronize()
@@ -301,7 +304,6 @@ def _planned_graph(machine):
     # Twenty steps of 0.01 in float32; NVVM contracts a multiply and an add where the CPU rounds twice.
     np.testing.assert_allclose(on_device.copy_to_host(), expected, rtol=1e-4, atol=1e-5)
     figures["checked"] = True
-    kept[-1][0].copy_to_device(np.zeros(1, np.int64))
     seconds = []
     for _ in range(machine.size(20, 1)):
         kept[-1][0].copy_to_device(np.zeros(1, np.int64))
