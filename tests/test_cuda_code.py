@@ -116,8 +116,8 @@ def test_accesses_that_are_not_known_to_be_aligned_are_caught():
 
 
 def test_a_kernel_that_needs_too_many_registers_is_caught():
-    """Thirty slots do not fit the 64 registers that a block of 1,024 threads leaves each of them."""
-    names = [f"s{k}" for k in range(30)]
+    """Four lanes of twenty slots do not fit the 64 registers that 1,024 threads leave each of them."""
+    names = [f"s{k}" for k in range(20)]
     space = {}
     body = ", ".join(f"{name} + {names[k - 1]} * g" for k, name in enumerate(names))
     exec(f"def large(w, g, {', '.join(names)}, lr): return w - lr * g, {body}", space)
