@@ -256,7 +256,8 @@ def _planned_graph(machine):
     optimizer = fastopt.AdamW(lr=0.01, weight_decay=0.1)
     state = optimizer.flat(n, n_decay, np.float32)
     rule = state.rule
-    rows, spared = (state.constants(2 * n_steps, decay).copy() for decay in (True, False))
+    # Enough for the three replays of a measurement, each from step 0.
+    rows, spared = (state.constants(3 * n_steps, decay).copy() for decay in (True, False))
     rng = np.random.default_rng(0)
     w, g = rng.standard_normal((2, n)).astype(np.float32)
     (on_device, at_w), *kept = (
@@ -284,11 +285,13 @@ def _planned_graph(machine):
     else:
         from cuda.core import Device
 
-        builder = Device(machine.cuda.get_current_device().id).create_graph_builder()
+        device = Device(machine.cuda.get_current_device().id)
+        device.set_current()
+        builder = device.create_graph_builder()
         builder.begin_building()
         queue(builder)
         graph = builder.end_building().complete()
-        stream = Device().default_stream
+        stream = device.default_stream
         replay, figures = lambda: graph.launch(stream), {}
     replay()
     machine.cuda.synchronize()
@@ -301,7 +304,6 @@ def _planned_graph(machine):
     # Twenty steps of 0.01 in float32; NVVM contracts a multiply and an add where the CPU rounds twice.
     np.testing.assert_allclose(on_device.copy_to_host(), expected, rtol=1e-4, atol=1e-5)
     figures["checked"] = True
-    kept[-1][0].copy_to_device(np.zeros(1, np.int64))
     seconds = []
     for _ in range(machine.size(20, 1)):
         kept[-1][0].copy_to_device(np.zeros(1, np.int64))
@@ -386,42 +388,54 @@ def training(machine):
 
 
 def products(machine):
-    """Multiply by the engine's forward pass of one layer and by torch's cuBLAS, float32 without TF32."""
-    from fastopt.engine.cuda_data import Data
-    from fastopt.engine.cuda_network import Network
-    from fastopt.engine.layout import Layout
+    """Multiply by the engine's own product, by what the engine chooses, and by torch's cuBLAS in float32."""
+    from fastopt.engine import cuda_blas
 
     torch, figures = machine.torch(), {}
     if torch:
         torch.backends.cuda.matmul.allow_tf32 = False
-    names = {"activation": "identity", "out_activation": "identity", "loss": "squared_error"}
+    choose = cuda_blas.find
     for n, k, m in machine.size(((200, 64, 100), (1024, 512, 512), (4096, 4096, 4096)), ((5, 3, 4),)):
         rng = np.random.default_rng(0)
-        X = rng.standard_normal((n, k)).astype(np.float32)
-        layout = Layout([k, m])
-        params = rng.standard_normal(layout.size).astype(np.float32)
-        network = Network(layout, names, np.float32, n)
-        network.attach(Data(X, None, None, n, n, 1 << 40))
-        network.params.copy_to_device(params)
-
-        def run(network=network, n=n):
-            network.prepare(np.array([[0, n]]))
-            network.run(1)
-
-        run()
-        W = params[: k * m].reshape(k, m)
-        b = params[int(layout.biases_at[0]) :][:m]
-        found = network.outputs.copy_to_host().reshape(n, m)
-        # Sums of k products of order 1 in float32.
-        np.testing.assert_allclose(found, X.astype(np.float64) @ W + b, rtol=1e-4, atol=1e-5 * k)
+        X, W, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((n, k), (k, m), m))
         row = figures[f"{n} x {k} x {m}"] = {}
-        start = time.perf_counter()
-        for _ in range(machine.size(20, 1)):
-            run()
-        seconds = (time.perf_counter() - start) / machine.size(20, 1)
-        row["ours_us"], row["ours_gflops"] = 1e6 * seconds, 2e-9 * n * k * m / seconds
+        for label, find in (("own", lambda: None), ("engine", choose)):
+            cuda_blas.find = find
+            row[f"{label}_us"] = 1e6 * _layer_seconds(machine, X, W, b)
+        row["own_gflops"] = 2e-3 * n * k * m / row["own_us"]
         if torch:
-            x, weights, bias = (torch.as_tensor(a, device="cuda") for a in (X, W.copy(), b.copy()))
-            other = machine.seconds(lambda x=x, w=weights, b=bias: torch.addmm(b, x, w))
-            row["cublas_us"], row["cublas_over_ours"] = 1e6 * other, other / seconds
+            x, weights, bias = (torch.as_tensor(a, device="cuda") for a in (X, W, b))
+            row["cublas_us"] = 1e6 * machine.seconds(lambda x=x, w=weights, b=bias: torch.addmm(b, x, w))
+            row["cublas_over_own"] = row["cublas_us"] / row["own_us"]
     return figures
+
+
+def _layer_seconds(machine, X, W, b):
+    """Return the seconds of the engine's ``X @ W + b`` in device memory, after checking it."""
+    from fastopt.engine.cuda_data import Data
+    from fastopt.engine.cuda_network import Network
+    from fastopt.engine.layout import Layout
+
+    n, (k, m) = len(X), W.shape
+    layout = Layout([k, m])
+    params = np.zeros(layout.size, np.float32)
+    params[int(layout.weights_at[0]) :][: k * m] = W.ravel()
+    params[int(layout.biases_at[0]) :][:m] = b
+    names = {"activation": "identity", "out_activation": "identity", "loss": "squared_error"}
+    network = Network(layout, names, np.float32, n)
+    network.attach(Data(X, None, None, n, n, 1 << 40))
+    network.params.copy_to_device(params)
+
+    def run():
+        network.prepare(np.array([[0, n]]))
+        network.run(1)
+
+    run()
+    found = network.outputs.copy_to_host().reshape(n, m)
+    # Sums of k products of order 1 in float32.
+    np.testing.assert_allclose(found, X.astype(np.float64) @ W + b, rtol=1e-4, atol=1e-5 * k)
+    n_runs = machine.size(20, 1)
+    start = time.perf_counter()
+    for _ in range(n_runs):
+        run()
+    return (time.perf_counter() - start) / n_runs

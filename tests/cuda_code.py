@@ -111,11 +111,15 @@ def table():
     for name in built_in():
         found = [machine_code("one", name, "float32", capability) for capability in SHOWN]
         registers = [str(f["registers"]) for f in found]
-        same = [" / ".join(sorted({str(f[key]) for f in found})) for key in ("wide_loads", "wide_stores")]
-        rows.append(
-            [f"`{name}`", *registers, *same, *(str(max(f[k] for f in found)) for k in ("spilled", "stack"))]
-        )
+        accesses = [in_short([f[key] for f in found]) for key in ("wide_loads", "wide_stores")]
+        worst = [str(max(f[key] for f in found)) for key in ("spilled", "stack")]
+        rows.append([f"`{name}`", *registers, *accesses, *worst])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def in_short(numbers):
+    """Return the numbers as text, one for all if they are equal."""
+    return ", ".join(map(str, numbers if len(set(numbers)) > 1 else numbers[:1]))
 
 
 def documented():

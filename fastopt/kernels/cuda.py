@@ -8,6 +8,7 @@ import contextlib
 import functools
 import math
 import types as python_types
+import warnings
 from importlib.util import find_spec
 
 import numpy as np
@@ -39,9 +40,10 @@ def problem():
         return None
     if find_spec("numba_cuda") is None:
         return f"the package numba-cuda is not installed: {_EXTRA}"
-    if not module().is_available():
-        return f"no usable GPU was found ({module().cuda_error() or 'the driver lists none'})"
-    return None
+    if module().is_available():
+        return None
+    reason = " ".join(str(module().cuda_error() or "the driver lists none").split())
+    return f"no usable GPU was found ({reason})"
 
 
 def require(device="cuda"):
@@ -97,6 +99,19 @@ def inlined(function):
 def kernel(function, threads):
     """Return a kernel that is compiled at its first launch, for blocks of at most ``threads``."""
     return module().jit(function) if SIMULATED else module().jit(function, launch_bounds=threads)
+
+
+def launcher(kernel, blocks, threads, stream):
+    """Return what launches a kernel on so many blocks when it is called with the kernel's arguments."""
+    # The simulator's kernels are configured in place, one launch at a time.
+    return kernel[blocks, threads, stream] if SIMULATED else _launcher(kernel, blocks, threads, stream)
+
+
+@functools.lru_cache(1024)
+def _launcher(kernel, blocks, threads, stream):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Numba warns of every grid that leaves a GPU idle; small arrays do
+        return kernel[blocks, threads, stream]
 
 
 def intrinsic(function):

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 from numba import njit
 
+from fastopt.kernels import cuda
 from fastopt.kernels.cpu import DTYPES
 
 _NATIVE = frozenset(map(np.dtype, DTYPES))
@@ -82,7 +83,7 @@ def _share(x, name):
         return x
     if is_torch(x):
         return _share_torch(x, name)
-    if hasattr(x, "__cuda_array_interface__"):
+    if cuda.has_interface(x):
         raise TypeError(f"{name} is in CUDA memory ({kind(x)}), but params[0] is in CPU memory; {APART}")
     try:
         if hasattr(x, "__array_interface__") and not isinstance(x, np.generic):

@@ -26,12 +26,15 @@ class DeviceParam(Param):
         """Make the slots as `Param` does, then move them to the GPU."""
         super().allocate(rule, h, kept)
         if len(rule.slots):
-            self.slots, self.start = cuda.to_device(self.slots)
+            with cuda.on_device(self.array.ordinal):
+                self.slots, self.start = cuda.to_device(self.slots)
 
     def read(self):
         """Return a copy of the slots in CPU memory, once the GPU is done with them."""
-        slots = cuda.to_host(self.slots) if len(self.slots) else self.slots
-        return slots[:, : self.array.size].copy()
+        if not len(self.slots):
+            return super().read()
+        with cuda.on_device(self.array.ordinal):
+            return cuda.to_host(self.slots)[:, : self.array.size].copy()
 
     @staticmethod
     def open_saved(x, name):
@@ -48,7 +51,7 @@ class DeviceStepper(Stepper):
     else the ``stream`` of its ``__cuda_array_interface__``, else the default one), where all are expected to
     be made, and returns: nothing is copied to the host and nothing waits. One launch updates all arrays of a
     group and dtype. What reads or replaces the state waits for the GPU: ``state_dict``, ``load_state_dict``,
-    and a hyper-parameter that brings new slots.
+    a hyper-parameter that brings new slots, and a step that skips other gradients than the last one.
 
     ``state_dict`` gives torch tensors on their GPU for torch parameters and NumPy arrays for all others.
     """
@@ -150,13 +153,13 @@ class Launches:
         with cuda.on_device(self._ordinal):
             for kernel, blocks, p, cohort in self._one:
                 _, w, s, stride, n = _span(p)
-                kernel[blocks, threads, stream](
-                    w, int(self._gradients[p.index]), s, stride, n, tuple(cohort.row)
-                )
+                launch = cuda.launcher(kernel, blocks, threads, stream)
+                launch(w, int(self._gradients[p.index]), s, stride, n, tuple(cohort.row))
             if self._many:
                 self._addresses.update(self._gradients, stream)
             for kernel, blocks, (_, chunks), n_chunks, cohort in self._many:
-                kernel[blocks, threads, stream](chunks, n_chunks, self._addresses.address, tuple(cohort.row))
+                launch = cuda.launcher(kernel, blocks, threads, stream)
+                launch(chunks, n_chunks, self._addresses.address, tuple(cohort.row))
 
 
 def _span(p):

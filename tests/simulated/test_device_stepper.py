@@ -1,5 +1,7 @@
 """The bound stepper on arrays in simulated CUDA memory: what the CPU's does, with the same bits."""
 
+import types
+
 import numpy as np
 import pytest
 from problems import SHAPES, problem
@@ -255,3 +257,37 @@ def test_a_gpu_gradient_of_a_cpu_parameter_is_refused():
 def test_threads_are_for_the_cpu():
     with pytest.raises(ValueError, match="n_threads=2 is for arrays in CPU memory"):
         SGD().bind(to_device(np.ones(3)), n_threads=2)
+
+
+def test_torch_tensors_on_a_gpu_are_stepped_on_torchs_current_stream(monkeypatch):
+    """Through the branches for torch, with tensors that only say that they are on a GPU."""
+    torch = pytest.importorskip("torch")
+
+    class OnGpu(torch.Tensor):
+        device = torch.device("cuda:0")
+
+        @property
+        def __array_interface__(self):
+            return self.as_subclass(torch.Tensor).detach().numpy().__array_interface__
+
+    OnGpu.__cuda_ndarray__ = True
+    seen = []
+    monkeypatch.setattr(
+        torch.cuda,
+        "current_stream",
+        lambda device: seen.append(device) or types.SimpleNamespace(cuda_stream=7),
+    )
+    params, steps = problem(np.float32, n_steps=3)
+    tensors = [torch.nn.Parameter(torch.tensor(p).as_subclass(OnGpu)) for p in params]
+    assert all(isinstance(tensor, OnGpu) for tensor in tensors)
+    versions = [tensor._version for tensor in tensors]
+    on_cpu, on_gpu = Adam().bind(params), Adam().bind(tensors)
+    for grads in steps:
+        on_cpu.step(grads)
+        on_gpu.step([torch.tensor(g).as_subclass(OnGpu) for g in grads])
+    for tensor, expected, version in zip(tensors, params, versions, strict=True):
+        np.testing.assert_array_equal(tensor.as_subclass(torch.Tensor).detach().numpy(), expected)
+        assert tensor._version > version
+    assert seen == 3 * [OnGpu.device]
+    with pytest.raises(TypeError, match=r"grads\[0\] \(torch.Tensor\) is not in CUDA memory"):
+        on_gpu.step([torch.tensor(g) for g in steps[0]])
