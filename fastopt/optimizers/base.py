@@ -5,7 +5,10 @@ import difflib
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from fastopt.optimizers import checks
+from fastopt.optimizers.device_arrays import is_on_gpu
+from fastopt.optimizers.device_stepper import DeviceStepper
 from fastopt.optimizers.flat import FlatState
+from fastopt.optimizers.groups import as_list
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import RULES
 
@@ -88,16 +91,18 @@ class Optimizer:
         Parameters
         ----------
         params : array, list of arrays, or list of dict
-            C- or F-contiguous, writeable float32 or float64 arrays in CPU memory: NumPy arrays, torch
-            tensors, or anything that exports its buffer through ``__array_interface__`` or DLPack. Never
-            copied. Or groups as in ``torch.optim``: ``[{'params': [...], 'lr': ...}, ...]``.
+            C- or F-contiguous, writeable float32 or float64 arrays, all in CPU memory or all on one GPU:
+            NumPy arrays, torch tensors, or anything that exports its buffer through ``__array_interface__``,
+            DLPack or ``__cuda_array_interface__`` (CuPy, Numba). Never copied. Or groups as in
+            ``torch.optim``: ``[{'params': [...], 'lr': ...}, ...]``.
         n_threads : int, optional
-            The most threads a step may use; Numba's current number by default. The numbers do not depend on
-            it.
+            The most threads a step may use in CPU memory; Numba's current number by default. The numbers do
+            not depend on it.
 
         Returns
         -------
         Stepper
+            For arrays on a GPU a `DeviceStepper`, with the same methods.
 
         Raises
         ------
@@ -106,8 +111,13 @@ class Optimizer:
         ValueError
             If an array is strided, read-only, bound twice or overlaps another, or if a hyper-parameter is
             unknown or out of its range.
+        DeviceError
+            If the arrays are on a GPU that cannot be used here; the message says what to install.
         """
-        return Stepper(self, params, n_threads)
+        groups = as_list(params)
+        first = next((p for group in groups for p in group.get("params", ())), None)
+        make = DeviceStepper if is_on_gpu(first) else Stepper
+        return make(self, groups, n_threads)
 
     def flat(self, size, n_decay, dtype):
         """Return the state for one flat vector of parameters, as the training engine uses it.

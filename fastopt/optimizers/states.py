@@ -15,7 +15,7 @@ def dump(groups, cohorts):
         rule = cohort.group.rule
         for p in cohort.members if cohort.t else ():
             state[p.index] = {"step": cohort.t, **dict(zip(rule.scalars, cohort.scalars, strict=True))}
-            for name, row in zip(rule.slots, p.slots, strict=True):
+            for name, row in zip(rule.slots, p.read(), strict=True):
                 state[p.index][name] = _export(row, p)
     saved, first = [], 0
     for group in groups:
@@ -30,8 +30,10 @@ def _order(array):
 
 
 def _export(row, p):
-    array = row[: p.array.size].copy().reshape(p.array.shape, order=_order(p.array))
-    return sys.modules["torch"].from_numpy(array) if arrays.is_torch(p.given) else array
+    array = row.reshape(p.array.shape, order=_order(p.array))
+    if arrays.is_torch(p.given):
+        return sys.modules["torch"].from_numpy(array).to(p.given.device)
+    return array
 
 
 class Loaded:
@@ -69,7 +71,7 @@ def _step(saved, rule, name):
 
 def _import(value, p, name):
     """Return a copy of one saved slot in the parameter's memory order."""
-    array = arrays.view(value, name)
+    array = p.open_saved(value, name)
     if array.shape != p.array.shape:
         raise ValueError(f"{name} has shape {array.shape} but {p.name} has {p.array.shape}")
     if array.dtype != p.array.dtype:

@@ -9,7 +9,7 @@ import numpy as np
 from fastopt.kernels import drive, threads
 from fastopt.kernels.cpu import update_address
 from fastopt.optimizers import arrays
-from fastopt.optimizers.groups import Group, as_list, listed
+from fastopt.optimizers.groups import Group, listed
 from fastopt.optimizers.states import dump, parse
 
 _LINE = 64  # bytes; slots start on a cache line
@@ -42,6 +42,13 @@ class Param:
                 row[:size] = kept[name]
             elif name in rule.initial:
                 row[:size] = rule.first(h, rule.initial, name)
+
+    def read(self):
+        """Return a copy of the slots, an ndarray of shape (n_slots, size)."""
+        return self.slots[:, : self.array.size].copy()
+
+    #: Give what a saved state holds as an ndarray; raise as `arrays.view`.
+    open_saved = staticmethod(arrays.view)
 
 
 class Cohort:
@@ -82,11 +89,14 @@ class Stepper:
         counts from the next step.
     """
 
+    _param = Param
+    _grad_address = staticmethod(arrays.grad_address)
+
     def __init__(self, optimizer, params, n_threads=None):
         self._optimizer = optimizer
         self._n_threads = threads.resolve(n_threads)
         self._groups, self._params, self._cohorts = [], [], []
-        self._add(as_list(params))
+        self._add(params)
 
     @property
     def param_groups(self):
@@ -123,13 +133,13 @@ class Stepper:
                 raise ValueError(f"param_groups[{index}] has no 'params'; its keys are {list(values)}")
             values["params"] = listed(values["params"])
             groups.append(Group(self._optimizer, values, index))
-            first = len(self._params) + len(params)
+            first = len(self._params) + sum(map(len, params))
             named = [(g, first + i, f"params[{first + i}]") for i, g in enumerate(values["params"])]
-            params.append([Param(*one) for one in named])
+            params.append([self._param(*one) for one in named])
         everything = [*self._params, *(p for members in params for p in members)]
         if not everything:
             raise ValueError("params is empty; pass at least one array")
-        arrays.check_disjoint([p.array for p in everything], [p.name for p in everything])
+        arrays.check_disjoint(everything)
         for group, members in zip(groups, params, strict=True):
             for param in members:
                 param.allocate(group.rule, group.values)
@@ -247,7 +257,7 @@ class Stepper:
         self._seen, self._alive = list(map(id, grads)), alive
 
     def _check_grad(self, p, gradient):
-        data = arrays.grad_address(gradient, p.index, p)
+        data = self._grad_address(gradient, p.index, p)
         before = bisect_right(self._starts, data) - 1
         for start, end, index in self._spans[max(before, 0) : before + 2]:
             if start < data + p.nbytes and data < end:
@@ -291,7 +301,7 @@ class Stepper:
         for cohort in self._cohorts:
             if cohort.group is group:
                 for p in cohort.members:
-                    kept = dict(zip(old.slots, p.slots[:, : p.array.size].copy(), strict=True))
+                    kept = dict(zip(old.slots, p.read(), strict=True))
                     p.allocate(group.rule, group.values, kept)
                 cohort.make_row()
                 self._point(cohort)
