@@ -3,6 +3,7 @@
 from .comparison import OptimizerComparisonDisplay, OptimizerDifferenceDisplay, overview
 from .curves import LossCurveDisplay
 from .learning_rate import HeatMapDisplay, LearningRateDisplay
+from .range_test import LearningRateRangeDisplay, find_learning_rate
 from .style import PALETTE, theme
 from .trajectory import SURFACES, TrajectoryDisplay
 
@@ -11,10 +12,12 @@ __all__ = [
     "SURFACES",
     "HeatMapDisplay",
     "LearningRateDisplay",
+    "LearningRateRangeDisplay",
     "LossCurveDisplay",
     "OptimizerComparisonDisplay",
     "OptimizerDifferenceDisplay",
     "TrajectoryDisplay",
+    "find_learning_rate",
     "overview",
     "theme",
 ]

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastopt.neural_network import parameters, solvers
 from fastopt.neural_network.classifier import MLPClassifier
+from fastopt.neural_network.rates import RULES
 from fastopt.neural_network.regressor import MLPRegressor
 
 _PAIRS = (
@@ -85,6 +86,13 @@ def to_sklearn(estimator):
             "train with solver='adam'.",
             stacklevel=3,
         )
+    if params["learning_rate"] not in RULES:
+        warnings.warn(
+            f"scikit-learn has no learning_rate={params['learning_rate']!r}: the converted estimator "
+            "predicts the same, but would train with learning_rate='constant'.",
+            stacklevel=3,
+        )
+        params["learning_rate"] = "constant"
     new = theirs(**copy.deepcopy(params))
     _copy_state(estimator, new)
     estimator._parameters()

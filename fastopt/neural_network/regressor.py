@@ -85,6 +85,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         device="cpu",
         reset_optimizer=True,
         restore_best_weights="auto",
+        warmup=0.0,
     ):
         super().__init__(
             hidden_layer_sizes,
@@ -114,6 +115,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             device=device,
             reset_optimizer=reset_optimizer,
             restore_best_weights=restore_best_weights,
+            warmup=warmup,
         )
         self.loss = loss
 

@@ -1,22 +1,14 @@
 """The hyper-parameter object: what an optimizer is before it meets an array."""
 
 import dataclasses
-import difflib
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+from fastopt._parameters import Parameters, dataclass_transform, suggestion
 from fastopt.optimizers import checks
 from fastopt.optimizers.flat import FlatState
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import RULES
-
-if TYPE_CHECKING:  # type checkers know typing_extensions; at run time Python 3.10 lacks the decorator
-    from typing_extensions import dataclass_transform
-else:
-
-    def dataclass_transform(**_):
-        """Do nothing; see `typing.dataclass_transform`."""
-        return lambda function: function
-
+from fastopt.schedules import Run
 
 #: Canonical name to class.
 OPTIMIZERS = {}
@@ -43,7 +35,7 @@ def optimizer(name, **aliases):
 
 
 @dataclasses.dataclass(repr=False)
-class Optimizer:
+class Optimizer(Parameters):
     """Base of all optimizers: hyper-parameters under scikit-learn's parameter protocol, and nothing else.
 
     A subclass is a dataclass whose fields are the hyper-parameters. `rule` picks the scalar rule for their
@@ -55,6 +47,7 @@ class Optimizer:
     decoupled: ClassVar[bool] = False
     #: Ranges of hyper-parameters whose name means something else here than in `checks.RANGES`.
     ranges: ClassVar[dict] = {}
+    _always_shown: ClassVar[tuple] = ("lr",)
 
     _: dataclasses.KW_ONLY
     maximize: bool = False
@@ -82,7 +75,7 @@ class Optimizer:
         """Raise ValueError or TypeError if a hyper-parameter's value is out of its range."""
         checks.check_values(cls, h, checks.RANGES | cls.ranges)
 
-    def bind(self, params, *, n_threads=None):
+    def bind(self, params, *, n_threads=None, n_steps=None, steps_per_epoch=None):
         """Allocate the state for arrays that are to be updated in place.
 
         Parameters
@@ -94,6 +87,8 @@ class Optimizer:
         n_threads : int, optional
             The most threads a step may use; Numba's current number by default. The numbers do not depend on
             it.
+        n_steps, steps_per_epoch : int, optional
+            Length of the run and of an epoch, for schedules that count by them; see `fastopt.schedules`.
 
         Returns
         -------
@@ -107,9 +102,9 @@ class Optimizer:
             If an array is strided, read-only, bound twice or overlaps another, or if a hyper-parameter is
             unknown or out of its range.
         """
-        return Stepper(self, params, n_threads)
+        return Stepper(self, params, n_threads, Run(n_steps, steps_per_epoch))
 
-    def flat(self, size, n_decay, dtype):
+    def flat(self, size, n_decay, dtype, run=None):
         """Return the state for one flat vector of parameters, as the training engine uses it.
 
         Parameters
@@ -120,6 +115,8 @@ class Optimizer:
             ``weight_decay`` applies to the first ``n_decay`` elements (the weights) only.
         dtype : dtype
             float32 or float64.
+        run : fastopt.schedules.Run, optional
+            Length of the run and of an epoch, for schedules that count by them.
 
         Returns
         -------
@@ -130,35 +127,7 @@ class Optimizer:
         ValueError
             If a hyper-parameter is out of its range.
         """
-        return FlatState(self, size, n_decay, dtype)
-
-    def get_params(self, deep=True):
-        """Return the hyper-parameters as a dict (scikit-learn's protocol)."""
-        return {name: getattr(self, name) for name in self._names()}
-
-    def set_params(self, **params):
-        """Set hyper-parameters; an unknown one is a ValueError that names the known ones."""
-        names = self._names()
-        for key, value in params.items():
-            if key not in names:
-                raise ValueError(
-                    f"Invalid parameter {key!r} for {type(self).__name__}. Valid parameters are: {names}."
-                )
-            setattr(self, key, value)
-        return self
-
-    @classmethod
-    def _names(cls):
-        """Name the hyper-parameters in the order of the signature."""
-        return [f.name for f in sorted(dataclasses.fields(cls), key=lambda f: f.kw_only)]
-
-    def __repr__(self):
-        shown = []
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for name, value in self.get_params().items():
-            if name == "lr" or value != defaults[name]:
-                shown.append(f"{name}={checks.plain(value)!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+        return FlatState(self, size, n_decay, dtype, run or Run())
 
 
 def list_optimizers():
@@ -207,14 +176,6 @@ def get_optimizer(name, **params):
     if key not in OPTIMIZERS:
         raise ValueError(_unknown(name))
     return OPTIMIZERS[key](**settings | params)
-
-
-def suggestion(name, known):
-    """Return " Did you mean 'adam'?" with the likeliest of the ``known`` names, or an empty string."""
-    near = difflib.get_close_matches(str(name).lower(), known, n=3)
-    # Letters are swapped more often than forgotten: 'adma' is 'adam' rather than 'adamax'.
-    near = min(near, key=lambda other: abs(len(other) - len(str(name))), default=None)
-    return f" Did you mean {near!r}?" if near else ""
 
 
 def _unknown(name):

@@ -39,15 +39,6 @@ LENGTHS = {"betas": 2, "etas": 2, "step_sizes": 2}
 OPTIONAL = {"momentum_decay"}
 
 
-def plain(value):
-    """Return a NumPy scalar as the Python number it is, so that its repr can be evaluated."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, tuple):
-        return tuple(plain(v) for v in value)
-    return value
-
-
 def check_values(owner, h, ranges=RANGES):
     """Raise if a value of ``h`` is out of range; ``owner`` is the optimizer's class, for its defaults."""
     for name, value in h.items():

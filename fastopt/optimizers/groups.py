@@ -2,6 +2,13 @@
 
 import difflib
 
+import numpy as np
+
+from fastopt.optimizers import scheduling
+
+#: Steps for which schedules are evaluated at once.
+_STEPS_AHEAD = 64
+
 
 def as_list(params):
     """Return what `bind` was given as a list of group dicts, each with a list under ``'params'``."""
@@ -33,11 +40,13 @@ class Group:
         ``'params'`` and hyper-parameters. Completed in place; this very dict is the live one.
     index : int
         The group's position, for messages.
+    progress : Progress
+        Read for schedules.
     """
 
-    def __init__(self, optimizer, values, index):
-        self.optimizer, self.values, self.index = optimizer, values, index
-        for name, value in optimizer.get_params().items():
+    def __init__(self, optimizer, values, index, progress):
+        self.optimizer, self.values, self.index, self.progress = optimizer, values, index, progress
+        for name, value in optimizer.get_params(deep=False).items():
             values.setdefault(name, value)
         self.refresh()
 
@@ -49,12 +58,27 @@ class Group:
         """Check the values, pick their rule, and fold what does not depend on the step."""
         self.check(self.values)
         self.rule = self.optimizer.rule(self.values)
-        self.prologue = self.optimizer.prologue(self.values)
+        self.scheduled = scheduling.scheduled(self.values)
+        self.prologue = None if self.scheduled else self.optimizer.prologue(self.values)
+        self._ahead = 0, ()
         self._seen = tuple(self.values.values())
+
+    def current(self):
+        """Return the values of the next step: the live dict, or a copy with numbers in place of schedules."""
+        if not self.scheduled:
+            return self.values
+        first, ahead = self._ahead
+        step = self.progress.step
+        if not first <= step < first + len(ahead):
+            steps = np.arange(step, step + _STEPS_AHEAD)
+            arrays = scheduling.evaluate(self.optimizer, self.values, self.progress.run, steps)
+            ahead = [scheduling.pick(arrays, self.scheduled, i) for i in range(_STEPS_AHEAD)]
+            self._ahead = first, ahead = step, ahead
+        return ahead[step - first]
 
     def check(self, values):
         """Raise if a key is unknown or a value out of range."""
-        known = self.optimizer.get_params()
+        known = self.optimizer.get_params(deep=False)
         for key in values:
             if key not in known and key != "params":
                 near = difflib.get_close_matches(str(key), known, n=1)
@@ -63,4 +87,6 @@ class Group:
                     f"param_groups[{self.index}] has {key!r}, which {type(self.optimizer).__name__} does not "
                     f"take; its hyper-parameters are {', '.join(map(repr, known))}.{hint}"
                 )
-        self.optimizer.check(values)
+        names, now = scheduling.scheduled(values), np.array([self.progress.step])
+        arrays = scheduling.evaluate(self.optimizer, values, self.progress.run, now)
+        self.optimizer.check(scheduling.pick(arrays, names, 0))

@@ -1,5 +1,6 @@
 """State in torch's layout, out and in."""
 
+import copy
 import sys
 from numbers import Integral
 
@@ -20,7 +21,8 @@ def dump(groups, cohorts):
     saved, first = [], 0
     for group in groups:
         n = len(group.values["params"])
-        saved.append(group.values | {"params": list(range(first, first + n))})
+        hyper = {key: copy.deepcopy(value) for key, value in group.values.items() if key != "params"}
+        saved.append(hyper | {"params": list(range(first, first + n))})
         first += n
     return {"state": dict(sorted(state.items())), "param_groups": saved}
 
@@ -65,6 +67,13 @@ def _step(saved, rule, name):
     if not isinstance(step, (Integral, float)) or step < 0 or step != int(step):
         raise ValueError(f"{name}['step'] is {step!r}, not a whole number >= 0")
     return int(step)
+
+
+def calls(state_dict, parsed):
+    """Return how many steps the stepper had made; a state without schedules does not say it apart."""
+    if "step" in state_dict:
+        return _step(state_dict, None, "the state_dict")
+    return max((one.t for *_, loaded in parsed for one in loaded), default=0)
 
 
 def _import(value, p, name):
@@ -113,7 +122,7 @@ def parse(groups, params, state_dict):
             raise ValueError(
                 f"param_groups[{group.index}] of the state_dict has {len(ids)} parameters, not {len(members)}"
             )
-        known = group.optimizer.get_params()
+        known = group.optimizer.get_params(deep=False)
         values = group.values | {k: _number(v) for k, v in saved.items() if k in known}
         group.check(values)
         rule = group.optimizer.rule(values)

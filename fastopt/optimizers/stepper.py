@@ -1,5 +1,6 @@
 """The bound stepper: an optimizer's state beside the arrays that it updates in place."""
 
+import copy
 import weakref
 from bisect import bisect_right
 from numbers import Real
@@ -10,7 +11,8 @@ from fastopt.kernels import drive, threads
 from fastopt.kernels.cpu import update_address
 from fastopt.optimizers import arrays
 from fastopt.optimizers.groups import Group, as_list, listed
-from fastopt.optimizers.states import dump, parse
+from fastopt.optimizers.scheduling import Progress, observe
+from fastopt.optimizers.states import calls, dump, parse
 
 _LINE = 64  # bytes; slots start on a cache line
 
@@ -60,8 +62,9 @@ class Cohort:
     def fold(self, grad_scale):
         """Write the constants of the next step, without taking it."""
         group = self.group
-        sign, l2, keep = group.prologue
-        constants, self.next_scalars = group.rule.fold(group.values, self.t + 1, self.scalars)
+        h = group.current()
+        sign, l2, keep = group.prologue or group.optimizer.prologue(h)
+        constants, self.next_scalars = group.rule.fold(h, self.t + 1, self.scalars)
         self.row[:] = (sign * grad_scale, l2, keep, *constants)
 
     def advance(self):
@@ -79,11 +82,11 @@ class Stepper:
     ----------
     param_groups : list of dict
         Hyper-parameters by group, with the arrays under ``'params'``. Live: a changed value is checked and
-        counts from the next step.
+        counts from the next step. What is a schedule stays one; `current_values` has the numbers.
     """
 
-    def __init__(self, optimizer, params, n_threads=None):
-        self._optimizer = optimizer
+    def __init__(self, optimizer, params, n_threads, run):
+        self._optimizer, self._progress = copy.deepcopy(optimizer), Progress(run)
         self._n_threads = threads.resolve(n_threads)
         self._groups, self._params, self._cohorts = [], [], []
         self._add(as_list(params))
@@ -92,6 +95,11 @@ class Stepper:
     def param_groups(self):
         """The live groups, as in ``torch.optim``."""
         return [group.values for group in self._groups]
+
+    def current_values(self):
+        """Return the hyper-parameters of the next step by group: copies, with numbers for schedules."""
+        self._refresh()
+        return [{k: v for k, v in group.current().items() if k != "params"} for group in self._groups]
 
     @property
     def nbytes(self):
@@ -122,7 +130,7 @@ class Stepper:
             if "params" not in values:
                 raise ValueError(f"param_groups[{index}] has no 'params'; its keys are {list(values)}")
             values["params"] = listed(values["params"])
-            groups.append(Group(self._optimizer, values, index))
+            groups.append(Group(self._optimizer, values, index, self._progress))
             first = len(self._params) + len(params)
             named = [(g, first + i, f"params[{first + i}]") for i, g in enumerate(values["params"])]
             params.append([Param(*one) for one in named])
@@ -132,7 +140,7 @@ class Stepper:
         arrays.check_disjoint([p.array for p in everything], [p.name for p in everything])
         for group, members in zip(groups, params, strict=True):
             for param in members:
-                param.allocate(group.rule, group.values)
+                param.allocate(group.rule, group.current())
             self._groups.append(group)
             self._cohorts += _cohorts(group, [_Fresh(p, group) for p in members])
         self._params = everything
@@ -201,8 +209,20 @@ class Stepper:
         self._plan.run()
         for cohort in self._active:
             cohort.advance()
+        self._progress.step += 1
         if self._torch:
             arrays.bump_versions(self._torch)
+
+    def observe(self, metric, *, greater_is_better=False):
+        """Tell schedules the loss or score of the epoch that has ended; `fastopt.schedules.plateau` reacts.
+
+        Parameters
+        ----------
+        metric : float
+            The loss, or with ``greater_is_better`` a score.
+        """
+        for group in self._groups:
+            group.values.update(observe(group.values, metric, greater_is_better))
 
     def _same(self, grads):
         """Tell whether these are the very gradients of the last step, at the same addresses."""
@@ -292,7 +312,7 @@ class Stepper:
             if cohort.group is group:
                 for p in cohort.members:
                     kept = dict(zip(old.slots, p.slots[:, : p.array.size].copy(), strict=True))
-                    p.allocate(group.rule, group.values, kept)
+                    p.allocate(group.rule, group.current(), kept)
                 cohort.make_row()
                 self._point(cohort)
 
@@ -304,9 +324,13 @@ class Stepper:
         dict
             ``{'state': {i: {'step': t, slot: array, ...}}, 'param_groups': [{..., 'params': [i, ...]}]}``.
             Arrays have the parameter's shape and dtype; for torch parameters they are torch tensors, so
-            that ``torch.optim`` can load them. A parameter that never stepped has no state.
+            that ``torch.optim`` can load them. A parameter that never stepped has no state. With schedules,
+            ``'step'`` beside ``'state'`` counts the calls of `step`, by which they go.
         """
-        return dump(self._groups, self._cohorts)
+        state = dump(self._groups, self._cohorts)
+        if any(group.scheduled for group in self._groups):
+            state["step"] = self._progress.step
+        return state
 
     def load_state_dict(self, state_dict):
         """Take over a copy of a state, from `state_dict` or from the same optimizer of ``torch.optim``.
@@ -327,14 +351,14 @@ class Stepper:
         for cohort in self._cohorts:
             members[cohort.group.index] += cohort.members
         members = [sorted(group, key=lambda p: p.index) for group in members]
+        parsed = parse(self._groups, members, state_dict)
+        self._progress.step = calls(state_dict, parsed)
         cohorts = []
-        for group, (values, rule, loaded) in zip(
-            self._groups, parse(self._groups, members, state_dict), strict=True
-        ):
+        for group, (values, rule, loaded) in zip(self._groups, parsed, strict=True):
             group.values.update(values)
             group.refresh()
             for one in loaded:
-                one.p.allocate(rule, values, one.slots)
+                one.p.allocate(rule, group.current(), one.slots)
             cohorts += _cohorts(group, loaded)
         self._cohorts = cohorts
         self._index()
@@ -347,9 +371,9 @@ class _Fresh:
     """A parameter that has not stepped."""
 
     def __init__(self, p, group):
-        rule = group.rule
+        rule, h = group.rule, group.current()
         self.p, self.t = p, 0
-        self.scalars = tuple(rule.first(group.values, rule.scalars, name) for name in rule.scalars)
+        self.scalars = tuple(rule.first(h, rule.scalars, name) for name in rule.scalars)
 
 
 def _cohorts(group, members):
