@@ -8,18 +8,8 @@ from fastopt.schedules.base import SCHEDULES, Schedule, schedule
 from fastopt.schedules.clock import Clock, Run
 from fastopt.schedules.compose import function, product, sequence, warmup
 from fastopt.schedules.cycles import cosine_restarts, cyclic, onecycle
-from fastopt.schedules.decay import (
-    constant,
-    cosine,
-    coslog4,
-    exponential,
-    flat_cos,
-    inverse_time,
-    linear,
-    polynomial,
-    rex,
-    wsd,
-)
+from fastopt.schedules.decay import cosine, coslog4, flat_cos, linear, polynomial, rex, wsd
+from fastopt.schedules.endless import constant, exponential, inverse_time
 from fastopt.schedules.names import get_schedule, list_schedules
 from fastopt.schedules.plateau import plateau
 from fastopt.schedules.stairs import multistep, piecewise, step

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from fastopt.schedules.base import Schedule, schedule
-from fastopt.schedules.decay import half_cosine, periods
+from fastopt.schedules.decay import half_cosine
+from fastopt.schedules.endless import periods
 
 
 @schedule
