@@ -80,7 +80,7 @@ def test_the_display_follows_scikit_learns():
     pyplot.switch_backend("Agg")
     rows, target = make_regression(n_samples=100, n_features=4, random_state=0)
     _, ax = pyplot.subplots()
-    display = LearningRateRangeDisplay.from_estimator(MLPRegressor((8,)), rows, target, ax=ax, random_state=0)
+    display = LearningRateRangeDisplay.from_estimator(MLPRegressor(hidden_layer_sizes=(8,)), rows, target, ax=ax, random_state=0)
     assert display.ax_ is ax
     assert ax.get_xscale() == "log"
     np.testing.assert_array_equal(display.line_.get_ydata(), display.result.smoothed)

@@ -275,7 +275,7 @@ def test_every_restart_begins_at_the_peak(factor):
     begin = 0.0
     for i in range(12):
         k = math.ceil(begin - 1e-9)
-        if abs(k - begin) < 1e-9:  # a logarithm that rounds down would still be at the end of the last period
+        if abs(k - begin) < 1e-9:  # rounding down would still be at the end of the last period
             assert cosine_restarts(1.0, 10, factor)(k) == pytest.approx(1.0, abs=1e-12)
         begin += 10 * factor**i
 
@@ -477,7 +477,7 @@ def test_names_are_answered_with_the_nearest():
         (cosine(float("nan"), 5), ValueError, "value must be a finite number"),
         (cosine(0.1, 0), ValueError, "length must be a finite number > 0"),
         (cosine(0.1, 5, unit="steps"), ValueError, "unit must be 'step' or 'epoch' or 'run'"),
-        (wsd(0.1, 5, 0.6, 0.6), ValueError, "together they must not exceed 1"),
+        (wsd(0.1, 5, warmup=0.6, decay=0.6), ValueError, "together they must not exceed 1"),
         (wsd(0.1, 5, form="sin"), ValueError, "form must be 'sqrt' or"),
         (flat_cos(0.1, 5, flat=1.0), ValueError, r"flat must be a number in \[0, 1\)"),
         (multistep(0.1, (5, 5)), ValueError, "boundaries must be increasing"),

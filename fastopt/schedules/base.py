@@ -90,7 +90,7 @@ class Schedule(Parameters):
         steps = np.asarray(step)
         if steps.dtype.kind not in "iu" or (steps.size and steps.min() < 0):
             raise ValueError(f"step must be whole numbers >= 0, not {step!r}")
-        clock = Run(n_steps, steps_per_epoch).clock(np.atleast_1d(steps).astype(np.int64))
+        clock = Run(n_steps, steps_per_epoch).clock(steps.ravel().astype(np.int64))
         values = self.at(clock)
         return values.reshape(steps.shape) if steps.ndim else float(values[0])
 

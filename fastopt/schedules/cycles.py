@@ -58,10 +58,11 @@ class cosine_restarts(Schedule):
         if self.factor > 1:
             cycle = np.log1p(cycle * (self.factor - 1.0)) / np.log(self.factor)
         cycle = np.floor(cycle)
-        # The logarithm may be a rounding error off at a restart: put right by where periods begin.
-        cycle += self._start(cycle + 1.0) <= ticks
-        cycle -= self._start(cycle) > ticks
-        x = (ticks - self._start(cycle)) / (self.length * self.factor**cycle)
+        # The logarithm may be a rounding error off at a restart, and so may the restart: 10 * (1 + 1.3) is 23.
+        near = ticks * (1.0 + 1e-12)
+        cycle += self._start(cycle + 1.0) <= near
+        cycle -= self._start(cycle) > near
+        x = np.maximum(ticks - self._start(cycle), 0.0) / (self.length * self.factor**cycle)
         return self.end + (self.value - self.end) * self.peak_factor**cycle * half_cosine(x)
 
     def _start(self, cycle):
