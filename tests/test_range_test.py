@@ -22,10 +22,10 @@ def test_a_quadratic_diverges_where_theory_says():
     rows = rng.normal(size=(256, 3))
     target = rows @ np.array([1.0, -2.0, 0.5])
     network = MLPRegressor(hidden_layer_sizes=(), solver=SGD(), alpha=0.0, batch_size=256)
-    seen = range_test(network, rows, target, low=1e-4, high=100.0, n_steps=300, random_state=0)
+    seen = range_test(network, rows, target, low=1e-3, high=1e3, n_steps=60, random_state=0)
     with_bias = np.column_stack([rows, np.ones(256)])
     bound = 2 / np.linalg.eigvalsh(with_bias.T @ with_bias / 256).max()
-    # The rate grows by 4.7 % a step: some steps pass before divergence outweighs what was learnt.
+    # The rate grows by a quarter a step: some steps pass before divergence outweighs what was learnt.
     assert bound < seen.rates[-1] < 20 * bound
     assert 0.01 * bound < seen.suggestion < bound
 
@@ -80,7 +80,9 @@ def test_the_display_follows_scikit_learns():
     pyplot.switch_backend("Agg")
     rows, target = make_regression(n_samples=100, n_features=4, random_state=0)
     _, ax = pyplot.subplots()
-    display = LearningRateRangeDisplay.from_estimator(MLPRegressor(hidden_layer_sizes=(8,)), rows, target, ax=ax, random_state=0)
+    display = LearningRateRangeDisplay.from_estimator(
+        MLPRegressor(hidden_layer_sizes=(8,)), rows, target, ax=ax, random_state=0
+    )
     assert display.ax_ is ax
     assert ax.get_xscale() == "log"
     np.testing.assert_array_equal(display.line_.get_ydata(), display.result.smoothed)
@@ -93,8 +95,8 @@ def test_the_display_follows_scikit_learns():
     [
         (NETWORK, {"low": 0}, ValueError, "0 < low < high"),
         (NETWORK, {"high": np.inf}, ValueError, "0 < low < high"),
-        (NETWORK, {"n_steps": 5}, ValueError, "at least 10"),
-        (NETWORK, {"low": 1e-12, "high": 1e-11, "n_steps": 10}, ValueError, "did not fall|widen"),
+        (NETWORK, {"n_steps": 5}, ValueError, "at least 20"),
+        (MLPClassifier((16,), solver=SGD(maximize=True), batch_size=150), {}, ValueError, "did not fall"),
         (NETWORK, {"low": 1e8, "high": 1e9}, ValueError, "exploded"),
         (MLPClassifier(solver="lbfgs"), {}, TypeError, "lbfgs"),
         (sk.MLPClassifier(), {}, TypeError, "a network of fastopt"),

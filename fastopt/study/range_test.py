@@ -32,7 +32,7 @@ class RangeTest:
     smoothed : ndarray of shape (n,)
         Their bias-corrected moving average.
     suggestion : float
-        Where the smoothed loss falls most steeply over the logarithm of the rate.
+        Where the loss falls most steeply over the logarithm of the rate, before the average's minimum.
     """
 
     rates: np.ndarray
@@ -80,8 +80,8 @@ def range_test(estimator, X, y, *, low=1e-6, high=10.0, n_steps=200, random_stat
     """
     if not 0 < low < high < np.inf:
         raise ValueError(f"low={low!r}, high={high!r}: must be finite numbers with 0 < low < high")
-    if n_steps < 10:
-        raise ValueError(f"n_steps={n_steps!r} must be at least 10: a slope needs points")
+    if n_steps < 20:
+        raise ValueError(f"n_steps={n_steps!r} must be at least 20: a slope needs points")
     network = network_of(estimator)
     if not isinstance(network, BaseMLP):
         raise TypeError(f"the range test needs a network of fastopt, not {type(network).__name__}")
@@ -98,7 +98,7 @@ def range_test(estimator, X, y, *, low=1e-6, high=10.0, n_steps=200, random_stat
         if smoothed[-1] > _DIVERGED * min(smoothed):
             break
     rates, smoothed = growing(np.arange(len(losses))), np.array(smoothed)
-    return RangeTest(rates, np.array(losses), smoothed, _steepest(rates, smoothed))
+    return RangeTest(rates, np.array(losses), smoothed, _steepest(rates, np.array(losses), smoothed))
 
 
 def _prepared(network, growing, random_state):
@@ -133,15 +133,24 @@ def _losses(network, X, y, n_steps, random_state):
         yield network.loss_
 
 
-def _steepest(rates, smoothed):
-    if len(rates) < 10:
+def _steepest(rates, losses, smoothed):
+    """Return the rate at which the loss falls most steeply.
+
+    The slope is that of the line through a twentieth of the range on either side: differences of the losses
+    of single batches, or of a moving average that lags behind, would say where the noise is.
+    """
+    half = max(5, len(rates) // 20)
+    if len(rates) <= 2 * half:
         raise ValueError(
-            f"the loss exploded within {len(rates)} steps, at {rates[-1:]}: begin with a lower rate"
+            f"the loss exploded within {len(rates)} steps, below {rates[-1]:g}: begin with a lower rate"
+            if len(rates)
+            else "the loss was not a number from the start: scale the data"
         )
-    slope = np.gradient(smoothed, np.log(rates))[: max(np.argmin(smoothed), 1)]
+    slope = np.correlate(losses, np.arange(-half, half + 1), mode="valid")
+    slope = slope[: max(int(np.argmin(smoothed)) - half, 1)]
     if slope.min() >= 0:
         raise ValueError(
             f"the loss did not fall at any rate between {rates[0]:g} and {rates[-1]:g}: widen the range, "
             "take more steps, or scale the data"
         )
-    return float(rates[np.argmin(slope)])
+    return float(rates[half + np.argmin(slope)])
