@@ -58,7 +58,7 @@ class cosine_restarts(Schedule):
         if self.factor > 1:
             cycle = np.log1p(cycle * (self.factor - 1.0)) / np.log(self.factor)
         cycle = np.floor(cycle)
-        # At a restart the logarithm may be a rounding error off, and the restart as well: 10 * (1 + 1.3) is 23.
+        # The logarithm may be a rounding error off at a restart, and the restart as well: 10 * (1 + 1.3).
         near = ticks * (1.0 + 1e-12)
         cycle += self._start(cycle + 1.0) <= near
         cycle -= self._start(cycle) > near
