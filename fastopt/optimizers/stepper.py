@@ -62,8 +62,12 @@ class Cohort:
     def fold(self, grad_scale):
         """Write the constants of the next step, without taking it."""
         group = self.group
-        h = group.current()
-        sign, l2, keep = group.prologue or group.optimizer.prologue(h)
+        if group.scheduled:
+            h = group.current()
+            sign, l2, keep = group.optimizer.prologue(h)
+        else:
+            h = group.values
+            sign, l2, keep = group.prologue
         constants, self.next_scalars = group.rule.fold(h, self.t + 1, self.scalars)
         self.row[:] = (sign * grad_scale, l2, keep, *constants)
 
