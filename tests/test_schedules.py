@@ -33,6 +33,7 @@ from fastopt.schedules import (
     warmup,
     wsd,
 )
+from fastopt.schedules.base import SCHEDULES
 
 # torch multiplies from step to step where we take powers: some 60 roundings of 1e-16 each.
 TORCH = {"rtol": 1e-12, "atol": 1e-15}
@@ -302,7 +303,7 @@ def test_a_share_of_the_run_is_met_exactly(n):
 
 @pytest.mark.parametrize("name", schedules.list_schedules())
 def test_a_schedule_without_a_length_lasts_for_the_run_in_every_unit(name):
-    make = schedules.SCHEDULES[name]
+    make = SCHEDULES[name]
     k = np.arange(0, 200, 10)
     in_steps = make(1.0)(k, n_steps=200)
     np.testing.assert_allclose(make(1.0, unit="run")(k, n_steps=200), in_steps, rtol=1e-12, atol=1e-12)
@@ -523,7 +524,7 @@ def test_a_schedule_of_ones_own():
         assert repr(sawtooth(2.0)) == "sawtooth(value=2.0)"
         assert "sawtooth" in schedules.list_schedules()
     finally:
-        del schedules.SCHEDULES["sawtooth"]
+        del SCHEDULES["sawtooth"]
 
 
 @pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)

@@ -4,7 +4,7 @@ They are called like functions, so they are written like functions: ``cosine(1e-
 the estimators' ``learning_rate`` string, where every parameter has a default.
 """
 
-from fastopt.schedules.base import SCHEDULES, Schedule, schedule
+from fastopt.schedules.base import Schedule, schedule
 from fastopt.schedules.clock import Clock, Run
 from fastopt.schedules.compose import function, product, sequence, warmup
 from fastopt.schedules.cycles import cosine_restarts, cyclic, onecycle
@@ -15,7 +15,6 @@ from fastopt.schedules.plateau import plateau
 from fastopt.schedules.stairs import multistep, piecewise, step
 
 __all__ = [
-    "SCHEDULES",
     "Clock",
     "Run",
     "Schedule",
