@@ -5,9 +5,11 @@ import difflib
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from fastopt.optimizers import checks
+from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.flat import FlatState
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import RULES
+from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 
 if TYPE_CHECKING:  # type checkers know typing_extensions; at run time Python 3.10 lacks the decorator
     from typing_extensions import dataclass_transform
@@ -55,6 +57,8 @@ class Optimizer:
     decoupled: ClassVar[bool] = False
     #: Ranges of hyper-parameters whose name means something else here than in `checks.RANGES`.
     ranges: ClassVar[dict] = {}
+    #: What a step needs beside the gradients: 'loss', 'closure'.
+    needs: ClassVar[str | None] = None
 
     _: dataclasses.KW_ONLY
     maximize: bool = False
@@ -62,7 +66,30 @@ class Optimizer:
     @classmethod
     def rule(cls, h):
         """Return the rule for the hyper-parameters ``h``."""
-        return RULES[cls.name]
+        return RULES.get(cls.name) or TENSOR_RULES[cls.name]
+
+    @classmethod
+    def rule_for(cls, h, shape):
+        """Return the rule for a parameter of ``shape``, where that matters."""
+        return cls.rule(h)
+
+    @classmethod
+    def treat(cls, h, shape):
+        """Return the optimizer and hyper-parameters for a ``shape``: its own, or a fallback's."""
+        return cls, h
+
+    @classmethod
+    def evaluation(cls, h):
+        """Return how weights move between training and evaluation, or None if they are the same.
+
+        A slot, and the weights of its difference to the parameter in the step to evaluation and in that back.
+        """
+        return
+
+    @classmethod
+    def decays_in_rule(cls, h):
+        """Whether the rule's constants depend on the decay, which spares biases."""
+        return False
 
     @classmethod
     def prologue(cls, h):
@@ -123,14 +150,18 @@ class Optimizer:
 
         Returns
         -------
-        FlatState
+        FlatState or BoundState
+            The latter where the update needs whole gradients, layer by layer.
 
         Raises
         ------
         ValueError
             If a hyper-parameter is out of its range.
         """
-        return FlatState(self, size, n_decay, dtype)
+        h = self.get_params()
+        self.check(h)
+        whole = isinstance(self.rule_for(h, (2, 2)), TensorRule) or self.decays_in_rule(h)
+        return (BoundState if whole else FlatState)(self, size, n_decay, dtype)
 
     def get_params(self, deep=True):
         """Return the hyper-parameters as a dict (scikit-learn's protocol)."""
@@ -212,8 +243,11 @@ def get_optimizer(name, **params):
 def suggestion(name, known):
     """Return " Did you mean 'adam'?" with the likeliest of the ``known`` names, or an empty string."""
     near = difflib.get_close_matches(str(name).lower(), known, n=3)
-    # Letters are swapped more often than forgotten: 'adma' is 'adam' rather than 'adamax'.
-    near = min(near, key=lambda other: abs(len(other) - len(str(name))), default=None)
+    # Letters are swapped more often than forgotten or mistaken: 'adma' is 'adam', not 'adamax' or 'adan'.
+    letters = sorted(str(name).lower())
+    near = min(
+        near, key=lambda other: (sorted(other) != letters, abs(len(other) - len(letters))), default=None
+    )
     return f" Did you mean {near!r}?" if near else ""
 
 

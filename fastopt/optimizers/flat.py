@@ -28,6 +28,8 @@ class FlatState:
         The slots, in the order of ``rule.slots``. Written by the kernel.
     scalars : tuple of float
         State that is one number, for rules that declare ``scalars``.
+    is_training : bool
+        Whether the parameters are those of training (`train`) or of evaluation (`eval`).
     """
 
     def __init__(self, optimizer, size, n_decay, dtype):
@@ -42,6 +44,7 @@ class FlatState:
         for name, row in zip(rule.slots, self.state, strict=True):
             row[:] = rule.first(self.hyper, rule.initial, name)
         self.scalars = tuple(rule.first(self.hyper, rule.scalars, name) for name in rule.scalars)
+        self.is_training = True
         self._table = self._kernel = None
 
     def __getstate__(self):
@@ -95,6 +98,22 @@ class FlatState:
         if self.scalars:
             self.scalars = self._fold(n_steps, True)[1]
         self.t += n_steps
+
+    def train(self, params):
+        """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""
+        self._switch(params, True)
+
+    def eval(self, params):
+        """Move ``params`` to where they are to be evaluated; for most optimizers there is nothing to do."""
+        self._switch(params, False)
+
+    def _switch(self, params, to_training):
+        way = self.optimizer.evaluation(self.hyper)
+        if way and self.t and self.is_training != to_training:
+            slot, *weights = way
+            z = self.state[self.rule.slots.index(slot)]
+            params += params.dtype.type(weights[to_training]) * (z - params)
+            self.is_training = to_training
 
     def _fold(self, n_steps, decay):
         h = self.hyper if decay else self.hyper | {"weight_decay": 0.0}

@@ -1,6 +1,18 @@
 """Parameter groups: torch's list of dicts, checked whenever a value changes."""
 
 import difflib
+from typing import NamedTuple
+
+from fastopt.rules.registry import Rule
+from fastopt.rules.tensorwise import TensorRule
+
+
+class Treatment(NamedTuple):
+    """How a parameter is updated: by which class's rule, with which hyper-parameters."""
+
+    cls: type
+    values: dict
+    rule: Rule | TensorRule
 
 
 def as_list(params):
@@ -46,11 +58,14 @@ class Group:
         return tuple(self.values.values()) != self._seen
 
     def refresh(self):
-        """Check the values, pick their rule, and fold what does not depend on the step."""
+        """Check the values and take note of them."""
         self.check(self.values)
-        self.rule = self.optimizer.rule(self.values)
-        self.prologue = self.optimizer.prologue(self.values)
         self._seen = tuple(self.values.values())
+
+    def treat(self, shape):
+        """Return the `Treatment` of parameters of ``shape``."""
+        cls, values = self.optimizer.treat(self.values, shape)
+        return Treatment(cls, values, cls.rule_for(values, shape))
 
     def check(self, values):
         """Raise if a key is unknown or a value out of range."""
