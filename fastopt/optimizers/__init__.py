@@ -19,6 +19,7 @@ from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, Yogi
 from fastopt.optimizers.sgd import SGD, Lion, SignSGD, Signum
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import register
+from fastopt.rules.tensorwise import sweep, tensor_rule
 
 __all__ = [
     "ADOPT",
@@ -69,4 +70,6 @@ __all__ = [
     "get_optimizer",
     "list_optimizers",
     "register",
+    "sweep",
+    "tensor_rule",
 ]

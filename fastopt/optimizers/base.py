@@ -201,7 +201,7 @@ def list_optimizers():
     >>> "adamw" in fastopt.list_optimizers()
     True
     """
-    own = [name for name, rule in RULES.items() if rule.defaults is not None]
+    own = [name for name, rule in (RULES | TENSOR_RULES).items() if rule.defaults is not None]
     return sorted({*OPTIMIZERS, *own})
 
 
@@ -232,7 +232,7 @@ def get_optimizer(name, **params):
     """
     key = str(name).lower()
     key, settings = ALIASES.get(key, (key, {}))
-    rule = RULES.get(key)
+    rule = RULES.get(key) or TENSOR_RULES.get(key)
     if rule is not None and rule.defaults is not None:
         return _class_of(rule)(**settings | params)
     if key not in OPTIMIZERS:

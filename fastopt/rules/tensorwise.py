@@ -124,6 +124,7 @@ class TensorRule:
     scalars: Mapping
     shared: Mapping
     initial: Mapping
+    defaults: Mapping | None = None
 
     def __reduce__(self):
         return TENSOR_RULES.__getitem__, (self.name,)
@@ -152,7 +153,9 @@ class TensorRule:
         return float(h[value] if isinstance(value, str) else value)
 
 
-def tensor_rule(name, *, slots=None, kinds=None, work="", scalars=None, shared=None, initial=None):
+def tensor_rule(
+    name, *, slots=None, kinds=None, work="", scalars=None, shared=None, initial=None, defaults=None
+):
     """Register a rule of the second protocol; use it as a decorator.
 
     The function takes ``x``, the tensors of a step (`fastopt.optimizers.tensors.Tensors`), and ``h``, the
@@ -176,10 +179,32 @@ def tensor_rule(name, *, slots=None, kinds=None, work="", scalars=None, shared=N
     initial : mapping
         Name of a slot in the state to its first value, if that is not 0. A string names a hyper-parameter.
 
+    defaults : mapping, optional
+        Hyper-parameters and their defaults; when given, `fastopt.get_optimizer` makes the optimizer.
+
     Returns
     -------
     callable
         The decorator; it returns a `TensorRule`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastopt
+    >>> @fastopt.sweep(sums=1)
+    ... def square(g):
+    ...     return g * g
+    >>> @fastopt.sweep("w")
+    ... def descend(w, g, *, step):
+    ...     return w - step * g
+    >>> @fastopt.tensor_rule("unit_steps", defaults={"lr": 0.1})
+    ... def unit_steps(x, h):
+    ...     (squares,) = x.sweep(square)
+    ...     x.sweep(descend, step=h["lr"] / np.sqrt(squares))
+    >>> w = np.zeros(2)
+    >>> fastopt.get_optimizer("unit_steps", lr=10.0).bind(w).step([np.array([3.0, 4.0])])
+    >>> w
+    array([-6., -8.])
     """
 
     def decorate(function):
@@ -195,6 +220,7 @@ def tensor_rule(name, *, slots=None, kinds=None, work="", scalars=None, shared=N
             scalars or {},
             shared or {},
             initial or {},
+            defaults,
         )
         TENSOR_RULES[name] = made
         return made
