@@ -9,8 +9,8 @@ import fastopt
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-#: Learning rate on the quadratic, and on the digits; None is the default. Chosen from 0.001, 0.01, 0.1 and 1 (and
-#: between, for methods that move by their rate however small the gradient).
+#: Learning rate on the quadratic, and on the digits; None is the default. From 0.001, 0.01, 0.1, 1, and from
+#: between for methods that move by their rate however small the gradient.
 RATES = {
     "acprop": (0.01, 0.001),
     "adabelief": (0.1, 0.01),
@@ -67,7 +67,7 @@ def make(name, which):
 
 @pytest.mark.parametrize("name", RATES)
 def test_a_strongly_convex_problem_is_solved(name):
-    """Half of sum d (w - 1)^2 with a condition of 10; sign-like methods end within a few steps of their rate."""
+    """Half of sum d (w - 1)^2 with a condition of 10; sign-like methods end a few rates away."""
     optimizer = make(name, 0)
     curvature, w = np.linspace(1, 10, 20).reshape(4, 5), np.linspace(1, 3, 20).reshape(4, 5)
     stepper = optimizer.bind(w)

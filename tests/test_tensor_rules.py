@@ -1,4 +1,4 @@
-"""Optimizers that look at whole tensors: matrices, factors, modes, losses, and awkward inputs to all optimizers."""
+"""Optimizers that look at whole tensors: matrices, factors, modes, losses; awkward inputs to all."""
 
 import copy
 import pickle
@@ -10,6 +10,8 @@ from problems import distance, extras, problem
 
 import fastopt
 from fastopt.rules.tensorwise import TENSOR_RULES
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 MATRICES = ((5, 7), (9, 4), (6, 6), (1, 3))
 
@@ -60,15 +62,18 @@ def test_muon_is_that_of_torch_but_for_its_bfloat16():
     ours, theirs = stepper.state_dict()["state"], reference.state_dict()["state"]
     slots = [[state[i]["momentum_buffer"] for i in range(3)] for state in (ours, theirs)]
     assert distance(*slots) <= 2e-6
-    reference.load_state_dict(stepper.state_dict())
-    stepper.load_state_dict(
-        reference.state_dict() | {"state": {i: s | {"step": 10} for i, s in theirs.items()}}
-    )
+    others = [tensor.clone() for tensor in tensors]
+    loaded = fastopt.Muon(layout="oi").bind(others)
+    loaded.load_state_dict(reference.state_dict())
+    stepper.step(steps[0])
+    loaded.step(steps[0])
+    assert distance(params, others) <= 2e-2
+    torch.optim.Muon(others).load_state_dict(loaded.state_dict())
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lion"])
 def test_muons_fallback_updates_what_is_no_matrix(name):
-    params, steps = problem(np.float64, n_steps=5, shapes=((67,), (), (2, 3, 4)))
+    params, steps = problem(np.float64, n_steps=5, shapes=((67,), (5,), (), (2, 3, 4)))
     alone = [p.copy() for p in params]
     run(fastopt.Muon(lr=0.01, fallback=name, fallback_lr=0.03, weight_decay=0.2), params, steps)
     run(fastopt.get_optimizer(name, lr=0.03, weight_decay=0.2), alone, steps)
@@ -86,7 +91,7 @@ def test_a_fallback_that_is_not_elementwise_is_refused(fallback):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize(
-    "kwargs", [{}, {"lr": 0.1, "weight_decay": 0.1, "maximize": True}, {"eps": (1e-3, 1e-2), "d": 0.5}]
+    "kwargs", [{}, {"lr": 0.1, "weight_decay": 0.1, "maximize": True}, {"eps": (1e-3, 1e-2), "d": 1.5}]
 )
 def test_adafactor_is_that_of_torch(kwargs, order):
     torch = pytest.importorskip("torch")
@@ -286,16 +291,20 @@ def test_a_pickled_network_goes_on_training_with_the_same_bits(optimizer):
 def test_decay_spares_the_biases_of_a_network():
     X, y = np.zeros((20, 3)), np.arange(20) % 2.0
     for optimizer in (fastopt.LAMB(lr=0.1, weight_decay=5.0), fastopt.Adan(lr=0.1, weight_decay=5.0)):
-        network = fastopt.MLPRegressor((4,), solver=optimizer, max_iter=1, random_state=0, alpha=0.0)
+        network = fastopt.MLPRegressor(
+            hidden_layer_sizes=(4,), solver=optimizer, max_iter=1, random_state=0, alpha=0.0
+        )
         start = fastopt.MLPRegressor(
-            (4,), solver="sgd", learning_rate_init=1e-300, max_iter=1, random_state=0
+            hidden_layer_sizes=(4,), solver="sgd", learning_rate_init=1e-300, max_iter=1, random_state=0
         )
         network.fit(X, y)
         start.fit(X, y)
         # All inputs are 0: nothing but the decay moves the first weights, and the gradient alone the biases.
-        assert np.abs(network.coefs_[0]).max() < 0.8 * np.abs(start.coefs_[0]).max()
+        assert np.abs(network.coefs_[0]).max() < 0.95 * np.abs(start.coefs_[0]).max()
         plain = type(optimizer)(lr=0.1, weight_decay=0.0)
-        spared = fastopt.MLPRegressor((4,), solver=plain, max_iter=1, random_state=0, alpha=0.0).fit(X, y)
+        spared = fastopt.MLPRegressor(
+            hidden_layer_sizes=(4,), solver=plain, max_iter=1, random_state=0, alpha=0.0
+        ).fit(X, y)
         np.testing.assert_allclose(network.intercepts_[1], spared.intercepts_[1], rtol=1e-12)
 
 

@@ -35,7 +35,9 @@ class Adafactor(Optimizer):
     maximize : bool
         Ascend instead of descend.
 
-    References ---------- Shazeer & Stern (2018), "Adafactor: Adaptive Learning Rates with Sublinear Memory
+    References
+    ----------
+    Shazeer & Stern (2018), "Adafactor: Adaptive Learning Rates with Sublinear Memory
     Cost", algorithms 4 and 5.
 
     Examples

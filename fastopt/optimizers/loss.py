@@ -29,7 +29,9 @@ class PolyakSGD(Optimizer):
     maximize : bool
         Ascend instead of descend.
 
-    References ---------- Loizou et al. (2021), "Stochastic Polyak Step-size for SGD: An Adaptive Learning
+    References
+    ----------
+    Loizou et al. (2021), "Stochastic Polyak Step-size for SGD: An Adaptive Learning
     Rate for Fast Convergence".
 
     Examples

@@ -77,7 +77,9 @@ class COCOB(Optimizer):
     maximize : bool
         Ascend instead of descend.
 
-    References ---------- Orabona & Tommasi (2017), "Training Deep Networks without Learning Rates Through
+    References
+    ----------
+    Orabona & Tommasi (2017), "Training Deep Networks without Learning Rates Through
     Coin Betting", algorithm 2.
 
     Examples

@@ -197,7 +197,9 @@ class DoWG(Optimizer):
     maximize : bool
         Ascend instead of descend.
 
-    References ---------- Khaled, Mishchenko & Jin (2023), "DoWG Unleashed: An Efficient Universal
+    References
+    ----------
+    Khaled, Mishchenko & Jin (2023), "DoWG Unleashed: An Efficient Universal
     Parameter-Free Gradient Descent Method", algorithm 1.
 
     Examples

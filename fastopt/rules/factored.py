@@ -41,9 +41,10 @@ def adafactor(x, h):
     (square,), rows, columns = x.sweep(_squares)
     scale = np.empty(len(eps1))
     for i, (r, c) in enumerate(zip(x.arrays("r"), x.arrays("c"), strict=True)):
-        r += weight[i] * (rows[i][0] / len(c) - r)
-        c += weight[i] * (columns[i][0] / len(r) - c)
-        scale[i] = 1.0 / max(r.mean(dtype=np.float64), eps1[i])
+        n_rows, n_columns = max(len(r), 1), max(len(c), 1)
+        r += weight[i] * (rows[i][0] / n_columns - r)
+        c += weight[i] * (columns[i][0] / n_rows - c)
+        scale[i] = 1.0 / max(r.sum(dtype=np.float64) / n_rows, eps1[i])
     constants = {"scale": scale, "least": eps1 * eps1}
     (size,), _, _ = x.sweep(_factored_size, **constants)
     x.sweep(_factored_step, lr=_adafactor_rate(x, h, eps2, rho, square, size), **constants)
@@ -51,7 +52,7 @@ def adafactor(x, h):
 
 def _adafactor_rate(x, h, eps2, rho, square, size):
     """Return the relative step, from the root mean squares of weights and update; the update's is clipped."""
-    rms, update = np.sqrt(square / x.sizes), np.sqrt(size / x.sizes)
+    rms, update = np.sqrt(np.array([square, size]) / np.maximum(x.sizes, 1))
     return np.maximum(eps2, rms) * rho / np.maximum(1.0, update / h["d"])
 
 

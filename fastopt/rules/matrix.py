@@ -66,7 +66,7 @@ def _muon_rate(shape, h, i):
     fan_out, fan_in = shape if h["layout"] == "oi" else shape[::-1]
     if h["adjust_lr_fn"] == "match_rms_adamw":
         return 0.2 * max(fan_out, fan_in) ** 0.5
-    return max(1.0, fan_out / fan_in) ** 0.5
+    return max(1.0, fan_out / max(fan_in, 1)) ** 0.5
 
 
 def _muon_direction(x, h):
