@@ -27,8 +27,11 @@ def plain(value):
 def suggestion(name, known):
     """Return " Did you mean 'adam'?" with the likeliest of the ``known`` names, or an empty string."""
     near = difflib.get_close_matches(str(name).lower(), known, n=3)
-    # Letters are swapped more often than forgotten: 'adma' is 'adam' rather than 'adamax'.
-    near = min(near, key=lambda other: abs(len(other) - len(str(name))), default=None)
+    # Letters are swapped more often than forgotten or mistaken: 'adma' is 'adam', not 'adamax' or 'adan'.
+    letters = sorted(str(name).lower())
+    near = min(
+        near, key=lambda other: (sorted(other) != letters, abs(len(other) - len(letters))), default=None
+    )
     return f" Did you mean {near!r}?" if near else ""
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sklearn.neural_network as sk
 import torch
-from problems import distance, problem
+from problems import distance, extras, problem
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV
@@ -101,14 +101,27 @@ def test_the_engines_constants_are_those_of_the_numbers_of_each_step(case, dtype
         slow.advance(1)
 
 
+def in_schedules(value):
+    """Return a hyper-parameter with a constant schedule in place of every finite number."""
+    if isinstance(value, tuple):
+        return tuple(map(in_schedules, value))
+    return constant(value) if type(value) is float and np.isfinite(value) else value
+
+
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_every_optimizers_lr_may_be_a_schedule(name):
-    flat = fastopt.get_optimizer(name, lr=0.01).flat(4, 4, np.float64)
-    if "lr" not in flat.hyper:
-        pytest.skip("has no lr")
-    scheduled = fastopt.get_optimizer(name, lr=constant(0.01)).flat(4, 4, np.float64)
-    np.testing.assert_array_equal(scheduled.constants(300), flat.constants(300))
-    np.testing.assert_array_equal(scheduled.state, flat.state)
+def test_every_number_of_every_optimizer_may_be_a_schedule(name):
+    plain = fastopt.get_optimizer(name)
+    changes = {name: in_schedules(value) for name, value in plain.get_params(deep=False).items()}
+    scheduled = clone(plain).set_params(**changes)
+    results = []
+    for optimizer in (plain, scheduled):
+        params, steps = problem(np.float64, n_steps=5)
+        stepper = optimizer.bind(params)
+        for grads in steps:
+            stepper.step(grads, **extras(optimizer))
+        results.append(params)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("case", SCHEDULED)
@@ -253,6 +266,45 @@ def test_a_refused_load_leaves_the_schedules_step():
         with pytest.raises(ValueError, match="step"):
             stepper.load_state_dict(state | {"step": bad})
     assert stepper.current_values()[0]["lr"] == 0.5
+
+
+LAYERWISE = {
+    "norms": fastopt.LAMB(lr=0.01),
+    "matrices": fastopt.Muon(lr=0.02),
+    "one number for all": fastopt.Prodigy(),
+    "two modes": fastopt.ScheduleFreeAdamW(lr=0.01),
+    "factors": fastopt.Adafactor(lr=0.02),
+}
+
+
+@pytest.mark.parametrize("case", LAYERWISE)
+def test_rules_over_whole_tensors_do_what_setting_lr_by_hand_does(case):
+    optimizer, schedule = LAYERWISE[case], cosine(0.1, 12)
+    params, steps = problem(np.float64, n_steps=15)
+    ours = [p.copy() for p in params]
+    by_hand(clone(optimizer).set_params(lr=schedule(0)), {"lr": schedule}, params, steps)
+    stepper = clone(optimizer).set_params(lr=schedule).bind(ours)
+    for grads in steps:
+        stepper.step(grads)
+    for a, b in zip(ours, params, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("case", LAYERWISE)
+def test_rules_over_whole_tensors_follow_a_schedule_in_the_estimator(case):
+    """One step an epoch, so that training by hand can set a rate for each."""
+    settings = SMALL | {"batch_size": 100, "shuffle": False}
+    solver = clone(LAYERWISE[case])
+    ours = MLPClassifier(solver=clone(solver).set_params(lr=linear(0.1)), **settings).fit(X, Y)
+    theirs = MLPClassifier(solver=solver, **settings | {"max_iter": 1})
+    theirs.set_params(warm_start=True, reset_optimizer=False)
+    curve = []
+    for rate in linear(0.1)(np.arange(6), n_steps=6):
+        theirs.set_params(solver__lr=float(rate))
+        curve.append(theirs.fit(X, Y).loss_)
+    np.testing.assert_allclose(ours.loss_curve_, curve, rtol=1e-12)
+    again = pickle.loads(pickle.dumps(ours))
+    assert again._optimizer.learning_rate == ours._optimizer.learning_rate == 0.0
 
 
 # Estimators

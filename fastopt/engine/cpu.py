@@ -86,7 +86,7 @@ class Trainer:
         X : ndarray or CSR matrix of shape (n_samples, n_features)
         Y : ndarray of shape (n_samples, n_outputs)
             Targets; one column per class for 'log_loss'.
-        update : FlatState
+        update : FlatState or BoundState
             The optimizer; its state is written and its steps advance by the number of batches.
         batch_size : int
         alpha : float
@@ -144,7 +144,7 @@ class Trainer:
                 continue
             loss = self._penalize(params, gradient, alpha, weight, loss)
             total += loss * min(batch_size, n_samples - batch * batch_size)
-            update.apply(params, gradient, self.layout)
+            update.apply(params, gradient, self.layout, loss)
         return total
 
     def _penalize(self, params, gradient, alpha, weight, loss):

@@ -355,16 +355,17 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             if shuffle is not None:
                 # The same draws and swaps as scikit-learn's, which permutes a copy.
                 shuffle(rows)
-            loss = trainer.train(
-                params,
-                X,
-                targets,
-                optimizer.update,
-                batch_size=batch_size,
-                alpha=float(self.alpha),
-                order=rows,
-                sample_weight=sample_weight,
-            )
+            with optimizer.training(params):
+                loss = trainer.train(
+                    params,
+                    X,
+                    targets,
+                    optimizer.update,
+                    batch_size=batch_size,
+                    alpha=float(self.alpha),
+                    order=rows,
+                    sample_weight=sample_weight,
+                )
             self.n_iter_ += 1
             self.t_ += n_samples
             self.loss_ = loss / n_samples

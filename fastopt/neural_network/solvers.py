@@ -1,5 +1,6 @@
 """From the ``solver`` argument to something that trains: optimizers, learning-rate rules, L-BFGS."""
 
+import contextlib
 import dataclasses
 import warnings
 
@@ -87,7 +88,7 @@ class StochasticSolver:
 
     Attributes
     ----------
-    update : FlatState
+    update : FlatState or BoundState
         What the engine applies after each batch.
     n_epochs : int
         Epochs of the run so far.
@@ -109,6 +110,15 @@ class StochasticSolver:
     @learning_rate.setter
     def learning_rate(self, value):
         self.update.hyper["lr"] = value
+
+    @contextlib.contextmanager
+    def training(self, params):
+        """Keep ``params`` where gradients are to be taken; afterwards they are where to evaluate them."""
+        self.update.train(params)
+        try:
+            yield
+        finally:
+            self.update.eval(params)
 
     def fits(self, params):
         """Whether the state belongs to a vector of this length and dtype."""

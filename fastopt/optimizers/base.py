@@ -4,10 +4,12 @@ import dataclasses
 from typing import Any, ClassVar, TypeVar
 
 from fastopt._parameters import Parameters, dataclass_transform, suggestion
-from fastopt.optimizers import checks
+from fastopt.optimizers import checks, scheduling
+from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.flat import FlatState
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import RULES
+from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 from fastopt.schedules import Run
 
 #: Canonical name to class.
@@ -47,6 +49,8 @@ class Optimizer(Parameters):
     decoupled: ClassVar[bool] = False
     #: Ranges of hyper-parameters whose name means something else here than in `checks.RANGES`.
     ranges: ClassVar[dict] = {}
+    #: What a step needs beside the gradients: 'loss', 'closure'.
+    needs: ClassVar[str | None] = None
     _always_shown: ClassVar[tuple] = ("lr",)
 
     _: dataclasses.KW_ONLY
@@ -55,7 +59,30 @@ class Optimizer(Parameters):
     @classmethod
     def rule(cls, h):
         """Return the rule for the hyper-parameters ``h``."""
-        return RULES[cls.name]
+        return RULES.get(cls.name) or TENSOR_RULES[cls.name]
+
+    @classmethod
+    def rule_for(cls, h, shape):
+        """Return the rule for a parameter of ``shape``, where that matters."""
+        return cls.rule(h)
+
+    @classmethod
+    def treat(cls, h, shape):
+        """Return the optimizer and hyper-parameters for a ``shape``: its own, or a fallback's."""
+        return cls, h
+
+    @classmethod
+    def evaluation(cls, h):
+        """Return how weights move between training and evaluation, or None if they are the same.
+
+        A slot, and the weights of its difference to the parameter in the step to evaluation and in that back.
+        """
+        return
+
+    @classmethod
+    def decays_in_rule(cls, h):
+        """Whether the rule's constants depend on the decay, which spares biases."""
+        return False
 
     @classmethod
     def prologue(cls, h):
@@ -120,14 +147,18 @@ class Optimizer(Parameters):
 
         Returns
         -------
-        FlatState
+        FlatState or BoundState
+            The latter where the update needs whole gradients, layer by layer.
 
         Raises
         ------
         ValueError
             If a hyper-parameter is out of its range.
         """
-        return FlatState(self, size, n_decay, dtype, run or Run())
+        h, run = self.get_params(deep=False), run or Run()
+        self.check(scheduling.at_step(self, h, run, 0))
+        whole = isinstance(self.rule_for(h, (2, 2)), TensorRule) or self.decays_in_rule(h)
+        return (BoundState if whole else FlatState)(self, size, n_decay, dtype, run)
 
 
 def list_optimizers():
@@ -139,7 +170,7 @@ def list_optimizers():
     >>> "adamw" in fastopt.list_optimizers()
     True
     """
-    own = [name for name, rule in RULES.items() if rule.defaults is not None]
+    own = [name for name, rule in (RULES | TENSOR_RULES).items() if rule.defaults is not None]
     return sorted({*OPTIMIZERS, *own})
 
 
@@ -170,7 +201,7 @@ def get_optimizer(name, **params):
     """
     key = str(name).lower()
     key, settings = ALIASES.get(key, (key, {}))
-    rule = RULES.get(key)
+    rule = RULES.get(key) or TENSOR_RULES.get(key)
     if rule is not None and rule.defaults is not None:
         return _class_of(rule)(**settings | params)
     if key not in OPTIMIZERS:

@@ -31,6 +31,8 @@ class FlatState:
         The slots, in the order of ``rule.slots``. Written by the kernel.
     scalars : tuple of float
         State that is one number, for rules that declare ``scalars``.
+    is_training : bool
+        Whether the parameters are those of training (`train`) or of evaluation (`eval`).
     """
 
     def __init__(self, optimizer, size, n_decay, dtype, run):
@@ -38,7 +40,6 @@ class FlatState:
         self.hyper = self.optimizer.get_params(deep=False)
         self.run, self.t = run, 0
         first = self.values()
-        optimizer.check(first)
         self.dtype = check_dtype(dtype)
         self.size, self.n_decay = int(size), int(n_decay)
         rule = self.rule
@@ -46,6 +47,7 @@ class FlatState:
         for name, row in zip(rule.slots, self.state, strict=True):
             row[:] = rule.first(first, rule.initial, name)
         self.scalars = tuple(rule.first(first, rule.scalars, name) for name in rule.scalars)
+        self.is_training = True
         self._table = self._kernel = None
 
     def __getstate__(self):
@@ -66,8 +68,7 @@ class FlatState:
 
     def values(self):
         """Return the hyper-parameters of the next step as numbers."""
-        values = scheduling.evaluate(self.optimizer, self.hyper, self.run, np.array([self.t]))
-        return scheduling.pick(values, scheduling.scheduled(self.hyper), 0)
+        return scheduling.at_step(self.optimizer, self.hyper, self.run, self.t)
 
     def begin(self, run):
         """Let schedules go by another run from the next step on."""
@@ -114,6 +115,22 @@ class FlatState:
         if self.scalars:
             self.scalars = self._fold(n_steps, True)[1]
         self.t += n_steps
+
+    def train(self, params):
+        """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""
+        self._switch(params, True)
+
+    def eval(self, params):
+        """Move ``params`` to where they are to be evaluated; for most optimizers there is nothing to do."""
+        self._switch(params, False)
+
+    def _switch(self, params, to_training):
+        way = self.optimizer.evaluation(self.values())
+        if way and self.t and self.is_training != to_training:
+            slot, *weights = way
+            z = self.state[self.rule.slots.index(slot)]
+            params += params.dtype.type(weights[to_training]) * (z - params)
+            self.is_training = to_training
 
     def _fold(self, n_steps, decay):
         t = np.arange(self.t + 1, self.t + n_steps + 1)

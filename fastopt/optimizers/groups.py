@@ -1,13 +1,24 @@
 """Parameter groups: torch's list of dicts, checked whenever a value changes."""
 
 import difflib
+from typing import NamedTuple
 
 import numpy as np
 
 from fastopt.optimizers import scheduling
+from fastopt.rules.registry import Rule
+from fastopt.rules.tensorwise import TensorRule
 
 #: Steps for which schedules are evaluated at once.
 _STEPS_AHEAD = 64
+
+
+class Treatment(NamedTuple):
+    """How a parameter is updated: by which class's rule, with which hyper-parameters."""
+
+    cls: type
+    values: dict
+    rule: Rule | TensorRule
 
 
 def as_list(params):
@@ -55,26 +66,32 @@ class Group:
         return tuple(self.values.values()) != self._seen
 
     def refresh(self):
-        """Check the values, pick their rule, and fold what does not depend on the step."""
+        """Check the values and take note of them."""
         self.check(self.values)
-        self.rule = self.optimizer.rule(self.values)
         self.scheduled = scheduling.scheduled(self.values)
-        self.prologue = None if self.scheduled else self.optimizer.prologue(self.values)
-        self._ahead = 0, ()
+        self._ahead = None, 0, ()
         self._seen = tuple(self.values.values())
 
     def current(self):
         """Return the values of the next step: the live dict, or a copy with numbers in place of schedules."""
         if not self.scheduled:
             return self.values
-        first, ahead = self._ahead
-        step = self.progress.step
-        if not first <= step < first + len(ahead):
-            steps = np.arange(step, step + _STEPS_AHEAD)
-            arrays = scheduling.evaluate(self.optimizer, self.values, self.progress.run, steps)
+        (run, first, ahead), progress = self._ahead, self.progress
+        if run is not progress.run or not first <= progress.step < first + len(ahead):
+            run, first = progress.run, progress.step
+            steps = np.arange(first, first + _STEPS_AHEAD)
+            arrays = scheduling.evaluate(self.optimizer, self.values, run, steps)
             ahead = [scheduling.pick(arrays, self.scheduled, i) for i in range(_STEPS_AHEAD)]
-            self._ahead = first, ahead = step, ahead
-        return ahead[step - first]
+            self._ahead = run, first, ahead
+        return ahead[progress.step - first]
+
+    def treat(self, shape):
+        """Return the `Treatment` of parameters of ``shape``."""
+        cls, values = self.optimizer.treat(self.values, shape)
+        rule = cls.rule_for(values, shape)  # by the schedules themselves, not by what they give now
+        if self.scheduled:
+            _, values = self.optimizer.treat(self.current(), shape)
+        return Treatment(cls, values, rule)
 
     def check(self, values):
         """Raise if a key is unknown or a value out of range."""
@@ -87,6 +104,6 @@ class Group:
                     f"param_groups[{self.index}] has {key!r}, which {type(self.optimizer).__name__} does not "
                     f"take; its hyper-parameters are {', '.join(map(repr, known))}.{hint}"
                 )
-        names, now = scheduling.scheduled(values), np.array([self.progress.step])
-        arrays = scheduling.evaluate(self.optimizer, values, self.progress.run, now)
-        self.optimizer.check(scheduling.pick(arrays, names, 0))
+        self.optimizer.check(
+            scheduling.at_step(self.optimizer, values, self.progress.run, self.progress.step)
+        )

@@ -63,6 +63,11 @@ def evaluate(optimizer, h, run, steps):
     return values
 
 
+def at_step(optimizer, h, run, step):
+    """Return ``h`` with numbers in place of schedules, those of one step; arguments as `evaluate`."""
+    return pick(evaluate(optimizer, h, run, np.array([step])), scheduled(h), 0)
+
+
 def pick(values, names, i):
     """Return the hyper-parameters of moment ``i`` of what `evaluate` returned, as plain floats."""
     return _numbers(values, names, lambda array: array[i])
