@@ -69,7 +69,7 @@ class Group:
         """Check the values and take note of them."""
         self.check(self.values)
         self.scheduled = scheduling.scheduled(self.values)
-        self._ahead = None, 0, ()
+        self._ahead, self._rules = (None, 0, ()), {}
         self._seen = tuple(self.values.values())
 
     def current(self):
@@ -87,11 +87,10 @@ class Group:
 
     def treat(self, shape):
         """Return the `Treatment` of parameters of ``shape``."""
-        cls, values = self.optimizer.treat(self.values, shape)
-        rule = cls.rule_for(values, shape)  # by the schedules themselves, not by what they give now
-        if self.scheduled:
-            _, values = self.optimizer.treat(self.current(), shape)
-        return Treatment(cls, values, rule)
+        if shape not in self._rules:  # by the schedules themselves, not by what they give now
+            cls, values = self.optimizer.treat(self.values, shape)
+            self._rules[shape] = cls.rule_for(values, shape)
+        return Treatment(*self.optimizer.treat(self.current(), shape), self._rules[shape])
 
     def check(self, values):
         """Raise if a key is unknown or a value out of range."""
