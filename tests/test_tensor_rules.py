@@ -46,6 +46,34 @@ def test_muon_is_a_polynomial_of_the_singular_values(layout, adjust, nesterov):
     assert distance(params[:2], expected) <= 1e-10
 
 
+@pytest.mark.parametrize("layout", ["io", "oi"])
+def test_normuon_evens_out_the_outputs(layout):
+    params, steps = problem(np.float64, n_steps=12, shapes=MATRICES[:2])
+    h = {"lr": 0.02, "mu": 0.95, "wd": 0.1, "b2": 0.95, "scale": scales(None, layout)}
+    expected = oracles.normuon(params, steps, **h, axis=1 if layout == "oi" else 0)
+    run(fastopt.NorMuon(lr=0.02, layout=layout), params, steps)
+    assert distance(params, expected) <= 1e-10  # as above
+
+
+@pytest.mark.parametrize("root", [2, 4])
+def test_shampoo_multiplies_by_roots_of_its_sums(root):
+    params, steps = problem(np.float64, n_steps=12, shapes=MATRICES[:3])
+    expected = oracles.shampoo(params, steps, lr=0.1, eps=1e-2, root=root, wd=0.1)
+    run(fastopt.Shampoo(lr=0.1, eps=1e-2, root=root, weight_decay=0.1), params, steps)
+    assert distance(params, expected) <= 1e-10  # another algorithm for the roots
+
+
+def test_soap_is_adam_in_a_turning_basis():
+    """Square and of full rank: elsewhere the eigenbasis is not unique, and right answers differ by 12 %."""
+    params, steps = problem(np.float64, n_steps=25, shapes=((6, 6), (5, 5)))
+    steps = [grads for t, grads in enumerate(steps) if t != 7]  # a gradient of 0 has no basis either
+    h = {"lr": 0.01, "b1": 0.95, "b2": 0.95, "eps": 1e-8, "wd": 0.1, "every": 5}
+    expected = oracles.soap(params, steps, **h)
+    run(fastopt.SOAP(lr=0.01, weight_decay=0.1, precondition_frequency=5), params, steps)
+    # A basis of close eigenvalues magnifies roundings: 1e-9 was measured.
+    assert distance(params, expected) <= 1e-7
+
+
 def test_muon_is_that_of_torch_but_for_its_bfloat16():
     torch = pytest.importorskip("torch")
     params, steps = problem(np.float32, n_steps=10, shapes=MATRICES[:3])

@@ -10,11 +10,11 @@ import time
 import numpy as np
 
 from fastopt.engine import driver
-from fastopt.engine.blas import single_threaded
 from fastopt.engine.context import DENSE, GRADIENT, PREDICT, TRAIN
 from fastopt.engine.pace import remembered
 from fastopt.engine.workspace import Workspace, choose_inputs
 from fastopt.kernels import threads
+from fastopt.kernels.blas import single_threaded
 
 #: Rows of a pass over data that is not cut into batches: prediction, or the gradient of all of it.
 _PASS_ROWS = 1024

@@ -9,7 +9,7 @@ from fastopt.optimizers.factored import SM3, Adafactor
 from fastopt.optimizers.flat import FlatState
 from fastopt.optimizers.layerwise import LAMB, LARS, Fromage, NovoGrad
 from fastopt.optimizers.loss import MoMo, MoMoAdam, PolyakSGD
-from fastopt.optimizers.matrix import Muon
+from fastopt.optimizers.matrix import SOAP, Muon, NorMuon, Shampoo
 from fastopt.optimizers.online import COCOB, FTRL, MADGRAD
 from fastopt.optimizers.parameter_free import DAdaptAdam, DoG, DoWG, Prodigy
 from fastopt.optimizers.previous_gradient import Adan, OptimisticAdam, OptimisticGradientDescent
@@ -31,6 +31,7 @@ __all__ = [
     "MADGRAD",
     "SGD",
     "SM3",
+    "SOAP",
     "AcProp",
     "AdEMAMix",
     "AdaBelief",
@@ -52,6 +53,7 @@ __all__ = [
     "MoMoAdam",
     "Muon",
     "NAdam",
+    "NorMuon",
     "NovoGrad",
     "OptimisticAdam",
     "OptimisticGradientDescent",
@@ -63,6 +65,7 @@ __all__ = [
     "Rprop",
     "ScheduleFreeAdamW",
     "ScheduleFreeSGD",
+    "Shampoo",
     "SignSGD",
     "Signum",
     "Stepper",

@@ -9,6 +9,7 @@ IN_0_1 = (lambda x: 0 <= x <= 1, "a number in [0, 1]")
 FINITE = (math.isfinite, "a finite number")
 ABOVE_0 = (lambda x: 0 < x < math.inf, "a finite number > 0")
 _AT_LEAST_0 = (lambda x: 0 <= x < math.inf, "a finite number >= 0")
+COUNT = (lambda x: x >= 1 and x == int(x), "a whole number >= 1")
 WHOLE = (lambda x: x >= 0 and x == int(x), "a whole number >= 0")
 BELOW_1 = (lambda x: 0 <= x < 1, "a number in [0, 1)")
 
@@ -42,6 +43,7 @@ RANGES = {
     "weight_lr_power": _AT_LEAST_0,
     "trust_coefficient": _AT_LEAST_0,
     "min_norm": _AT_LEAST_0,
+    "beta2": BELOW_1,
     "beta3": BELOW_1,
     "d0": ABOVE_0,
     "d_coef": _AT_LEAST_0,

@@ -1,11 +1,13 @@
 """Parameters under a rule of the second protocol: their state, and what the rule sees of a step."""
 
+import contextlib
 import math
 from numbers import Real
 
 import numpy as np
 
 from fastopt.kernels import drive, threads
+from fastopt.kernels.blas import single_threaded
 from fastopt.kernels.sweeps import Pass
 from fastopt.optimizers.arrays import order_of
 from fastopt.optimizers.members import Entry
@@ -77,7 +79,8 @@ class Ensemble:
         self.t[at] += 1
         scalars = {name: values[at] for name, values in self._scalars.items()}
         x.begin(self.t[at], table, grad_scale, scalars, self._shared, loss)
-        self.rule.function(x, x.h)
+        with single_threaded() if self.rule.uses_blas else contextlib.nullcontext():
+            self.rule.function(x, x.h)
         for name, values in x.scalars.items():
             self._scalars[name][at] = values
 

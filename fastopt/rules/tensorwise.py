@@ -124,6 +124,7 @@ class TensorRule:
     scalars: Mapping
     shared: Mapping
     initial: Mapping
+    uses_blas: bool = False
     defaults: Mapping | None = None
 
     def __reduce__(self):
@@ -154,7 +155,16 @@ class TensorRule:
 
 
 def tensor_rule(
-    name, *, slots=None, kinds=None, work="", scalars=None, shared=None, initial=None, defaults=None
+    name,
+    *,
+    slots=None,
+    kinds=None,
+    work="",
+    scalars=None,
+    shared=None,
+    initial=None,
+    uses_blas=False,
+    defaults=None,
 ):
     """Register a rule of the second protocol; use it as a decorator.
 
@@ -179,6 +189,9 @@ def tensor_rule(
     initial : mapping
         Name of a slot in the state to its first value, if that is not 0. A string names a hyper-parameter.
 
+    uses_blas : bool
+        Whether the function multiplies matrices; BLAS then runs in one thread, because its bits depend on how
+        many it has (and on a busy machine it is faster so, up to matrices of a thousand rows).
     defaults : mapping, optional
         Hyper-parameters and their defaults; when given, `fastopt.get_optimizer` makes the optimizer.
 
@@ -220,6 +233,7 @@ def tensor_rule(
             scalars or {},
             shared or {},
             initial or {},
+            uses_blas,
             defaults,
         )
         TENSOR_RULES[name] = made
