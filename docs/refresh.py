@@ -35,7 +35,10 @@ DOCS = Path(__file__).parent
 MNIST = ["--data", os.environ["MNIST"]] if "MNIST" in os.environ else []
 COMMANDS = {  # name: (arguments, {file written: picture kept})
     "compare": (["compare"], {"comparison.png": "comparison.png"}),
-    "classify": (["compare", "--preset", "classify-1000x10"], {"comparison.png": "classify.png"}),
+    "classify": (
+        ["compare", "--preset", "classify-1000x10"],
+        {"comparison.png": "classify.png", "confusion.png": "confusion.png"},
+    ),
     "mnist": (["compare", "--preset", "mnist", *MNIST], {"comparison.png": "mnist.png"}),
     "mnist-sweep": (["sweep", "--preset", "mnist", *MNIST], {"sweep-score.png": "mnist-sweep.png"}),
 }

@@ -19,6 +19,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from ._extras import require
 
+__all__ = ["Dataset", "DatasetError", "list_datasets", "load"]
+
 _MAX_CLASSES = 20  # a numeric target with more distinct values is a quantity, not a class
 _MAX_CATEGORIES = 50  # of one column; the rest are pooled
 _MNIST_TRAIN = 60_000

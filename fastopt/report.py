@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from datetime import datetime, timezone
 from importlib import metadata
@@ -14,6 +15,8 @@ from . import __version__
 from ._extras import require
 from .study.run import scorer_name
 from .study.verdict import is_in_points
+
+__all__ = ["render_report", "write_report"]
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "pandas", "matplotlib")
 
@@ -97,7 +100,8 @@ def _late_tables(study):
 
 _SUMMARY_TEXT = (
     "Score of the last epoch on rows not trained on, with the interval of its mean over seeds. Whether two "
-    "rows differ is not to be read from these intervals, as the seeds are paired: see the next table."
+    "rows differ is not to be read from these intervals, as the seeds are paired: see the next table. A "
+    "fraction after the median of the epochs says how many seeds reached the target."
 )
 
 
@@ -149,7 +153,7 @@ def _epochs_cell(row):
     n, reached = row["n_seeds"], row["seeds_at_target"]
     if reached == 0:
         return "never", float("inf")
-    some = "" if reached == n else f" ({reached} of {n} seeds)"
+    some = "" if reached == n else f" ({reached}/{n})"
     epochs = row["epochs_to_target"]
     return (f"{epochs:g}{some}" if np.isfinite(epochs) else f"–{some}"), float(epochs)
 
@@ -162,12 +166,13 @@ def _summary_cells(study, metric):
 
 def _comparison_cells(study, metric):
     scale, unit = (100, "points") if is_in_points(metric) else (1, _words(metric))
+    form = ".2f" if scale == 100 else ".3g"
     columns = ["Optimizer", f"Behind by ({unit})", "Interval", "p-value", "Seeds", "Verdict"]
     rows = [
         [
             (row.optimizer, row.optimizer),
-            (f"{scale * row.difference:.3g}", row.difference),
-            (f"{scale * row.low:.3g} to {scale * row.high:.3g}", row.low),
+            (f"{scale * row.difference:{form}}", row.difference),
+            (f"{scale * row.low:{form}} to {scale * row.high:{form}}", row.low),
             (f"{row.p_value:.2g}", row.p_value),
             (str(row.n_seeds), row.n_seeds),
             ("really behind" if row.distinguishable else "within noise", row.p_value),
@@ -206,14 +211,16 @@ def grid_cells(study):
 
 
 def _pictures(study):
-    """Return ``(heading, explanation, svg)`` for every picture that the study has data for."""
+    """Return ``(heading, explanation, svg, is_wide)`` for every picture that the study has data for."""
     from .display.style import inline_svg, pyplot
 
     markup = require("markupsafe", "a report").Markup
     pictures = []
     for heading, text, draw in _drawings(study):
         figure = draw()
-        pictures.append((heading, text, markup(inline_svg(figure, f"{heading}. {text}"))))
+        svg = markup(inline_svg(figure, f"{heading}. {text}"))
+        width, height = figure.get_size_inches()
+        pictures.append((heading, text, svg, width > 1.8 * height))
         pyplot().close(figure)
     return pictures
 
@@ -227,7 +234,7 @@ def _drawings(study):
     comparison = display.OptimizerComparisonDisplay.from_study
     found = []
     if "comparison" in phases:
-        band = f"Line: mean over seeds; band: its {study.confidence:.0%} interval."
+        band = "Line: mean over seeds; band: one standard error on each side."
         found += [
             ("Loss while training", band, lambda: comparison(study, metric="loss").figure_),
             (f"Validation {name} by epoch", band, lambda: comparison(study).figure_),
@@ -254,18 +261,20 @@ def _drawings(study):
                 lambda: display.LearningRateDisplay.from_study(study).figure_,
             )
         )
-    if "sweep" in phases or study.results_["batch_size"].nunique() > 1:
+    if "sweep" in phases or (study.search == "grid" and study.results_["batch_size"].nunique() > 1):
         found += _maps(study, metric, name)
     if study.confusion_:
-        label = study.best_optimizer_ or next(iter(study.confusion_))
-        found.append(
-            (
-                f"What {label} confuses",
-                "Validation rows of all seeds; rows are true classes, in percent.",
-                lambda: _confusion(study, label),
-            )
-        )
+        text = "Validation rows of all seeds; rows are true classes, in percent."
+        found.append(("Confusion matrix", text, lambda: confusion(study).figure_))
     return found
+
+
+def confusion(study):
+    """Return the display of every optimizer's confusion matrix, or of the best one's if it is large."""
+    from .display import ConfusionDisplay
+
+    one = study.best_optimizer_ or next(iter(study.confusion_))
+    return ConfusionDisplay.from_study(study, labels=None if len(study.classes_) <= 4 else [one])
 
 
 def _maps(study, metric, name):
@@ -286,27 +295,13 @@ def _maps(study, metric, name):
     ]
 
 
-def _confusion(study, label):
-    from sklearn.metrics import ConfusionMatrixDisplay
-
-    from .display.style import pyplot, theme
-
-    counts = study.confusion_[label]
-    percent = 100 * counts / counts.sum(axis=1, keepdims=True)
-    with theme():
-        figure, ax = pyplot().subplots(figsize=(6.0, 5.0))
-        shown = ConfusionMatrixDisplay(percent, display_labels=study.classes_)
-        shown.plot(ax=ax, cmap="Blues", values_format=".0f", colorbar=False, include_values=len(counts) <= 20)
-        ax.grid(False)
-    return figure
-
-
 def _settings(study):
     """Return ``{name: value}`` of what was run; defaults included, as they too are part of the result."""
     parameters = study.get_params(deep=False)
     for hidden in ("estimator", "progress", "store"):
         parameters.pop(hidden)
-    return {"estimator": " ".join(repr(study.estimator).split()), **parameters}
+    without_addresses = re.sub(r" at 0x\w+", "", repr(study.estimator))
+    return {"estimator": " ".join(without_addresses.split()), **parameters}
 
 
 def _versions():

@@ -37,7 +37,7 @@ def flowers(here):
 def test_compare_writes_picture_report_and_table(here, capsys):
     assert cli.main(["compare", "--optimizers", "adam,momentum", *QUICK]) == 0
     written = {path.name for path in (here / "fastopt-results").iterdir() if path.suffix != ".jsonl"}
-    assert written == {"comparison.png", "comparison.html", "comparison.csv"}
+    assert written == {"comparison.png", "confusion.png", "comparison.html", "comparison.csv"}
     out = capsys.readouterr().out
     for heading in ("Validation accuracy", "Macro recall", "Final loss", "Epochs to", "Epoch (ms)"):
         assert heading in out
@@ -121,7 +121,7 @@ def test_the_first_experiment_has_its_metrics_and_adam_at_its_rate(here, capsys)
     results = pd.read_csv("fastopt-results/comparison.csv")
     assert {"accuracy", "recall", "precision", "f1"} <= set(results.columns)
     assert set(results.loc[results["optimizer"] == "Adam at 0.001", "lr"]) == {0.001}
-    assert "What " in Path("fastopt-results/comparison.html").read_text("utf-8")  # the confusion matrix
+    assert "Confusion matrix" in Path("fastopt-results/comparison.html").read_text("utf-8")
 
 
 def test_the_second_experiment_runs_from_a_file(here, capsys):

@@ -13,6 +13,7 @@ from fastopt import SGD, Adam
 from fastopt.display import (
     PALETTE,
     SURFACES,
+    ConfusionDisplay,
     HeatMapDisplay,
     LearningRateDisplay,
     LossCurveDisplay,
@@ -154,6 +155,84 @@ def test_a_setting_that_diverged_is_crossed_out(sweep):
     results.loc[results.index[0], "accuracy"] = np.nan
     display = HeatMapDisplay(results, metric="accuracy").plot()
     assert sum(text.get_text() == "×" for axes in display.ax_ for text in axes.texts) == 1
+
+
+def test_settings_that_were_not_run_stay_empty_and_unequal_grids_keep_their_own_ticks():
+    lr = {"momentum": [0.01, 0.1], "adam": [0.001, 0.01, 0.1]}
+    display = HeatMapDisplay.from_estimator(
+        network(), *iris(), optimizers=SOLVERS, lr=lr, batch_size=[16, 32], n_seeds=1, max_epochs=1
+    )
+    ticks = [[text.get_text() for text in axes.get_yticklabels()] for axes in display.ax_]
+    assert ticks == [["0.1", "0.01"], ["0.1", "0.01", "0.001"]]
+    results = display.study_.results_.iloc[1:]
+    display = HeatMapDisplay(results, metric="accuracy").plot()
+    assert [text.get_text() for text in display.ax_[0].texts].count("") == 1
+
+
+def test_more_than_four_optimizers_take_two_rows(sweep):
+    runs = sweep.results_[sweep.results_["optimizer"] == "adam"]
+    many = pd.concat([runs.assign(optimizer=f"adam {i}") for i in range(6)])
+    display = HeatMapDisplay(many, metric="loss").plot()
+    assert len(display.ax_) == 6
+    assert {axes.get_subplotspec().rowspan.start for axes in display.ax_} == {0, 1}
+    with pytest.raises(ValueError, match="ax has 2 axes, and there are 6 optimizers"):
+        HeatMapDisplay(many, metric="loss").plot(ax=plt.subplots(1, 2)[1])
+
+
+def test_a_confusion_matrix_is_in_percent_of_the_true_class(study):
+    display = ConfusionDisplay.from_study(study)
+    assert [axes.get_title(loc="left") for axes in display.ax_] == ["momentum", "adam"]
+    counts = study.confusion_["adam"]
+    expected = 100 * counts / counts.sum(axis=1)[:, None]
+    np.testing.assert_allclose(display.ax_[1].images[0].get_array(), expected)
+    _, ax = plt.subplots()
+    assert list(ConfusionDisplay.from_study(study, labels=["adam"], ax=ax).ax_) == [ax]
+
+
+def test_a_confusion_matrix_that_does_not_exist_is_refused(study, sweep):
+    with pytest.raises(ValueError, match=r"label 'lion' is not in this study\. Labels: 'momentum', 'adam'"):
+        ConfusionDisplay.from_study(study, labels=["lion"])
+    with pytest.raises(ValueError, match="no confusion matrix"):
+        ConfusionDisplay.from_study(sweep)
+
+
+def test_curves_need_a_comparison(sweep):
+    with pytest.raises(ValueError, match="no comparison runs: call fit"):
+        OptimizerComparisonDisplay.from_study(sweep)
+
+
+def test_curves_of_one_seed_say_so():
+    display = OptimizerComparisonDisplay.from_estimator(
+        network(), *iris(), optimizers=SOLVERS, lr=0.01, n_seeds=1, max_epochs=2, x="samples"
+    )
+    assert "one seed: not a result" in display.ax_.get_legend().get_title().get_text()
+    assert display.x == "samples"
+
+
+def test_the_last_band_with_a_confidence_is_the_interval_of_the_summary(study):
+    display = OptimizerComparisonDisplay.from_study(study, confidence=study.confidence)
+    for label, band in zip(["momentum", "adam"], display.bands_, strict=True):
+        row = study.summary_.set_index("optimizer").loc[label]
+        last = band.get_paths()[0].vertices
+        ends = last[last[:, 0] == 4][:, 1]  # max_epochs
+        assert (ends.min(), ends.max()) == pytest.approx((row["accuracy_low"], row["accuracy_high"]))
+
+
+def test_an_optimizer_has_one_colour_in_every_picture():
+    # The first has nothing to tune, so it is not among the tuning runs, and it is the best: no difference.
+    lr = {"fixed": 0.03, "momentum": [1e-5, 1e-4], "adam": [1e-5, 1e-4]}
+    study = small_study({"fixed": {"solver": "adam"}, **SOLVERS}, lr=lr, max_epochs=10).fit(*iris())
+    assert study.best_optimizer_ == "fixed"
+    curves = OptimizerComparisonDisplay.from_study(study).lines_
+    rates = LearningRateDisplay.from_study(study).lines_
+    colours = {line.get_label(): line.get_color() for line in curves}
+    assert {line.get_label(): colours[line.get_label()] for line in rates} == {
+        line.get_label(): line.get_color() for line in rates
+    }
+    differences = OptimizerDifferenceDisplay.from_study(study).ax_
+    names = [text.get_text() for text in differences.get_yticklabels()]
+    marks = [container.lines[0].get_color() for container in differences.containers]
+    assert marks == [colours[name] for name in names]
 
 
 def test_the_overview_has_units_on_every_axis(study):

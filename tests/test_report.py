@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from functools import cache
 from html.parser import HTMLParser
 
 import matplotlib.pyplot as plt
@@ -137,6 +138,7 @@ def probe(study, tmp_path_factory):
     page = write_report(study, folder / "report.html")
     page.write_text(page.read_text("utf-8").replace("</body>", PROBE + "</body>"), "utf-8")
 
+    @cache
     def run(width, scheme):
         frame = folder / "frame.html"
         frame.write_text(FRAME.format(width=width), "utf-8")

@@ -1,9 +1,13 @@
+import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from fastopt import SGD, Adam
-from fastopt.study.plan import DEFAULT_LEARNING_RATES, make_contenders, named_optimizer, network_of
+from fastopt.study.plan import DEFAULT_LEARNING_RATES, describe, make_contenders, named_optimizer, network_of
 
 
 class Network(MLPClassifier):
@@ -94,3 +98,35 @@ def test_an_empty_list_of_optimizers_is_refused():
 def test_what_cannot_be_watched_by_epoch_is_refused(estimator):
     with pytest.raises(TypeError, match=r"has no partial_fit.*epoch by epoch"):
         network_of(estimator)
+
+
+def test_a_description_holds_no_address_that_another_process_would_not_have():
+    steps = make_pipeline(
+        FunctionTransformer(np.log1p), FunctionTransformer(lambda X: X * 2), Network(solver=Adam())
+    )
+    assert "0x" not in describe(steps)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Network(alpha=0.1), Network(alpha=0.2)),
+        (Network(solver=Adam()), Network(solver=Adam(betas=(0.8, 0.999)))),
+        (PCA(random_state=0), PCA(random_state=1)),
+        (make_pipeline(StandardScaler(), PCA()), make_pipeline(PCA(), StandardScaler())),
+        (FunctionTransformer(lambda X: X * 2), FunctionTransformer(lambda X: X * 3)),
+    ],
+)
+def test_what_changes_the_numbers_changes_the_description(one, other):
+    assert describe(one) != describe(other)
+
+
+def test_what_does_not_is_left_out_of_it():
+    assert describe(Network(verbose=True)) == describe(Network())
+
+
+def test_a_random_state_of_the_users_does_not_tell_fits_apart():
+    contenders = [
+        make_contenders(Network(random_state=s), [Adam()])[0] for s in (None, 7, np.random.RandomState(0))
+    ]
+    assert len({contender.specification() for contender in contenders}) == 1

@@ -61,20 +61,22 @@ def _add_shared(parser, of_presets, defaults):
     add("--batch-size", nargs="+", type=_sizes, metavar="N", help=f"one or several ({shown('batch_size')})")
     add("--hidden", nargs="+", type=_sizes, metavar="N", help=f"hidden layer sizes ({shown('hidden')})")
     add("--epochs", type=_count, metavar="N", help=f"epochs of each fit ({defaults['epochs']})")
+    add("--max-seconds", type=_seconds, metavar="S", help="seconds of training of each fit, if sooner")
+    add("--scoring", metavar="NAME", help="scikit-learn scorer that judges (accuracy, or r2)")
     add("--seeds", type=_count, metavar="N", help=f"seeds that are compared ({defaults['seeds']})")
     add("--jobs", type=int, metavar="N", help="parallel workers; times are then those of a busy machine")
     add("--out", metavar="FOLDER", type=Path, default=Path("fastopt-results"), help="where files are written")
     add("--fresh", action="store_true", help="measure again what the folder already holds")
 
 
-def _split(convert, what):
-    def parse(text):
+def _reader(convert, what):
+    def read(text):
         try:
-            return [convert(part) for part in text.split(",") if part.strip()]
+            return convert(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
 
-    return parse
+    return read
 
 
 def _positive(number):
@@ -87,12 +89,14 @@ def _positive(number):
     return convert
 
 
-_rates = _split(_positive(float), "a positive number, or several by commas")
-_sizes = _split(_positive(int), "a whole number of at least 1, or several by commas")
+def _each(convert):
+    return lambda text: [convert(part) for part in text.split(",") if part.strip()]
 
 
-def _count(text):
-    return _split(_positive(int), "a whole number of at least 1")(text)[0]
+_count = _reader(_positive(int), "a whole number of at least 1")
+_seconds = _reader(_positive(float), "a positive number")
+_rates = _reader(_each(_positive(float)), "a positive number, or several by commas")
+_sizes = _reader(_each(_positive(int)), "a whole number of at least 1, or several by commas")
 
 
 def _flat(parts):
@@ -182,6 +186,8 @@ def _make_study(arguments, settings, data, *, with_yardstick):
         n_seeds=settings["seeds"],
         n_tuning_seeds=settings["tuning_seeds"],
         max_epochs=settings["epochs"],
+        max_seconds=arguments.max_seconds,
+        scoring=arguments.scoring,
         metrics=settings["metrics"] if is_classification else (),
         target_score=getattr(arguments, "target_score", None),
         search=settings.get("search", "grid"),

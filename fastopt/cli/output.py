@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from ..display import HeatMapDisplay, overview
 from ..display.style import pyplot
-from ..report import grid_cells, summary_columns, write_report
+from ..report import confusion, grid_cells, summary_columns, write_report
 
 # Wide enough for the table where there is no terminal to ask: a cut table in a log file helps nobody.
 _PIPED_WIDTH = 160
 
 
 def _console():
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False)
+    # No markup: a column called "[cm]" is not a style.
+    plain = {"highlight": False, "markup": False, "emoji": False}
+    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, **plain)
 
 
 def announce(data, study, settings, n_fits):
@@ -38,7 +42,8 @@ def conclude(study, data, files, caught):
             console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
     if not study.results_.empty:
         console.print()
-        console.print(_table(study) if not study.summary_.empty else _grid_table(study))
+        make = _grid_table if study.summary_.empty else _summary_table
+        _print_table(console, *make(study))
     for sentence in study.verdict_:
         console.print(sentence, style="bold" if sentence == study.verdict_[0] else None, soft_wrap=True)
     if study.notes_:
@@ -54,25 +59,38 @@ def conclude(study, data, files, caught):
         console.print(f"{what:<9} {path}", soft_wrap=True)
 
 
-def _table(study):
-    table = Table(header_style="bold")
+def _summary_table(study):
+    """Return headings, rows, rows to dim, and a title."""
     columns = summary_columns(study)
-    for heading, _ in columns:
-        table.add_column(heading, justify="left" if heading == "Optimizer" else "right", no_wrap=True)
-    for _, row in study.summary_.iterrows():
-        is_yardstick = row["optimizer"] in study.yardsticks_
-        cells = [cell(row)[0] for _, cell in columns]
-        table.add_row(*cells, style="dim" if is_yardstick else None)
-    return table
+    rows = [[cell(row)[0] for _, cell in columns] for _, row in study.summary_.iterrows()]
+    dim = [i for i, label in enumerate(study.summary_["optimizer"]) if label in study.yardsticks_]
+    return [heading for heading, _ in columns], rows, dim, None
 
 
 def _grid_table(study, n_shown=10):
     columns, rows = grid_cells(study)
-    table = Table(header_style="bold", title=f"Best {min(n_shown, len(rows))} of {len(rows)} settings")
-    for heading in columns:
+    shown = [[text for text, _ in row] for row in rows[:n_shown]]
+    return columns, shown, (), f"Best {len(shown)} of {len(rows)} settings"
+
+
+def _print_table(console, headings, rows, dim, title):
+    """Print a table; closely set if the terminal is narrow."""
+    unlimited = console.options.update(width=1000)
+    table = _table(headings, rows, dim, title)
+    if console.measure(table, options=unlimited).maximum > console.width:
+        close = {"box": box.SIMPLE_HEAD, "padding": 0, "pad_edge": False}
+        table = _table([textwrap.fill(heading, 10) for heading in headings], rows, dim, title, **close)
+    # Rather lines that the terminal breaks than figures cut short.
+    width = console.measure(table, options=unlimited).maximum
+    console.print(table, crop=False, width=max(width, console.width))
+
+
+def _table(headings, rows, dim, title, **look):
+    table = Table(header_style="bold", title=title, **look)
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "Optimizer" else "right", no_wrap=True)
-    for row in rows[:n_shown]:
-        table.add_row(*(text for text, _ in row))
+    for i, row in enumerate(rows):
+        table.add_row(*row, style="dim" if i in dim else None)
     return table
 
 
@@ -86,6 +104,9 @@ def write_files(study, folder, data, command):
     if not study.summary_.empty:
         files["Picture"] = folder / f"{stem}.png"
         _save(overview(study, title=data.description), files["Picture"])
+        if study.confusion_:
+            files["Confusion"] = folder / "confusion.png"
+            _save(confusion(study).figure_, files["Confusion"])
     else:
         metric = study.curves_.columns[-1]
         for what, column in (("score", metric), ("loss", "loss"), ("speed", "seconds_per_epoch")):

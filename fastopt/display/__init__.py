@@ -1,6 +1,7 @@
 """Pictures of studies and fits, in the manner of scikit-learn's displays: ``from_...``, ``plot(ax=...)``."""
 
 from .comparison import OptimizerComparisonDisplay, OptimizerDifferenceDisplay, overview
+from .confusion import ConfusionDisplay
 from .curves import LossCurveDisplay
 from .learning_rate import HeatMapDisplay, LearningRateDisplay
 from .range_test import LearningRateRangeDisplay, find_learning_rate
@@ -10,6 +11,7 @@ from .trajectory import SURFACES, TrajectoryDisplay
 __all__ = [
     "PALETTE",
     "SURFACES",
+    "ConfusionDisplay",
     "HeatMapDisplay",
     "LearningRateDisplay",
     "LearningRateRangeDisplay",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..study import OptimizerStudy, mean_interval
-from .style import PALETTE, line_styles, new_axes, plain_log_ticks, pyplot, theme
+from ..study import mean_interval
+from .studied import StudyDisplay
+from .style import PALETTE, below_axes, line_styles, new_axes, plain_log_ticks, pyplot, theme
 
 _X_LABELS = {"epoch": "Epoch", "seconds": "Training time (s)", "samples": "Samples seen"}
 
 
-class OptimizerComparisonDisplay:
+class OptimizerComparisonDisplay(StudyDisplay):
     """Mean loss or score of each optimizer against epochs, time or samples, with bands over seeds.
 
     It is recommended to use `from_study` or `from_estimator`.
@@ -22,8 +23,12 @@ class OptimizerComparisonDisplay:
     metric : str, default='loss'
         Column to draw.
     x : {'epoch', 'seconds', 'samples'}, default='epoch'
-    confidence : float, default=0.95
-        Coverage of the band: the t interval of the mean over seeds.
+    confidence : float, optional
+        Coverage of the band: an interval of the mean over seeds. Default: one standard error on each side.
+    val_to_train : float, default=0
+        Of `mean_interval`, for scores: rows of validation per row of training, where seeds have own splits.
+    labels : sequence of str, optional
+        Order that colours follow.
     yardsticks : sequence of str
         Labels drawn in grey.
     target : float, optional
@@ -35,7 +40,18 @@ class OptimizerComparisonDisplay:
     lines_, bands_ : lists of matplotlib artists
     """
 
-    def __init__(self, curves, *, metric="loss", x="epoch", confidence=0.95, yardsticks=(), target=None):
+    def __init__(
+        self,
+        curves,
+        *,
+        metric="loss",
+        x="epoch",
+        confidence=None,
+        val_to_train=0.0,
+        labels=None,
+        yardsticks=(),
+        target=None,
+    ):
         if x not in _X_LABELS:
             raise ValueError(f"x={x!r} is not one of {', '.join(map(repr, _X_LABELS))}.")
         if metric not in curves:
@@ -44,11 +60,13 @@ class OptimizerComparisonDisplay:
         self.metric = metric
         self.x = x
         self.confidence = confidence
+        self.val_to_train = val_to_train
+        self.labels = list(dict.fromkeys(curves["optimizer"])) if labels is None else labels
         self.yardsticks = yardsticks
         self.target = target
 
     @classmethod
-    def from_study(cls, study, *, metric=None, x="epoch", ax=None, **kwargs):
+    def from_study(cls, study, *, metric=None, x="epoch", confidence=None, ax=None, **kwargs):
         """Plot the comparison runs of a fitted `OptimizerStudy`.
 
         Parameters
@@ -57,6 +75,8 @@ class OptimizerComparisonDisplay:
         metric : str, optional
             ``'loss'`` or the name of the study's scorer (default).
         x : {'epoch', 'seconds', 'samples'}
+        confidence : float, optional
+            Draw intervals of this coverage, corrected for overlapping splits, instead of standard errors.
         ax : matplotlib Axes, optional
         **kwargs
             Passed to `plot`.
@@ -68,24 +88,20 @@ class OptimizerComparisonDisplay:
         name = study.curves_.columns[-1]
         metric = name if metric is None else metric
         curves = study.curves_[study.curves_["phase"] == "comparison"]
+        if curves.empty:
+            raise ValueError("this study has no comparison runs: call fit, not sweep.")
         target = study.target_score_ if metric == name else None
         display = cls(
             curves,
             metric=metric,
             x=x,
-            confidence=study.confidence,
+            confidence=confidence,
+            val_to_train=study._splits.val_to_train,
+            labels=study.labels_,
             yardsticks=study.yardsticks_,
             target=target,
         )
         return display.plot(ax=ax, **kwargs)
-
-    @classmethod
-    def from_estimator(cls, estimator, X, y, *, metric=None, x="epoch", ax=None, **study_parameters):
-        """Run an `OptimizerStudy` of `estimator` on ``X, y`` and plot it; the study is kept as `study_`."""
-        study = OptimizerStudy(estimator, **study_parameters).fit(X, y)
-        display = cls.from_study(study, metric=metric, x=x, ax=ax)
-        display.study_ = study
-        return display
 
     def plot(self, ax=None, *, log=None, legend=True):
         """Draw one line and one band for each optimizer.
@@ -105,8 +121,7 @@ class OptimizerComparisonDisplay:
         with theme():
             self.figure_, self.ax_ = new_axes(ax)
             self.lines_, self.bands_, means = [], [], []
-            labels = list(dict.fromkeys(self.curves["optimizer"]))
-            for label, style in line_styles(labels, self.yardsticks).items():
+            for label, style in line_styles(self.labels, self.yardsticks).items():
                 where, mean, low, high = self._band(label)
                 if not len(where):
                     continue
@@ -116,7 +131,7 @@ class OptimizerComparisonDisplay:
                 self.lines_ += self.ax_.plot(where, mean, label=label, **line)
                 if label in self.yardsticks:
                     continue  # it runs with the settings of another line: its band would hide that one's
-                band = {"color": style["color"], "alpha": 0.13, "linewidth": 0}
+                band = {"color": style["color"], "alpha": 0.09, "linewidth": 0}
                 self.bands_.append(self.ax_.fill_between(where, low, high, **band))
             self._dress(means, log, legend)
         return self
@@ -126,13 +141,30 @@ class OptimizerComparisonDisplay:
         mine = self.curves[self.curves["optimizer"] == label]
         by_epoch = mine.groupby("epoch")
         full = by_epoch["seed"].count() == mine["seed"].nunique()  # a shorter run would shift the mean
-        intervals = [mean_interval(values, confidence=self.confidence) for _, values in by_epoch[self.metric]]
-        table = np.array([(i.mean, i.low, i.high) for i in intervals]).reshape(-1, 3)[full.to_numpy()]
+        bands = [self._mean_and_band(values) for _, values in by_epoch[self.metric]]
+        table = np.array(bands).reshape(-1, 3)[full.to_numpy()]
         where = by_epoch[self.x].mean().to_numpy()[full.to_numpy()]
         mean, low, high = table.T
         if self.metric == "loss":
             low = np.maximum(low, mean / 10)  # a log axis has no place for an interval that crosses zero
         return where, mean, low, high
+
+    def _mean_and_band(self, values):
+        if self.confidence is None:
+            mean, error = values.mean(), values.std(ddof=1) / np.sqrt(values.count())
+            return mean, mean - error, mean + error
+        overlap = 0.0 if self.metric == "loss" else self.val_to_train
+        interval = mean_interval(values, overlap, self.confidence)
+        return interval.mean, interval.low, interval.high
+
+    @property
+    def caption(self):
+        """What lines and bands are, in words."""
+        n_seeds = self.curves["seed"].nunique()
+        if n_seeds == 1:
+            return "one seed: not a result"
+        band = "standard error" if self.confidence is None else f"{self.confidence:.0%} interval"
+        return f"mean of {n_seeds} seeds, band: {band}"
 
     def _dress(self, means, log, legend):
         name = "Training loss" if self.metric == "loss" else f"Validation {self.metric.replace('_', ' ')}"
@@ -157,7 +189,7 @@ class OptimizerComparisonDisplay:
                 fontsize=9,
             )
         if legend:
-            self.ax_.legend()
+            below_axes(self.ax_, self.caption)
 
     def _zoom(self, means):
         """Leave out the first steep rise: what tells optimizers apart is near the end."""
@@ -168,7 +200,7 @@ class OptimizerComparisonDisplay:
         self.ax_.set_ylim(low - margin, top + margin)
 
 
-class OptimizerDifferenceDisplay:
+class OptimizerDifferenceDisplay(StudyDisplay):
     """How far each optimizer is behind the best, as paired differences with intervals.
 
     Filled: distinguishable from the best; hollow: within noise.
@@ -196,9 +228,8 @@ class OptimizerDifferenceDisplay:
     @classmethod
     def from_study(cls, study, *, ax=None):
         """Plot the comparisons of a fitted `OptimizerStudy`."""
-        labels = list(dict.fromkeys(study.results_["optimizer"]))
         metric = study.curves_.columns[-1]
-        return cls(study.comparisons_, study.best_optimizer_, metric=metric, labels=labels).plot(ax=ax)
+        return cls(study.comparisons_, study.best_optimizer_, metric=metric, labels=study.labels_).plot(ax=ax)
 
     def plot(self, ax=None):
         """Draw one row for each optimizer.
@@ -228,7 +259,7 @@ class OptimizerDifferenceDisplay:
             self.ax_.axvline(0, color="#808080", linewidth=1)
             self.ax_.set_yticks(range(len(rows)), [row.optimizer for row in rows])
             self.ax_.set_ylim(-0.6, len(rows) - 0.4)
-            self.ax_.set_xlabel(f"{unit.capitalize()} behind {self.best} (hollow: within noise)")
+            self.ax_.set_xlabel(f"{unit.capitalize()} behind {self.best}\n(hollow: within noise)")
             self.ax_.grid(axis="y", visible=False)
         return self
 
@@ -248,14 +279,15 @@ def overview(study, title=None):
     """
     with theme():
         figure, axes = pyplot().subplots(1, 3, figsize=(13.5, 4.4), width_ratios=(1, 1, 0.8))
-        OptimizerComparisonDisplay.from_study(study, metric="loss", ax=axes[0]).ax_.legend().remove()
-        OptimizerComparisonDisplay.from_study(study, ax=axes[1]).ax_.legend().remove()
+        OptimizerComparisonDisplay.from_study(study, metric="loss", ax=axes[0], legend=False)
+        score = OptimizerComparisonDisplay.from_study(study, ax=axes[1], legend=False)
         OptimizerDifferenceDisplay.from_study(study, ax=axes[2])
         axes[0].set_title("Loss while training")
         axes[1].set_title("Score on rows not trained on")
         axes[2].set_title("Behind the best")
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=11)
+        legend = {"loc": "outside lower center", "ncols": len(labels), "fontsize": 11}
+        figure.legend(handles, labels, title=f"Curves: {score.caption}", title_fontsize=10, **legend)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     return figure

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..study import OptimizerStudy
-from .style import line_styles, new_axes, pyplot, theme
+from .studied import StudyDisplay
+from .style import MAX_COLUMNS, below_axes, line_styles, new_axes, panels, theme
 
 
-class LearningRateDisplay:
+class LearningRateDisplay(StudyDisplay):
     """Score or loss after training against the learning rate, one line for each optimizer.
 
     It is recommended to use `from_study` or `from_estimator`.
@@ -21,6 +21,8 @@ class LearningRateDisplay:
         Column to draw.
     chosen : dict of str to float, optional
         Learning rate to mark by optimizer.
+    labels : sequence of str, optional
+        Order that colours follow.
 
     Attributes
     ----------
@@ -28,12 +30,15 @@ class LearningRateDisplay:
     lines_, rings_ : lists of matplotlib artists
     """
 
-    def __init__(self, results, *, metric, chosen=None):
+    _work = "sweep"
+
+    def __init__(self, results, *, metric, chosen=None, labels=None):
         if metric not in results:
             raise ValueError(f"metric={metric!r} is not a column of results: {', '.join(results.columns)}.")
         self.results = results
         self.metric = metric
         self.chosen = chosen or {}
+        self.labels = list(dict.fromkeys(results["optimizer"])) if labels is None else labels
 
     @classmethod
     def from_study(cls, study, *, metric=None, ax=None):
@@ -50,22 +55,10 @@ class LearningRateDisplay:
         -------
         LearningRateDisplay
         """
-        results = study.results_[study.results_["phase"].isin(("tuning", "sweep"))]
-        if results.empty:
-            raise ValueError("this study has no tuning runs: give lr several values.")
-        longest = results.groupby("optimizer")["n_epochs"].transform("max")
-        results = results[(results["n_epochs"] == longest) | results["diverged"]]  # not halving's short rungs
+        results = _grid_runs(study)
         metric = study.curves_.columns[-1] if metric is None else metric
         chosen = {label: values["lr"] for label, values in study.best_params_.items()}
-        return cls(results, metric=metric, chosen=chosen).plot(ax=ax)
-
-    @classmethod
-    def from_estimator(cls, estimator, X, y, *, lr=None, metric=None, ax=None, **study_parameters):
-        """Train `estimator` at each learning rate and plot; the study is kept as `study_`."""
-        study = OptimizerStudy(estimator, lr=lr, **study_parameters).sweep(X, y)
-        display = cls.from_study(study, metric=metric, ax=ax)
-        display.study_ = study
-        return display
+        return cls(results, metric=metric, chosen=chosen, labels=study.labels_).plot(ax=ax)
 
     def plot(self, ax=None):
         """Draw one line for each optimizer, over the best batch size at each learning rate.
@@ -79,8 +72,7 @@ class LearningRateDisplay:
         with theme():
             self.figure_, self.ax_ = new_axes(ax)
             self.lines_, self.rings_, tops = [], [], []
-            labels = list(dict.fromkeys(self.results["optimizer"]))
-            for label, style in line_styles(labels).items():
+            for label, style in line_styles(self.labels).items():
                 rates, mean, low, high = self._line(label)
                 if not len(rates):
                     continue
@@ -103,8 +95,7 @@ class LearningRateDisplay:
                 )
                 margin = 0.05 * (np.nanmax(values) - low) or 0.01
                 self.ax_.set_ylim(low - margin, np.nanmax(values) + margin)
-            # Beside the axes: whatever corner is free depends on the data.
-            self.ax_.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3)
+            below_axes(self.ax_)
         return self
 
     def _line(self, label):
@@ -122,7 +113,7 @@ class LearningRateDisplay:
         return rates, *table.T
 
 
-class HeatMapDisplay:
+class HeatMapDisplay(StudyDisplay):
     """A metric over learning rate and batch size, one panel for each optimizer.
 
     Parameters
@@ -138,18 +129,33 @@ class HeatMapDisplay:
     ax_ : ndarray of matplotlib Axes
     """
 
+    _work = "sweep"
+
     def __init__(self, results, *, metric):
         self.results = results
         self.metric = metric
 
     @classmethod
     def from_study(cls, study, *, metric=None, ax=None):
-        """Plot the grid of a study that ran `OptimizerStudy.sweep`, or its tuning runs."""
-        results = study.results_[study.results_["phase"].isin(("sweep", "tuning"))]
-        return cls(results, metric=study.curves_.columns[-1] if metric is None else metric).plot(ax=ax)
+        """Plot the grid of a study that ran `OptimizerStudy.sweep`, or its tuning runs.
+
+        Parameters
+        ----------
+        study : OptimizerStudy
+        metric : str, optional
+            Default: the study's scorer.
+        ax : sequence of matplotlib Axes, optional
+            One for each optimizer.
+
+        Returns
+        -------
+        HeatMapDisplay
+        """
+        metric = study.curves_.columns[-1] if metric is None else metric
+        return cls(_grid_runs(study), metric=metric).plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw the panels, with the value written in each cell; crossed cells diverged.
+        """Draw the panels, the value written in each cell; crossed cells diverged, empty ones were not run.
 
         Parameters
         ----------
@@ -160,27 +166,28 @@ class HeatMapDisplay:
         -------
         self : HeatMapDisplay
         """
-        labels = list(dict.fromkeys(self.results["optimizer"]))
-        tables = {label: self._table(label) for label in labels}
+        with_rate = self.results[self.results["lr"].notna()]
+        if with_rate.empty:
+            raise ValueError("no optimizer here has a learning rate, so there is nothing to map.")
+        tables = {label: self._table(runs) for label, runs in with_rate.groupby("optimizer", sort=False)}
+        one_grid = len({tuple(table.index) for table in tables.values()}) == 1
         with theme():
-            if ax is None:
-                n_rows, n_columns = tables[labels[0]].shape
-                size = (1.2 + len(labels) * max(1.9, 0.9 + 0.7 * n_columns), 1.5 + 0.5 * n_rows)
-                _, ax = pyplot().subplots(1, len(labels), figsize=size, sharey=True, squeeze=False)
-            self.ax_ = np.atleast_1d(np.asarray(ax)).ravel()
-            self.figure_ = self.ax_[0].figure
+            n_rows, n_columns = np.max([table.shape for table in tables.values()], axis=0)
+            size = (max(1.9, 0.9 + 0.7 * n_columns), 1.5 + 0.5 * n_rows)
+            self.figure_, self.ax_ = panels(ax, len(tables), size, sharey=one_grid)
             norm = self._norm(np.concatenate([t.to_numpy().ravel() for t in tables.values()]))
             for axes, (label, table) in zip(self.ax_, tables.items(), strict=True):
                 image = self._panel(axes, label, table, norm)
-            self.ax_[0].set_ylabel("Learning rate")
+            for axes in self.ax_[::MAX_COLUMNS]:
+                axes.set_ylabel("Learning rate")
             self.figure_.colorbar(image, ax=list(self.ax_), label=_metric_label(self.metric), shrink=0.9)
         return self
 
-    def _table(self, label):
-        mine = self.results[self.results["optimizer"] == label].copy()
-        mine["batch_size"] = mine["batch_size"].fillna(0).astype(int)
-        mean = mine.groupby(["lr", "batch_size"])[self.metric].agg(lambda values: values.mean(skipna=False))
-        return mean.unstack("batch_size").sort_index(ascending=False)
+    def _table(self, runs):
+        """Return means by rate and batch size: infinite where a run diverged, NaN where there was none."""
+        runs = runs.assign(batch_size=runs["batch_size"].fillna(0).astype(int))
+        mean = runs.groupby(["lr", "batch_size"])[self.metric].agg(lambda values: values.mean(skipna=False))
+        return mean.fillna(np.inf).unstack("batch_size").sort_index(ascending=False)
 
     def _norm(self, values):
         from matplotlib.colors import LogNorm, Normalize
@@ -193,21 +200,32 @@ class HeatMapDisplay:
 
     def _panel(self, axes, label, table, norm):
         good_is_low = self.metric in ("loss", "seconds_per_epoch")
-        image = axes.imshow(table, norm=norm, cmap="cividis_r" if good_is_low else "cividis", aspect="auto")
+        form = ".3f" if not good_is_low and norm.vmax <= 1 else ".3g"
+        color = {"norm": norm, "cmap": "cividis_r" if good_is_low else "cividis"}
+        image = axes.imshow(np.ma.masked_invalid(table), aspect="auto", **color)
         axes.set_title(label)
-        axes.set_xticks(range(table.shape[1]), table.columns)
+        axes.set_xticks(range(table.shape[1]), [size or "own" for size in table.columns])
         axes.set_yticks(range(table.shape[0]), [f"{rate:g}" for rate in table.index])
         axes.set_xlabel("Batch size")
         axes.grid(False)
         for i, j in np.ndindex(*table.shape):
             value = table.iloc[i, j]
-            if np.isnan(value):
-                axes.text(j, i, "×", ha="center", va="center", fontsize=13)
+            if not np.isfinite(value):
+                axes.text(j, i, "" if np.isnan(value) else "×", ha="center", va="center", fontsize=13)
                 continue
             red, green, blue, _ = image.cmap(norm(value))
             ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-            axes.text(j, i, f"{value:.3g}", ha="center", va="center", color=ink, fontsize=9)
+            axes.text(j, i, f"{value:{form}}", ha="center", va="center", color=ink, fontsize=9)
         return image
+
+
+def _grid_runs(study):
+    """Return the runs that trained a grid to the end: not halving's short rungs."""
+    results = study.results_[study.results_["phase"].isin(("tuning", "sweep"))]
+    if results.empty:
+        raise ValueError("this study has no tuning runs: give lr several values.")
+    longest = results.groupby("optimizer")["n_epochs"].transform("max")
+    return results[(results["n_epochs"] == longest) | results["diverged"]]
 
 
 def _metric_label(metric):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 
+import numpy as np
+
 from .._extras import require
 
 # Okabe & Ito's colours (safe for the common colour blindnesses), without black and yellow, which vanish on a
@@ -13,6 +15,8 @@ PALETTE = ("#D55E00", "#2E86C1", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _MARKERS = "osD^vPX*"
 _YARDSTICK = {"color": "#808080", "linestyle": (0, (3, 2)), "marker": "x"}
+
+MAX_COLUMNS = 4  # panels in a row that stay readable at the width of a page
 
 # Text is drawn in this odd colour so that an SVG in a page can be given the page's own (see `inline_svg`).
 INK = "#40454d"
@@ -89,6 +93,38 @@ def new_axes(ax, figsize=(6.4, 4.2)):
     if ax is None:
         _, ax = pyplot().subplots(figsize=figsize)
     return ax.figure, ax
+
+
+def panels(ax, n_panels, size, **options):
+    """Return ``(figure, array of axes)``: the given axes, or new ones in rows of at most `MAX_COLUMNS`.
+
+    Parameters
+    ----------
+    ax : Axes, sequence of Axes, or None
+    n_panels : int
+    size : tuple of float
+        Width and height of one panel in inches.
+    **options
+        Passed to ``pyplot.subplots``.
+    """
+    if ax is None:
+        n_columns = min(n_panels, MAX_COLUMNS)
+        n_rows = -(-n_panels // n_columns)
+        figsize = (1.2 + size[0] * n_columns, size[1] * n_rows)
+        _, ax = pyplot().subplots(n_rows, n_columns, figsize=figsize, squeeze=False, **options)
+        for empty in ax.ravel()[n_panels:]:
+            empty.remove()
+        ax = ax.ravel()[:n_panels]
+    ax = np.atleast_1d(np.asarray(ax)).ravel()
+    if len(ax) != n_panels:
+        raise ValueError(f"ax has {len(ax)} axes, and there are {n_panels} optimizers to draw.")
+    return ax[0].figure, ax
+
+
+def below_axes(ax, title=None):
+    """Put the legend under the axes: which corner inside is free depends on the data."""
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15)}
+    ax.legend(ncols=3, title=title, title_fontsize=9, **place)
 
 
 def plain_log_ticks(axis):

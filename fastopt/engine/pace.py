@@ -56,8 +56,11 @@ class Pace:
 
     Examples
     --------
-    >>> pace = Pace(2, 1e9)
-    >>> [pace.next(100)[0] for _ in range(4) if not pace.record(0.1)]
+    >>> pace, tried = Pace(2, 1e9), []
+    >>> for _ in range(4):
+    ...     tried.append(pace.next(100)[0])
+    ...     pace.record(0.1)
+    >>> tried
     [2, 1, 2, 1]
     """
 

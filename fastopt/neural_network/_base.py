@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastopt.engine import Layout, Trainer
 from fastopt.neural_network import parameters, rates, solvers, validation
+from fastopt.neural_network.progress import fit_bar
 from fastopt.optimizers import Optimizer
 from fastopt.schedules import Run
 
@@ -64,6 +65,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         "reset_optimizer": ["boolean"],
         "restore_best_weights": [StrOptions({"auto"}), "boolean"],
         "warmup": [Interval(Real, 0, 1, closed="left")],
+        "progress": ["boolean"],
     }
 
     def __init__(
@@ -97,6 +99,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         reset_optimizer=True,
         restore_best_weights="auto",
         warmup=0.0,
+        progress=False,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -126,6 +129,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         self.reset_optimizer = reset_optimizer
         self.restore_best_weights = restore_best_weights
         self.warmup = warmup
+        self.progress = progress
 
     @abstractmethod
     def _validate_input(self, X, y, incremental, reset):
@@ -200,6 +204,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             If a parameter or the data is not acceptable, or the weights stop being finite.
         RuntimeError
             If ``device`` names a device that cannot be had.
+        MissingExtraError
+            If ``progress=True`` and rich is not installed.
 
         Warns
         -----
@@ -231,7 +237,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         self.device_, self.n_outputs_ = device, targets.shape[1]
 
         fit = self._fit_lbfgs if solvers.is_lbfgs(self.solver) else self._fit_stochastic
-        fit(X, targets, sample_weight, incremental)
+        with fit_bar(self, incremental) as report:
+            fit(X, targets, sample_weight, incremental, report)
         if not np.isfinite(self._params).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large values and "
@@ -266,7 +273,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             "n_threads": validation.thread_count(self.n_jobs),
         }
 
-    def _fit_lbfgs(self, X, targets, sample_weight, incremental):
+    def _fit_lbfgs(self, X, targets, sample_weight, incremental, report):
         trainer = Trainer(**self._network(self._params.dtype))
         X, targets, sample_weight = _as_engine_arrays(X, targets, sample_weight, self._params.dtype)
 
@@ -276,10 +283,15 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             )
 
         self.n_iter_, self.loss_ = solvers.minimize_lbfgs(
-            loss_and_gradient, self._params, max_iter=self.max_iter, max_fun=self.max_fun, tol=self.tol
+            loss_and_gradient,
+            self._params,
+            max_iter=self.max_iter,
+            max_fun=self.max_fun,
+            tol=self.tol,
+            report=report,
         )
 
-    def _fit_stochastic(self, X, targets, sample_weight, incremental):
+    def _fit_stochastic(self, X, targets, sample_weight, incremental, report):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         params = self._params
@@ -298,7 +310,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         self._prepare_optimizer(params, incremental, X.shape[0] if rows is None else len(rows))
         best = self._best_weights(params)
         try:
-            self._run_epochs(X, targets, sample_weight, rows, held_out, best, 1 if incremental else None)
+            n_epochs = 1 if incremental else None
+            self._run_epochs(X, targets, sample_weight, rows, held_out, best, n_epochs, report)
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=_CALLER - 1)
         if best is not None:
@@ -342,7 +355,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             )
         return rows, (validation.as_engine_array(X[held_out], X.dtype), targets[held_out], weight)
 
-    def _run_epochs(self, X, targets, sample_weight, rows, held_out, best, n_epochs):
+    def _run_epochs(self, X, targets, sample_weight, rows, held_out, best, n_epochs, report):
         """Train until patience or ``max_iter`` runs out; ``best`` receives the best epoch's parameters."""
         params, optimizer = self._params, self._optimizer
         # Two trainers: each keeps the buffers of its own batch size from epoch to epoch.
@@ -370,6 +383,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             self.t_ += n_samples
             self.loss_ = loss / n_samples
             self.loss_curve_.append(self.loss_)
+            report(self.n_iter_, self.loss_)
             if self.verbose:
                 print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
             improved = self._watch_loss() if held_out is None else self._watch_score(predictor, *held_out)

@@ -39,7 +39,7 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
         Least improvement of the loss or score that resets patience; for ``'lbfgs'`` the largest
         component of the gradient at which to stop.
     verbose : bool or int, default=False
-        Whether to print each epoch's loss.
+        Whether to print each epoch's loss, in scikit-learn's words.
     warm_start : bool, default=False
         Whether `fit` continues from the current parameters.
     momentum : float, default=0.9
@@ -71,7 +71,10 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
         otherwise by training loss. ``'auto'``: only with early stopping, as in scikit-learn.
     warmup : float, default=0.0
         Share of the ``max_iter`` epochs, in [0, 1), in which the learning rate first rises from 0 in a
-        straight line; its schedule follows."""
+        straight line; its schedule follows.
+    progress : bool, default=False
+        Whether `fit` shows a live bar on standard error with loss and time left; needs rich (extra ``cli``).
+        Silent where standard error is not a terminal or a notebook, and in `partial_fit`."""
 
 ATTRIBUTES = """\
 coefs_ : list of ndarray of shape (fan_in, fan_out)

@@ -86,6 +86,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         reset_optimizer=True,
         restore_best_weights="auto",
         warmup=0.0,
+        progress=False,
     ):
         super().__init__(
             hidden_layer_sizes,
@@ -116,6 +117,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             reset_optimizer=reset_optimizer,
             restore_best_weights=restore_best_weights,
             warmup=warmup,
+            progress=progress,
         )
         self.loss = loss
 

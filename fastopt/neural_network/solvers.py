@@ -164,7 +164,7 @@ class StochasticSolver:
         return False, f"Setting learning rate to {self.learning_rate:f}"
 
 
-def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol):
+def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol, report):
     """Train with SciPy's L-BFGS-B; ``params`` hold the last accepted point, also after Ctrl-C.
 
     Parameters
@@ -177,6 +177,8 @@ def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol):
     max_iter, max_fun : int
     tol : float
         On the largest component of the gradient.
+    report : callable
+        Called with the number of iterations done and the loss.
 
     Returns
     -------
@@ -194,6 +196,7 @@ def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol):
         nonlocal n_iter, loss
         params[...] = intermediate_result.x
         n_iter, loss = n_iter + 1, float(intermediate_result.fun)
+        report(n_iter, loss)
 
     try:
         result = scipy.optimize.minimize(

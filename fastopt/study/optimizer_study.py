@@ -8,14 +8,14 @@ from functools import partial
 from html import escape
 from numbers import Integral, Real
 
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.metrics import check_scoring
 
 from .. import __version__
 from . import search as searches
 from . import tables, verdict
-from .plan import DEFAULT_OPTIMIZERS, Config, describe, make_contenders, network_of
-from .progress import make_progress
+from .plan import DEFAULT_OPTIMIZERS, Config, describe, make_contenders, network_of, unseeded
+from .progress import Progress, shown
 from .run import Budget, quiet_divergence, scorer_name
 from .runner import Runner, Task
 from .splits import Splits, preprocessor_of
@@ -95,6 +95,8 @@ class OptimizerStudy(BaseEstimator):
         The best optimizer against each other one: paired difference, interval, Holm-adjusted p-value.
     confusion_ : dict
         Confusion matrix by label, summed over seeds; empty for regression.
+    labels_ : list of str
+        The optimizers in the order given; colours follow it.
     classes_ : ndarray or None
     yardsticks_ : list of str
         Labels of the other networks given for comparison; they are shown, but do not compete.
@@ -239,7 +241,7 @@ class OptimizerStudy(BaseEstimator):
             Takes a trial, suggests ``lr`` between the ends of the grid (log scale) and ``batch_size``, and
             returns the mean score over the tuning seeds. Diverged trials are pruned.
         """
-        self._prepare(X, y, X_val, y_val, make_progress(False))
+        self._prepare(X, y, X_val, y_val, Progress())
         contender = self._contender(label)
         return partial(
             searches.trial_score,
@@ -257,13 +259,10 @@ class OptimizerStudy(BaseEstimator):
         label : str, optional
             Default: the best optimizer.
         """
-        from sklearn.base import clone
-
         label = self.best_optimizer_ if label is None else label
         values = self.best_params_[label]
         contender = self._contender(label)
-        network = contender.network_for(Config(label, values["lr"], values["batch_size"]), 0)
-        network.set_params(random_state=None)
+        network = unseeded(contender.network_for(Config(label, values["lr"], values["batch_size"]), 0))
         if network_of(self.estimator) is self.estimator:
             return network
         return clone(self.estimator).set_params(**{self.estimator.steps[-1][0]: network})
@@ -273,7 +272,7 @@ class OptimizerStudy(BaseEstimator):
     def _run(self, X, y, X_val, y_val, work):
         start = time.perf_counter()
         self.interrupted_ = False
-        with make_progress(self.progress) as progress, quiet_divergence():
+        with shown(self.progress) as progress, quiet_divergence():
             self._prepare(X, y, X_val, y_val, progress)
             try:
                 work(progress)
@@ -318,7 +317,7 @@ class OptimizerStudy(BaseEstimator):
         identity = {
             "fastopt": __version__,
             "data": self._splits.fingerprint(),
-            "estimator": describe(self.estimator),
+            "network": describe(unseeded(network_of(self.estimator))),
         }
         store = ResultStore(self.store, identity)
         self.store_path_ = store.path
@@ -389,9 +388,12 @@ class OptimizerStudy(BaseEstimator):
         self.summary_ = tables.summary_frame(
             self.results_, self.curves_, metric, self.target_score_, **statistics
         )
+        compared = {task.config.label: task.config for phase, task, _ in history if phase == "comparison"}
         self.best_params_ = {
-            row.optimizer: {"lr": row.lr, "batch_size": row.batch_size} for row in self.summary_.itertuples()
+            label: {"lr": compared[label].lr, "batch_size": compared[label].batch_size}
+            for label in self.summary_["optimizer"]
         }
+        self.labels_ = [c.label for c in self._contenders]
         self.yardsticks_ = [c.label for c in self._contenders if c.is_yardstick]
         judged = self.summary_[~self.summary_["optimizer"].isin(self.yardsticks_)]
         several = not judged.empty and judged["n_seeds"].min() > 1
@@ -454,7 +456,8 @@ class OptimizerStudy(BaseEstimator):
         if not hasattr(self, "verdict_"):
             return f"<pre>{self!r}</pre>"
         words = "".join(f"<li>{escape(sentence)}</li>" for sentence in [*self.verdict_, *self.notes_])
-        return f"<ul>{words}</ul>{self.summary_.to_html(float_format='{:.4g}'.format)}"
+        table = "" if self.summary_.empty else self.summary_.to_html(float_format="{:.4g}".format)
+        return f"<ul>{words}</ul>{table}"
 
     @property
     def metric_name_(self):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
 
+import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -24,6 +25,9 @@ _LABELS = {"gradient descent": "Gradient descent", "momentum": "Momentum", "nest
 # Where a contender's learning rate may be, most specific first; a schedule keeps its shape.
 _RATES = ("solver__lr__value", "solver__lr", "learning_rate_init", "eta0")
 DEFAULT_OPTIMIZERS = ("gradient descent", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+
+# Parameters that do not change the numbers of a fit.
+_WITHOUT_BEARING = ("verbose", "progress")
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,24 @@ class Contender:
 
 
 def describe(estimator):
-    """Return every parameter of `estimator` as text, in a fixed order."""
-    leaves = {k: v for k, v in estimator.get_params(deep=True).items() if not hasattr(v, "get_params")}
-    leaves.pop("random_state", None)
-    inner = ", ".join(f"{name}={value!r}" for name, value in sorted(leaves.items()))
-    kinds = [type(v).__name__ for _, v in sorted(estimator.get_params().items()) if hasattr(v, "get_params")]
-    return f"{type(estimator).__name__}({', '.join([*kinds, inner])})"
+    """Return every parameter of `estimator` that bears on its numbers as text, the same in every process."""
+    values = estimator.get_params(deep=False).items()
+    shown = [f"{name}={_text(value)}" for name, value in sorted(values) if name not in _WITHOUT_BEARING]
+    return f"{type(estimator).__name__}({', '.join(shown)})"
+
+
+def _text(value):
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        return describe(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_text, value))}]"
+    if isinstance(value, np.ndarray):
+        return joblib.hash(value)  # its repr leaves out the middle
+    if hasattr(value, "__code__"):  # the repr of a function holds its address, which no other process has
+        code = value.__code__
+        constants = [repr(c) for c in code.co_consts if not hasattr(c, "co_code")]
+        return f"{value.__module__}.{value.__qualname__}:{joblib.hash((code.co_code, constants))}"
+    return repr(value)
 
 
 def network_of(estimator):
@@ -110,6 +126,11 @@ def network_of(estimator):
             "Give an MLPClassifier or MLPRegressor with a stochastic solver, or a Pipeline that ends in one."
         )
     return network
+
+
+def unseeded(network):
+    """Return an unfitted copy of `network` without a ``random_state``: each fit gets one from its seed."""
+    return clone(network).set_params(random_state=None)
 
 
 def named_optimizer(name):
@@ -150,7 +171,7 @@ def make_contenders(estimator, optimizers, lr=None, batch_size=None):
     batch_size : None, int or iterable of int
         Batch sizes to try. ``None`` leaves the network's own.
     """
-    network = network_of(estimator)
+    network = unseeded(network_of(estimator))
     made = [_contender(network, label, what) for label, what in _labelled(optimizers)]
     labels = [contender.label for contender in made]
     repeated = sorted({label for label in labels if labels.count(label) > 1})
@@ -195,7 +216,7 @@ def _contender(network, label, what):
     if isinstance(what, Mapping):
         ready = clone(network).set_params(**what)
     elif is_yardstick:
-        ready = clone(what)
+        ready = unseeded(what)
     elif hasattr(what, "get_params") and not isinstance(what, type):
         ready = clone(network).set_params(solver=clone(what))
     else:

@@ -89,6 +89,8 @@ def run_fit(contender, config, seed, splits, budget, scoring, *, is_tuning=False
                 on_epoch(len(score))
     if is_tuning and score and error is None:
         score[-1] = _score(scorer, network, split)
+    if error is None and not math.isfinite(score[-1]):
+        error = f"the score became {score[-1]}"
     return {
         "loss": loss,
         "score": score,
@@ -155,7 +157,13 @@ def _is_divergence(problem):
 
 
 def _score(scorer, network, split):
-    return float(scorer(network, split.X_val, split.y_val))
+    """Return the score; NaN where finite weights give predictions that are not."""
+    try:
+        return float(scorer(network, split.X_val, split.y_val))
+    except ValueError as problem:
+        if "Input contains" not in str(problem):
+            raise
+        return math.nan
 
 
 def _final_metrics(network, split, metrics):

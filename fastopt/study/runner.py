@@ -75,12 +75,12 @@ class Runner:
             else:
                 records[i] = found
                 self.n_read += 1
-                self.progress.fit_done(str(tasks[i].config), read=True)
+                self.progress.fit_done()
         try:
             for i, record in self._train(tasks, missing):
                 records[i] = record
                 self.store.add(tasks[i].key(self.scoring), record)
-                self.progress.fit_done(str(tasks[i].config))
+                self.progress.fit_done()
         finally:
             self.history.extend((phase, tasks[i], records[i]) for i in range(len(tasks)) if i in records)
         return [records[i] for i in range(len(tasks))]

@@ -25,8 +25,8 @@ def with_margin(value, half_width, metric):
 
     Examples
     --------
-    >>> with_margin(0.012, 0.004, "accuracy")
-    '1.2 ± 0.4 points'
+    >>> with_margin(0.012, 0.014, "accuracy")
+    '1.2 ± 1.4 points'
     """
     scale, unit, more = (100, " points", 0) if is_in_points(metric) else (1, "", 1)
     digits = _digits(scale * half_width) + more
@@ -56,6 +56,7 @@ def verdict(study):
     rows = study.comparisons_
     sentences = [_headline(study, rows, metric)]
     sentences += _margins(study, rows[rows["distinguishable"]].iloc[::-1], metric)
+    sentences += _ties(study, rows[~rows["distinguishable"]], metric)
     sentences += _same_rate(study, metric)
     sentences += _speed(study, metric)
     sentences += _yardsticks(study, metric)
@@ -83,6 +84,16 @@ def _margins(study, beaten, metric):
         f"({study.confidence:.0%} interval, {row.n_seeds} seeds)."
         for row in beaten.itertuples()
     ]
+
+
+def _ties(study, tied, metric):
+    """Say how far behind those are that chance may have put there."""
+    gaps = [
+        f"{row.optimizer} by {with_margin(row.difference, (row.high - row.low) / 2, metric)}"
+        for row in tied.itertuples()
+        if row.n_seeds > 1
+    ]
+    return [f"Behind it, within noise ({study.confidence:.0%} intervals): {_listed(gaps)}."] if gaps else []
 
 
 def _same_rate(study, metric):

@@ -1,0 +1,18 @@
+"""The examples in docstrings."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import fastopt
+
+MODULES = [module.name for module in pkgutil.walk_packages(fastopt.__path__, "fastopt.")]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # examples train briefly
+def test_the_examples_give_what_they_say(name):
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert failed == 0
