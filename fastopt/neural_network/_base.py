@@ -65,6 +65,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         "reset_optimizer": ["boolean"],
         "restore_best_weights": [StrOptions({"auto"}), "boolean"],
         "warmup": [Interval(Real, 0, 1, closed="left")],
+        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "clip_value": [None, Interval(Real, 0, None, closed="neither")],
         "progress": ["boolean"],
     }
 
@@ -99,6 +101,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         reset_optimizer=True,
         restore_best_weights="auto",
         warmup=0.0,
+        clip_norm=None,
+        clip_value=None,
         progress=False,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -129,6 +133,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         self.reset_optimizer = reset_optimizer
         self.restore_best_weights = restore_best_weights
         self.warmup = warmup
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
         self.progress = progress
 
     @abstractmethod

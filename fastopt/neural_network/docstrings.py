@@ -72,6 +72,9 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
     warmup : float, default=0.0
         Share of the ``max_iter`` epochs, in [0, 1), in which the learning rate first rises from 0 in a
         straight line; its schedule follows.
+    clip_norm, clip_value : float or None, default=None
+        Bounds of each step's gradient, penalty included: of its L2 norm over all layers, and of each element
+        (before the norm), as `fastopt.Clip`. Not used by ``'lbfgs'``.
     progress : bool, default=False
         Whether `fit` shows a live bar on standard error with loss and time left; needs rich (extra ``cli``).
         Silent where standard error is not a terminal or a notebook, and in `partial_fit`."""

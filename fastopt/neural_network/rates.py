@@ -5,6 +5,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 from fastopt import schedules
 from fastopt._parameters import suggestion
+from fastopt.optimizers.wrappers import Wrapper
 from fastopt.schedules import Schedule
 
 #: scikit-learn's rules, which act between epochs and for ``solver='sgd'`` only.
@@ -48,6 +49,8 @@ def with_schedule(optimizer, estimator):
     ValueError
         If the arguments contradict each other.
     """
+    if isinstance(optimizer, Wrapper):
+        return clone(optimizer).set_params(optimizer=with_schedule(optimizer.optimizer, estimator))
     rate, share = estimator.learning_rate, estimator.warmup
     is_rule = isinstance(rate, str) and rate in RULES
     if is_rule and not share:

@@ -13,6 +13,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from fastopt.neural_network.rates import with_schedule
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.base import suggestion
+from fastopt.optimizers.wrappers import Clip, Wrapper
 
 LBFGS = "lbfgs"
 
@@ -96,6 +97,9 @@ class StochasticSolver:
 
     def __init__(self, estimator, layout, dtype, run=None):
         optimizer = with_schedule(make_optimizer(estimator), estimator)
+        norm, value = estimator.clip_norm, estimator.clip_value
+        if norm is not None or value is not None:
+            optimizer = Clip(optimizer, norm=norm, value=value)
         self.update = optimizer.flat(layout.size, layout.n_decay, dtype, run)
         self.n_epochs = 0
         is_sgd = isinstance(estimator.solver, str) and estimator.solver.lower() == "sgd"
@@ -136,7 +140,7 @@ class StochasticSolver:
         Nothing happens if the other is of another kind.
         """
         mine, theirs = self.update, other.update
-        if type(mine.optimizer) is type(theirs.optimizer) and mine.state.shape == theirs.state.shape:
+        if _kinds(mine.optimizer) == _kinds(theirs.optimizer) and mine.state.shape == theirs.state.shape:
             theirs.hyper.update(mine.hyper)
             theirs.begin(dataclasses.replace(mine.run, origin=theirs.t))
             self.update = theirs
@@ -162,6 +166,12 @@ class StochasticSolver:
             return True, "Learning rate too small. Stopping."
         self.learning_rate /= 5.0
         return False, f"Setting learning rate to {self.learning_rate:f}"
+
+
+def _kinds(optimizer):
+    """Return the classes of an optimizer and of those inside it, from the outside."""
+    inside = _kinds(optimizer.optimizer) if isinstance(optimizer, Wrapper) else []
+    return [type(optimizer), *inside]
 
 
 def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol, report):

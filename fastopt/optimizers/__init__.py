@@ -18,6 +18,7 @@ from fastopt.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
 from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, Yogi
 from fastopt.optimizers.sgd import SGD, Lion, SignSGD, Signum
 from fastopt.optimizers.stepper import Stepper
+from fastopt.optimizers.wrappers import EMA, SWA, Clip, Lookahead, MultiSteps, SkipNonFinite
 from fastopt.rules.registry import register
 from fastopt.rules.tensorwise import sweep, tensor_rule
 
@@ -25,6 +26,7 @@ __all__ = [
     "ADOPT",
     "ASGD",
     "COCOB",
+    "EMA",
     "FTRL",
     "LAMB",
     "LARS",
@@ -32,6 +34,7 @@ __all__ = [
     "SGD",
     "SM3",
     "SOAP",
+    "SWA",
     "AcProp",
     "AdEMAMix",
     "AdaBelief",
@@ -43,14 +46,17 @@ __all__ = [
     "Adamax",
     "Adan",
     "BoundState",
+    "Clip",
     "DAdaptAdam",
     "DoG",
     "DoWG",
     "FlatState",
     "Fromage",
     "Lion",
+    "Lookahead",
     "MoMo",
     "MoMoAdam",
+    "MultiSteps",
     "Muon",
     "NAdam",
     "NorMuon",
@@ -68,6 +74,7 @@ __all__ = [
     "Shampoo",
     "SignSGD",
     "Signum",
+    "SkipNonFinite",
     "Stepper",
     "Yogi",
     "get_optimizer",

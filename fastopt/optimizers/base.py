@@ -7,6 +7,7 @@ from fastopt._parameters import Parameters, dataclass_transform, suggestion
 from fastopt.optimizers import checks, scheduling
 from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.flat import FlatState
+from fastopt.optimizers.groups import as_list
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import RULES
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
@@ -129,7 +130,16 @@ class Optimizer(Parameters):
             If an array is strided, read-only, bound twice or overlaps another, or if a hyper-parameter is
             unknown or out of its range.
         """
-        return Stepper(self, params, n_threads, Run(n_steps, steps_per_epoch))
+        return self.stepper(as_list(params), n_threads, Run(n_steps, steps_per_epoch))
+
+    def stepper(self, groups, n_threads, run):
+        """Return the stepper for groups of arrays and a `fastopt.schedules.Run`; see `bind`."""
+        return Stepper(self, groups, n_threads, run)
+
+    @property
+    def core(self):
+        """The optimizer that makes the steps; of a wrapper that inside."""
+        return self
 
     def flat(self, size, n_decay, dtype, run=None):
         """Return the state for one flat vector of parameters, as the training engine uses it.

@@ -6,15 +6,14 @@ import numpy as np
 
 from fastopt.optimizers import scheduling
 from fastopt.optimizers.arrays import check_dtype
-from fastopt.optimizers.stepper import Stepper
 
 
 class BoundState:
     """An optimizer bound to the layers of one flat vector of parameters, as the training engine drives it.
 
-    For optimizers that need a norm, a matrix or one number for all layers: the engine hands over the gradient
-    of each mini-batch, and a `Stepper` on views of the vector updates it. Pickles and copies: what it holds
-    then is the stepper's ``state_dict``.
+    For wrappers, and optimizers that need a norm, a matrix or one number for all layers: the engine hands
+    over the gradient of each mini-batch, and a `Stepper` on views of the vector updates it. Pickles and
+    copies: what it holds then is the stepper's ``state_dict``.
 
     Attributes
     ----------
@@ -30,7 +29,7 @@ class BoundState:
 
     def __init__(self, optimizer, size, n_decay, dtype, run):
         self.optimizer, self.run = copy.deepcopy(optimizer), run
-        self.hyper = self.optimizer.get_params(deep=False)
+        self.hyper = self.optimizer.core.get_params(deep=False)
         self.dtype = check_dtype(dtype)
         self.size, self.n_decay = int(size), int(n_decay)
         self.t, self.state = 0, np.zeros((0, self.size), self.dtype)
@@ -43,11 +42,11 @@ class BoundState:
     @property
     def rule(self):
         """The rule of a weight matrix under the present hyper-parameters."""
-        return self.optimizer.rule_for(self.hyper, (2, 2))
+        return self.optimizer.core.rule_for(self.hyper, (2, 2))
 
     def values(self):
         """Return the hyper-parameters of the next step as numbers."""
-        return scheduling.at_step(self.optimizer, self.hyper, self.run, self.t)
+        return scheduling.at_step(self.optimizer.core, self.hyper, self.run, self.t)
 
     def begin(self, run):
         """Let schedules go by another run from the next step on."""
@@ -78,7 +77,7 @@ class BoundState:
             group.update(self.hyper)
             if "weight_decay" in group:
                 group.update(spared)  # decay spares biases
-        wanted = {"loss": loss} if self.optimizer.needs == "loss" else {}
+        wanted = {"loss": loss} if self.optimizer.core.needs == "loss" else {}
         stepper.step(layout.weights(gradient) + layout.biases(gradient), **wanted)
         self.t += 1
 
@@ -96,9 +95,10 @@ class BoundState:
         """Return the stepper on the layers of ``params``, made anew when that is another array."""
         if self._params is not params:
             saved = self.__getstate__()["_saved"]
-            optimizer = copy.copy(self.optimizer).set_params(**self.hyper)
+            optimizer = copy.deepcopy(self.optimizer)
+            optimizer.core.set_params(**self.hyper)
             layers = self._layout.weights(params), self._layout.biases(params)
-            self._stepper = Stepper(optimizer, [{"params": views} for views in layers], None, self.run)
+            self._stepper = optimizer.stepper([{"params": views} for views in layers], None, self.run)
             if saved is not None:
                 self._stepper.load_state_dict(saved)
             self._params = params

@@ -10,7 +10,7 @@ import numpy as np
 from fastopt.kernels import drive, threads
 from fastopt.kernels.cpu import update_address
 from fastopt.optimizers import arrays
-from fastopt.optimizers.groups import Group, as_list, listed
+from fastopt.optimizers.groups import Group, listed
 from fastopt.optimizers.members import Cohort, Entry, Param
 from fastopt.optimizers.scheduling import Progress, observe
 from fastopt.optimizers.states import calls, dump, parse
@@ -30,12 +30,12 @@ class Stepper:
         counts from the next step. What is a schedule stays one; `current_values` has the numbers.
     """
 
-    def __init__(self, optimizer, params, n_threads, run):
+    def __init__(self, optimizer, groups, n_threads, run):
         self._optimizer, self._progress = copy.deepcopy(optimizer), Progress(run)
         self._n_threads = threads.resolve(n_threads)
         self._groups, self._params, self._cohorts, self._ensembles = [], [], [], []
         self._is_training = True
-        self._add(as_list(params))
+        self._add(groups)
 
     @property
     def _has_modes(self):
