@@ -199,6 +199,29 @@ def schedule_free_adamw(p, grads, lr, b1, b2, eps, wd, evaluate=False):
     return x if evaluate else y
 
 
+@each
+def schedule_free_radam(p, grads, lr, b1, b2, eps, wd, silent=True):
+    """The authors' code, in its form without x, which a rate of 0 at first does not disturb."""
+    z = y = p
+    v, total, largest = np.zeros_like(p), 0.0, 0.0
+    ri = 2 / (1 - b2) - 1
+    for t, g in enumerate(grads, 1):
+        v = b2 * v + (1 - b2) * g**2
+        rt = ri - 2 * t * b2**t / (1 - b2**t)
+        rect, u = 0.0 if silent else 1.0, g
+        if rt > 4:
+            rect = np.sqrt((rt - 4) * (rt - 2) * ri / ((ri - 4) * (ri - 2) * rt))
+            u = g / (np.sqrt(v / (1 - b2**t)) + eps)
+        u = u + wd * y
+        rate = lr * rect
+        largest = max(largest, rate)
+        total += largest**2
+        c = largest**2 / total if total else 0.0
+        y = (1 - c) * y + c * z + rate * (b1 * (1 - c) - 1) * u
+        z = z - rate * u
+    return y
+
+
 def norm(x):
     return np.sqrt((x**2).sum())
 

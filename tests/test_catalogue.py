@@ -85,6 +85,16 @@ CASES = {
         oracles.schedule_free_adamw,
         {"lr": 0.01, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "wd": 0.1},
     ),
+    "schedule-free radam": (
+        fastopt.ScheduleFreeRAdam(lr=0.01, weight_decay=0.1),
+        oracles.schedule_free_radam,
+        {"lr": 0.01, "b1": 0.9, "b2": 0.999, "eps": 1e-8, "wd": 0.1},
+    ),
+    "schedule-free radam, not silent": (
+        fastopt.ScheduleFreeRAdam(lr=0.01, betas=(0.9, 0.99), silent_sgd_phase=False),
+        oracles.schedule_free_radam,
+        {"lr": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-8, "wd": 0.0, "silent": False},
+    ),
     "lars": (
         fastopt.LARS(lr=0.1, weight_decay=0.1),
         oracles.lars,

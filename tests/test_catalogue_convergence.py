@@ -48,6 +48,7 @@ RATES = {
     "rmsprop": (0.01, 0.01),
     "rprop": (None, None),
     "schedulefreeadamw": (0.5, 0.1),
+    "schedulefreeradam": (0.5, 0.1),
     "schedulefreesgd": (None, None),
     "shampoo": (1.0, 0.1),
     "soap": (0.1, 0.01),

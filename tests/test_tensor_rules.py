@@ -9,6 +9,7 @@ import pytest
 from problems import distance, extras, problem
 
 import fastopt
+from fastopt.optimizers.base import OPTIMIZERS
 from fastopt.rules.tensorwise import TENSOR_RULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -353,7 +354,7 @@ def test_one_can_register_a_tensor_rule_of_ones_own():
     w = np.zeros(2)
     fastopt.get_optimizer("normalized", lr=1.0).bind(w).step(np.array([3.0, 4.0]))
     np.testing.assert_allclose(w, [-0.6, -0.8])
-    del TENSOR_RULES["normalized"]
+    del TENSOR_RULES["normalized"], OPTIMIZERS["normalized"]
 
 
 # Where other libraries are known to be wrong; the oracles hold the rest.
