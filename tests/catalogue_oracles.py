@@ -258,6 +258,19 @@ def lamb(p, grads, lr, b1, b2, eps, wd, inside):
 
 
 @each
+def mars(p, grads, lr, b1, b2, eps, wd, gamma):
+    m = v = before = np.zeros_like(p)
+    for t, g in enumerate(grads, 1):
+        c = g + gamma * b1 / (1 - b1) * (g - before)
+        c = c / max(1, norm(c))
+        m = b1 * m + (1 - b1) * c
+        v = b2 * v + (1 - b2) * c**2
+        p = p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p)
+        before = g
+    return p
+
+
+@each
 def novograd(p, grads, lr, b1, b2, eps, wd):
     m, v = np.zeros_like(p), None
     for t, g in enumerate(grads, 1):

@@ -115,6 +115,11 @@ CASES = {
         oracles.lamb,
         {"lr": 0.01, "b1": 0.9, "b2": 0.999, "eps": 1e-6, "wd": 0.1, "inside": False},
     ),
+    "mars": (
+        fastopt.MARS(lr=0.01, weight_decay=0.1, optimize_1d=True),
+        oracles.mars,
+        {"lr": 0.01, "b1": 0.95, "b2": 0.99, "eps": 1e-8, "wd": 0.1, "gamma": 0.025},
+    ),
     "novograd": (
         fastopt.NovoGrad(lr=0.01, weight_decay=0.1),
         oracles.novograd,

@@ -34,6 +34,7 @@ RATES = {
     "lars": (1.0, 1.0),
     "lion": (0.02, 0.01),
     "madgrad": (0.01, 0.01),
+    "mars": (0.03, 0.01),
     "momo": (None, None),
     "momoadam": (0.1, 0.1),
     "muon": (0.03, 0.05),

@@ -110,6 +110,14 @@ def test_muons_fallback_updates_what_is_no_matrix(name):
         np.testing.assert_array_equal(a, b)
 
 
+def test_mars_leaves_what_is_no_matrix_to_adamw():
+    params, steps = problem(np.float64, n_steps=5, shapes=((67,), (5,), ()))
+    alone = [p.copy() for p in params]
+    run(fastopt.MARS(lr=0.01, lr_1d=0.02), params, steps)
+    run(fastopt.AdamW(lr=0.02, betas=(0.9, 0.95), weight_decay=0.1), alone, steps)
+    assert distance(params, alone) == 0
+
+
 @pytest.mark.parametrize("fallback", ["muon", "lamb", "nothing"])
 def test_a_fallback_that_is_not_elementwise_is_refused(fallback):
     with pytest.raises(

@@ -7,7 +7,7 @@ from fastopt.optimizers.base import Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.factored import SM3, Adafactor
 from fastopt.optimizers.flat import FlatState
-from fastopt.optimizers.layerwise import LAMB, LARS, Fromage, NovoGrad
+from fastopt.optimizers.layerwise import LAMB, LARS, MARS, Fromage, NovoGrad
 from fastopt.optimizers.loss import MoMo, MoMoAdam, PolyakSGD
 from fastopt.optimizers.matrix import SOAP, Muon, NorMuon, Shampoo
 from fastopt.optimizers.online import COCOB, FTRL, MADGRAD
@@ -29,6 +29,7 @@ __all__ = [
     "LAMB",
     "LARS",
     "MADGRAD",
+    "MARS",
     "SGD",
     "SM3",
     "SOAP",

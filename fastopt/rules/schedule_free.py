@@ -61,7 +61,7 @@ def _radam(h, t, weight_sum, lr_max):
 
 @register("schedulefreeradam", slots=("z", "exp_avg_sq"), constants=_radam, scalars=_SCALARS)
 def schedule_free_radam(w, g, z, v, c, move, lr, d2, c2, eps, decay, first, rectified):
-    """Defazio et al. (2024) with the rectified step of Liu et al. (2020), as the authors' code combines them."""
+    """Defazio et al. (2024) with the rectified step of Liu et al. (2020)."""
     z = w if first else z
     v = v + d2 * (g * g - v)
     u = (c2 * g / (math.sqrt(v) + eps) if rectified else g) + decay * w
