@@ -222,6 +222,32 @@ def schedule_free_radam(p, grads, lr, b1, b2, eps, wd, silent=True):
     return y
 
 
+def noisy_sgd(params, steps, lr, eta, gamma, seed):
+    """Python's own integers for the counter-based noise; the Gaussian by Box and Muller."""
+
+    def mix(x):
+        x ^= x >> 16
+        x = x * 0x85EBCA6B % 2**32
+        x ^= x >> 13
+        x = x * 0xC2B2AE35 % 2**32
+        return x ^ x >> 16
+
+    def gauss(i, key):
+        a = mix((mix(i ^ key) + key) % 2**32)
+        b = mix((a + 0x9E3779B9) % 2**32)
+        return np.sqrt(-2 * np.log((a + 0.5) / 2**32)) * np.cos(2 * np.pi * b / 2**32)
+
+    p = [q.copy() for q in params]
+    for t, grads in enumerate(steps, 1):
+        for place, (q, g) in enumerate(zip(p, grads, strict=True)):
+            key = 0
+            for part in (seed, t, place):
+                key = mix((key + part + 1) % 2**32)
+            noise = np.reshape([gauss(i, key) for i in range(q.size)], q.shape)
+            p[place] = q - lr * (g + np.sqrt(eta / t**gamma) * noise)
+    return p
+
+
 def norm(x):
     return np.sqrt((x**2).sum())
 

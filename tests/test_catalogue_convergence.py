@@ -39,6 +39,7 @@ RATES = {
     "momoadam": (0.1, 0.1),
     "muon": (0.03, 0.05),
     "nadam": (0.1, 0.01),
+    "noisysgd": (0.01, 0.3),
     "normuon": (0.03, 0.05),
     "novograd": (0.01, 0.01),
     "optimisticadam": (0.1, 0.01),

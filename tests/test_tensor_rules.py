@@ -152,7 +152,10 @@ def test_adafactor_is_that_of_torch(kwargs, order):
             np.testing.assert_allclose(ours[i][key], value, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", sorted(set(TENSOR_RULES) & set(fastopt.list_optimizers())))
+NOT_BY_PLACE = (set(TENSOR_RULES) & set(fastopt.list_optimizers())) - {"noisysgd"}  # counts in memory
+
+
+@pytest.mark.parametrize("name", sorted(NOT_BY_PLACE))
 def test_fortran_order_gives_the_same_numbers(name):
     optimizer = fastopt.get_optimizer(name)
     results = []
@@ -249,6 +252,28 @@ def test_a_changed_value_counts_and_a_changed_flag_parts_groups():
     stepper.add_param_group({"params": np.ones((2, 2)), "decay_in_ratio": True})
     stepper.step([*steps[3], np.ones((2, 2))])
     assert [s["step"] for s in stepper.state_dict()["state"].values()] == [4, 4, 1]
+
+
+def test_the_noise_is_gaussian_and_differs_by_element_step_parameter_and_seed():
+    n = 100_000
+    draws = []
+    for seed in (0, 1):
+        params = [np.zeros(n), np.zeros(n)]
+        stepper = fastopt.NoisySGD(lr=1.0, eta=1.0, gamma=0.0, seed=seed).bind(params)
+        for _ in range(2):
+            before = [p.copy() for p in params]
+            stepper.step([np.zeros(n)] * 2)
+            draws += [p - b for p, b in zip(params, before, strict=True)]
+    # Five standard errors of each moment, and of the correlation of two samples.
+    error = 5 / np.sqrt(n)
+    for x in draws:
+        assert abs(x.mean()) < error
+        assert abs(x.var() - 1) < error * np.sqrt(2)
+        assert abs((x**3).mean()) < error * np.sqrt(15)
+        assert abs((x**4).mean() - 3) < error * np.sqrt(96)
+        assert abs(np.corrcoef(x[1:], x[:-1])[0, 1]) < error
+    correlations = np.corrcoef(draws)
+    assert np.abs(correlations - np.eye(len(draws))).max() < error
 
 
 def test_a_loss_is_demanded_by_those_that_need_it_and_refused_by_others():

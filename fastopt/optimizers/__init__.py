@@ -10,6 +10,7 @@ from fastopt.optimizers.flat import FlatState
 from fastopt.optimizers.layerwise import LAMB, LARS, MARS, Fromage, NovoGrad
 from fastopt.optimizers.loss import MoMo, MoMoAdam, PolyakSGD
 from fastopt.optimizers.matrix import SOAP, Muon, NorMuon, Shampoo
+from fastopt.optimizers.noise import NoisySGD
 from fastopt.optimizers.online import COCOB, FTRL, MADGRAD
 from fastopt.optimizers.parameter_free import DAdaptAdam, DoG, DoWG, Prodigy
 from fastopt.optimizers.previous_gradient import Adan, OptimisticAdam, OptimisticGradientDescent
@@ -54,6 +55,7 @@ __all__ = [
     "MoMoAdam",
     "Muon",
     "NAdam",
+    "NoisySGD",
     "NorMuon",
     "NovoGrad",
     "OptimisticAdam",
