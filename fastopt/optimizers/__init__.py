@@ -18,6 +18,7 @@ from fastopt.optimizers.rmsprop import Adadelta, Adagrad, RMSprop
 from fastopt.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD
 from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, Yogi
 from fastopt.optimizers.sgd import SGD, Lion, SignSGD, Signum
+from fastopt.optimizers.sparse import SparseAdam
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import register
 from fastopt.rules.tensorwise import sweep, tensor_rule
@@ -72,6 +73,7 @@ __all__ = [
     "Shampoo",
     "SignSGD",
     "Signum",
+    "SparseAdam",
     "Stepper",
     "Yogi",
     "get_optimizer",

@@ -59,6 +59,8 @@ class Optimizer:
     ranges: ClassVar[dict] = {}
     #: What a step needs beside the gradients: 'loss', 'closure'.
     needs: ClassVar[str | None] = None
+    #: Whether a gradient may be a tuple ``(indices, values)`` of some rows.
+    takes_rows: ClassVar[bool] = False
 
     _: dataclasses.KW_ONLY
     maximize: bool = False
