@@ -199,6 +199,55 @@ def schedule_free_adamw(p, grads, lr, b1, b2, eps, wd, evaluate=False):
     return x if evaluate else y
 
 
+@each
+def schedule_free_radam(p, grads, lr, b1, b2, eps, wd, silent=True):
+    """The authors' code, in its form without x, which a rate of 0 at first does not disturb."""
+    z = y = p
+    v, total, largest = np.zeros_like(p), 0.0, 0.0
+    ri = 2 / (1 - b2) - 1
+    for t, g in enumerate(grads, 1):
+        v = b2 * v + (1 - b2) * g**2
+        rt = ri - 2 * t * b2**t / (1 - b2**t)
+        rect, u = 0.0 if silent else 1.0, g
+        if rt > 4:
+            rect = np.sqrt((rt - 4) * (rt - 2) * ri / ((ri - 4) * (ri - 2) * rt))
+            u = g / (np.sqrt(v / (1 - b2**t)) + eps)
+        u = u + wd * y
+        rate = lr * rect
+        largest = max(largest, rate)
+        total += largest**2
+        c = largest**2 / total if total else 0.0
+        y = (1 - c) * y + c * z + rate * (b1 * (1 - c) - 1) * u
+        z = z - rate * u
+    return y
+
+
+def noisy_sgd(params, steps, lr, eta, gamma, seed):
+    """Python's own integers for the counter-based noise; the Gaussian by Box and Muller."""
+
+    def mix(x):
+        x ^= x >> 16
+        x = x * 0x85EBCA6B % 2**32
+        x ^= x >> 13
+        x = x * 0xC2B2AE35 % 2**32
+        return x ^ x >> 16
+
+    def gauss(i, key):
+        a = mix((mix(i ^ key) + key) % 2**32)
+        b = mix((a + 0x9E3779B9) % 2**32)
+        return np.sqrt(-2 * np.log((a + 0.5) / 2**32)) * np.cos(2 * np.pi * b / 2**32)
+
+    p = [q.copy() for q in params]
+    for t, grads in enumerate(steps, 1):
+        for place, (q, g) in enumerate(zip(p, grads, strict=True)):
+            key = 0
+            for part in (seed, t, place):
+                key = mix((key + part + 1) % 2**32)
+            noise = np.reshape([gauss(i, key) for i in range(q.size)], q.shape)
+            p[place] = q - lr * (g + np.sqrt(eta / t**gamma) * noise)
+    return p
+
+
 def norm(x):
     return np.sqrt((x**2).sum())
 
@@ -231,6 +280,19 @@ def lamb(p, grads, lr, b1, b2, eps, wd, inside):
         else:
             p = p - lr * wd * p
         p = p - lr * ratio(norm(p), norm(u)) * u
+    return p
+
+
+@each
+def mars(p, grads, lr, b1, b2, eps, wd, gamma):
+    m = v = before = np.zeros_like(p)
+    for t, g in enumerate(grads, 1):
+        c = g + gamma * b1 / (1 - b1) * (g - before)
+        c = c / max(1, norm(c))
+        m = b1 * m + (1 - b1) * c
+        v = b2 * v + (1 - b2) * c**2
+        p = p - lr * (m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + wd * p)
+        before = g
     return p
 
 

@@ -34,10 +34,12 @@ RATES = {
     "lars": (1.0, 1.0),
     "lion": (0.02, 0.01),
     "madgrad": (0.01, 0.01),
+    "mars": (0.03, 0.01),
     "momo": (None, None),
     "momoadam": (0.1, 0.1),
     "muon": (0.03, 0.05),
     "nadam": (0.1, 0.01),
+    "noisysgd": (0.01, 0.3),
     "normuon": (0.03, 0.05),
     "novograd": (0.01, 0.01),
     "optimisticadam": (0.1, 0.01),
@@ -48,6 +50,7 @@ RATES = {
     "rmsprop": (0.01, 0.01),
     "rprop": (None, None),
     "schedulefreeadamw": (0.5, 0.1),
+    "schedulefreeradam": (0.5, 0.1),
     "schedulefreesgd": (None, None),
     "shampoo": (1.0, 0.1),
     "soap": (0.1, 0.01),
@@ -55,6 +58,7 @@ RATES = {
     "signsgd": (0.01, 0.01),
     "signum": (0.01, 0.003),
     "sm3": (1.0, 0.1),
+    "sparseadam": (0.1, 0.01),
     "yogi": (0.1, 0.01),
 }
 

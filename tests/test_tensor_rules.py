@@ -9,6 +9,7 @@ import pytest
 from problems import distance, extras, problem
 
 import fastopt
+from fastopt.optimizers.base import OPTIMIZERS
 from fastopt.rules.tensorwise import TENSOR_RULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -109,6 +110,14 @@ def test_muons_fallback_updates_what_is_no_matrix(name):
         np.testing.assert_array_equal(a, b)
 
 
+def test_mars_leaves_what_is_no_matrix_to_adamw():
+    params, steps = problem(np.float64, n_steps=5, shapes=((67,), (5,), ()))
+    alone = [p.copy() for p in params]
+    run(fastopt.MARS(lr=0.01, lr_1d=0.02), params, steps)
+    run(fastopt.AdamW(lr=0.02, betas=(0.9, 0.95), weight_decay=0.1), alone, steps)
+    assert distance(params, alone) == 0
+
+
 @pytest.mark.parametrize("fallback", ["muon", "lamb", "nothing"])
 def test_a_fallback_that_is_not_elementwise_is_refused(fallback):
     with pytest.raises(
@@ -143,7 +152,10 @@ def test_adafactor_is_that_of_torch(kwargs, order):
             np.testing.assert_allclose(ours[i][key], value, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", sorted(set(TENSOR_RULES) & set(fastopt.list_optimizers())))
+NOT_BY_PLACE = (set(TENSOR_RULES) & set(fastopt.list_optimizers())) - {"noisysgd"}  # counts in memory
+
+
+@pytest.mark.parametrize("name", sorted(NOT_BY_PLACE))
 def test_fortran_order_gives_the_same_numbers(name):
     optimizer = fastopt.get_optimizer(name)
     results = []
@@ -240,6 +252,28 @@ def test_a_changed_value_counts_and_a_changed_flag_parts_groups():
     stepper.add_param_group({"params": np.ones((2, 2)), "decay_in_ratio": True})
     stepper.step([*steps[3], np.ones((2, 2))])
     assert [s["step"] for s in stepper.state_dict()["state"].values()] == [4, 4, 1]
+
+
+def test_the_noise_is_gaussian_and_differs_by_element_step_parameter_and_seed():
+    n = 100_000
+    draws = []
+    for seed in (0, 1):
+        params = [np.zeros(n), np.zeros(n)]
+        stepper = fastopt.NoisySGD(lr=1.0, eta=1.0, gamma=0.0, seed=seed).bind(params)
+        for _ in range(2):
+            before = [p.copy() for p in params]
+            stepper.step([np.zeros(n)] * 2)
+            draws += [p - b for p, b in zip(params, before, strict=True)]
+    # Five standard errors of each moment, and of the correlation of two samples.
+    error = 5 / np.sqrt(n)
+    for x in draws:
+        assert abs(x.mean()) < error
+        assert abs(x.var() - 1) < error * np.sqrt(2)
+        assert abs((x**3).mean()) < error * np.sqrt(15)
+        assert abs((x**4).mean() - 3) < error * np.sqrt(96)
+        assert abs(np.corrcoef(x[1:], x[:-1])[0, 1]) < error
+    correlations = np.corrcoef(draws)
+    assert np.abs(correlations - np.eye(len(draws))).max() < error
 
 
 def test_a_loss_is_demanded_by_those_that_need_it_and_refused_by_others():
@@ -353,7 +387,7 @@ def test_one_can_register_a_tensor_rule_of_ones_own():
     w = np.zeros(2)
     fastopt.get_optimizer("normalized", lr=1.0).bind(w).step(np.array([3.0, 4.0]))
     np.testing.assert_allclose(w, [-0.6, -0.8])
-    del TENSOR_RULES["normalized"]
+    del TENSOR_RULES["normalized"], OPTIMIZERS["normalized"]
 
 
 # Where other libraries are known to be wrong; the oracles hold the rest.

@@ -275,6 +275,13 @@ def test_groups_memory_orders_and_torch_tensors():
         stepper.add_param_group({"params": np.ones(2)})
 
 
+@pytest.mark.parametrize("make", [lambda o: Clip(o, norm=1.0), MultiSteps, SkipNonFinite])
+def test_rows_of_gradients_are_refused_where_all_are_needed(make):
+    stepper = make(fastopt.SparseAdam()).bind(np.ones((4, 2)))
+    with pytest.raises(TypeError, match="needs whole gradients"):
+        stepper.step([(np.array([1]), np.ones((1, 2)))])
+
+
 @pytest.mark.parametrize("name", WRAPPED)
 def test_a_wrapper_is_a_value(name):
     wrapper = WRAPPED[name]

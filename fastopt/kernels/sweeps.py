@@ -31,7 +31,8 @@ _SIGNATURE = types.void(*[types.int64] * 7)
 
 def _elementwise(sweep):
     """Return the statements that handle element ``i``, but for what becomes of the terms."""
-    arguments = [{"w": "p", "g": "d"}.get(name, _at(sweep, name)) for name in sweep.operands]
+    own = {"w": "p", "g": "d", "i": "row * width + i" if sweep.is_matrix else "lo + i"}
+    arguments = [own.get(name) or _at(sweep, name) for name in sweep.arguments]
     lines = []
     moves = "w" in sweep.writes
     if "w" in sweep.operands and "g" in sweep.operands:

@@ -7,16 +7,18 @@ from fastopt.optimizers.base import Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.factored import SM3, Adafactor
 from fastopt.optimizers.flat import FlatState
-from fastopt.optimizers.layerwise import LAMB, LARS, Fromage, NovoGrad
+from fastopt.optimizers.layerwise import LAMB, LARS, MARS, Fromage, NovoGrad
 from fastopt.optimizers.loss import MoMo, MoMoAdam, PolyakSGD
 from fastopt.optimizers.matrix import SOAP, Muon, NorMuon, Shampoo
+from fastopt.optimizers.noise import NoisySGD
 from fastopt.optimizers.online import COCOB, FTRL, MADGRAD
 from fastopt.optimizers.parameter_free import DAdaptAdam, DoG, DoWG, Prodigy
 from fastopt.optimizers.previous_gradient import Adan, OptimisticAdam, OptimisticGradientDescent
 from fastopt.optimizers.rmsprop import Adadelta, Adagrad, RMSprop
-from fastopt.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeSGD
+from fastopt.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD
 from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, Yogi
 from fastopt.optimizers.sgd import SGD, Lion, SignSGD, Signum
+from fastopt.optimizers.sparse import SparseAdam
 from fastopt.optimizers.stepper import Stepper
 from fastopt.optimizers.wrappers import EMA, SWA, Clip, Lookahead, MultiSteps, SkipNonFinite
 from fastopt.rules.registry import register
@@ -31,6 +33,7 @@ __all__ = [
     "LAMB",
     "LARS",
     "MADGRAD",
+    "MARS",
     "SGD",
     "SM3",
     "SOAP",
@@ -59,6 +62,7 @@ __all__ = [
     "MultiSteps",
     "Muon",
     "NAdam",
+    "NoisySGD",
     "NorMuon",
     "NovoGrad",
     "OptimisticAdam",
@@ -70,11 +74,13 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "ScheduleFreeAdamW",
+    "ScheduleFreeRAdam",
     "ScheduleFreeSGD",
     "Shampoo",
     "SignSGD",
     "Signum",
     "SkipNonFinite",
+    "SparseAdam",
     "Stepper",
     "Yogi",
     "get_optimizer",

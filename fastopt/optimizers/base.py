@@ -52,6 +52,8 @@ class Optimizer(Parameters):
     ranges: ClassVar[dict] = {}
     #: What a step needs beside the gradients: 'loss', 'closure'.
     needs: ClassVar[str | None] = None
+    #: Whether a gradient may be a tuple ``(indices, values)`` of some rows.
+    takes_rows: ClassVar[bool] = False
     _always_shown: ClassVar[tuple] = ("lr",)
 
     _: dataclasses.KW_ONLY

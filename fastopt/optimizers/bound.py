@@ -73,10 +73,9 @@ class BoundState:
         """
         self._layout = layout
         stepper = self._bound(params)
-        for group, spared in zip(stepper.param_groups, ({}, {"weight_decay": 0.0}), strict=True):
-            group.update(self.hyper)
-            if "weight_decay" in group:
-                group.update(spared)  # decay spares biases
+        weights, biases = stepper.param_groups
+        weights.update(self.hyper)
+        biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
         wanted = {"loss": loss} if self.optimizer.core.needs == "loss" else {}
         stepper.step(layout.weights(gradient) + layout.biases(gradient), **wanted)
         self.t += 1

@@ -43,6 +43,12 @@ RANGES = {
     "weight_lr_power": _AT_LEAST_0,
     "trust_coefficient": _AT_LEAST_0,
     "min_norm": _AT_LEAST_0,
+    "gamma": _AT_LEAST_0,
+    "lr_1d": _AT_LEAST_0,
+    "betas_1d": BELOW_1,
+    "weight_decay_1d": _AT_LEAST_0,
+    "eta": _AT_LEAST_0,
+    "seed": WHOLE,
     "beta2": BELOW_1,
     "beta3": BELOW_1,
     "d0": ABOVE_0,
@@ -70,6 +76,7 @@ OPTIONAL = {
     "beta3",
     "adjust_lr_fn",
     "fallback_lr",
+    "lr_1d",
 }
 
 

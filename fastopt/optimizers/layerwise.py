@@ -1,7 +1,9 @@
 """Methods that scale each tensor's step by norms of the tensor."""
 
 import dataclasses
+from typing import ClassVar
 
+from fastopt.optimizers.adam import AdamW
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import layerwise as _rules  # noqa: F401  registers the rules
 
@@ -189,3 +191,70 @@ class Fromage(Optimizer):
 
     lr: float = 1e-2
     min_norm: float = 1e-6
+
+
+@optimizer("mars")
+class MARS(Optimizer):
+    """AdamW on gradients corrected by their change, each tensor's correction clipped to a norm of 1.
+
+    As the authors' code (AGI-Arena/MARS) with ``mars_type='mars-adamw'``: arrays that are no matrices are
+    updated by `AdamW` with values of their own, and the gradient before the first is 0.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate of matrices.
+    betas : tuple of two floats
+        Decay of the averages of the corrected gradient and of its square.
+    eps : float
+        Added to the root of the corrected second moment.
+    weight_decay : float
+        Decoupled decay of matrices.
+    gamma : float
+        Weight of the correction.
+    optimize_1d : bool
+        Treat arrays that are no matrices likewise.
+    lr_1d : float or None
+        Their learning rate otherwise; None is `lr`.
+    betas_1d : tuple of two floats
+        Their betas otherwise.
+    weight_decay_1d : float
+        Their decay otherwise.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Yuan et al. (2024), "MARS: Unleashing the Power of Variance Reduction for Training Large Models",
+    algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import MARS
+    >>> w = np.ones((2, 2))
+    >>> MARS(lr=0.25).bind(w).step([np.array([[3.0, -0.1], [0.1, -3.0]])])
+    >>> w.round(6)
+    array([[0.75, 1.25],
+           [0.75, 1.25]])
+    """
+
+    decoupled: ClassVar[bool] = True
+    lr: float = 3e-3
+    betas: tuple[float, float] = (0.95, 0.99)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    gamma: float = 0.025
+    optimize_1d: bool = False
+    lr_1d: float | None = None
+    betas_1d: tuple[float, float] = (0.9, 0.95)
+    weight_decay_1d: float = 0.1
+
+    @classmethod
+    def treat(cls, h, shape):
+        """Return the class itself for matrices, and AdamW with its own values for all else."""
+        if len(shape) == 2 or h["optimize_1d"]:
+            return cls, h
+        own = {"betas": h["betas_1d"], "weight_decay": h["weight_decay_1d"], "lr": h["lr_1d"]}
+        own["lr"] = h["lr"] if own["lr"] is None else own["lr"]
+        return AdamW, AdamW().get_params() | {"eps": h["eps"], "maximize": h["maximize"]} | own

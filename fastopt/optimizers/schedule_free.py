@@ -77,8 +77,27 @@ class ScheduleFreeSGD(_ScheduleFree):
         return h["momentum"]
 
 
+class _Adaptive(_ScheduleFree):
+    """What the schedule-free forms of Adam share."""
+
+    @classmethod
+    def prologue(cls, h):
+        """Return what kernels apply first: the sign alone, because the rule decays at its own point."""
+        return super().prologue(h | {"weight_decay": 0.0})
+
+    @classmethod
+    def decays_in_rule(cls, h):
+        """Whether the rule itself depends on the decay: if there is any."""
+        return bool(h["weight_decay"])
+
+    @classmethod
+    def interpolation(cls, h):
+        """Return the weight of the average in the point where gradients are taken."""
+        return h["betas"][0]
+
+
 @optimizer("schedulefreeadamw")
-class ScheduleFreeAdamW(_ScheduleFree):
+class ScheduleFreeAdamW(_Adaptive):
     """AdamW that needs no schedule: the average of the path is what is evaluated.
 
     The weights hold the point where gradients are taken. ``stepper.eval()`` moves them to the average,
@@ -126,17 +145,53 @@ class ScheduleFreeAdamW(_ScheduleFree):
     r: float = 0.0
     weight_lr_power: float = 2.0
 
-    @classmethod
-    def prologue(cls, h):
-        """Return what kernels apply first: the sign alone, because the rule decays at its own point."""
-        return super().prologue(h | {"weight_decay": 0.0})
 
-    @classmethod
-    def decays_in_rule(cls, h):
-        """Whether the rule itself depends on the decay: if there is any."""
-        return bool(h["weight_decay"])
+@optimizer("schedulefreeradam")
+class ScheduleFreeRAdam(_Adaptive):
+    """Schedule-free AdamW whose warm-up is the rectification of `RAdam`.
 
-    @classmethod
-    def interpolation(cls, h):
-        """Return the weight of the average in the point where gradients are taken."""
-        return h["betas"][0]
+    The weights hold the point where gradients are taken; see `ScheduleFreeAdamW`.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Interpolation between the steps and their average, in (0, 1), and decay of the average of squared
+        gradients.
+    eps : float
+        Added to the root of the corrected second moment.
+    weight_decay : float
+        Decoupled decay, taken at the point of the gradient.
+    r : float
+        Power of the step in the average's weights.
+    weight_lr_power : float
+        Power of the largest learning rate so far in the average's weights.
+    silent_sgd_phase : bool
+        Move nothing in the first steps, where the second moment is not yet known, as the authors recommend;
+        False steps along the gradient there.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Defazio et al. (2024), "The Road Less Scheduled", and Liu et al. (2020), "On the Variance of the Adaptive
+    Learning Rate and Beyond", combined as in the authors' code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import ScheduleFreeRAdam
+    >>> w = np.ones(2)
+    >>> ScheduleFreeRAdam(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w
+    array([1., 1.])
+    """
+
+    lr: float = 2.5e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    r: float = 0.0
+    weight_lr_power: float = 2.0
+    silent_sgd_phase: bool = True

@@ -12,6 +12,7 @@ from fastopt.kernels.cpu import update_address
 from fastopt.optimizers import arrays
 from fastopt.optimizers.groups import Group, listed
 from fastopt.optimizers.members import Cohort, Entry, Param
+from fastopt.optimizers.rows import Rows
 from fastopt.optimizers.scheduling import Progress, observe
 from fastopt.optimizers.states import calls, dump, parse
 from fastopt.optimizers.tensors import Ensemble, flags
@@ -125,7 +126,7 @@ class Stepper:
         self._table = np.zeros((len(self._params), drive.TABLE_COLUMNS), np.int64)
         self._seen, self._guards, self._alive = [], [], []  # the last gradients; see `_remember`
         self._watched = ()  # gradients of other libraries, whose memory may move: (index, address)
-        self._absent = frozenset()
+        self._absent, self._rows = frozenset(), []
         self._torch = [p.given for p in self._params if arrays.is_torch(p.given)]
         for cohort in self._cohorts:
             self._point(cohort)
@@ -142,7 +143,8 @@ class Stepper:
         sizes = [0] * len(self._params)
         self._active = [c for c in self._cohorts if c.members[0].index not in self._absent]
         moved = 0
-        for p in (p for cohort in self._active for p in cohort.members):
+        by_rows = {rows.p.index for rows in self._rows}
+        for p in (p for cohort in self._active for p in cohort.members if p.index not in by_rows):
             sizes[p.index] = p.array.size
             # The gradient is read, the weight and the slots are read and written.
             moved += p.nbytes * (3 + 2 * len(p.slots))
@@ -159,7 +161,7 @@ class Stepper:
         grads : array or list of arrays
             One gradient for each parameter, in the order in which they were bound, all groups in one list;
             the same shape, dtype and memory order. Not written. ``None`` skips its parameter, which then
-            does not count the step.
+            does not count the step. `SparseAdam` takes a tuple ``(indices, values)`` of some rows, too.
         grad_scale : float
             Multiplies the gradients (for example 1 / loss scale, or a clipping factor).
         loss : float, optional
@@ -191,6 +193,8 @@ class Stepper:
             cohort.fold(grad_scale)
         if self._active:
             self._plan.run()
+        for rows in self._rows:
+            rows.update(self._table[rows.p.index], self._n_threads or threads.n_available())
         for cohort in self._active:
             cohort.advance()
         for ensemble in self._ensembles:
@@ -252,19 +256,26 @@ class Stepper:
             raise ValueError(
                 f"{len(grads)} gradients for {len(self._params)} parameters; pass one for each, or None"
             )
-        found, absent, watched = [], set(), []
+        found, absent, watched, rows = [], set(), [], []
         for p, gradient in zip(self._params, grads, strict=True):
             if gradient is None:
                 absent.add(p.index)
+                found.append(0)
+                continue
+            if type(gradient) is tuple and self._optimizer.takes_rows:
+                rows.append(Rows(p, gradient, f"grads[{p.index}]"))
                 found.append(0)
                 continue
             found.append(self._check_grad(p, gradient))
             if type(gradient) is not np.ndarray and arrays.is_torch(gradient):
                 watched.append((p.index, found[-1]))
         self._table[:, 2] = found
+        before, self._rows = {r.p.index for r in self._rows}, rows
         if absent != self._absent:
             self._absent = frozenset(absent)
             self._split()
+            self._make_plan()
+        elif before != {r.p.index for r in rows}:
             self._make_plan()
         self._watched = tuple(watched)
         self._remember(grads)

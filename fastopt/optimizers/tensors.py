@@ -125,6 +125,8 @@ class Tensors:
         Each tensor's step, from 1.
     sizes : ndarray of int64
         Elements of each tensor.
+    places : ndarray of int64
+        Each tensor's number among the bound parameters.
     shapes : list of tuple
     dtypes : list of dtype
     h : dict
@@ -141,7 +143,7 @@ class Tensors:
         self.active, self._rule, self._params = active, rule, params
         self.shapes, self.dtypes = [p.array.shape for p in params], [p.array.dtype for p in params]
         self.sizes = np.array([p.array.size for p in params])
-        self._index = np.array([p.index for p in params])
+        self.places = np.array([p.index for p in params])
         moved = 4 * sum(p.nbytes for p in params)
         self._n_threads = 1 if moved < drive.PARALLEL_BYTES else n_threads or threads.n_available()
         self._passes, self._work, self._buffers = {}, {}, {}
@@ -175,7 +177,7 @@ class Tensors:
             self._passes[sweep] = self._prepare(sweep)
         one = self._passes[sweep]
         if "g" in sweep.operands:
-            one.operands[:, sweep.operands.index("g")] = self._table[self._index, 2]
+            one.operands[:, sweep.operands.index("g")] = self._table[self.places, 2]
         return one.run(self._head, constants)
 
     def _prepare(self, sweep):

@@ -83,6 +83,8 @@ class WrappedStepper:
         """Accept gradients as `Stepper.step` does; return which are there."""
         if not self._same(grads):
             self._accept(grads)
+        if self._rows:
+            raise TypeError(f"{self.kind} needs whole gradients, not the rows (indices, values) of some")
         return tuple(p.index for p in self._params if p.index not in self._absent)
 
     def _all(self):

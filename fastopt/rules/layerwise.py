@@ -110,3 +110,31 @@ def fromage(x, h):
     weight, gradient = np.maximum(np.sqrt(x.sweep(_norms)), h["min_norm"])
     shrink = 1.0 / np.sqrt(1.0 + h["lr"] ** 2)
     x.sweep(_scaled_step, shrink=shrink, lr=h["lr"] * shrink * _trust(weight, gradient))
+
+
+@sweep(sums=1)
+def _mars_norm(g, before, *, lean):
+    c = g + lean * (g - before)
+    return c * c
+
+
+@sweep("w m v before")
+def _mars_step(w, g, m, v, before, *, lean, clip, d1, d2, step, eps):
+    c = clip * (g + lean * (g - before))
+    m = m + d1 * (c - m)
+    v = v + d2 * (c * c - v)
+    return w - step * m / (math.sqrt(v) + eps), m, v, g
+
+
+@tensor_rule("mars", slots={"m": "exp_avg", "v": "exp_avg_sq", "before": "last_grad"})
+def mars(x, h):
+    """Yuan et al. (2024), algorithm 2 with AdamW inside, as the authors' code has it: before the first, 0."""
+    b1, b2 = h["betas"]
+    c1, c2 = 1.0 - b1**x.t, np.sqrt(1.0 - b2**x.t)
+    lean = h["gamma"] * b1 / (1.0 - b1)
+    size = np.sqrt(x.sweep(_mars_norm, lean=lean)[0])
+    x.sweep(
+        _mars_step,
+        lean=lean, clip=1.0 / np.maximum(size, 1.0), d1=1.0 - b1, d2=1.0 - b2, step=h["lr"] * c2 / c1,
+        eps=h["eps"] * c2,
+    )  # fmt: skip

@@ -44,7 +44,12 @@ class Sweep:
 
     @functools.cached_property
     def operands(self):
-        """Names of the arrays: the positional parameters."""
+        """Names of the arrays: the positional parameters but ``i``."""
+        return tuple(name for name in self.arguments if name != "i")
+
+    @functools.cached_property
+    def arguments(self):
+        """Names of all positional parameters."""
         return self._named(inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
     @functools.cached_property
@@ -65,12 +70,12 @@ class Sweep:
 def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0, combine="sum"):
     """Make a scalar function a sweep; use it as a decorator.
 
-    The positional parameters name arrays: ``w`` the weight, ``g`` the gradient, the others slots or
-    temporaries of the rule. Keyword-only parameters are constants of a tensor. The function returns the new
-    values of what it ``writes``, then terms to be added up: over the tensor, along each row, along each
-    column. As in the first protocol ``g`` arrives scaled, negated under ``maximize`` and with the coupled
-    decay added (if ``w`` is read too), and ``w`` arrives shrunk by the decoupled decay in the sweep that
-    writes it.
+    The positional parameters name arrays: ``w`` the weight, ``g`` the gradient, ``i`` the element's number as
+    it lies in memory, the others slots or temporaries of the rule. Keyword-only parameters are constants of a
+    tensor. The function returns the new values of what it ``writes``, then terms to be added up: over the
+    tensor, along each row, along each column. As in the first protocol ``g`` arrives scaled, negated under
+    ``maximize`` and with the coupled decay added (if ``w`` is read too), and ``w`` arrives shrunk by the
+    decoupled decay in the sweep that writes it.
 
     Parameters
     ----------
