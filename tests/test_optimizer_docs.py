@@ -25,9 +25,3 @@ def test_the_table_is_the_registrys():
 def test_every_setting_on_the_page_is_accepted(setting):
     optimizer = eval(setting, vars(fastopt).copy())
     optimizer.bind(np.ones((2, 3)))
-
-
-def test_every_public_optimizer_is_in_the_reference():
-    reference = (DOCS / "api.rst").read_text().split()
-    classes = [type(fastopt.get_optimizer(name)).__name__ for name in fastopt.list_optimizers()]
-    assert not set(classes) - set(reference)
