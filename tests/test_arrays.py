@@ -171,17 +171,6 @@ def test_anything_with_dlpack_is_updated_in_place():
     assert (w == 0).all()
 
 
-class OnDevice:
-    @property
-    def __cuda_array_interface__(self):
-        return {"shape": (3,), "typestr": "<f8", "data": (0, False), "version": 3}
-
-
-def test_an_array_on_a_gpu_is_refused_with_a_sentence():
-    with pytest.raises(TypeError, match="CUDA memory"):
-        SGD().bind(OnDevice())
-
-
 def test_torch_parameters_are_updated_in_place_and_autograd_is_told():
     torch = pytest.importorskip("torch")
     w = torch.nn.Parameter(torch.ones(3))

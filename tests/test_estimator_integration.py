@@ -116,9 +116,9 @@ def test_ctrl_c_returns_a_usable_model(settings, monkeypatch):
 
 
 def test_ctrl_c_in_lbfgs_keeps_the_last_iterate(monkeypatch):
-    from fastopt.neural_network import _base
+    from fastopt.engine import devices
 
-    class Pressed(_base.Trainer):
+    class Pressed(devices.Trainer):
         calls = 0
 
         def loss_and_gradient(self, *args, **kwargs):
@@ -127,7 +127,7 @@ def test_ctrl_c_in_lbfgs_keeps_the_last_iterate(monkeypatch):
                 raise KeyboardInterrupt
             return super().loss_and_gradient(*args, **kwargs)
 
-    monkeypatch.setattr(_base, "Trainer", Pressed)
+    monkeypatch.setattr(devices, "Trainer", Pressed)
     clf = MLPClassifier(**SMALL | {"solver": "lbfgs"})
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         clf.fit(X, Y)

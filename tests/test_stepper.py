@@ -32,6 +32,14 @@ def test_groups_may_need_different_rules():
     assert (a[0], b[0], c[0]) == (-2.0, -2.5, -3.25)
 
 
+def test_a_group_after_one_of_several_arrays_has_its_own():
+    arrays = [np.zeros(n) for n in (5, 3, 2, 4)]
+    stepper = SGD(lr=1.0).bind([{"params": arrays[:2]}, {"params": arrays[2:], "lr": 0.5}])
+    stepper.step([np.full(len(a), float(i)) for i, a in enumerate(arrays)])
+    assert [a[0] for a in arrays] == [0.0, -1.0, -1.0, -1.5]
+    assert [g["params"] for g in stepper.state_dict()["param_groups"]] == [[0, 1], [2, 3]]
+
+
 def test_a_changed_learning_rate_counts_from_the_next_step():
     w = np.zeros(1)
     stepper = SGD(lr=1.0).bind(w)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 from importlib import metadata
@@ -70,20 +69,11 @@ def _threads():
 
 
 def _devices():
-    rows = {"cpu": _cpu_name()}
-    if importlib.util.find_spec("numba_cuda") is None:
-        return {**rows, "cuda": "numba-cuda is not installed"}
-    from numba import cuda
+    from ..kernels import cuda
 
-    if not cuda.is_available():
-        return {**rows, "cuda": "no usable device"}
-    rows.update(
-        {
-            f"cuda:{gpu.id}": gpu.name.decode() if isinstance(gpu.name, bytes) else gpu.name
-            for gpu in cuda.gpus
-        }
-    )
-    return rows
+    rows = {"cpu": _cpu_name()}
+    reason = cuda.problem()
+    return {**rows, "cuda": reason} if reason else {**rows, **cuda.names()}
 
 
 def _cpu_name():

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from fastopt.engine import driver
+from fastopt.engine import contract, driver
 from fastopt.engine.context import DENSE, GRADIENT, PREDICT, TRAIN
 from fastopt.engine.pace import remembered
 from fastopt.engine.workspace import Workspace, choose_inputs
@@ -142,17 +142,10 @@ class Trainer:
             loss, weight = run.work.take_result()
             if weight == 0:
                 continue
-            loss = self._penalize(params, gradient, alpha, weight, loss)
+            loss = contract.penalize(self.layout, params, gradient, alpha, weight, loss)
             total += loss * min(batch_size, n_samples - batch * batch_size)
             update.apply(params, gradient, self.layout, loss)
         return total
-
-    def _penalize(self, params, gradient, alpha, weight, loss):
-        """Turn sums over rows into means, with the penalty; ``gradient`` in place."""
-        weights = params[: self.layout.n_decay]
-        gradient[: self.layout.n_decay] += self.dtype.type(alpha) * weights
-        gradient /= self.dtype.type(weight)
-        return (loss + 0.5 * alpha * float(weights @ weights)) / weight
 
     def loss_and_gradient(self, params, X, Y, *, alpha, sample_weight=None, out=None):
         """Return the mean loss of all rows, penalty included, and its gradient.
@@ -177,10 +170,19 @@ class Trainer:
         run.work.point(gradient=gradient)
         run.work.set(penalized=False)
         loss, weight = run.over_all(n_samples)
-        return self._penalize(params, gradient, alpha, weight, loss), gradient
+        return contract.penalize(self.layout, params, gradient, alpha, weight, loss), gradient
 
-    def predict(self, params, X):
-        """Return the outputs of the last layer, an ndarray of shape (n_samples, n_outputs)."""
+    def predict(self, params, X, *, keep=False):
+        """Return the outputs of the last layer, an ndarray of shape (n_samples, n_outputs).
+
+        Parameters
+        ----------
+        params, X
+            As in ``train``; nothing of them is written.
+        keep : bool
+            Whether to keep what was prepared for ``X`` for a next call, before which the numbers in it must
+            not change.
+        """
         n_samples = X.shape[0]
         out = np.empty((n_samples, self.layout.layer_sizes[-1]), self.dtype)
         if not n_samples:
@@ -188,8 +190,9 @@ class Trainer:
         run = self._prepare(PREDICT, params, X, min(_PASS_ROWS, n_samples), None, None, None)
         run.work.point(out=out)
         run.over_all(n_samples)
-        run.work.forget("x", "indptr", "indices", "data", "out", "params")
-        self._chosen = self._last = None
+        if not keep:
+            run.work.forget("x", "indptr", "indices", "data", "out", "params")
+            self._chosen = self._last = None
         return out
 
     def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
@@ -203,7 +206,7 @@ class Trainer:
         return run
 
     def _point(self, mode, params, X, batch_size, Y, order, sample_weight):
-        self._check(params, X, Y, order, sample_weight)
+        contract.check(self.layout, self.dtype, params, X, Y, order, sample_weight)
         if self._chosen is None or self._chosen[0] is not X or self._chosen[1] != batch_size:
             self._chosen = X, batch_size, *choose_inputs(X, batch_size)
         inputs, share, block_entries = self._chosen[2:]
@@ -237,32 +240,6 @@ class Trainer:
             return _Run(program.task, other.work, pace, flops)
         work = Workspace(self.layout, self._names, self.dtype, program.routines, *shape)
         return _Run(program.task, work, pace, flops)
-
-    def _check(self, params, X, Y, order, sample_weight):
-        """Refuse what the compiled code, which sees addresses only, would misread."""
-        n, n_features, n_outputs = X.shape[0], self.layout.layer_sizes[0], self.layout.layer_sizes[-1]
-        _require("params", params, (self.layout.size,), self.dtype)
-        if isinstance(X, np.ndarray):
-            _require("X", X, (n, n_features), self.dtype)
-        elif X.shape[1] != n_features or X.dtype != self.dtype or X.indices.dtype != np.int32:
-            raise ValueError(
-                f"X is a CSR matrix of {X.dtype} with {X.shape[1]} columns and {X.indices.dtype} indices; "
-                f"it must be of {self.dtype} with {n_features} columns and int32 indices"
-            )
-        if Y is not None:
-            _require("Y", Y, (n, n_outputs), self.dtype)
-        if order is not None:
-            _require("order", order, order.shape[:1], np.int64)
-        if sample_weight is not None:
-            _require("sample_weight", sample_weight, (n,), self.dtype)
-
-
-def _require(name, array, shape, dtype):
-    if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
-        raise ValueError(
-            f"{name} must be a C-contiguous array of {np.dtype(dtype)} and shape {shape}; "
-            f"it has {array.dtype}, shape {array.shape} and strides {array.strides}"
-        )
 
 
 class _Run:

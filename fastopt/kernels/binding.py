@@ -62,13 +62,17 @@ def compile_scalar(function, scalar):
     Its float literals become of that type: to Numba a literal is float64 and would drag float32 arithmetic
     with it. The plain functions that it calls are compiled likewise: Numba calls only what it compiled.
     """
-    code = function.__code__
-    constants = tuple(scalar(c) if type(c) is float else c for c in code.co_consts)
     names = dict(function.__globals__)
-    for name in code.co_names:
+    for name in function.__code__.co_names:
         helper = names.get(name)
         if isinstance(helper, types.FunctionType):
             names[name] = compile_scalar(helper, scalar)
+    return njit(**JIT_OPTIONS)(typed_literals(function, scalar, names))
+
+
+def typed_literals(function, scalar, names):
+    """Return a copy of ``function`` with float literals of type ``scalar`` and the globals ``names``."""
+    code = function.__code__
+    constants = tuple(scalar(c) if type(c) is float else c for c in code.co_consts)
     code = code.replace(co_consts=constants)
-    copy = types.FunctionType(code, names, function.__name__, None, function.__closure__)
-    return njit(**JIT_OPTIONS)(copy)
+    return types.FunctionType(code, names, function.__name__, None, function.__closure__)

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from fastopt.engine import Layout, Trainer
+from fastopt.engine import Layout, make_trainer
 from fastopt.neural_network import parameters, rates, solvers, validation
 from fastopt.neural_network.progress import fit_bar
 from fastopt.optimizers import Optimizer
@@ -268,9 +268,10 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         self.validation_scores_ = [] if self.early_stopping else None
         self.best_validation_score_ = -np.inf if self.early_stopping else None
 
-    def _network(self, dtype):
-        """Return the arguments of a `Trainer` for this network."""
+    def _network(self, dtype, device):
+        """Return the arguments of `make_trainer` for this network."""
         return {
+            "device": device,
             "layout": self._layout,
             "activation": self.activation,
             "out_activation": self.out_activation_,
@@ -280,7 +281,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         }
 
     def _fit_lbfgs(self, X, targets, sample_weight, incremental, report):
-        trainer = Trainer(**self._network(self._params.dtype))
+        trainer = make_trainer(**self._network(self._params.dtype, self.device_))
         X, targets, sample_weight = _as_engine_arrays(X, targets, sample_weight, self._params.dtype)
 
         def loss_and_gradient(flat):
@@ -365,7 +366,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         """Train until patience or ``max_iter`` runs out; ``best`` receives the best epoch's parameters."""
         params, optimizer = self._params, self._optimizer
         # Two trainers: each keeps the buffers of its own batch size from epoch to epoch.
-        trainer, predictor = (Trainer(**self._network(params.dtype)) for _ in range(2))
+        network = self._network(params.dtype, self.device_)
+        trainer, predictor = (make_trainer(**network) for _ in range(2))
         n_samples = X.shape[0] if rows is None else len(rows)
         batch_size = self._clipped_batch_size(n_samples)
         shuffle = self._random_state.shuffle if self.shuffle else None
@@ -430,7 +432,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         return improved
 
     def _watch_score(self, predictor, X, targets, sample_weight):
-        score = self._score_outputs(targets, predictor.predict(self._params, X), sample_weight)
+        score = self._score_outputs(targets, predictor.predict(self._params, X, keep=True), sample_weight)
         self.validation_scores_.append(score)
         if self.verbose:
             print(f"Validation score: {score:f}")
@@ -467,13 +469,14 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             dtype = np.dtype(np.float32 if np.result_type(X.dtype, dtype) == np.float32 else np.float64)
             params = params.astype(dtype, copy=False)
         X = validation.as_engine_array(X, dtype)
-        return _predictor(**self._network(dtype)).predict(params, X)
+        device = validation.check_device(self.device, type(self).__name__)
+        return _predictor(**self._network(dtype, device)).predict(params, X)
 
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):
         """scikit-learn's private loss and gradient, on its packed vector; its workspaces are not used."""
         layout, flat = self._layout, parameters.unpack(self._layout, packed)
         X, y, sample_weight = _as_engine_arrays(X, y, sample_weight, flat.dtype)
-        trainer = Trainer(**self._network(flat.dtype))
+        trainer = make_trainer(**self._network(flat.dtype, "cpu"))
         loss, gradient = trainer.loss_and_gradient(
             flat, X, y, alpha=float(self.alpha), sample_weight=sample_weight
         )
@@ -502,5 +505,5 @@ def _predictor(**network):
     if key not in kept:
         if len(kept) >= _MAX_PREDICTORS:
             del kept[next(iter(kept))]
-        kept[key] = Trainer(**network)
+        kept[key] = make_trainer(**network)
     return kept[key]

@@ -61,8 +61,11 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
         Threads that one fit or prediction uses. None is Numba's current number, so that joblib's workers
         keep to their share; -1 is all. The numbers that come out do not depend on it.
     device : {'cpu', 'auto', 'cuda', 'cuda:N'}, default='cpu'
-        Where to train. A device asked for by name is used or refused, never replaced; ``'auto'`` takes the
-        GPU if there is a usable one.
+        Where to train and predict; ``'cuda'`` is ``'cuda:0'``. A device asked for by name is used or refused,
+        never replaced; ``'auto'`` takes the GPU if there is a usable one. A GPU needs the extra ``cuda12`` or
+        ``cuda13``; sparse X is dense there. A fitted network consists of NumPy arrays wherever it was
+        trained: ``set_params(device='cpu')`` predicts without a GPU. Tested in Numba's simulator; not yet
+        run on hardware.
     reset_optimizer : bool, default=True
         Whether a warm start begins with a new optimizer state, as in scikit-learn. False keeps the state
         (moments, step count) and reads the hyper-parameters anew.
@@ -108,7 +111,7 @@ coefs_ : list of ndarray of shape (fan_in, fan_out)
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if all are strings.
     device_ : str
-        Where the network was trained."""
+        Where the network was last trained: ``'cpu'`` or ``'cuda:N'``."""
 
 
 def document(**sections):

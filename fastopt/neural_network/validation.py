@@ -9,6 +9,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import validate_data
 
+from fastopt.engine import resolve
+
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Elements up to which the plain test is quicker than setting up the sum.
 _SHORT = 5000
@@ -16,26 +18,21 @@ _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 
 
 def check_device(device, owner):
-    """Return the device that will be used.
+    """Return the device that will be used, ``'cpu'`` or ``'cuda:N'``.
 
     Raises
     ------
     InvalidParameterError
         If the name is not a device.
-    RuntimeError
-        If the device was asked for by name and cannot be had.
+    DeviceError
+        A RuntimeError: if the device was asked for by name and cannot be had.
     """
     if not _DEVICE.fullmatch(device):
         raise InvalidParameterError(
             f"The 'device' parameter of {owner} must be 'cpu', 'auto', 'cuda' or 'cuda:N'. "
             f"Got {device!r} instead."
         )
-    if device.startswith("cuda"):
-        raise RuntimeError(
-            f"device={device!r} needs fastopt's CUDA engine, which this version does not have: install "
-            "fastopt[cuda12] or fastopt[cuda13] once they are released, or use device='cpu' or device='auto'."
-        )
-    return "cpu"
+    return resolve(device)
 
 
 def check_network_shape(layout, n_features, n_outputs):

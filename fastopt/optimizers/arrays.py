@@ -6,11 +6,15 @@ import sys
 import numpy as np
 from numba import njit
 
+from fastopt.kernels import cuda
 from fastopt.kernels.cpu import DTYPES
 
 _NATIVE = frozenset(map(np.dtype, DTYPES))
 
 _KINDS = "a NumPy array, a torch CPU tensor, or anything with __array_interface__ or __dlpack__ in CPU memory"
+
+#: What to do about arrays on different devices.
+APART = "bind the arrays of one device together and pass their gradients there"
 
 
 def check_dtype(dtype):
@@ -65,11 +69,16 @@ def view(x, name):
         If it is no array in CPU memory, or neither float32 nor float64 in native byte order.
     """
     array = x if type(x) is np.ndarray else _share(x, name)
-    if array.dtype not in _NATIVE:
-        raise TypeError(
-            f"{name} has dtype {array.dtype}; only {' and '.join(DTYPES)} in native byte order are updated"
-        )
+    check_native(array.dtype, name)
     return array
+
+
+def check_native(dtype, name):
+    """Raise TypeError unless an array of ``dtype`` can be updated."""
+    if dtype not in _NATIVE:
+        raise TypeError(
+            f"{name} has dtype {dtype}; only {' and '.join(DTYPES)} in native byte order are updated"
+        )
 
 
 def _share(x, name):
@@ -79,8 +88,8 @@ def _share(x, name):
         return x
     if is_torch(x):
         return _share_torch(x, name)
-    if hasattr(x, "__cuda_array_interface__"):
-        raise TypeError(f"{name} is in CUDA memory ({_kind(x)}); only arrays in CPU memory are updated")
+    if cuda.has_interface(x):
+        raise TypeError(f"{name} is in CUDA memory ({kind(x)}), but params[0] is in CPU memory; {APART}")
     try:
         if hasattr(x, "__array_interface__") and not isinstance(x, np.generic):
             array = np.asarray(x)
@@ -89,20 +98,21 @@ def _share(x, name):
         elif hasattr(x, "__dlpack__"):
             return np.from_dlpack(x)
     except (BufferError, RuntimeError, ValueError) as error:
-        raise TypeError(f"{name} ({_kind(x)}) does not share its memory: {error}") from error
-    raise TypeError(f"{name} is {_kind(x)}, not an array that can be changed in place: pass {_KINDS}")
+        raise TypeError(f"{name} ({kind(x)}) does not share its memory: {error}") from error
+    raise TypeError(f"{name} is {kind(x)}, not an array that can be changed in place: pass {_KINDS}")
 
 
 def _share_torch(x, name):
     if x.device.type != "cpu":
-        raise TypeError(f"{name} is a torch tensor on {x.device}; only arrays in CPU memory are updated")
+        raise TypeError(f"{name} is a torch tensor on {x.device}, but params[0] is in CPU memory; {APART}")
     try:
         return x.detach().numpy()
     except (TypeError, RuntimeError) as error:  # bfloat16, sparse, quantized
         raise TypeError(f"{name} is a torch tensor that NumPy cannot share: {error}") from error
 
 
-def _kind(x):
+def kind(x):
+    """Return the name of an object's class, for a message."""
     cls = type(x)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
@@ -172,15 +182,15 @@ def check_grad(array, param, name, param_name):
         )
 
 
-def check_disjoint(arrays, names):
-    """Raise ValueError if two of the arrays share memory; an element would be updated twice."""
-    spans = sorted((address(a), address(a) + a.nbytes, i) for i, a in enumerate(arrays) if a.size)
+def check_disjoint(params):
+    """Raise ValueError if two parameters share memory; an element would be updated twice."""
+    spans = sorted((p.data, p.data + p.nbytes, p.index) for p in params if p.array.size)
     for (_, end, i), (start, _, j) in itertools.pairwise(spans):
         if start < end:
-            i, j = sorted((i, j))
-            same = address(arrays[i]) == address(arrays[j]) and arrays[i].nbytes == arrays[j].nbytes
+            one, two = (params[k] for k in sorted((i, j)))
+            same = one.data == two.data and one.nbytes == two.nbytes
             how = "is the same memory as" if same else "overlaps"
-            raise ValueError(f"{names[j]} {how} {names[i]}; each parameter may be bound once")
+            raise ValueError(f"{two.name} {how} {one.name}; each parameter may be bound once")
 
 
 def bump_versions(tensors):

@@ -6,8 +6,10 @@ from typing import Any, ClassVar, TypeVar
 from fastopt._parameters import Parameters, dataclass_transform, suggestion
 from fastopt.optimizers import checks, scheduling
 from fastopt.optimizers.bound import BoundState
+from fastopt.optimizers.device_arrays import is_on_gpu
+from fastopt.optimizers.device_stepper import DeviceStepper
 from fastopt.optimizers.flat import FlatState
-from fastopt.optimizers.groups import as_list
+from fastopt.optimizers.groups import as_list, listed
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import RULES
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
@@ -111,18 +113,20 @@ class Optimizer(Parameters):
         Parameters
         ----------
         params : array, list of arrays, or list of dict
-            C- or F-contiguous, writeable float32 or float64 arrays in CPU memory: NumPy arrays, torch
-            tensors, or anything that exports its buffer through ``__array_interface__`` or DLPack. Never
-            copied. Or groups as in ``torch.optim``: ``[{'params': [...], 'lr': ...}, ...]``.
+            C- or F-contiguous, writeable float32 or float64 arrays, all in CPU memory or all on one GPU:
+            NumPy arrays, torch tensors, or anything that exports its buffer through ``__array_interface__``,
+            DLPack or ``__cuda_array_interface__`` (CuPy, Numba). Never copied. Or groups as in
+            ``torch.optim``: ``[{'params': [...], 'lr': ...}, ...]``.
         n_threads : int, optional
-            The most threads a step may use; Numba's current number by default. The numbers do not depend on
-            it.
+            The most threads a step may use in CPU memory; Numba's current number by default. The numbers do
+            not depend on it.
         n_steps, steps_per_epoch : int, optional
             Length of the run and of an epoch, for schedules that count by them; see `fastopt.schedules`.
 
         Returns
         -------
         Stepper
+            For arrays on a GPU a `DeviceStepper`, with the same methods.
 
         Raises
         ------
@@ -131,12 +135,16 @@ class Optimizer(Parameters):
         ValueError
             If an array is strided, read-only, bound twice or overlaps another, or if a hyper-parameter is
             unknown or out of its range.
+        DeviceError
+            If the arrays are on a GPU that cannot be used here; the message says what to install.
         """
         return self.stepper(as_list(params), n_threads, Run(n_steps, steps_per_epoch))
 
     def stepper(self, groups, n_threads, run):
         """Return the stepper for groups of arrays and a `fastopt.schedules.Run`; see `bind`."""
-        return Stepper(self, groups, n_threads, run)
+        first = next((p for group in groups for p in listed(group.get("params", ()))), None)
+        make = DeviceStepper if is_on_gpu(first) else Stepper
+        return make(self, groups, n_threads, run)
 
     @property
     def core(self):

@@ -25,7 +25,7 @@ def as_list(params):
     """Return what `bind` was given as a list of group dicts, each with a list under ``'params'``."""
     params = listed(params)
     if params and all(isinstance(p, dict) for p in params):
-        return [dict(group) for group in params]
+        return [g | {"params": listed(g["params"])} if "params" in g else g for g in params]
     if any(isinstance(p, dict) for p in params):
         raise TypeError("params mixes arrays and group dicts; pass one or the other")
     return [{"params": params}]

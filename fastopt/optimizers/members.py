@@ -55,6 +55,18 @@ class Param:
             self.slots.append(row)
             offset += stride
 
+    def read(self):
+        """Return copies of the slots, in CPU memory."""
+        return [row.copy() for row in self.slots]
+
+    #: Give what a saved state holds as an ndarray; raise as `arrays.view`.
+    open_saved = staticmethod(arrays.view)
+
+    @property
+    def state_nbytes(self):
+        """Bytes of the slots."""
+        return sum(row.nbytes for row in self.slots)
+
 
 class Cohort:
     """Parameters of one group and dtype that took the same steps, so they share one row of constants."""

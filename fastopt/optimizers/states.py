@@ -17,7 +17,7 @@ def dump(groups, holders):
     for p, rule, t, numbers in (entry for holder in holders for entry in holder.entries()):
         if t:
             state[p.index] = {"step": t, **dict(zip(rule.numbers, numbers, strict=True))}
-            for name, row in zip(rule.slots, p.slots, strict=True):
+            for name, row in zip(rule.slots, p.read(), strict=True):
                 state[p.index][name] = _export(row, p, rule.slot_shape(name, p.array.shape))
     saved, first = [], 0
     for group in groups:
@@ -29,8 +29,10 @@ def dump(groups, holders):
 
 
 def _export(row, p, shape):
-    array = row.copy().reshape(shape, order=order_of(p.array))
-    return sys.modules["torch"].from_numpy(array) if arrays.is_torch(p.given) else array
+    array = row.reshape(shape, order=order_of(p.array))
+    if arrays.is_torch(p.given):
+        return sys.modules["torch"].from_numpy(array).to(p.given.device)
+    return array
 
 
 def _load(p, rule, saved, name):
@@ -76,7 +78,7 @@ def calls(state_dict, parsed):
 
 def _import(value, p, shape, name):
     """Return a copy of one saved slot in the parameter's memory order."""
-    array = arrays.view(value, name)
+    array = p.open_saved(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape} but {p.name}, of {p.array.shape}, needs {shape}")
     if array.dtype != p.array.dtype:

@@ -31,6 +31,9 @@ class Stepper:
         counts from the next step. What is a schedule stays one; `current_values` has the numbers.
     """
 
+    _param = Param
+    _grad_address = staticmethod(arrays.grad_address)
+
     def __init__(self, optimizer, groups, n_threads, run):
         self._optimizer, self._progress = copy.deepcopy(optimizer), Progress(run)
         self._n_threads = threads.resolve(n_threads)
@@ -55,7 +58,7 @@ class Stepper:
     @property
     def nbytes(self):
         """Bytes of state, without the parameters."""
-        return sum(slot.nbytes for p in self._params for slot in p.slots)
+        return sum(p.state_nbytes for p in self._params)
 
     def add_param_group(self, group):
         """Bind more arrays, with their own hyper-parameters.
@@ -83,11 +86,11 @@ class Stepper:
             values["params"] = listed(values["params"])
             groups.append(Group(self._optimizer, values, index, self._progress))
             first = len(self._params) + len(params)
-            params += [Param(given, first + i, groups[-1]) for i, given in enumerate(values["params"])]
+            params += [self._param(given, first + i, groups[-1]) for i, given in enumerate(values["params"])]
         everything = [*self._params, *params]
         if not everything:
             raise ValueError("params is empty; pass at least one array")
-        arrays.check_disjoint([p.array for p in everything], [p.name for p in everything])
+        arrays.check_disjoint(everything)
         fresh = []
         for p in params:
             _, h, rule = p.group.treat(p.array.shape)
@@ -294,7 +297,7 @@ class Stepper:
         self._seen, self._alive = list(map(id, grads)), alive
 
     def _check_grad(self, p, gradient):
-        data = arrays.grad_address(gradient, p.index, p)
+        data = self._grad_address(gradient, p.index, p)
         before = bisect_right(self._starts, data) - 1
         for start, end, index in self._spans[max(before, 0) : before + 2]:
             if start < data + p.nbytes and data < end:
@@ -401,6 +404,6 @@ def _retreated(entry):
     _, h, rule = entry.p.group.treat(entry.p.array.shape)
     if rule is entry.rule:
         return entry
-    entry.p.allocate(rule, h, dict(zip(entry.rule.slots, entry.p.slots, strict=True)))
+    entry.p.allocate(rule, h, dict(zip(entry.rule.slots, entry.p.read(), strict=True)))
     kept = rule.numbers == entry.rule.numbers
     return entry._replace(rule=rule, numbers=entry.numbers if kept else rule.first_numbers(h))

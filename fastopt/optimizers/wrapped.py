@@ -17,6 +17,8 @@ class Companions:
     """One array beside each bound parameter, of its shape, dtype and memory order, and sweeps over both."""
 
     def __init__(self, stepper):
+        if not all(isinstance(p.array, np.ndarray) for p in stepper._params):
+            raise TypeError("wrappers are for arrays in CPU memory; bind the optimizer inside on a GPU")
         self._stepper, self._passes = stepper, {}
         self.arrays = [np.array(p.array) for p in stepper._params]
 

@@ -1,0 +1,47 @@
+"""Which device trains, and the trainer for it."""
+
+import functools
+
+from fastopt.engine.cpu import Trainer
+from fastopt.kernels import cuda
+
+
+@functools.cache
+def resolve(device):
+    """Return the device that a name stands for.
+
+    Parameters
+    ----------
+    device : {'cpu', 'auto', 'cuda', 'cuda:N'}
+        ``'auto'`` takes the first GPU if there is a usable one; ``'cuda'`` is ``'cuda:0'``.
+
+    Returns
+    -------
+    str
+        ``'cpu'`` or ``'cuda:N'``.
+
+    Raises
+    ------
+    DeviceError
+        If a GPU is asked for that cannot be used; the message says what is missing.
+    """
+    if device == "cpu" or (device == "auto" and cuda.problem()):
+        return "cpu"
+    if device != "auto":
+        cuda.require(device)
+    number, n_devices = int(device.partition(":")[2] or 0), len(cuda.module().gpus)
+    if number >= n_devices:
+        raise cuda.DeviceError(
+            f"device={device!r} was asked for, but there are {n_devices} GPUs: 'cuda:0' to "
+            f"'cuda:{n_devices - 1}'."
+        )
+    return f"cuda:{number}"
+
+
+def make_trainer(device, **network):
+    """Return the trainer of a resolved device for a network; see `fastopt.engine.Trainer`."""
+    if device == "cpu":
+        return Trainer(**network)
+    from fastopt.engine.cuda import Trainer as CudaTrainer
+
+    return CudaTrainer(**network, device=device)

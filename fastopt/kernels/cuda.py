@@ -1,0 +1,180 @@
+"""The one door to ``numba.cuda``: everything of it that the library uses is named here.
+
+Nothing is imported until a GPU is asked for: numba.cuda takes a second. ``NUMBA_ENABLE_CUDASIM=1``, set
+before Numba is imported, gives the simulator, which needs neither a GPU nor numba-cuda.
+"""
+
+import contextlib
+import functools
+import math
+import types as python_types
+import warnings
+from importlib.util import find_spec
+
+import numpy as np
+from numba.core import config
+
+from fastopt.kernels.binding import typed_literals
+
+#: Whether kernels run in Numba's simulator, thread by thread in Python.
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+_EXTRA = 'pip install "fastopt[cuda12]" or "fastopt[cuda13]", after the CUDA version of your driver'
+
+
+class DeviceError(RuntimeError):
+    """The GPU that was asked for cannot be used; the message says why and what to install."""
+
+
+@functools.cache
+def module():
+    """Return ``numba.cuda``, the only import of it in the library."""
+    from numba import cuda
+
+    return cuda
+
+
+def problem():
+    """Return why no GPU can be used, as a sentence, or None if one can."""
+    if SIMULATED:
+        return None
+    if find_spec("numba_cuda") is None:
+        return f"the package numba-cuda is not installed: {_EXTRA}"
+    if module().is_available():
+        return None
+    reason = " ".join(str(module().cuda_error() or "the driver lists none").split())
+    return f"no usable GPU was found ({reason})"
+
+
+def require(device="cuda"):
+    """Raise DeviceError unless a GPU can be used."""
+    reason = problem()
+    if reason:
+        raise DeviceError(f"device={device!r} was asked for, but {reason}. device='cpu' needs no GPU.")
+
+
+def names():
+    """Return the names of the GPUs, by ``'cuda:0'`` and so on."""
+    if SIMULATED:
+        return {"cuda:0": "Numba's simulator"}
+    found = {f"cuda:{gpu.id}": gpu.name for gpu in module().gpus}
+    return {key: name.decode() if isinstance(name, bytes) else name for key, name in found.items()}
+
+
+class _Math:
+    """`math` for the simulator: float32 stays float32, as it does on the device."""
+
+    def __getattr__(self, name):
+        if hasattr(np, name):
+            return getattr(np, name)
+        function = getattr(math, name)
+        return lambda x, *rest: type(x)(function(x, *rest))
+
+
+def device_function(function, scalar):
+    """Return a pure function of scalars (a rule, or a helper of one) as a device function for ``scalar``.
+
+    Its float literals become of that type, as in `binding.compile_scalar`; the functions that it calls are
+    made device functions likewise. Inlined in Numba's own representation, so that no driver is needed to
+    compile what calls it. In the simulator it stays a plain function.
+    """
+    names = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        value = names.get(name)
+        if isinstance(value, python_types.FunctionType):
+            names[name] = device_function(value, scalar)
+        elif SIMULATED and value is math:
+            names[name] = _Math()
+        elif SIMULATED and getattr(value, "__module__", None) == "math":
+            names[name] = getattr(_Math(), name)
+    copy = typed_literals(function, scalar, names)
+    return copy if SIMULATED else inlined(copy)
+
+
+def inlined(function):
+    """Return a function as a device function that Numba copies into whatever calls it."""
+    return function if SIMULATED else module().jit(device=True, inline="always")(function)
+
+
+def kernel(function, threads):
+    """Return a kernel that is compiled at its first launch, for blocks of at most ``threads``."""
+    return module().jit(function) if SIMULATED else module().jit(function, launch_bounds=threads)
+
+
+def launcher(kernel, blocks, threads, stream):
+    """Return what launches a kernel on so many blocks when it is called with the kernel's arguments."""
+    # The simulator's kernels are configured in place, one launch at a time.
+    return kernel[blocks, threads, stream] if SIMULATED else _launcher(kernel, blocks, threads, stream)
+
+
+@functools.lru_cache(1024)
+def _launcher(kernel, blocks, threads, stream):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Numba warns of every grid that leaves a GPU idle; small arrays do
+        return kernel[blocks, threads, stream]
+
+
+def intrinsic(function):
+    """Return Numba's intrinsic for the CUDA target; only where kernels are compiled."""
+    from numba.cuda.extending import intrinsic
+
+    return intrinsic(function)
+
+
+def has_interface(x):
+    """Tell whether ``x`` is an array in CUDA memory (in the simulator: one of the simulator's)."""
+    if SIMULATED:
+        return getattr(x, "__cuda_ndarray__", False)
+    return hasattr(x, "__cuda_array_interface__")
+
+
+def interface(x):
+    """Return the interface of an array in CUDA memory: its address, shape, strides, type and stream."""
+    return x.__array_interface__ if SIMULATED else x.__cuda_array_interface__
+
+
+@functools.cache
+def stream(handle):
+    """Return the stream that a ``__cuda_array_interface__`` names: None, 1, 2 or a ``cudaStream_t``."""
+    cuda = module()
+    if SIMULATED:
+        return 0
+    if not handle:  # an object, because Numba takes 0 for a wish to wait for each copy
+        return cuda.default_stream()
+    if handle in (1, 2):
+        return cuda.legacy_default_stream() if handle == 1 else cuda.per_thread_default_stream()
+    return cuda.external_stream(handle)
+
+
+def on_device(ordinal):
+    """Return a context in which GPU ``ordinal`` is the current one; None leaves the caller's."""
+    if SIMULATED or ordinal is None or len(module().gpus) == 1:
+        return contextlib.nullcontext()
+    return module().gpus[ordinal]
+
+
+def event():
+    """Return an event that records no time."""
+    return module().event() if SIMULATED else module().event(timing=False)
+
+
+def to_host(x):
+    """Return a copy in CPU memory of an array in CUDA memory, once the work on it is done."""
+    module().synchronize()
+    return x.copy_to_host() if hasattr(x, "copy_to_host") else module().as_cuda_array(x).copy_to_host()
+
+
+def to_device(array):
+    """Return a copy of an ndarray in CUDA memory, and its address, once it is there."""
+    copy = module().to_device(array)
+    module().synchronize()  # a copy on the default stream need not be done before other streams read it
+    return copy, interface(copy)["data"][0]
+
+
+@functools.cache
+def n_processors(ordinal=None):
+    """Return the number of multiprocessors of a GPU; the simulator stands for one."""
+    if SIMULATED:
+        return 1
+    with on_device(ordinal):
+        return module().get_current_device().MULTIPROCESSOR_COUNT

@@ -1,0 +1,58 @@
+"""The CUDA kernels that update arrays: templates with free names, bound to a rule by ``kernels.cuda_update``.
+
+Everything but the constants of a step is an integer: addresses, sizes, strides in elements. What is bound
+is in `cuda_update.names`. Loops are written with ``while``: a ``range`` with a step begins with a division.
+"""
+
+
+def sweep(w, g, s, stride, n, first, step, c):
+    """Update ``n`` elements as worker ``first`` of ``step``: in wide accesses, then what is left over.
+
+    Where an address is not aligned everything is left over, so memory of any alignment is updated, by
+    this one kernel and with the same bits.
+    """
+    is_aligned = (w | g | s | stride * itemsize) & (wide - 1) == 0
+    n_groups = n // lanes if is_aligned else 0
+    i = first
+    while i < n_groups:
+        write_wide(w, s, stride, i, elements(read_wide(w, g, s, stride, i), c))
+        i += step
+    i = n_groups * lanes + first
+    while i < n:
+        write(w, s, stride, i, element(read(w, g, s, stride, i), c))
+        i += step
+
+
+def one(w, g, s, stride, n, c):
+    """Update one array with the constants ``c``; the whole grid strides over it."""
+    sweep(w, g, s, stride, n, cuda.grid(1), cuda.gridsize(1), c)
+
+
+def many(chunks, n_chunks, gradients, c):
+    """Update many arrays with the constants ``c``; each block takes chunk after chunk.
+
+    A row of ``chunks`` is ``[array, byte offset in the gradient, w, s, stride, n]`` with ``w`` and ``s`` at
+    the chunk's first element; ``gradients`` holds the address of each array's gradient.
+    """
+    chunk = cuda.blockIdx.x
+    while chunk < n_chunks:
+        array, offset, w, s, stride, n = read_chunk(chunks + 48 * chunk)
+        g = read_address(gradients + 8 * array)[0] + offset
+        sweep(w, g, s, stride, n, cuda.threadIdx.x, cuda.blockDim.x, c)
+        chunk += cuda.gridDim.x
+
+
+def planned(w, g, s, stride, n_decay, n, rows, spared, step):
+    """Update one flat vector at the step that stands in memory at the address ``step``, from 0.
+
+    Row ``step`` of ``rows`` holds the constants of the first ``n_decay`` elements, that of ``spared`` those
+    of the rest, which weight decay spares. No argument changes from step to step, so a CUDA graph can
+    replay the launch; whoever replays it counts the step, after it.
+    """
+    at = read_address(step)[0] * (3 + n_constants) * itemsize
+    lo, hi, row = 0, n_decay, rows
+    while lo < n:
+        begin = lo * itemsize
+        c = read_constants(row + at)
+        sweep(w + begin, g + begin, s + begin, stride, hi - lo, cuda.grid(1), cuda.gridsize(1), c)
+        lo, hi, row = hi, n, spared

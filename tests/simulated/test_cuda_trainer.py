@@ -1,0 +1,480 @@
+"""The training engine in the simulator, against the CPU's and plain NumPy.
+
+A simulated thread costs a millisecond, so the problems are tiny; tiles are tiny too, and the products have
+whole tiles, cut ones and several slices.
+"""
+
+import ctypes
+import itertools
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+from naive_engine import NaiveTrainer, row_losses
+from sklearn.base import clone
+
+import fastopt
+from fastopt import MLPClassifier, MLPRegressor, get_optimizer, list_optimizers
+from fastopt.engine import Layout, Trainer, cuda, cuda_blas, cuda_network, cuda_program
+
+sys.setswitchinterval(1e-4)  # simulated threads wait for each other at every barrier
+
+PAIRS = {
+    "softmax": ("log_loss", 3),
+    "logistic": ("binary_log_loss", 2),
+    "identity": ("squared_error", 5),
+    "exp": ("poisson", 1),
+}
+#: Of one step or gradient in float32: sums of a dozen products round to some 1e-7 of their largest.
+SINGLE = 2e-6
+#: In float64, where the CPU's own exp and log are good to some ulp.
+DOUBLE = 1e-12
+
+
+@fastopt.register("tilted", slots=("seen",), constants=lambda h, t: (h["lr"], 1.0 / t), defaults={"lr": 0.1})
+def tilted(w, g, seen, lr, share):
+    seen = 0.25 * seen + abs(g)
+    return w - lr * share * g / (seen + 1e-3), seen
+
+
+def problem(sizes, dtype, output="softmax", n=11, seed=0):
+    rs = np.random.RandomState(seed)
+    layout = Layout(sizes)
+    params = np.zeros(layout.size, dtype)
+    for array in layout.weights(params) + layout.biases(params):
+        array[...] = rs.uniform(-0.7, 0.7, array.shape)
+    X = rs.standard_normal((n, sizes[0])).astype(dtype)
+    Y = rs.poisson(2, (n, sizes[-1])) if output == "exp" else rs.standard_normal((n, sizes[-1]))
+    if output in ("softmax", "logistic"):
+        Y = np.eye(sizes[-1])[rs.randint(sizes[-1], size=n)]
+    return layout, params, X, Y.astype(dtype), rs.uniform(0.2, 2, n).astype(dtype)
+
+
+def network(output, activation="tanh"):
+    return {"activation": activation, "out_activation": output, "loss": PAIRS[output][0]}
+
+
+def close(actual, expected, tolerance):
+    expected = np.asarray(expected, np.float64)
+    largest = np.abs(expected).max(initial=1.0)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * largest)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("output", "activation", "hidden"),
+    [
+        ("softmax", "relu", [4]),
+        ("logistic", "tanh", [5, 3]),
+        ("identity", "logistic", [6]),
+        ("exp", "identity", [2]),
+        ("softmax", "tanh", []),
+    ],
+)
+def test_outputs_losses_and_gradients_are_those_of_float64(output, activation, hidden, dtype):
+    layout, params, X, Y, weight = problem([3, *hidden, PAIRS[output][1]], dtype, output)
+    names = network(output, activation)
+    oracle = NaiveTrainer(layout, dtype=np.float64, **names)
+    trainer = cuda.Trainer(layout, dtype=dtype, **names)
+    tolerance = SINGLE if dtype == np.float32 else DOUBLE
+    double = [a.astype(np.float64) for a in (params, X, Y)]
+    close(trainer.predict(params, X), oracle.predict(*double[:2]), tolerance)
+    given = params.copy()
+    for w in (None, weight):
+        loss, gradient = trainer.loss_and_gradient(params, X, Y, alpha=0.3, sample_weight=w)
+        expected = oracle.loss_and_gradient(
+            *double, alpha=0.3, sample_weight=None if w is None else w.astype(np.float64)
+        )
+        close(loss, expected[0], tolerance)
+        close(gradient, expected[1], tolerance)
+    np.testing.assert_array_equal(params, given)
+
+
+@pytest.mark.parametrize("tiles", ["SMALL", "LARGE"])
+@pytest.mark.parametrize(("n", "sizes"), [(4, [3, 4, 4]), (5, [1, 1, 1]), (13, [7, 13, 2])])
+def test_tiles_that_fit_and_tiles_that_do_not(n, sizes, tiles, monkeypatch):
+    monkeypatch.setattr(cuda_network, "_choose_tiles", lambda *_: getattr(cuda_program, tiles))
+    layout, params, X, Y, _ = problem(sizes, np.float64, "identity", n)
+    oracle = NaiveTrainer(layout, dtype=np.float64, **network("identity"))
+    gradient = cuda.Trainer(layout, dtype=np.float64, **network("identity")).loss_and_gradient(
+        params, X, Y, alpha=0.1
+    )[1]
+    close(gradient, oracle.loss_and_gradient(params, X, Y, alpha=0.1)[1], DOUBLE)
+
+
+def trained(trainer_class, optimizer, dtype, epochs=1, settings=None, output="softmax", **options):
+    layout, params, X, Y, weight = problem([3, 4, PAIRS[output][1]], dtype, output)
+    trainer = trainer_class(layout, dtype=dtype, **network(output), **(settings or {}))
+    update = optimizer.flat(layout.size, layout.n_decay, dtype)
+    options = {"batch_size": 4, "alpha": 0.05, "sample_weight": weight} | options
+    losses = [trainer.train(params, X, Y, update, **options) for _ in range(epochs)]
+    return params, losses, update
+
+
+@pytest.mark.parametrize("name", list_optimizers())
+def test_every_optimizer_trains_as_on_the_cpu(name):
+    order = np.random.RandomState(1).permutation(11)
+    runs = [
+        trained(trainer, get_optimizer(name), np.float64, order=order) for trainer in (cuda.Trainer, Trainer)
+    ]
+    (params, losses, update), (expected, their_losses, their_update) = runs
+    # Three steps; a rule that divides by a tiny moment multiplies what rounding makes of it.
+    close(params, expected, 1e-9)
+    close(losses, their_losses, 1e-9)
+    close(update.state, their_update.state, 1e-9)
+    assert update.t == their_update.t == 3
+
+
+class Whole:
+    """An optimizer that needs whole gradients: descent along the gradient divided by its norm."""
+
+    def __init__(self):
+        self.losses = []
+
+    def apply(self, params, gradient, layout, loss=None):
+        params -= 0.1 * gradient / np.sqrt((gradient**2).sum())
+        self.losses.append(loss)
+
+
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+@pytest.mark.parametrize("data_bytes", [None, 1])
+def test_an_optimizer_that_needs_whole_gradients_steps_on_the_host(data_bytes, output):
+    layout, params, X, Y, weight = problem([3, 4, PAIRS[output][1]], np.float64, output)
+    weight[4:8] = 0  # a batch that weighs nothing
+    runs = []
+    for trainer in (
+        cuda.Trainer(layout, dtype=np.float64, data_bytes=data_bytes, **network(output)),
+        NaiveByGradient(layout, dtype=np.float64, **network(output)),
+    ):
+        mine, update = params.copy(), Whole()
+        loss = trainer.train(mine, X, Y, update, batch_size=4, alpha=0.1, sample_weight=weight)
+        runs.append((mine, loss, update.losses))
+    for actual, expected in zip(*runs, strict=True):
+        close(actual, expected, DOUBLE)
+
+
+class NaiveByGradient(NaiveTrainer):
+    def train(self, params, X, Y, update, *, batch_size, alpha, sample_weight):
+        total = 0.0
+        for start in range(0, len(X), batch_size):
+            rows = slice(start, start + batch_size)
+            if sample_weight[rows].sum():
+                loss, gradient = self.loss_and_gradient(
+                    params, X[rows], Y[rows], alpha=alpha, sample_weight=sample_weight[rows]
+                )
+                update.apply(params, gradient, self.layout, loss)
+                total += loss * len(X[rows])
+        return total
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("data_bytes", [None, 1, 200])
+def test_data_that_do_not_fit_stream_in_blocks_and_give_the_same_bits(data_bytes, dtype):
+    adamw = fastopt.AdamW(lr=0.05, weight_decay=0.1)
+    orders = [None, np.random.RandomState(2).permutation(11)[:9]]
+    for order in orders:
+        expected = trained(cuda.Trainer, adamw, dtype, 2, order=order)
+        streamed = trained(cuda.Trainer, adamw, dtype, 2, {"data_bytes": data_bytes}, order=order)
+        np.testing.assert_array_equal(streamed[0], expected[0])
+        np.testing.assert_array_equal(streamed[2].state, expected[2].state)
+        assert streamed[1] == expected[1]
+
+
+def test_prediction_streams_as_well():
+    layout, params, X, _, _ = problem([3, 4, 3], np.float64, n=30)
+    names = network("softmax")
+    expected = Trainer(layout, dtype=np.float64, **names).predict(params, X)
+    for data_bytes in (None, 1):
+        trainer = cuda.Trainer(layout, dtype=np.float64, data_bytes=data_bytes, **names)
+        for data in (X, scipy.sparse.csr_matrix(X)):
+            close(trainer.predict(params, data), expected, DOUBLE)
+
+
+def test_kept_data_are_not_moved_again_and_others_are(monkeypatch):
+    layout, params, X, _, _ = problem([3, 4, 3], np.float64)
+    trainer = cuda.Trainer(layout, dtype=np.float64, **network("softmax"))
+    first = trainer.predict(params, X, keep=True)
+    X *= 2  # against the promise, to see what is on the device
+    np.testing.assert_array_equal(trainer.predict(params, X), first)
+    assert np.abs(trainer.predict(params, X) - first).max() > 0.01
+
+
+def test_a_batch_that_weighs_nothing_teaches_nothing():
+    weight = np.ones(11)
+    weight[4:8] = 0
+    adam = fastopt.Adam(lr=0.05)
+    runs = [trained(t, adam, np.float64, sample_weight=weight) for t in (cuda.Trainer, Trainer)]
+    close(runs[0][0], runs[1][0], 1e-10)
+    close(runs[0][1], runs[1][1], 1e-10)
+    assert runs[0][2].t == runs[1][2].t == 3
+
+
+def test_tables_longer_than_the_device_keeps_are_sent_in_parts(monkeypatch):
+    expected = trained(cuda.Trainer, fastopt.NAdam(lr=0.05), np.float64, batch_size=2)
+    monkeypatch.setattr(cuda, "MAX_BATCHES", 2)
+    parts = trained(cuda.Trainer, fastopt.NAdam(lr=0.05), np.float64, batch_size=2)
+    np.testing.assert_array_equal(parts[0], expected[0])
+    assert parts[1] == expected[1]
+
+
+def test_ctrl_c_leaves_the_host_with_the_steps_that_were_taken(monkeypatch):
+    real = cuda_network.Network.run
+
+    def interrupted(self, n_batches):
+        real(self, 2)
+        raise KeyboardInterrupt
+
+    params, _, update = problem([3, 4, 3], np.float64)[1], None, None
+    monkeypatch.setattr(cuda_network.Network, "run", interrupted)
+    layout, params, X, Y, _ = problem([3, 4, 3], np.float64)
+    update = fastopt.Adam(lr=0.05).flat(layout.size, layout.n_decay, np.float64)
+    trainer = cuda.Trainer(layout, dtype=np.float64, **network("softmax"))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(params, X, Y, update, batch_size=4, alpha=0.0)
+    assert update.t == 2
+    layout, expected, X, Y, _ = problem([3, 4, 3], np.float64)
+    their = fastopt.Adam(lr=0.05).flat(layout.size, layout.n_decay, np.float64)
+    Trainer(layout, dtype=np.float64, **network("softmax")).train(
+        expected, X, Y, their, batch_size=4, alpha=0.0, order=np.arange(8)
+    )
+    close(params, expected, 1e-10)
+    close(update.state, their.state, 1e-10)
+
+
+class FakeBlas:
+    """cuBLAS as its manual describes it, by NumPy: column-major matrices at raw addresses."""
+
+    def __init__(self):
+        self.calls = []
+
+    def cublasCreate_v2(self, handle):
+        return 0
+
+    def cublasSetStream_v2(self, handle, stream):
+        return 0
+
+    def cublasSetWorkspace_v2(self, handle, workspace, size):
+        return 0
+
+    def cublasSgemm_v2(self, *arguments):
+        return self.gemm(np.float32, *arguments)
+
+    def cublasDgemm_v2(self, *arguments):
+        return self.gemm(np.float64, *arguments)
+
+    def gemm(self, dtype, handle, op_a, op_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+        def matrix(address, rows, columns, leading):
+            size = columns * leading * np.dtype(dtype).itemsize
+            memory = (ctypes.c_char * size).from_address(address.value)
+            return np.frombuffer(memory, dtype).reshape(columns, leading).T[:rows]
+
+        a = matrix(a, k, m, lda).T if op_a else matrix(a, m, k, lda)
+        b = matrix(b, n, k, ldb).T if op_b else matrix(b, k, n, ldb)
+        assert (alpha._obj.value, beta._obj.value) == (1, 0)
+        matrix(c, m, n, ldc)[:] = a @ b
+        self.calls.append((m, n, k))
+        return 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_wide", [1, 2, 3])
+def test_layers_whose_products_cublas_forms(n_wide, dtype, monkeypatch):
+    sizes, batch_size = [5, 7, 6, 3], 4
+    flops = sorted(2.0 * batch_size * n * m for n, m in itertools.pairwise(sizes))
+    layout, params, X, Y, weight = problem(sizes, dtype)
+    given = {"batch_size": batch_size, "alpha": 0.05, "sample_weight": weight}
+    adamw = fastopt.AdamW(lr=0.05, weight_decay=0.1)
+    runs, library = [], FakeBlas()
+    for find in (lambda: None, lambda: cuda_blas.Blas(library)):
+        monkeypatch.setattr(cuda_blas, "find", find)
+        monkeypatch.setattr(cuda_blas, "MIN_FLOPS", flops[-n_wide])
+        mine, update = params.copy(), adamw.flat(layout.size, layout.n_decay, dtype)
+        trainer = cuda.Trainer(layout, dtype=dtype, **network("softmax"))
+        # Eleven rows: the last batch is short of the one that cuBLAS is given.
+        loss = trainer.train(mine, X, Y, update, order=np.arange(11)[::-1].copy(), **given)
+        runs.append((mine, loss, update.state, trainer.predict(mine, X[:4])))
+    # In each of three batches forward and weights of every wide layer, and back through those above the first
+    # (the widest layer is the second, then comes the first); then one prediction.
+    n_back = {1: 1, 2: 1, 3: 2}[n_wide]
+    assert len(library.calls) == 3 * (2 * n_wide + n_back) + n_wide
+    for first, second in zip(*runs, strict=True):
+        close(second, first, SINGLE if dtype == np.float32 else DOUBLE)
+
+
+def test_what_would_be_misread_is_refused():
+    layout, params, X, Y, _ = problem([3, 4, 3], np.float64)
+    trainer = cuda.Trainer(layout, dtype=np.float64, **network("softmax"))
+    with pytest.raises(ValueError, match="X must be a C-contiguous array of float64"):
+        trainer.predict(params, X.astype(np.float32))
+    with pytest.raises(ValueError, match="Y must be"):
+        trainer.loss_and_gradient(params, X, Y[:, :2], alpha=0.0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_losses_are_those_of_the_formulas_at_the_ends_of_their_range():
+    # Certain and wrong: probabilities of 0 and 1 are clipped, as scikit-learn does.
+    layout = Layout([1, 2])
+    params = np.zeros(layout.size)
+    layout.weights(params)[0][...] = [[1000.0, -1000.0]]
+    X, Y = np.array([[1.0], [-1.0]]), np.array([[0.0, 1.0], [0.0, 1.0]])
+    for output in ("softmax", "logistic"):
+        trainer = cuda.Trainer(layout, dtype=np.float64, **network(output))
+        loss, _ = trainer.loss_and_gradient(params, X, Y, alpha=0.0)
+        outputs = np.array([[1.0, 0.0], [0.0, 1.0]])
+        assert loss == pytest.approx(row_losses(PAIRS[output][0], Y, outputs).mean(), rel=1e-12)
+
+
+# The estimators ---------------------------------------------------------------------------------------------
+
+rs = np.random.RandomState(0)
+X = rs.standard_normal((24, 4)).astype(np.float32)
+CLASSES = rs.randint(3, size=24)
+LABELS = np.where(X[:, 0] + X[:, 1] > 0, "yes", "no")
+NUMBERS = X[:, :2] @ np.array([[1.0, -2.0], [0.5, 1.0]], np.float32)
+WEIGHT = rs.uniform(0.5, 2, 24)
+SMALL = {"hidden_layer_sizes": (5,), "max_iter": 3, "batch_size": 9, "random_state": 0, "tol": 0}
+
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:lbfgs failed")
+
+
+def assert_same_model(estimator, y, fit=lambda e, y: e.fit(X, y), tolerance=1e-5):
+    """Fit on either device and compare weights, losses and what the models say."""
+    ours = fit(estimator.set_params(device="cuda"), y)
+    theirs = fit(clone(estimator).set_params(device="cpu"), y)
+    assert (ours.device_, theirs.device_) == ("cuda:0", "cpu")
+    for a, b in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+    assert ours.n_iter_ == theirs.n_iter_
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=tolerance)
+    name = "predict_proba" if hasattr(ours, "predict_proba") else "predict"
+    np.testing.assert_allclose(getattr(ours, name)(X), getattr(theirs, name)(X), rtol=0, atol=tolerance)
+    return ours
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
+def test_a_classifier_is_that_of_the_cpu(activation):
+    assert_same_model(MLPClassifier(activation=activation, **SMALL), CLASSES)
+
+
+def test_two_hidden_layers_and_two_classes():
+    assert_same_model(MLPClassifier(**SMALL | {"hidden_layer_sizes": (5, 3)}), LABELS)
+
+
+def test_several_labels_a_row():
+    assert_same_model(MLPClassifier(**SMALL), (X[:, :3] > 0).astype(int))
+
+
+@pytest.mark.parametrize("y", [NUMBERS[:, 0], NUMBERS], ids=["one", "two"])
+def test_a_regressor_is_that_of_the_cpu(y):
+    assert_same_model(MLPRegressor(alpha=0.1, **SMALL), y, lambda e, y: e.fit(X, y, WEIGHT))
+
+
+def test_poisson():
+    assert_same_model(MLPRegressor(loss="poisson", **SMALL), np.arange(24) % 4)
+
+
+def test_early_stopping():
+    stopped = assert_same_model(
+        MLPClassifier(early_stopping=True, validation_fraction=0.25, **SMALL), CLASSES
+    )
+    assert len(stopped.validation_scores_) == 3
+
+
+def test_warm_start_keeps_the_optimizer():
+    def fit(estimator, y):
+        return estimator.fit(X, y).fit(X, y)
+
+    assert_same_model(
+        MLPClassifier(warm_start=True, reset_optimizer=False, **SMALL | {"max_iter": 2}), CLASSES, fit
+    )
+
+
+def test_partial_fit():
+    def fit(estimator, y):
+        for half in (slice(0, 12), slice(12, None)):
+            estimator.partial_fit(X[half], y[half], classes=[0, 1, 2])
+        return estimator
+
+    assert_same_model(MLPClassifier(solver="momentum", **SMALL), CLASSES, fit)
+
+
+def test_lbfgs():
+    # SciPy's line search in float64 amplifies what rounding leaves of a difference.
+    assert_same_model(
+        MLPClassifier(solver="lbfgs", **SMALL), CLASSES, lambda e, y: e.fit(X.astype(np.float64), y)
+    )
+
+
+@pytest.mark.parametrize("solver", [fastopt.AdamW(lr=0.01, weight_decay=0.1), "sgd", "tilted"], ids=str)
+def test_optimizers(solver):
+    assert_same_model(MLPClassifier(solver=solver, **SMALL), LABELS)
+
+
+def test_sparse_input_is_dense_on_the_device():
+    sparse = scipy.sparse.csr_matrix(np.where(X > 0.5, X, 0))
+    assert_same_model(MLPClassifier(**SMALL), CLASSES, lambda e, y: e.fit(sparse, y))
+
+
+def test_blocks(monkeypatch):
+    expected = MLPClassifier(device="cuda", **SMALL).fit(X, CLASSES)
+    monkeypatch.setattr(cuda, "free_bytes", lambda: 500)
+    streamed = MLPClassifier(device="cuda", **SMALL).fit(X, CLASSES)
+    np.testing.assert_array_equal(streamed.coefs_[0], expected.coefs_[0])
+    assert streamed.loss_curve_ == expected.loss_curve_
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_diverged_fit_says_so():
+    clf = MLPRegressor(device="cuda", solver="sgd", learning_rate_init=1e30, **SMALL)
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        clf.fit(X, NUMBERS)
+
+
+def test_auto_takes_the_gpu_and_what_is_not_there_is_refused():
+    assert MLPClassifier(device="auto", **SMALL | {"max_iter": 1}).fit(X, CLASSES).device_ == "cuda:0"
+    with pytest.raises(RuntimeError, match="there are 1 GPUs"):
+        MLPClassifier(device="cuda:1", **SMALL).fit(X, CLASSES)
+
+
+def test_a_model_is_used_by_a_process_without_a_gpu(tmp_path):
+    clf = MLPClassifier(device="cuda", **SMALL).fit(X, CLASSES)
+    with open(tmp_path / "model.pickle", "wb") as file:
+        pickle.dump((clf, X, CLASSES, clf.predict_proba(X)), file)
+    code = """
+import pickle, sys
+import numpy as np
+from fastopt.kernels import cuda
+
+with open("model.pickle", "rb") as file:
+    clf, X, y, probabilities = pickle.load(file)
+assert clf.device_ == "cuda:0"
+if cuda.problem():
+    try:
+        clf.predict(X)
+    except cuda.DeviceError as error:
+        assert "device='cpu' needs no GPU" in str(error)
+    else:
+        raise AssertionError("a model that asks for a GPU predicted without one")
+clf.set_params(device="cpu")
+# float32: a few ulp of a probability.
+np.testing.assert_allclose(clf.predict_proba(X), probabilities, atol=1e-6)
+t = clf.t_
+clf.partial_fit(X, y)
+assert (clf.device_, clf.t_) == ("cpu", t + len(X))
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_ENABLE_CUDASIM"}
+    environment["PYTHONPATH"] = str(Path(fastopt.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
