@@ -34,7 +34,7 @@ default_role = "code"
 
 # Where public names are imported from, in the order of the reference. What is added to their `__all__`
 # appears by itself, under the first line of the module that defines it.
-PLACES = ("fastopt", "study", "display", "report", "datasets", "engine")
+PLACES = ("fastopt", "schedules", "study", "display", "report", "datasets", "engine")
 
 
 def public_names(place):

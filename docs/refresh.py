@@ -18,11 +18,12 @@ import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 
-from fastopt import SGD, Adam, MLPClassifier
+from fastopt import SGD, Adam, MLPClassifier, schedules
 from fastopt.cli import main
 from fastopt.display import (
     HeatMapDisplay,
     LearningRateDisplay,
+    LearningRateRangeDisplay,
     LossCurveDisplay,
     OptimizerComparisonDisplay,
     TrajectoryDisplay,
@@ -111,8 +112,41 @@ def trajectories():
     walk.animate(DOCS / "images" / "beale.gif", frames=30, fps=10, dpi=60)
 
 
+def schedule_pictures():
+    """Draw one small plot for each schedule, and a range test."""
+    shown = {
+        "linear": schedules.linear(1.0, 100),
+        "polynomial, power=2": schedules.polynomial(1.0, 100, power=2.0),
+        "cosine": schedules.cosine(1.0, 100),
+        "cosine_restarts, factor=2": schedules.cosine_restarts(1.0, 15, 2),
+        "exponential": schedules.exponential(1.0, 0.1, 60),
+        "inverse_time": schedules.inverse_time(1.0, 1.0, 20),
+        "step": schedules.step(1.0, 30, 0.5),
+        "multistep": schedules.multistep(1.0, (50, 75), 0.5),
+        "piecewise, cosine": schedules.piecewise((0.2, 1.0, 0.5, 0.5, 0.0), (20, 40, 70, 90), "cosine"),
+        "onecycle": schedules.onecycle(1.0, 100),
+        "cyclic, triangular2": schedules.cyclic(0.0, 1.0, 15, form="triangular2"),
+        "wsd": schedules.wsd(1.0, 100, warmup=0.1, decay=0.3),
+        "flat_cos": schedules.flat_cos(1.0, 100),
+        "coslog4": schedules.coslog4(1.0, 100),
+        "rex": schedules.rex(1.0, 100),
+        "warmup(cosine)": schedules.warmup(schedules.cosine(1.0, 85), 15),
+    }
+    with theme():
+        figure, axes = plt.subplots(4, 4, figsize=(12, 8), sharex=True, sharey=True)
+    for ax, (title, schedule) in zip(axes.flat, shown.items(), strict=True):
+        schedule.plot(ax, n_steps=115)
+        ax.set(title=title, xlabel="", ylabel="")
+    save(figure, "schedules.png")
+    X, y = load_digits(return_X_y=True)
+    display = LearningRateRangeDisplay.from_estimator(
+        MLPClassifier((64, 32), batch_size=32), X / 16, y, random_state=0
+    )
+    save(display.figure_, "range-test.png")
+
+
 PAGES = {name: functools.partial(run_command, name) for name in COMMANDS}
-PAGES.update(gallery=gallery, trajectories=trajectories)
+PAGES.update(gallery=gallery, trajectories=trajectories, schedules=schedule_pictures)
 
 if __name__ == "__main__":
     plt.switch_backend("Agg")

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+import fastopt
+
 SHAPES = ((5, 7), (67,), (3, 1), ())
 
 
@@ -18,6 +20,16 @@ def problem(dtype, seed=0, n_steps=100, shapes=SHAPES):
         grads[1][3] = 0
         steps.append(grads)
     return params, steps
+
+
+def extras(optimizer, loss=2.0):
+    """Return what a step of this optimizer takes beside gradients."""
+    return {"loss": loss} if optimizer.needs == "loss" else {}
+
+
+def is_flat(name):
+    """Tell whether the engine fuses the optimizer's update, which needs nothing but one gradient."""
+    return isinstance(fastopt.get_optimizer(name).flat(8, 8, np.float64), fastopt.FlatState)
 
 
 def distance(actual, expected):

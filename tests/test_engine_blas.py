@@ -5,7 +5,7 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from fastopt.engine.blas import single_threaded
+from fastopt.kernels.blas import single_threaded
 
 
 def numbers():

@@ -42,7 +42,7 @@ def _sorted_sets(text):
 
 
 BAD_SETTINGS = [
-    {"activation": "foo"}, {"alpha": -1}, {"batch_size": 0}, {"batch_size": "x"}, {"learning_rate": "x"},
+    {"activation": "foo"}, {"alpha": -1}, {"batch_size": 0}, {"batch_size": "x"},
     {"learning_rate_init": 0}, {"power_t": -1}, {"max_iter": 0}, {"max_iter": 1.5}, {"shuffle": "x"},
     {"random_state": "x"}, {"tol": -1}, {"verbose": -1}, {"warm_start": "y"}, {"momentum": 2},
     {"nesterovs_momentum": 3}, {"early_stopping": "n"}, {"validation_fraction": 1}, {"beta_1": 1},

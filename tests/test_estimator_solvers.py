@@ -101,7 +101,7 @@ def test_a_wrong_solver_is_answered_with_the_right_one(solver, hint):
     with pytest.raises(ValueError, match=re.escape(hint)) as raised:
         MLPClassifier(solver=solver).fit(X, Y)
     message = str(raised.value)
-    assert message.startswith("The 'solver' parameter of MLPClassifier must be a str among {'adadelta', ")
+    assert message.startswith("The 'solver' parameter of MLPClassifier must be a str among {'acprop', ")
     assert f"Got {solver!r} instead." in message
     assert "'lbfgs'" in message
     assert "'lion'" in message

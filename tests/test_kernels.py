@@ -12,6 +12,7 @@ import numba
 import numpy as np
 import pytest
 from numba import cfunc
+from problems import extras
 
 import fastopt
 from fastopt.kernels import cpu, drive
@@ -84,9 +85,11 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(name):
     for n_threads in (1, 2):
         rng = np.random.default_rng(0)
         params = [rng.normal(size=n).astype(np.float32) for n in shapes]
-        stepper = fastopt.get_optimizer(name).bind(params, n_threads=n_threads)
+        optimizer = fastopt.get_optimizer(name)
+        stepper = optimizer.bind(params, n_threads=n_threads)
         for _ in range(3):
-            stepper.step([rng.normal(size=n).astype(np.float32) for n in shapes])
+            grads = [rng.normal(size=n).astype(np.float32) for n in shapes]
+            stepper.step(grads, **extras(optimizer))
         results.append(np.concatenate(params))
     np.testing.assert_array_equal(*results)
 

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from problems import SHAPES, problem
+from problems import SHAPES, extras, problem
 
 import fastopt
 from fastopt import SGD, Adam, AdamW, NAdam
@@ -13,7 +13,7 @@ from fastopt import SGD, Adam, AdamW, NAdam
 def run(optimizer, params, steps, **options):
     stepper = optimizer.bind(params, **options)
     for grads in steps:
-        stepper.step(grads)
+        stepper.step(grads, **extras(optimizer))
     return stepper
 
 
@@ -147,9 +147,10 @@ def test_a_saved_state_goes_on_with_the_same_bits(name, dtype):
     saved, copies = copy.deepcopy(stepper.state_dict()), [p.copy() for p in params]
     restored = fastopt.get_optimizer(name, lr=0.5).bind(copies)
     restored.load_state_dict(saved)
+    given = extras(optimizer)
     for grads in steps[6:]:
-        stepper.step(grads)
-        restored.step(grads)
+        stepper.step(grads, **given)
+        restored.step(grads, **given)
     for actual, expected in zip(copies, params, strict=True):
         np.testing.assert_array_equal(actual, expected)
 
@@ -226,10 +227,10 @@ def test_a_scalar_of_the_state_follows_each_parameter():
 @pytest.mark.parametrize("name", sorted(fastopt.list_optimizers()))
 def test_a_moment_never_stays_subnormal(name):
     w = np.zeros(40, np.float32)
-    stepper = fastopt.get_optimizer(name).bind(w)
-    stepper.step([np.full(40, 1e-3, np.float32)])
+    optimizer = fastopt.get_optimizer(name)
+    stepper = run(optimizer, w, [np.full(40, 1e-3, np.float32)])
     for _ in range(1500):
-        stepper.step([np.zeros(40, np.float32)])
+        stepper.step([np.zeros(40, np.float32)], **extras(optimizer))
     for slot in stepper.state_dict()["state"][0].values():
         if isinstance(slot, np.ndarray):
             assert ((slot == 0) | (np.abs(slot) >= np.finfo(np.float32).tiny)).all()

@@ -4,6 +4,7 @@ from .comparison import OptimizerComparisonDisplay, OptimizerDifferenceDisplay, 
 from .confusion import ConfusionDisplay
 from .curves import LossCurveDisplay
 from .learning_rate import HeatMapDisplay, LearningRateDisplay
+from .range_test import LearningRateRangeDisplay, find_learning_rate
 from .style import PALETTE, theme
 from .trajectory import SURFACES, TrajectoryDisplay
 
@@ -13,10 +14,12 @@ __all__ = [
     "ConfusionDisplay",
     "HeatMapDisplay",
     "LearningRateDisplay",
+    "LearningRateRangeDisplay",
     "LossCurveDisplay",
     "OptimizerComparisonDisplay",
     "OptimizerDifferenceDisplay",
     "TrajectoryDisplay",
+    "find_learning_rate",
     "overview",
     "theme",
 ]

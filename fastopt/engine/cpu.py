@@ -10,11 +10,11 @@ import time
 import numpy as np
 
 from fastopt.engine import contract, driver
-from fastopt.engine.blas import single_threaded
 from fastopt.engine.context import DENSE, GRADIENT, PREDICT, TRAIN
 from fastopt.engine.pace import remembered
 from fastopt.engine.workspace import Workspace, choose_inputs
 from fastopt.kernels import threads
+from fastopt.kernels.blas import single_threaded
 
 #: Rows of a pass over data that is not cut into batches: prediction, or the gradient of all of it.
 _PASS_ROWS = 1024
@@ -86,7 +86,7 @@ class Trainer:
         X : ndarray or CSR matrix of shape (n_samples, n_features)
         Y : ndarray of shape (n_samples, n_outputs)
             Targets; one column per class for 'log_loss'.
-        update : FlatState
+        update : FlatState or BoundState
             The optimizer; its state is written and its steps advance by the number of batches.
         batch_size : int
         alpha : float
@@ -144,7 +144,7 @@ class Trainer:
                 continue
             loss = contract.penalize(self.layout, params, gradient, alpha, weight, loss)
             total += loss * min(batch_size, n_samples - batch * batch_size)
-            update.apply(params, gradient, self.layout)
+            update.apply(params, gradient, self.layout, loss)
         return total
 
     def loss_and_gradient(self, params, X, Y, *, alpha, sample_weight=None, out=None):

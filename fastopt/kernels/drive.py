@@ -68,15 +68,25 @@ class Plan:
     """
 
     def __init__(self, table, sizes, n_threads):
-        self.n_threads = n_threads
         total = sum(sizes)
         piece = min(max(total // (_PIECES * n_threads), _PIECE[0]), _PIECE[1])
         n_pieces = 1 if n_threads == 1 else max(1, total // piece)
-        work, bounds = _cut(sizes, n_pieces)
+        self._take(table, *_cut(sizes, n_pieces), n_threads)
+
+    @classmethod
+    def of_work(cls, table, work, n_threads):
+        """Return a plan of a given work list, each row of which is a piece."""
+        plan = cls.__new__(cls)
+        plan._take(table, work, np.arange(len(work) + 1), n_threads)
+        return plan
+
+    def _take(self, table, work, bounds, n_threads):
+        self.n_threads = n_threads
         counter = np.zeros(1, np.int64)
         self._kept = table, work, bounds, counter
         self._serial = (table.ctypes.data, work.ctypes.data, 0, len(work))
-        self._parallel = (*(a.ctypes.data for a in self._kept[:3]), n_pieces, counter.ctypes.data, n_threads)
+        addresses = (a.ctypes.data for a in self._kept[:3])
+        self._parallel = (*addresses, len(bounds) - 1, counter.ctypes.data, n_threads)
 
     def run(self):
         """Update everything, in one parallel region or none."""

@@ -16,12 +16,15 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastopt.engine import Layout, make_trainer
-from fastopt.neural_network import parameters, solvers, validation
+from fastopt.neural_network import parameters, rates, solvers, validation
 from fastopt.neural_network.progress import fit_bar
 from fastopt.optimizers import Optimizer
+from fastopt.schedules import Run
 
 # From the function that warns up to the line that called fit.
 _CALLER = 6
+# scikit-learn's batch_size="auto".
+_AUTO_BATCH = 200
 # Networks whose buffers a thread keeps for prediction.
 _MAX_PREDICTORS = 8
 
@@ -35,7 +38,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         "solver": [str, Optimizer],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate": [str, callable],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -61,6 +64,9 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         "device": [str],
         "reset_optimizer": ["boolean"],
         "restore_best_weights": [StrOptions({"auto"}), "boolean"],
+        "warmup": [Interval(Real, 0, 1, closed="left")],
+        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "clip_value": [None, Interval(Real, 0, None, closed="neither")],
         "progress": ["boolean"],
     }
 
@@ -94,6 +100,9 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         device="cpu",
         reset_optimizer=True,
         restore_best_weights="auto",
+        warmup=0.0,
+        clip_norm=None,
+        clip_value=None,
         progress=False,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -123,6 +132,9 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         self.device = device
         self.reset_optimizer = reset_optimizer
         self.restore_best_weights = restore_best_weights
+        self.warmup = warmup
+        self.clip_norm = clip_norm
+        self.clip_value = clip_value
         self.progress = progress
 
     @abstractmethod
@@ -165,6 +177,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
     def _validate_params(self):
         # Before scikit-learn's generic message, which cannot suggest a name.
         solvers.check_solver(self.solver, type(self).__name__)
+        rates.check_learning_rate(self.learning_rate, type(self).__name__)
         super()._validate_params()
 
     def _check_solver(self):
@@ -289,7 +302,6 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         params = self._params
-        self._prepare_optimizer(params, incremental)
         if not hasattr(self, "loss_curve_") or (self.best_loss_ is None) != self.early_stopping:
             self._begin_history()
         if not incremental:
@@ -302,6 +314,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             rows, held_out = self._hold_out(X, targets, sample_weight)
         elif self.shuffle:
             rows = np.arange(X.shape[0])
+        self._prepare_optimizer(params, incremental, X.shape[0] if rows is None else len(rows))
         best = self._best_weights(params)
         try:
             n_epochs = 1 if incremental else None
@@ -322,14 +335,17 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         again = self.n_iter_ > 0 and self.restore_best_weights == "auto"
         return parameters.Best(None if again else params)
 
-    def _prepare_optimizer(self, params, incremental):
+    def _prepare_optimizer(self, params, incremental, n_rows):
+        n_batches = -(-n_rows // min(_AUTO_BATCH if self.batch_size == "auto" else self.batch_size, n_rows))
+        run = Run(n_batches * self.max_iter, n_batches)
         old = getattr(self, "_optimizer", None)
         usable = old is not None and old.fits(params)
         if usable:
             old.make_writable()
         if incremental and usable:
+            old.go_on(run)
             return
-        self._optimizer = solvers.StochasticSolver(self, self._layout, params.dtype)
+        self._optimizer = solvers.StochasticSolver(self, self._layout, params.dtype, run)
         if usable and self.warm_start and not self.reset_optimizer:
             self._optimizer.continue_from(old)
 
@@ -360,16 +376,17 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             if shuffle is not None:
                 # The same draws and swaps as scikit-learn's, which permutes a copy.
                 shuffle(rows)
-            loss = trainer.train(
-                params,
-                X,
-                targets,
-                optimizer.update,
-                batch_size=batch_size,
-                alpha=float(self.alpha),
-                order=rows,
-                sample_weight=sample_weight,
-            )
+            with optimizer.training(params):
+                loss = trainer.train(
+                    params,
+                    X,
+                    targets,
+                    optimizer.update,
+                    batch_size=batch_size,
+                    alpha=float(self.alpha),
+                    order=rows,
+                    sample_weight=sample_weight,
+                )
             self.n_iter_ += 1
             self.t_ += n_samples
             self.loss_ = loss / n_samples
@@ -380,7 +397,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             improved = self._watch_loss() if held_out is None else self._watch_score(predictor, *held_out)
             if improved and best is not None:
                 best.take(params)
-            optimizer.epoch_ends(self.t_)
+            score = None if held_out is None else self.validation_scores_[-1]
+            optimizer.epoch_ends(self.t_, self.loss_, score)
             if not isfinite(self.loss_):
                 solvers.warn_diverged(self.n_iter_, self.loss_)
                 return
@@ -396,7 +414,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
 
     def _clipped_batch_size(self, n_samples):
         if self.batch_size == "auto":
-            return min(200, n_samples)
+            return min(_AUTO_BATCH, n_samples)
         if self.batch_size > n_samples:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",

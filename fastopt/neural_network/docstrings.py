@@ -15,9 +15,15 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
         Decoupled decay is an optimizer's own ``weight_decay``.
     batch_size : int or 'auto', default='auto'
         Rows per step; ``'auto'`` is ``min(200, n_samples)``. Not used by ``'lbfgs'``.
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        How ``solver='sgd'`` moves its learning rate after each epoch: not at all; to
-        ``learning_rate_init / (t_ + 1) ** power_t``; or to a fifth whenever patience runs out.
+    learning_rate : str, schedule or callable, default='constant'
+        How the learning rate moves. With ``solver='sgd'`` ``'invscaling'`` sets it to
+        ``learning_rate_init / (t_ + 1) ** power_t`` after each epoch, and ``'adaptive'`` to a fifth whenever
+        patience runs out; they are scikit-learn's and do nothing with other solvers. For every solver but
+        ``'lbfgs'``: a name of `fastopt.schedules.list_schedules`, such as ``'cosine'``, ``'onecycle'`` or
+        ``'plateau'``, which starts (``'onecycle'``: peaks) at ``learning_rate_init``, or at the ``lr`` of an
+        optimizer object, and lasts for ``max_iter`` epochs; a schedule object, which brings its own values;
+        or a function of the share of those epochs that is over, whose result multiplies the rate.
+        Schedules begin anew with each `fit` and go on over `partial_fit`.
     learning_rate_init : float, default=0.001
         The learning rate, for a ``solver`` given by name.
     power_t : float, default=0.5
@@ -66,6 +72,12 @@ hidden_layer_sizes : array-like of int or int, default=(100,)
     restore_best_weights : bool or 'auto', default='auto'
         Whether to end with the weights of the best epoch: by validation score with early stopping,
         otherwise by training loss. ``'auto'``: only with early stopping, as in scikit-learn.
+    warmup : float, default=0.0
+        Share of the ``max_iter`` epochs, in [0, 1), in which the learning rate first rises from 0 in a
+        straight line; its schedule follows.
+    clip_norm, clip_value : float or None, default=None
+        Bounds of each step's gradient, penalty included: of its L2 norm over all layers, and of each element
+        (before the norm), as `fastopt.Clip`. Not used by ``'lbfgs'``.
     progress : bool, default=False
         Whether `fit` shows a live bar on standard error with loss and time left; needs rich (extra ``cli``).
         Silent where standard error is not a terminal or a notebook, and in `partial_fit`."""

@@ -10,7 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastopt.neural_network import parameters, solvers
 from fastopt.neural_network.classifier import MLPClassifier
+from fastopt.neural_network.rates import RULES
 from fastopt.neural_network.regressor import MLPRegressor
+from fastopt.optimizers import FlatState
 
 _PAIRS = (
     (MLPClassifier, sklearn.neural_network.MLPClassifier),
@@ -85,6 +87,13 @@ def to_sklearn(estimator):
             "train with solver='adam'.",
             stacklevel=3,
         )
+    if params["learning_rate"] not in RULES:
+        warnings.warn(
+            f"scikit-learn has no learning_rate={params['learning_rate']!r}: the converted estimator "
+            "predicts the same, but would train with learning_rate='constant'.",
+            stacklevel=3,
+        )
+        params["learning_rate"] = "constant"
     new = theirs(**copy.deepcopy(params))
     _copy_state(estimator, new)
     estimator._parameters()
@@ -92,9 +101,14 @@ def to_sklearn(estimator):
         setattr(new, name, [a.copy() for a in getattr(estimator, name)])
     new._best_coefs = [a.copy() for a in new.coefs_]
     new._best_intercepts = [a.copy() for a in new.intercepts_]
-    if params["solver"] == str(solver).lower() and hasattr(estimator, "_optimizer"):
+    if params["solver"] == str(solver).lower() and isinstance(_update(estimator), FlatState):
         new._optimizer = _their_optimizer(new, estimator)
     return new
+
+
+def _update(estimator):
+    """Return the optimizer state that the engine used, or None."""
+    return estimator._optimizer.update if hasattr(estimator, "_optimizer") else None
 
 
 def _counterpart(estimator, target):

@@ -85,6 +85,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         device="cpu",
         reset_optimizer=True,
         restore_best_weights="auto",
+        warmup=0.0,
+        clip_norm=None,
+        clip_value=None,
         progress=False,
     ):
         super().__init__(
@@ -115,6 +118,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             device=device,
             reset_optimizer=reset_optimizer,
             restore_best_weights=restore_best_weights,
+            warmup=warmup,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
             progress=progress,
         )
         self.loss = loss

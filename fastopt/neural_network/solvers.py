@@ -1,5 +1,7 @@
 """From the ``solver`` argument to something that trains: optimizers, learning-rate rules, L-BFGS."""
 
+import contextlib
+import dataclasses
 import warnings
 
 import numpy as np
@@ -8,8 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.optimize import _check_optimize_result
 
+from fastopt.neural_network.rates import with_schedule
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.base import suggestion
+from fastopt.optimizers.wrappers import Clip, Wrapper
 
 LBFGS = "lbfgs"
 
@@ -80,15 +84,24 @@ class StochasticSolver:
         Read, not kept.
     layout : Layout
     dtype : dtype
+    run : Run, optional
+        What schedules know about the run.
 
     Attributes
     ----------
-    update : FlatState
+    update : FlatState or BoundState
         What the engine applies after each batch.
+    n_epochs : int
+        Epochs of the run so far.
     """
 
-    def __init__(self, estimator, layout, dtype):
-        self.update = make_optimizer(estimator).flat(layout.size, layout.n_decay, dtype)
+    def __init__(self, estimator, layout, dtype, run=None):
+        optimizer = with_schedule(make_optimizer(estimator), estimator)
+        norm, value = estimator.clip_norm, estimator.clip_value
+        if norm is not None or value is not None:
+            optimizer = Clip(optimizer, norm=norm, value=value)
+        self.update = optimizer.flat(layout.size, layout.n_decay, dtype, run)
+        self.n_epochs = 0
         is_sgd = isinstance(estimator.solver, str) and estimator.solver.lower() == "sgd"
         self.rule = estimator.learning_rate if is_sgd else "constant"
         self.learning_rate_init, self.power_t = estimator.learning_rate_init, estimator.power_t
@@ -96,11 +109,20 @@ class StochasticSolver:
     @property
     def learning_rate(self):
         """The learning rate of the next step; assigning it counts from then on."""
-        return self.update.hyper["lr"]
+        return self.update.values()["lr"]
 
     @learning_rate.setter
     def learning_rate(self, value):
         self.update.hyper["lr"] = value
+
+    @contextlib.contextmanager
+    def training(self, params):
+        """Keep ``params`` where gradients are to be taken; afterwards they are where to evaluate them."""
+        self.update.train(params)
+        try:
+            yield
+        finally:
+            self.update.eval(params)
 
     def fits(self, params):
         """Whether the state belongs to a vector of this length and dtype."""
@@ -118,12 +140,21 @@ class StochasticSolver:
         Nothing happens if the other is of another kind.
         """
         mine, theirs = self.update, other.update
-        if type(mine.optimizer) is type(theirs.optimizer) and mine.state.shape == theirs.state.shape:
+        if _kinds(mine.optimizer) == _kinds(theirs.optimizer) and mine.state.shape == theirs.state.shape:
             theirs.hyper.update(mine.hyper)
+            theirs.begin(dataclasses.replace(mine.run, origin=theirs.t))
             self.update = theirs
 
-    def epoch_ends(self, n_seen):
-        """Apply ``invscaling`` after ``n_seen`` rows in all."""
+    def go_on(self, run):
+        """Continue the run with data of which an epoch may have another number of steps."""
+        update = self.update
+        seen = update.t - update.run.origin, self.n_epochs
+        update.begin(dataclasses.replace(run, origin=update.run.origin, seen=seen))
+
+    def epoch_ends(self, n_seen, loss, score=None):
+        """Apply ``invscaling`` after ``n_seen`` rows in all, and let schedules see the loss, or the score."""
+        self.n_epochs += 1
+        self.update.observe(loss if score is None else score, greater_is_better=score is not None)
         if self.rule == "invscaling":
             self.learning_rate = self.learning_rate_init / (n_seen + 1) ** self.power_t
 
@@ -135,6 +166,12 @@ class StochasticSolver:
             return True, "Learning rate too small. Stopping."
         self.learning_rate /= 5.0
         return False, f"Setting learning rate to {self.learning_rate:f}"
+
+
+def _kinds(optimizer):
+    """Return the classes of an optimizer and of those inside it, from the outside."""
+    inside = _kinds(optimizer.optimizer) if isinstance(optimizer, Wrapper) else []
+    return [type(optimizer), *inside]
 
 
 def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol, report):

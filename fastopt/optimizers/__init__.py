@@ -1,34 +1,91 @@
 """Optimizers: one class of hyper-parameters each, and the bound stepper that updates arrays in place."""
 
 from fastopt.optimizers.adam import Adam, AdamW
-from fastopt.optimizers.adam_variants import Adamax, NAdam, RAdam
+from fastopt.optimizers.adam_variants import Adamax, AdEMAMix, NAdam, RAdam
 from fastopt.optimizers.averaging import ASGD, Rprop
 from fastopt.optimizers.base import Optimizer, get_optimizer, list_optimizers
+from fastopt.optimizers.bound import BoundState
+from fastopt.optimizers.factored import SM3, Adafactor
 from fastopt.optimizers.flat import FlatState
+from fastopt.optimizers.layerwise import LAMB, LARS, MARS, Fromage, NovoGrad
+from fastopt.optimizers.loss import MoMo, MoMoAdam, PolyakSGD
+from fastopt.optimizers.matrix import SOAP, Muon, NorMuon, Shampoo
+from fastopt.optimizers.noise import NoisySGD
+from fastopt.optimizers.online import COCOB, FTRL, MADGRAD
+from fastopt.optimizers.parameter_free import DAdaptAdam, DoG, DoWG, Prodigy
+from fastopt.optimizers.previous_gradient import Adan, OptimisticAdam, OptimisticGradientDescent
 from fastopt.optimizers.rmsprop import Adadelta, Adagrad, RMSprop
+from fastopt.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD
+from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, Yogi
 from fastopt.optimizers.sgd import SGD, Lion, SignSGD, Signum
+from fastopt.optimizers.sparse import SparseAdam
 from fastopt.optimizers.stepper import Stepper
+from fastopt.optimizers.wrappers import EMA, SWA, Clip, Lookahead, MultiSteps, SkipNonFinite
 from fastopt.rules.registry import register
+from fastopt.rules.tensorwise import sweep, tensor_rule
 
 __all__ = [
+    "ADOPT",
     "ASGD",
+    "COCOB",
+    "EMA",
+    "FTRL",
+    "LAMB",
+    "LARS",
+    "MADGRAD",
+    "MARS",
     "SGD",
+    "SM3",
+    "SOAP",
+    "SWA",
+    "AcProp",
+    "AdEMAMix",
+    "AdaBelief",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Adan",
+    "BoundState",
+    "Clip",
+    "DAdaptAdam",
+    "DoG",
+    "DoWG",
     "FlatState",
+    "Fromage",
     "Lion",
+    "Lookahead",
+    "MoMo",
+    "MoMoAdam",
+    "MultiSteps",
+    "Muon",
     "NAdam",
+    "NoisySGD",
+    "NorMuon",
+    "NovoGrad",
+    "OptimisticAdam",
+    "OptimisticGradientDescent",
     "Optimizer",
+    "PolyakSGD",
+    "Prodigy",
     "RAdam",
     "RMSprop",
     "Rprop",
+    "ScheduleFreeAdamW",
+    "ScheduleFreeRAdam",
+    "ScheduleFreeSGD",
+    "Shampoo",
     "SignSGD",
     "Signum",
+    "SkipNonFinite",
+    "SparseAdam",
     "Stepper",
+    "Yogi",
     "get_optimizer",
     "list_optimizers",
     "register",
+    "sweep",
+    "tensor_rule",
 ]

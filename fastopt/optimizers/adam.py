@@ -14,7 +14,7 @@ def _adam_rule(h):
     return RULES["adam_rooted" if h["eps_root"] else "adam"]
 
 
-@optimizer("adam")
+@optimizer("adam", amsgrad={"amsgrad": True})
 class Adam(Optimizer):
     """Adam: adaptive moments with bias correction.
 

@@ -1,6 +1,7 @@
 """Methods that keep Adam's two moments and use them otherwise."""
 
 import dataclasses
+from typing import ClassVar
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import adam_variants as _rules  # noqa: F401  registers the rules
@@ -98,7 +99,7 @@ class RAdam(Optimizer):
     eps_mode: str = "torch"
 
 
-@optimizer("adamax")
+@optimizer("adamax", adamaxw={"decoupled_weight_decay": True, "weight_decay": 1e-4})
 class Adamax(Optimizer):
     """Adam with the infinity norm in place of the second moment.
 
@@ -113,9 +114,11 @@ class Adamax(Optimizer):
     eps : float
         Keeps the norm from 0.
     weight_decay : float
-        Coupled decay.
+        Coupled decay, or decoupled with `decoupled_weight_decay`.
     eps_in_max : bool
         Take the maximum with ``abs(g) + eps``, as torch and optax do; False adds `eps` to the norm, as Keras.
+    decoupled_weight_decay : bool
+        Shrink the weights instead of adding to the gradient, as optax's ``adamaxw`` does.
     maximize : bool
         Ascend instead of descend.
 
@@ -139,3 +142,53 @@ class Adamax(Optimizer):
     weight_decay: float = 0.0
     _: dataclasses.KW_ONLY
     eps_in_max: bool = True
+    decoupled_weight_decay: bool = False
+
+
+@optimizer("ademamix")
+class AdEMAMix(Optimizer):
+    """Adam with a second, much slower average of the gradient beside the first.
+
+    As the authors' code (apple/ml-ademamix). optax has ``alpha=5``.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of three floats
+        Decay of the fast average, of the average of the squares, and of the slow average.
+    eps : float
+        Added to the root of the corrected second moment.
+    weight_decay : float
+        Decoupled decay.
+    alpha : float
+        Weight of the slow average.
+    alpha_warmup : int or None
+        Steps over which `alpha` rises from 0.
+    beta3_warmup : int or None
+        Steps over which the slow average's half-life rises from that of the fast one.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Pagliardini, Ablin & Grangier (2024), "The AdEMAMix Optimizer: Better, Faster, Older", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import AdEMAMix
+    >>> w = np.ones(2)
+    >>> AdEMAMix(lr=0.25, alpha=0.0).bind(w).step([np.array([3.0, -0.1])])
+    >>> w.round(6)
+    array([0.75, 1.25])
+    """
+
+    decoupled: ClassVar[bool] = True
+    lr: float = 1e-3
+    betas: tuple[float, float, float] = (0.9, 0.999, 0.9999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    alpha: float = 2.0
+    alpha_warmup: int | None = None
+    beta3_warmup: int | None = None

@@ -43,6 +43,11 @@ def address(array):
     return _data(array.ravel("K"))
 
 
+def order_of(array):
+    """Return the order in which a contiguous array lies in memory, 'C' or 'F'."""
+    return "C" if array.flags.c_contiguous else "F"
+
+
 def view(x, name):
     """Return ``x``'s memory as an ndarray.
 

@@ -1,25 +1,19 @@
 """The hyper-parameter object: what an optimizer is before it meets an array."""
 
 import dataclasses
-import difflib
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from fastopt.optimizers import checks
+from fastopt._parameters import Parameters, dataclass_transform, suggestion
+from fastopt.optimizers import checks, scheduling
+from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.device_arrays import is_on_gpu
 from fastopt.optimizers.device_stepper import DeviceStepper
 from fastopt.optimizers.flat import FlatState
-from fastopt.optimizers.groups import as_list
+from fastopt.optimizers.groups import as_list, listed
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.registry import RULES
-
-if TYPE_CHECKING:  # type checkers know typing_extensions; at run time Python 3.10 lacks the decorator
-    from typing_extensions import dataclass_transform
-else:
-
-    def dataclass_transform(**_):
-        """Do nothing; see `typing.dataclass_transform`."""
-        return lambda function: function
-
+from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
+from fastopt.schedules import Run
 
 #: Canonical name to class.
 OPTIMIZERS = {}
@@ -46,7 +40,7 @@ def optimizer(name, **aliases):
 
 
 @dataclasses.dataclass(repr=False)
-class Optimizer:
+class Optimizer(Parameters):
     """Base of all optimizers: hyper-parameters under scikit-learn's parameter protocol, and nothing else.
 
     A subclass is a dataclass whose fields are the hyper-parameters. `rule` picks the scalar rule for their
@@ -58,6 +52,11 @@ class Optimizer:
     decoupled: ClassVar[bool] = False
     #: Ranges of hyper-parameters whose name means something else here than in `checks.RANGES`.
     ranges: ClassVar[dict] = {}
+    #: What a step needs beside the gradients: 'loss', 'closure'.
+    needs: ClassVar[str | None] = None
+    #: Whether a gradient may be a tuple ``(indices, values)`` of some rows.
+    takes_rows: ClassVar[bool] = False
+    _always_shown: ClassVar[tuple] = ("lr",)
 
     _: dataclasses.KW_ONLY
     maximize: bool = False
@@ -65,7 +64,30 @@ class Optimizer:
     @classmethod
     def rule(cls, h):
         """Return the rule for the hyper-parameters ``h``."""
-        return RULES[cls.name]
+        return RULES.get(cls.name) or TENSOR_RULES[cls.name]
+
+    @classmethod
+    def rule_for(cls, h, shape):
+        """Return the rule for a parameter of ``shape``, where that matters."""
+        return cls.rule(h)
+
+    @classmethod
+    def treat(cls, h, shape):
+        """Return the optimizer and hyper-parameters for a ``shape``: its own, or a fallback's."""
+        return cls, h
+
+    @classmethod
+    def evaluation(cls, h):
+        """Return how weights move between training and evaluation, or None if they are the same.
+
+        A slot, and the weights of its difference to the parameter in the step to evaluation and in that back.
+        """
+        return
+
+    @classmethod
+    def decays_in_rule(cls, h):
+        """Whether the rule's constants depend on the decay, which spares biases."""
+        return False
 
     @classmethod
     def prologue(cls, h):
@@ -85,7 +107,7 @@ class Optimizer:
         """Raise ValueError or TypeError if a hyper-parameter's value is out of its range."""
         checks.check_values(cls, h, checks.RANGES | cls.ranges)
 
-    def bind(self, params, *, n_threads=None):
+    def bind(self, params, *, n_threads=None, n_steps=None, steps_per_epoch=None):
         """Allocate the state for arrays that are to be updated in place.
 
         Parameters
@@ -98,6 +120,8 @@ class Optimizer:
         n_threads : int, optional
             The most threads a step may use in CPU memory; Numba's current number by default. The numbers do
             not depend on it.
+        n_steps, steps_per_epoch : int, optional
+            Length of the run and of an epoch, for schedules that count by them; see `fastopt.schedules`.
 
         Returns
         -------
@@ -114,12 +138,20 @@ class Optimizer:
         DeviceError
             If the arrays are on a GPU that cannot be used here; the message says what to install.
         """
-        groups = as_list(params)
-        first = next((p for group in groups for p in group.get("params", ())), None)
-        make = DeviceStepper if is_on_gpu(first) else Stepper
-        return make(self, groups, n_threads)
+        return self.stepper(as_list(params), n_threads, Run(n_steps, steps_per_epoch))
 
-    def flat(self, size, n_decay, dtype):
+    def stepper(self, groups, n_threads, run):
+        """Return the stepper for groups of arrays and a `fastopt.schedules.Run`; see `bind`."""
+        first = next((p for group in groups for p in listed(group.get("params", ()))), None)
+        make = DeviceStepper if is_on_gpu(first) else Stepper
+        return make(self, groups, n_threads, run)
+
+    @property
+    def core(self):
+        """The optimizer that makes the steps; of a wrapper that inside."""
+        return self
+
+    def flat(self, size, n_decay, dtype, run=None):
         """Return the state for one flat vector of parameters, as the training engine uses it.
 
         Parameters
@@ -130,45 +162,23 @@ class Optimizer:
             ``weight_decay`` applies to the first ``n_decay`` elements (the weights) only.
         dtype : dtype
             float32 or float64.
+        run : fastopt.schedules.Run, optional
+            Length of the run and of an epoch, for schedules that count by them.
 
         Returns
         -------
-        FlatState
+        FlatState or BoundState
+            The latter where the update needs whole gradients, layer by layer.
 
         Raises
         ------
         ValueError
             If a hyper-parameter is out of its range.
         """
-        return FlatState(self, size, n_decay, dtype)
-
-    def get_params(self, deep=True):
-        """Return the hyper-parameters as a dict (scikit-learn's protocol)."""
-        return {name: getattr(self, name) for name in self._names()}
-
-    def set_params(self, **params):
-        """Set hyper-parameters; an unknown one is a ValueError that names the known ones."""
-        names = self._names()
-        for key, value in params.items():
-            if key not in names:
-                raise ValueError(
-                    f"Invalid parameter {key!r} for {type(self).__name__}. Valid parameters are: {names}."
-                )
-            setattr(self, key, value)
-        return self
-
-    @classmethod
-    def _names(cls):
-        """Name the hyper-parameters in the order of the signature."""
-        return [f.name for f in sorted(dataclasses.fields(cls), key=lambda f: f.kw_only)]
-
-    def __repr__(self):
-        shown = []
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for name, value in self.get_params().items():
-            if name == "lr" or value != defaults[name]:
-                shown.append(f"{name}={checks.plain(value)!r}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+        h, run = self.get_params(deep=False), run or Run()
+        self.check(scheduling.at_step(self, h, run, 0))
+        whole = isinstance(self.rule_for(h, (2, 2)), TensorRule) or self.decays_in_rule(h)
+        return (BoundState if whole else FlatState)(self, size, n_decay, dtype, run)
 
 
 def list_optimizers():
@@ -180,7 +190,7 @@ def list_optimizers():
     >>> "adamw" in fastopt.list_optimizers()
     True
     """
-    own = [name for name, rule in RULES.items() if rule.defaults is not None]
+    own = [name for name, rule in (RULES | TENSOR_RULES).items() if rule.defaults is not None]
     return sorted({*OPTIMIZERS, *own})
 
 
@@ -211,20 +221,12 @@ def get_optimizer(name, **params):
     """
     key = str(name).lower()
     key, settings = ALIASES.get(key, (key, {}))
-    rule = RULES.get(key)
+    rule = RULES.get(key) or TENSOR_RULES.get(key)
     if rule is not None and rule.defaults is not None:
         return _class_of(rule)(**settings | params)
     if key not in OPTIMIZERS:
         raise ValueError(_unknown(name))
     return OPTIMIZERS[key](**settings | params)
-
-
-def suggestion(name, known):
-    """Return " Did you mean 'adam'?" with the likeliest of the ``known`` names, or an empty string."""
-    near = difflib.get_close_matches(str(name).lower(), known, n=3)
-    # Letters are swapped more often than forgotten: 'adma' is 'adam' rather than 'adamax'.
-    near = min(near, key=lambda other: abs(len(other) - len(str(name))), default=None)
-    return f" Did you mean {near!r}?" if near else ""
 
 
 def _unknown(name):

@@ -6,8 +6,12 @@ from numbers import Real
 import numpy as np
 
 IN_0_1 = (lambda x: 0 <= x <= 1, "a number in [0, 1]")
+FINITE = (math.isfinite, "a finite number")
+ABOVE_0 = (lambda x: 0 < x < math.inf, "a finite number > 0")
 _AT_LEAST_0 = (lambda x: 0 <= x < math.inf, "a finite number >= 0")
-_BELOW_1 = (lambda x: 0 <= x < 1, "a number in [0, 1)")
+COUNT = (lambda x: x >= 1 and x == int(x), "a whole number >= 1")
+WHOLE = (lambda x: x >= 0 and x == int(x), "a whole number >= 0")
+BELOW_1 = (lambda x: 0 <= x < 1, "a number in [0, 1)")
 
 #: Hyper-parameter name to (test of one number, what is allowed). A tuple is tested number by number.
 RANGES = {
@@ -18,7 +22,7 @@ RANGES = {
     "momentum": IN_0_1,  # scikit-learn and torch let momentum be 1
     "dampening": IN_0_1,
     "rho": IN_0_1,
-    "betas": _BELOW_1,
+    "betas": BELOW_1,
     "momentum_decay": _AT_LEAST_0,
     "lr_decay": _AT_LEAST_0,
     "initial_accumulator_value": _AT_LEAST_0,
@@ -27,25 +31,53 @@ RANGES = {
     "t0": _AT_LEAST_0,
     "etas": _AT_LEAST_0,
     "step_sizes": _AT_LEAST_0,
+    "beta": _AT_LEAST_0,
+    "optimism": _AT_LEAST_0,
+    "l1": _AT_LEAST_0,
+    "l2": _AT_LEAST_0,
+    "l2_shrinkage": _AT_LEAST_0,
+    "warmup_steps": WHOLE,
+    "alpha_warmup": WHOLE,
+    "beta3_warmup": WHOLE,
+    "r": _AT_LEAST_0,
+    "weight_lr_power": _AT_LEAST_0,
+    "trust_coefficient": _AT_LEAST_0,
+    "min_norm": _AT_LEAST_0,
+    "gamma": _AT_LEAST_0,
+    "lr_1d": _AT_LEAST_0,
+    "betas_1d": BELOW_1,
+    "weight_decay_1d": _AT_LEAST_0,
+    "eta": _AT_LEAST_0,
+    "seed": WHOLE,
+    "beta2": BELOW_1,
+    "beta3": BELOW_1,
+    "d0": ABOVE_0,
+    "d_coef": _AT_LEAST_0,
+    "reps_rel": ABOVE_0,
+    "init_estim_sq_dist": ABOVE_0,
+    "scaling": _AT_LEAST_0,
+    "fallback_lr": _AT_LEAST_0,
 }
 
 #: Hyper-parameter name to its allowed strings.
-CHOICES = {"eps_mode": ("torch", "hat", "corrected")}
-
-#: Hyper-parameter name to the length that its tuple must have.
-LENGTHS = {"betas": 2, "etas": 2, "step_sizes": 2}
+CHOICES = {
+    "eps_mode": ("torch", "hat", "corrected"),
+    "norm": ("decayed", "sum"),
+    "layout": ("io", "oi"),
+    "adjust_lr_fn": (None, "original", "match_rms_adamw"),
+}
 
 #: Hyper-parameters that may be None.
-OPTIONAL = {"momentum_decay"}
-
-
-def plain(value):
-    """Return a NumPy scalar as the Python number it is, so that its repr can be evaluated."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, tuple):
-        return tuple(plain(v) for v in value)
-    return value
+OPTIONAL = {
+    "momentum_decay",
+    "optimism",
+    "alpha_warmup",
+    "beta3_warmup",
+    "beta3",
+    "adjust_lr_fn",
+    "fallback_lr",
+    "lr_1d",
+}
 
 
 def check_values(owner, h, ranges=RANGES):
@@ -58,9 +90,9 @@ def check_values(owner, h, ranges=RANGES):
                 allowed = " or ".join(map(repr, CHOICES[name]))
                 raise ValueError(f"{owner.__name__}({name}={value!r}): {name} must be {allowed}")
         elif name in ranges:
-            _check_numbers(
-                f"{owner.__name__}({name}={value!r}): {name}", value, *ranges[name], LENGTHS.get(name, 0)
-            )
+            default = getattr(owner, name, None)  # a tuple must be as long as its default
+            length = len(default) if isinstance(default, tuple) else 0
+            _check_numbers(f"{owner.__name__}({name}={value!r}): {name}", value, *ranges[name], length)
         elif isinstance(getattr(owner, name, None), bool) and not isinstance(value, (bool, np.bool_)):
             what = f"{owner.__name__}({name}={value!r}): {name}"
             raise TypeError(f"{what} must be True or False, not {type(value).__name__}")

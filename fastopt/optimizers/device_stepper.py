@@ -4,7 +4,9 @@ import numpy as np
 
 from fastopt.kernels import cuda, cuda_update
 from fastopt.optimizers import arrays, device_arrays
-from fastopt.optimizers.stepper import Param, Stepper
+from fastopt.optimizers.groups import listed
+from fastopt.optimizers.members import Param
+from fastopt.optimizers.stepper import Stepper
 
 #: Uploads of changed gradient addresses that may be under way before a step waits for the oldest.
 _UPLOADS = 16
@@ -15,26 +17,35 @@ class DeviceParam(Param):
 
     __slots__ = ()
 
-    def __init__(self, given, index, name):
-        self.given, self.index, self.name = given, index, name
+    def __init__(self, given, index, group):
+        self.given, self.index, self.group, name = given, index, group, f"params[{index}]"
+        self.name = name
         self.array = device_arrays.view(given, name)
         arrays.check_param(self.array, name)
         self.data, self.nbytes = self.array.data, self.array.nbytes
-        self.guard = self.slots = self.start = None
+        self.guard = self.slots = self.start = self.stride = None
 
     def allocate(self, rule, h, kept=()):
         """Make the slots as `Param` does, then move them to the GPU."""
         super().allocate(rule, h, kept)
         if len(rule.slots):
+            rows = np.zeros((len(rule.slots), self.stride), self.array.dtype)
+            for row, slot in zip(rows, self.slots, strict=True):
+                row[: slot.size] = slot
             with cuda.on_device(self.array.ordinal):
-                self.slots, self.start = cuda.to_device(self.slots)
+                self.slots, self.start = cuda.to_device(rows)
 
     def read(self):
         """Return a copy of the slots in CPU memory, once the GPU is done with them."""
         if not len(self.slots):
             return super().read()
         with cuda.on_device(self.array.ordinal):
-            return cuda.to_host(self.slots)[:, : self.array.size].copy()
+            return [row[: self.array.size].copy() for row in cuda.to_host(self.slots)]
+
+    @property
+    def state_nbytes(self):
+        """Bytes of the slots."""
+        return self.nbytes * len(self.slots)
 
     @staticmethod
     def open_saved(x, name):
@@ -58,15 +69,26 @@ class DeviceStepper(Stepper):
 
     _param = DeviceParam
 
-    def __init__(self, optimizer, params, n_threads=None):
+    def __init__(self, optimizer, groups, n_threads, run):
         if n_threads is not None:
             raise ValueError(f"n_threads={n_threads!r} is for arrays in CPU memory; leave it out on a GPU")
         reason = cuda.problem()
         if reason:
-            kind = next(arrays.kind(p) for group in params for p in group["params"])
+            kind = next(arrays.kind(p) for group in groups for p in listed(group["params"]))
             raise cuda.DeviceError(f"params[0] is in CUDA memory ({kind}), but {reason}")
         self._stream = None
-        super().__init__(optimizer, params)
+        super().__init__(optimizer, groups, None, run)
+        if self._has_modes:
+            self._refuse("has weights for evaluation beside those of training")
+
+    def _refuse(self, why):
+        name = type(self._optimizer).__name__
+        raise TypeError(f"{name} {why}, which is not done on a GPU; bind arrays in CPU memory")
+
+    def _hold(self, entries):
+        super()._hold(entries)
+        if self._ensembles:
+            self._refuse("looks at whole arrays")
 
     def _index(self):
         self._ordinal = _one_device(self._params)
@@ -80,11 +102,6 @@ class DeviceStepper(Stepper):
         self._active = [c for c in self._cohorts if c.members[0].index not in self._absent]
         with cuda.on_device(self._ordinal):
             self._plan = Launches(self._active, self._table[:, 2], self._ordinal)
-
-    def _change_rule(self, group, old):
-        super()._change_rule(group, old)
-        self._make_plan()
-        self._plan.stream = cuda.stream(self._stream)
 
     def _grad_address(self, x, index, p):
         given, name = p.given, f"grads[{index}]"
@@ -105,6 +122,8 @@ class DeviceStepper(Stepper):
         return same
 
     def _accept(self, grads):
+        if any(type(g) is tuple for g in grads):
+            self._refuse("takes the rows (indices, values) of a gradient")
         super()._accept(grads)
         self._follow(grads)
 
@@ -136,7 +155,7 @@ class Launches:
         self._one, self._many = [], []
         for cohort in cohorts:
             members = [p for p in cohort.members if p.array.size]
-            rule, dtype = cohort.group.rule, cohort.row.dtype
+            rule, dtype = cohort.rule, cohort.row.dtype
             if len(members) == 1:
                 blocks = cuda_update.grid(members[0].array.size, dtype, ordinal)
                 self._one.append((cuda_update.kernel("one", rule, dtype), blocks, members[0], cohort))
@@ -164,7 +183,7 @@ class Launches:
 
 def _span(p):
     """Return what a kernel must know of a parameter: its index, addresses, stride and size."""
-    stride = p.slots.shape[1] if len(p.slots) else 0
+    stride = p.stride if len(p.slots) else 0
     return p.index, p.data, p.start if stride else 0, stride, p.array.size
 
 

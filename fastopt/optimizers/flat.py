@@ -5,6 +5,7 @@ import copy
 import numpy as np
 
 from fastopt.kernels.cpu import update_address
+from fastopt.optimizers import scheduling
 from fastopt.optimizers.arrays import check_dtype
 
 #: Steps whose constants are folded at once: at first, and at the most.
@@ -21,27 +22,32 @@ class FlatState:
     Attributes
     ----------
     hyper : dict
-        Hyper-parameters; a changed value counts from the next step.
+        Hyper-parameters, numbers or schedules; a changed value counts from the next step.
+    run : Run
+        What schedules know about the run.
     t : int
         Steps taken.
     state : ndarray of shape (n_slots, size)
         The slots, in the order of ``rule.slots``. Written by the kernel.
     scalars : tuple of float
         State that is one number, for rules that declare ``scalars``.
+    is_training : bool
+        Whether the parameters are those of training (`train`) or of evaluation (`eval`).
     """
 
-    def __init__(self, optimizer, size, n_decay, dtype):
-        self.optimizer = copy.copy(optimizer)
-        self.hyper = optimizer.get_params()
-        optimizer.check(self.hyper)
+    def __init__(self, optimizer, size, n_decay, dtype, run):
+        self.optimizer = copy.deepcopy(optimizer)
+        self.hyper = self.optimizer.get_params(deep=False)
+        self.run, self.t = run, 0
+        first = self.values()
         self.dtype = check_dtype(dtype)
         self.size, self.n_decay = int(size), int(n_decay)
-        self.t = 0
         rule = self.rule
         self.state = np.zeros((len(rule.slots), self.size), self.dtype)
         for name, row in zip(rule.slots, self.state, strict=True):
-            row[:] = rule.first(self.hyper, rule.initial, name)
-        self.scalars = tuple(rule.first(self.hyper, rule.scalars, name) for name in rule.scalars)
+            row[:] = rule.first(first, rule.initial, name)
+        self.scalars = tuple(rule.first(first, rule.scalars, name) for name in rule.scalars)
+        self.is_training = True
         self._table = self._kernel = None
 
     def __getstate__(self):
@@ -59,6 +65,20 @@ class FlatState:
         if self._kernel is None or self._kernel[0] is not rule:
             self._kernel = rule, update_address(rule, self.dtype)
         return self._kernel[1]
+
+    def values(self):
+        """Return the hyper-parameters of the next step as numbers."""
+        return scheduling.at_step(self.optimizer, self.hyper, self.run, self.t)
+
+    def begin(self, run):
+        """Let schedules go by another run from the next step on."""
+        if run != self.run:
+            self.run = run
+            self._table = None
+
+    def observe(self, metric, *, greater_is_better=False):
+        """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""
+        self.hyper = scheduling.observe(self.hyper, metric, greater_is_better)
 
     def constants(self, n_steps, decay=True):
         """Return the kernel constants of the next steps, without taking them.
@@ -96,16 +116,38 @@ class FlatState:
             self.scalars = self._fold(n_steps, True)[1]
         self.t += n_steps
 
+    def train(self, params):
+        """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""
+        self._switch(params, True)
+
+    def eval(self, params):
+        """Move ``params`` to where they are to be evaluated; for most optimizers there is nothing to do."""
+        self._switch(params, False)
+
+    def _switch(self, params, to_training):
+        way = self.optimizer.evaluation(self.values())
+        if way and self.t and self.is_training != to_training:
+            slot, *weights = way
+            z = self.state[self.rule.slots.index(slot)]
+            params += params.dtype.type(weights[to_training]) * (z - params)
+            self.is_training = to_training
+
     def _fold(self, n_steps, decay):
-        h = self.hyper if decay else self.hyper | {"weight_decay": 0.0}
+        t = np.arange(self.t + 1, self.t + n_steps + 1)
+        names = scheduling.scheduled(self.hyper)
+        h = scheduling.evaluate(self.optimizer, self.hyper, self.run, t - 1)
+        if not decay:
+            h = h | {"weight_decay": 0.0}
         rule, scalars = self.rule, self.scalars
         rows = np.empty((n_steps, 3 + rule.n_constants), self.dtype)
-        rows[:, :3] = self.optimizer.prologue(h)
+        for column, value in zip(rows.T, self.optimizer.prologue(h), strict=False):
+            column[:] = value
         if rule.scalars:  # each step's scalars need the last one's
             for i in range(n_steps):
-                rows[i, 3:], scalars = rule.fold(h, self.t + 1 + i, scalars)
+                of_step = scheduling.pick(h, names, i) if names else h
+                rows[i, 3:], scalars = rule.fold(of_step, self.t + 1 + i, scalars)
             return rows, scalars
-        constants, _ = rule.fold(h, np.arange(self.t + 1, self.t + n_steps + 1), scalars)
+        constants, _ = rule.fold(h, t, scalars)
         for column, value in zip(rows.T[3:], constants, strict=True):
             column[:] = value
         return rows, scalars

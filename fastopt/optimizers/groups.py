@@ -1,6 +1,24 @@
 """Parameter groups: torch's list of dicts, checked whenever a value changes."""
 
 import difflib
+from typing import NamedTuple
+
+import numpy as np
+
+from fastopt.optimizers import scheduling
+from fastopt.rules.registry import Rule
+from fastopt.rules.tensorwise import TensorRule
+
+#: Steps for which schedules are evaluated at once.
+_STEPS_AHEAD = 64
+
+
+class Treatment(NamedTuple):
+    """How a parameter is updated: by which class's rule, with which hyper-parameters."""
+
+    cls: type
+    values: dict
+    rule: Rule | TensorRule
 
 
 def as_list(params):
@@ -33,11 +51,13 @@ class Group:
         ``'params'`` and hyper-parameters. Completed in place; this very dict is the live one.
     index : int
         The group's position, for messages.
+    progress : Progress
+        Read for schedules.
     """
 
-    def __init__(self, optimizer, values, index):
-        self.optimizer, self.values, self.index = optimizer, values, index
-        for name, value in optimizer.get_params().items():
+    def __init__(self, optimizer, values, index, progress):
+        self.optimizer, self.values, self.index, self.progress = optimizer, values, index, progress
+        for name, value in optimizer.get_params(deep=False).items():
             values.setdefault(name, value)
         self.refresh()
 
@@ -46,15 +66,35 @@ class Group:
         return tuple(self.values.values()) != self._seen
 
     def refresh(self):
-        """Check the values, pick their rule, and fold what does not depend on the step."""
+        """Check the values and take note of them."""
         self.check(self.values)
-        self.rule = self.optimizer.rule(self.values)
-        self.prologue = self.optimizer.prologue(self.values)
+        self.scheduled = scheduling.scheduled(self.values)
+        self._ahead, self._rules = (None, 0, ()), {}
         self._seen = tuple(self.values.values())
+
+    def current(self):
+        """Return the values of the next step: the live dict, or a copy with numbers in place of schedules."""
+        if not self.scheduled:
+            return self.values
+        (run, first, ahead), progress = self._ahead, self.progress
+        if run is not progress.run or not first <= progress.step < first + len(ahead):
+            run, first = progress.run, progress.step
+            steps = np.arange(first, first + _STEPS_AHEAD)
+            arrays = scheduling.evaluate(self.optimizer, self.values, run, steps)
+            ahead = [scheduling.pick(arrays, self.scheduled, i) for i in range(_STEPS_AHEAD)]
+            self._ahead = run, first, ahead
+        return ahead[progress.step - first]
+
+    def treat(self, shape):
+        """Return the `Treatment` of parameters of ``shape``."""
+        if shape not in self._rules:  # by the schedules themselves, not by what they give now
+            cls, values = self.optimizer.treat(self.values, shape)
+            self._rules[shape] = cls.rule_for(values, shape)
+        return Treatment(*self.optimizer.treat(self.current(), shape), self._rules[shape])
 
     def check(self, values):
         """Raise if a key is unknown or a value out of range."""
-        known = self.optimizer.get_params()
+        known = self.optimizer.get_params(deep=False)
         for key in values:
             if key not in known and key != "params":
                 near = difflib.get_close_matches(str(key), known, n=1)
@@ -63,4 +103,6 @@ class Group:
                     f"param_groups[{self.index}] has {key!r}, which {type(self.optimizer).__name__} does not "
                     f"take; its hyper-parameters are {', '.join(map(repr, known))}.{hint}"
                 )
-        self.optimizer.check(values)
+        self.optimizer.check(
+            scheduling.at_step(self.optimizer, values, self.progress.run, self.progress.step)
+        )

@@ -32,6 +32,12 @@ class SGD(Optimizer):
     maximize : bool
         Ascend instead of descend.
 
+    References
+    ----------
+    Robbins & Monro (1951), "A Stochastic Approximation Method"; Polyak (1964), "Some
+    methods of speeding up the convergence of iteration methods"; Sutskever et al. (2013), "On the importance
+    of initialization and momentum in deep learning".
+
     Examples
     --------
     >>> import numpy as np

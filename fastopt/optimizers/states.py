@@ -1,60 +1,60 @@
 """State in torch's layout, out and in."""
 
+import copy
 import sys
 from numbers import Integral
 
 import numpy as np
 
 from fastopt.optimizers import arrays
+from fastopt.optimizers.arrays import order_of
+from fastopt.optimizers.members import Entry
 
 
-def dump(groups, cohorts):
-    """Return the ``state_dict`` of these groups; see `Stepper.state_dict`."""
+def dump(groups, holders):
+    """Return the ``state_dict`` of these groups, whose state cohorts and ensembles hold; see `Stepper`."""
     state = {}
-    for cohort in cohorts:
-        rule = cohort.group.rule
-        for p in cohort.members if cohort.t else ():
-            state[p.index] = {"step": cohort.t, **dict(zip(rule.scalars, cohort.scalars, strict=True))}
+    for p, rule, t, numbers in (entry for holder in holders for entry in holder.entries()):
+        if t:
+            state[p.index] = {"step": t, **dict(zip(rule.numbers, numbers, strict=True))}
             for name, row in zip(rule.slots, p.read(), strict=True):
-                state[p.index][name] = _export(row, p)
+                state[p.index][name] = _export(row, p, rule.slot_shape(name, p.array.shape))
     saved, first = [], 0
     for group in groups:
         n = len(group.values["params"])
-        saved.append(group.values | {"params": list(range(first, first + n))})
+        hyper = {key: copy.deepcopy(value) for key, value in group.values.items() if key != "params"}
+        saved.append(hyper | {"params": list(range(first, first + n))})
         first += n
     return {"state": dict(sorted(state.items())), "param_groups": saved}
 
 
-def _order(array):
-    return "C" if array.flags.c_contiguous else "F"
-
-
-def _export(row, p):
-    array = row.reshape(p.array.shape, order=_order(p.array))
+def _export(row, p, shape):
+    array = row.reshape(shape, order=order_of(p.array))
     if arrays.is_torch(p.given):
         return sys.modules["torch"].from_numpy(array).to(p.given.device)
     return array
 
 
-class Loaded:
-    """What a saved state says about one parameter, checked."""
-
-    def __init__(self, p, rule, saved, name):
-        self.p = p
-        self.slots, self.scalars = {}, ()
-        saved = {key: value for key, value in saved.items() if value is not None}  # torch: no buffer yet
-        unknown = set(saved) - {"step", *rule.slots, *rule.scalars}
-        if unknown:
-            raise ValueError(
-                f"{name} has {sorted(unknown)}, which {rule.name!r} does not keep: it has {rule.slots}"
-            )
-        self.t = _step(saved, rule, name)
-        missing = [key for key in (*rule.slots, *rule.scalars) if self.t and key not in saved]
-        if missing:
-            raise ValueError(f"{name} lacks {missing}, which {rule.name!r} needs")
-        if self.t:
-            self.slots = {key: _import(saved[key], p, f"{name}[{key!r}]") for key in rule.slots}
-            self.scalars = tuple(float(saved[key]) for key in rule.scalars)
+def _load(p, rule, saved, name):
+    """Check what a saved state says about one parameter; return its entry and its slots."""
+    saved = {key: value for key, value in saved.items() if value is not None}  # torch: no buffer yet
+    unknown = set(saved) - {"step", *rule.slots, *rule.numbers}
+    if unknown:
+        raise ValueError(
+            f"{name} has {sorted(unknown)}, which {rule.name!r} does not keep: it has {rule.slots}"
+        )
+    t = _step(saved, rule, name)
+    if not t:
+        _, h, _ = p.group.treat(p.array.shape)
+        return Entry(p, rule, 0, rule.first_numbers(h)), {}
+    missing = [key for key in (*rule.slots, *rule.numbers) if key not in saved]
+    if missing:
+        raise ValueError(f"{name} lacks {missing}, which {rule.name!r} needs")
+    slots = {
+        key: _import(saved[key], p, rule.slot_shape(key, p.array.shape), f"{name}[{key!r}]")
+        for key in rule.slots
+    }
+    return Entry(p, rule, t, tuple(float(saved[key]) for key in rule.numbers)), slots
 
 
 def _step(saved, rule, name):
@@ -69,16 +69,23 @@ def _step(saved, rule, name):
     return int(step)
 
 
-def _import(value, p, name):
+def calls(state_dict, parsed):
+    """Return how many steps the stepper had made; a state without schedules does not say it apart."""
+    if "step" in state_dict:
+        return _step(state_dict, None, "the state_dict")
+    return max((entry.t for _, loaded in parsed for entry, _ in loaded), default=0)
+
+
+def _import(value, p, shape, name):
     """Return a copy of one saved slot in the parameter's memory order."""
     array = p.open_saved(value, name)
-    if array.shape != p.array.shape:
-        raise ValueError(f"{name} has shape {array.shape} but {p.name} has {p.array.shape}")
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape} but {p.name}, of {p.array.shape}, needs {shape}")
     if array.dtype != p.array.dtype:
         raise TypeError(
             f"{name} has dtype {array.dtype} but {p.name} has {p.array.dtype}; state is never cast"
         )
-    return np.array(array, order=_order(p.array)).reshape(-1, order=_order(p.array))
+    return np.array(array, order=order_of(p.array)).reshape(-1, order=order_of(p.array))
 
 
 def _number(value):
@@ -100,8 +107,8 @@ def parse(groups, params, state_dict):
 
     Returns
     -------
-    list of (dict, Rule, list of Loaded)
-        For each group its new values, their rule, and its parameters' state.
+    list of (dict, list of (Entry, dict))
+        For each group its new values, and for each parameter its entry and its slots by name.
     """
     if not isinstance(state_dict, dict) or not {"state", "param_groups"} <= set(state_dict):
         raise ValueError("a state_dict is a dict with 'state' and 'param_groups'")
@@ -115,13 +122,13 @@ def parse(groups, params, state_dict):
             raise ValueError(
                 f"param_groups[{group.index}] of the state_dict has {len(ids)} parameters, not {len(members)}"
             )
-        known = group.optimizer.get_params()
+        known = group.optimizer.get_params(deep=False)
         values = group.values | {k: _number(v) for k, v in saved.items() if k in known}
         group.check(values)
-        rule = group.optimizer.rule(values)
-        loaded = [
-            Loaded(p, rule, states.get(key, {}), f"state[{key!r}]")
-            for p, key in zip(members, ids, strict=True)
-        ]
-        result.append((values, rule, loaded))
+        loaded = []
+        for p, key in zip(members, ids, strict=True):
+            cls, h = group.optimizer.treat(values, p.array.shape)
+            rule = cls.rule_for(h, p.array.shape)
+            loaded.append(_load(p, rule, states.get(key, {}), f"state[{key!r}]"))
+        result.append((values, loaded))
     return result

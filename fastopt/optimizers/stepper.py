@@ -1,5 +1,6 @@
 """The bound stepper: an optimizer's state beside the arrays that it updates in place."""
 
+import copy
 import weakref
 from bisect import bisect_right
 from numbers import Real
@@ -10,71 +11,12 @@ from fastopt.kernels import drive, threads
 from fastopt.kernels.cpu import update_address
 from fastopt.optimizers import arrays
 from fastopt.optimizers.groups import Group, listed
-from fastopt.optimizers.states import dump, parse
-
-_LINE = 64  # bytes; slots start on a cache line
-
-
-class Param:
-    """One bound array: the user's object, its memory as an ndarray, and its slots."""
-
-    __slots__ = ("array", "data", "given", "guard", "index", "name", "nbytes", "slots", "start")
-
-    def __init__(self, given, index, name):
-        self.given, self.index, self.name = given, index, name
-        self.array = arrays.view(given, name)
-        arrays.check_param(self.array, name)
-        self.data, self.nbytes = arrays.address(self.array), self.array.nbytes
-        # NumPy refuses to resize (and so to move) an array that has a weak reference.
-        self.guard = weakref.ref(self.array)
-        self.slots = self.start = None
-
-    def allocate(self, rule, h, kept=()):
-        """Make the slots of ``rule``, with their first values; ``kept`` maps names to values to keep."""
-        itemsize, size = self.array.itemsize, self.array.size
-        stride = -(-size * itemsize // _LINE) * _LINE // itemsize
-        memory = np.zeros(len(rule.slots) * stride + _LINE // itemsize, self.array.dtype)
-        offset = -arrays.address(memory) % _LINE // itemsize
-        self.slots = memory[offset : offset + len(rule.slots) * stride].reshape(len(rule.slots), stride)
-        self.start = arrays.address(memory) + offset * itemsize
-        for name, row in zip(rule.slots, self.slots, strict=True):
-            if name in kept:
-                row[:size] = kept[name]
-            elif name in rule.initial:
-                row[:size] = rule.first(h, rule.initial, name)
-
-    def read(self):
-        """Return a copy of the slots, an ndarray of shape (n_slots, size)."""
-        return self.slots[:, : self.array.size].copy()
-
-    #: Give what a saved state holds as an ndarray; raise as `arrays.view`.
-    open_saved = staticmethod(arrays.view)
-
-
-class Cohort:
-    """Parameters of one group and dtype that took the same steps, so they share one row of constants."""
-
-    __slots__ = ("group", "members", "next_scalars", "row", "scalars", "t")
-
-    def __init__(self, group, members, t, scalars):
-        self.group, self.members, self.t, self.scalars = group, members, t, scalars
-        self.make_row()
-
-    def make_row(self):
-        """Allocate the row of constants that the rule needs."""
-        self.row = np.empty(3 + self.group.rule.n_constants, self.members[0].array.dtype)
-
-    def fold(self, grad_scale):
-        """Write the constants of the next step, without taking it."""
-        group = self.group
-        sign, l2, keep = group.prologue
-        constants, self.next_scalars = group.rule.fold(group.values, self.t + 1, self.scalars)
-        self.row[:] = (sign * grad_scale, l2, keep, *constants)
-
-    def advance(self):
-        """Count the step that was folded."""
-        self.t += 1
-        self.scalars = self.next_scalars
+from fastopt.optimizers.members import Cohort, Entry, Param
+from fastopt.optimizers.rows import Rows
+from fastopt.optimizers.scheduling import Progress, observe
+from fastopt.optimizers.states import calls, dump, parse
+from fastopt.optimizers.tensors import Ensemble, flags
+from fastopt.rules.tensorwise import TensorRule
 
 
 class Stepper:
@@ -86,27 +28,37 @@ class Stepper:
     ----------
     param_groups : list of dict
         Hyper-parameters by group, with the arrays under ``'params'``. Live: a changed value is checked and
-        counts from the next step.
+        counts from the next step. What is a schedule stays one; `current_values` has the numbers.
     """
 
     _param = Param
     _grad_address = staticmethod(arrays.grad_address)
 
-    def __init__(self, optimizer, params, n_threads=None):
-        self._optimizer = optimizer
+    def __init__(self, optimizer, groups, n_threads, run):
+        self._optimizer, self._progress = copy.deepcopy(optimizer), Progress(run)
         self._n_threads = threads.resolve(n_threads)
-        self._groups, self._params, self._cohorts = [], [], []
-        self._add(params)
+        self._groups, self._params, self._cohorts, self._ensembles = [], [], [], []
+        self._is_training = True
+        self._add(groups)
+
+    @property
+    def _has_modes(self):
+        return self._optimizer.evaluation(self._groups[0].current()) is not None
 
     @property
     def param_groups(self):
         """The live groups, as in ``torch.optim``."""
         return [group.values for group in self._groups]
 
+    def current_values(self):
+        """Return the hyper-parameters of the next step by group: copies, with numbers for schedules."""
+        self._refresh()
+        return [{k: v for k, v in group.current().items() if k != "params"} for group in self._groups]
+
     @property
     def nbytes(self):
         """Bytes of state, without the parameters."""
-        return sum(p.nbytes * len(p.slots) for p in self._params)
+        return sum(p.state_nbytes for p in self._params)
 
     def add_param_group(self, group):
         """Bind more arrays, with their own hyper-parameters.
@@ -132,30 +84,52 @@ class Stepper:
             if "params" not in values:
                 raise ValueError(f"param_groups[{index}] has no 'params'; its keys are {list(values)}")
             values["params"] = listed(values["params"])
-            groups.append(Group(self._optimizer, values, index))
-            first = len(self._params) + sum(map(len, params))
-            named = [(g, first + i, f"params[{first + i}]") for i, g in enumerate(values["params"])]
-            params.append([self._param(*one) for one in named])
-        everything = [*self._params, *(p for members in params for p in members)]
+            groups.append(Group(self._optimizer, values, index, self._progress))
+            first = len(self._params) + len(params)
+            params += [self._param(given, first + i, groups[-1]) for i, given in enumerate(values["params"])]
+        everything = [*self._params, *params]
         if not everything:
             raise ValueError("params is empty; pass at least one array")
         arrays.check_disjoint(everything)
-        for group, members in zip(groups, params, strict=True):
-            for param in members:
-                param.allocate(group.rule, group.values)
-            self._groups.append(group)
-            self._cohorts += _cohorts(group, [_Fresh(p, group) for p in members])
+        fresh = []
+        for p in params:
+            _, h, rule = p.group.treat(p.array.shape)
+            p.allocate(rule, h)
+            fresh.append(Entry(p, rule, 0, rule.first_numbers(h)))
+        self._hold([*self._entries(), *fresh])
+        self._groups += groups
         self._params = everything
         self._index()
 
+    def _entries(self):
+        """Return what is known of each bound parameter."""
+        return [entry for holder in (*self._cohorts, *self._ensembles) for entry in holder.entries()]
+
+    def _hold(self, entries):
+        """Put parameters into cohorts, which share constants, and ensembles, which a tensor rule takes."""
+        cohorts, ensembles = {}, {}
+        for one in entries:
+            if isinstance(one.rule, TensorRule):
+                key = one.rule, flags(one.p.group.treat(one.p.array.shape).values)
+                ensembles.setdefault(key, []).append(one)
+            else:
+                key = one.p.group.index, one.rule, one.p.array.dtype.name, one.t, one.numbers
+                cohorts.setdefault(key, []).append(one)
+        self._cohorts = [
+            Cohort(same[0].p.group, [one.p for one in same], same[0].t, same[0].numbers)
+            for same in cohorts.values()
+        ]
+        self._ensembles = [Ensemble(same, self._n_threads) for same in ensembles.values()]
+
     def _index(self):
         """Rebuild what depends on which arrays are bound."""
+        self._is_scheduled = any(group.scheduled for group in self._groups)
         spans = sorted((p.data, p.data + p.nbytes, p.index) for p in self._params if p.array.size)
         self._starts, self._spans = [s for s, _, _ in spans], spans
         self._table = np.zeros((len(self._params), drive.TABLE_COLUMNS), np.int64)
         self._seen, self._guards, self._alive = [], [], []  # the last gradients; see `_remember`
         self._watched = ()  # gradients of other libraries, whose memory may move: (index, address)
-        self._absent = frozenset()
+        self._absent, self._rows = frozenset(), []
         self._torch = [p.given for p in self._params if arrays.is_torch(p.given)]
         for cohort in self._cohorts:
             self._point(cohort)
@@ -165,23 +139,24 @@ class Stepper:
         """Write the table rows of a cohort's members."""
         for p in cohort.members:
             row = self._table[p.index]
-            kernel = update_address(cohort.group.rule, p.array.dtype)
-            stride = p.slots.shape[1] if len(p.slots) else 0
-            row[:] = kernel, p.data, row[2], p.start, stride, arrays.address(cohort.row)
+            kernel = update_address(cohort.rule, p.array.dtype)
+            row[:] = kernel, p.data, row[2], p.start, p.stride, arrays.address(cohort.row)
 
     def _make_plan(self):
-        sizes = [0 if p.index in self._absent else p.array.size for p in self._params]
-        # The gradient is read, the weight and the slots are read and written.
-        moved = sum(
-            n * p.array.itemsize * (3 + 2 * len(p.slots)) for n, p in zip(sizes, self._params, strict=True)
-        )
+        sizes = [0] * len(self._params)
+        self._active = [c for c in self._cohorts if c.members[0].index not in self._absent]
+        moved = 0
+        by_rows = {rows.p.index for rows in self._rows}
+        for p in (p for cohort in self._active for p in cohort.members if p.index not in by_rows):
+            sizes[p.index] = p.array.size
+            # The gradient is read, the weight and the slots are read and written.
+            moved += p.nbytes * (3 + 2 * len(p.slots))
         n_threads = 1
         if moved >= drive.PARALLEL_BYTES:
             n_threads = self._n_threads or threads.n_available()
         self._plan = drive.Plan(self._table, sizes, n_threads)
-        self._active = [c for c in self._cohorts if c.members[0].index not in self._absent]
 
-    def step(self, grads, *, grad_scale=1.0):
+    def step(self, grads, *, grad_scale=1.0, loss=None):
         """Apply one update in place.
 
         Parameters
@@ -189,30 +164,88 @@ class Stepper:
         grads : array or list of arrays
             One gradient for each parameter, in the order in which they were bound, all groups in one list;
             the same shape, dtype and memory order. Not written. ``None`` skips its parameter, which then
-            does not count the step.
+            does not count the step. `SparseAdam` takes a tuple ``(indices, values)`` of some rows, too.
         grad_scale : float
             Multiplies the gradients (for example 1 / loss scale, or a clipping factor).
+        loss : float, optional
+            The loss at the present weights, for optimizers that need it (`PolyakSGD`, `MoMo`), and for no
+            other.
 
         Raises
         ------
         TypeError, ValueError
             If a gradient does not fit its parameter or a changed hyper-parameter is out of range. Nothing
             is changed then.
+        RuntimeError
+            If the weights are those of evaluation (`eval`).
         """
         if type(grads) is not list:
             grads = listed(grads)
-        if not self._same(grads):
-            self._accept(grads)
         if type(grad_scale) is not float and not isinstance(grad_scale, Real):
             raise TypeError(f"grad_scale must be a number, not {type(grad_scale).__name__}")
+        if loss is not None or self._optimizer.needs:
+            self._check_loss(loss)
+        if not self._is_training:
+            raise RuntimeError("the weights are those of evaluation; call train() before step()")
         self._refresh()
+        if not self._same(grads):
+            self._accept(grads)
+        if self._is_scheduled:
+            self._refold()
         for cohort in self._active:
             cohort.fold(grad_scale)
-        self._plan.run()
+        if self._active:
+            self._plan.run()
+        for rows in self._rows:
+            rows.update(self._table[rows.p.index], self._n_threads or threads.n_available())
         for cohort in self._active:
             cohort.advance()
+        for ensemble in self._ensembles:
+            ensemble.step(self._table, self._absent, grad_scale, loss)
+        self._progress.step += 1
         if self._torch:
             arrays.bump_versions(self._torch)
+
+    def begin(self, run):
+        """Let schedules go by another `fastopt.schedules.Run` from the next step on."""
+        self._progress.run = run
+
+    def observe(self, metric, *, greater_is_better=False):
+        """Tell schedules the loss or score of the epoch that has ended; `fastopt.schedules.plateau` reacts.
+
+        Parameters
+        ----------
+        metric : float
+            The loss, or with ``greater_is_better`` a score.
+        """
+        for group in self._groups:
+            group.values.update(observe(group.values, metric, greater_is_better))
+
+    def _check_loss(self, loss):
+        name = type(self._optimizer).__name__
+        if self._optimizer.needs != "loss":
+            raise TypeError(f"{name} takes no loss")
+        if isinstance(loss, bool) or not isinstance(loss, Real):
+            raise TypeError(f"{name} needs the loss at the present weights: step(grads, loss=...), a number")
+
+    def eval(self):
+        """Move the weights to where they are to be evaluated, for schedule-free methods; else do nothing."""
+        self._switch(False)
+
+    def train(self):
+        """Move the weights back to where gradients are taken, for schedule-free methods; else do nothing."""
+        self._switch(True)
+
+    def _switch(self, to_training):
+        if self._has_modes and to_training != self._is_training:
+            for p, rule, t, _ in self._entries():
+                slot, *weights = self._optimizer.evaluation(p.group.current())
+                if t:
+                    w, z = p.array.ravel("K"), p.slots[rule.slots.index(slot)]
+                    w += w.dtype.type(weights[to_training]) * (z - w)
+            self._is_training = to_training
+            if self._torch:
+                arrays.bump_versions(self._torch)
 
     def _same(self, grads):
         """Tell whether these are the very gradients of the last step, at the same addresses."""
@@ -226,19 +259,26 @@ class Stepper:
             raise ValueError(
                 f"{len(grads)} gradients for {len(self._params)} parameters; pass one for each, or None"
             )
-        found, absent, watched = [], set(), []
+        found, absent, watched, rows = [], set(), [], []
         for p, gradient in zip(self._params, grads, strict=True):
             if gradient is None:
                 absent.add(p.index)
+                found.append(0)
+                continue
+            if type(gradient) is tuple and self._optimizer.takes_rows:
+                rows.append(Rows(p, gradient, f"grads[{p.index}]"))
                 found.append(0)
                 continue
             found.append(self._check_grad(p, gradient))
             if type(gradient) is not np.ndarray and arrays.is_torch(gradient):
                 watched.append((p.index, found[-1]))
         self._table[:, 2] = found
+        before, self._rows = {r.p.index for r in self._rows}, rows
         if absent != self._absent:
             self._absent = frozenset(absent)
             self._split()
+            self._make_plan()
+        elif before != {r.p.index for r in rows}:
             self._make_plan()
         self._watched = tuple(watched)
         self._remember(grads)
@@ -291,20 +331,18 @@ class Stepper:
         for group in changed:
             group.check(group.values)
         for group in changed:
-            old = group.rule
             group.refresh()
-            if group.rule is not old:
-                self._change_rule(group, old)
+        entries = [_retreated(entry) for entry in self._entries()]
+        if any(holder.is_outdated() for holder in (*self._cohorts, *self._ensembles)):
+            self._hold(entries)
+            self._index()
+        self._is_scheduled = any(group.scheduled for group in self._groups)
+        self._refold()
 
-    def _change_rule(self, group, old):
-        """Follow a group whose new values need another rule; slots that both have are kept."""
-        for cohort in self._cohorts:
-            if cohort.group is group:
-                for p in cohort.members:
-                    kept = dict(zip(old.slots, p.read(), strict=True))
-                    p.allocate(group.rule, group.values, kept)
-                cohort.make_row()
-                self._point(cohort)
+    def _refold(self):
+        """Take over the groups' present numbers."""
+        for holder in (*self._cohorts, *self._ensembles):
+            holder.refresh()
 
     def state_dict(self):
         """Return a copy of the state, in torch's layout.
@@ -313,10 +351,18 @@ class Stepper:
         -------
         dict
             ``{'state': {i: {'step': t, slot: array, ...}}, 'param_groups': [{..., 'params': [i, ...]}]}``.
-            Arrays have the parameter's shape and dtype; for torch parameters they are torch tensors, so
-            that ``torch.optim`` can load them. A parameter that never stepped has no state.
+            Arrays have the parameter's shape, if not a factor's, and dtype; for torch parameters they are
+            torch tensors, so that ``torch.optim`` can load them. A parameter that never stepped has no state.
+            Groups of schedule-free methods say in ``train_mode`` which weights belong to the state. With
+            schedules, ``'step'`` beside ``'state'`` counts the calls of `step`, by which they go.
         """
-        return dump(self._groups, self._cohorts)
+        saved = dump(self._groups, (*self._cohorts, *self._ensembles))
+        if self._has_modes:
+            for group in saved["param_groups"]:
+                group["train_mode"] = self._is_training
+        if self._is_scheduled:
+            saved["step"] = self._progress.step
+        return saved
 
     def load_state_dict(self, state_dict):
         """Take over a copy of a state, from `state_dict` or from the same optimizer of ``torch.optim``.
@@ -333,38 +379,31 @@ class Stepper:
         ValueError, TypeError
             If groups, shapes, slots or dtypes differ. Nothing is cast, and nothing changed then.
         """
-        members = [[] for _ in self._groups]
-        for cohort in self._cohorts:
-            members[cohort.group.index] += cohort.members
-        members = [sorted(group, key=lambda p: p.index) for group in members]
-        cohorts = []
-        for group, (values, rule, loaded) in zip(
-            self._groups, parse(self._groups, members, state_dict), strict=True
-        ):
+        members = [[p for p in self._params if p.group is group] for group in self._groups]
+        parsed = parse(self._groups, members, state_dict)
+        self._progress.step = calls(state_dict, parsed)
+        entries = []
+        for group, (values, loaded) in zip(self._groups, parsed, strict=True):
             group.values.update(values)
             group.refresh()
-            for one in loaded:
-                one.p.allocate(rule, values, one.slots)
-            cohorts += _cohorts(group, loaded)
-        self._cohorts = cohorts
+            for entry, slots in loaded:
+                _, h, _ = group.treat(entry.p.array.shape)
+                entry.p.allocate(entry.rule, h, slots)
+                entries.append(entry)
+        if self._has_modes:
+            self._is_training = bool(state_dict["param_groups"][0].get("train_mode", True))
+        self._hold(entries)
         self._index()
 
     def __reduce__(self):
         raise TypeError("a stepper is bound to arrays in memory and does not pickle; save its state_dict()")
 
 
-class _Fresh:
-    """A parameter that has not stepped."""
-
-    def __init__(self, p, group):
-        rule = group.rule
-        self.p, self.t = p, 0
-        self.scalars = tuple(rule.first(group.values, rule.scalars, name) for name in rule.scalars)
-
-
-def _cohorts(group, members):
-    """Return the cohorts of a group: one for each dtype and step."""
-    found = {}
-    for one in members:
-        found.setdefault((one.p.array.dtype.name, one.t, one.scalars), []).append(one.p)
-    return [Cohort(group, same, t, scalars) for (_, t, scalars), same in found.items()]
+def _retreated(entry):
+    """Return an entry under the rule of its group's present values; slots that both rules have are kept."""
+    _, h, rule = entry.p.group.treat(entry.p.array.shape)
+    if rule is entry.rule:
+        return entry
+    entry.p.allocate(rule, h, dict(zip(entry.rule.slots, entry.p.read(), strict=True)))
+    kept = rule.numbers == entry.rule.numbers
+    return entry._replace(rule=rule, numbers=entry.numbers if kept else rule.first_numbers(h))

@@ -22,6 +22,13 @@ def adam(w, g, m, v, step, d1, d2, eps):
     return w - step * m / (math.sqrt(v) + eps), m, v
 
 
+def _sparse(h, t):
+    return _adam({**h, "eps_mode": "hat"}, t)
+
+
+register("sparseadam", slots=adam.slots, constants=_sparse)(adam.function)
+
+
 def _rooted(h, t):
     return *_adam(h, t), h["eps_root"] * (1.0 - h["betas"][1] ** t)
 

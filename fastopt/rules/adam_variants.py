@@ -62,3 +62,35 @@ def adamax(w, g, m, u, step, d1, b2, inside, outside):
     largest = old if old > new else new
     u = largest if old == old else old  # a NaN on either side stays
     return w - step * m / (u + outside), m, u
+
+
+def _ademamix(h, t):
+    b1, b2, b3 = h["betas"]
+    c1, c2 = 1.0 - b1**t, (1.0 - b2**t) ** 0.5
+    alpha = h["alpha"]
+    if h["alpha_warmup"]:
+        alpha = alpha * _ramp(t / h["alpha_warmup"])
+    if h["beta3_warmup"]:
+        # The half-life grows linearly from that of beta1 to that of beta3.
+        ramp = _ramp(t / h["beta3_warmup"])
+        life = (1.0 - ramp) * _half_life(b1) + ramp * _half_life(b3)
+        b3 = (ramp < 1.0) * 0.5 ** (1.0 / (life + 1.0)) + (ramp >= 1.0) * b3
+    scale = h["lr"] * c2
+    return scale / c1, scale * alpha, 1.0 - b1, 1.0 - b2, 1.0 - b3, h["eps"] * c2
+
+
+def _ramp(x):
+    return x * (x < 1.0) + (x >= 1.0)
+
+
+def _half_life(beta):
+    return math.log(0.5) / math.log(beta + 1e-8) - 1.0
+
+
+@register("ademamix", slots=("exp_avg_fast", "exp_avg_sq", "exp_avg_slow"), constants=_ademamix)
+def ademamix(w, g, m, v, s, step, slow, d1, d2, d3, eps):
+    """Pagliardini et al. (2024), algorithm 1: a second, much slower average, not bias-corrected."""
+    m = m + d1 * (g - m)
+    v = v + d2 * (g * g - v)
+    s = s + d3 * (g - s)
+    return w - (step * m + slow * s) / (math.sqrt(v) + eps), m, v, s

@@ -62,6 +62,19 @@ class Rule:
             return self.constants(h, t, *scalars)
         return self.constants(h, t), scalars
 
+    @property
+    def numbers(self):
+        """Names of the state that is no array."""
+        return tuple(self.scalars)
+
+    def first_numbers(self, h):
+        """Return the first values of the state that is no array."""
+        return tuple(self.first(h, self.scalars, name) for name in self.numbers)
+
+    def slot_shape(self, name, shape):
+        """Return the shape of a slot for a parameter of ``shape``: the same."""
+        return shape
+
     def first(self, h, values, name):
         """Return the first value of slot or scalar ``name`` under the hyper-parameters ``h``."""
         value = values.get(name, 0.0)

@@ -2,6 +2,7 @@
 
 from .optimizer_study import OptimizerStudy
 from .plan import DEFAULT_LEARNING_RATES, DEFAULT_OPTIMIZERS
+from .range_test import RangeTest, range_test
 from .statistics import Interval, holm, mean_interval, paired_difference
 from .store import StoreError
 
@@ -10,8 +11,10 @@ __all__ = [
     "DEFAULT_OPTIMIZERS",
     "Interval",
     "OptimizerStudy",
+    "RangeTest",
     "StoreError",
     "holm",
     "mean_interval",
     "paired_difference",
+    "range_test",
 ]

@@ -22,6 +22,8 @@ _SETTINGS_OF_SGD = {
     "nesterov": {"momentum": 0.9, "nesterov": True},
 }
 _LABELS = {"gradient descent": "Gradient descent", "momentum": "Momentum", "nesterov": "Nesterov"}
+# Where a contender's learning rate may be, most specific first; a schedule keeps its shape.
+_RATES = ("solver__lr__value", "solver__lr", "solver__optimizer__lr", "learning_rate_init", "eta0")
 DEFAULT_OPTIMIZERS = ("gradient descent", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 
 # Parameters that do not change the numbers of a fit.
@@ -223,8 +225,8 @@ def _contender(network, label, what):
             "of parameters of the network, or a network with partial_fit."
         )
     parameters = ready.get_params(deep=True)
-    lr_parameter = next((p for p in ("solver__lr", "learning_rate_init", "eta0") if p in parameters), None)
-    if hasattr(parameters.get("solver"), "get_params") and "solver__lr" not in parameters:
+    lr_parameter = next((p for p in _RATES if p in parameters), None)
+    if hasattr(parameters.get("solver"), "get_params") and not str(lr_parameter).startswith("solver__"):
         lr_parameter = None  # the optimizer finds its own; learning_rate_init is not used beside an object
     return Contender(label, ready, lr_parameter, is_yardstick=is_yardstick)
 

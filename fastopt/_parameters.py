@@ -1,0 +1,95 @@
+"""Objects that are nothing but their parameters: scikit-learn's protocol on dataclasses."""
+
+import dataclasses
+import difflib
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+if TYPE_CHECKING:  # type checkers know typing_extensions; at run time Python 3.10 lacks the decorator
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_):
+        """Do nothing; see `typing.dataclass_transform`."""
+        return lambda function: function
+
+
+def plain(value):
+    """Return a NumPy scalar as the Python number it is, so that its repr can be evaluated."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(plain, value))
+    return value
+
+
+def suggestion(name, known):
+    """Return " Did you mean 'adam'?" with the likeliest of the ``known`` names, or an empty string."""
+    near = difflib.get_close_matches(str(name).lower(), known, n=3)
+    # Letters are swapped more often than forgotten or mistaken: 'adma' is 'adam', not 'adamax' or 'adan'.
+    letters = sorted(str(name).lower())
+    near = min(
+        near, key=lambda other: (sorted(other) != letters, abs(len(other) - len(letters))), default=None
+    )
+    return f" Did you mean {near!r}?" if near else ""
+
+
+class Parameters:
+    """Gives a dataclass ``get_params``, ``set_params`` and a repr that can be evaluated."""
+
+    #: Parameters that the repr shows although they have their default.
+    _always_shown: ClassVar[tuple] = ()
+
+    def get_params(self, deep=True):
+        """Return the parameters as a dict (scikit-learn's protocol).
+
+        Parameters
+        ----------
+        deep : bool
+            Add the parameters of parameters, such as a schedule's, as ``name__inner``.
+        """
+        params = {name: getattr(self, name) for name in self._names()}
+        if deep:
+            for name, value in list(params.items()):
+                if isinstance(value, Parameters):
+                    params.update({f"{name}__{key}": inner for key, inner in value.get_params().items()})
+        return params
+
+    def set_params(self, **params):
+        """Set parameters, or as ``name__inner`` those of a parameter.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter; the message names the known ones.
+        """
+        names = self._names()
+        for key, value in params.items():
+            name, _, inner = key.partition("__")
+            if name not in names or (inner and not isinstance(getattr(self, name), Parameters)):
+                raise ValueError(
+                    f"Invalid parameter {key!r} for {type(self).__name__}. Valid parameters are: {names}."
+                )
+            if inner:
+                getattr(self, name).set_params(**{inner: value})
+            else:
+                setattr(self, name, value)
+        return self
+
+    @classmethod
+    def _names(cls):
+        """Name the parameters in the order of the signature."""
+        return [f.name for f in sorted(dataclasses.fields(cls), key=lambda f: f.kw_only)]
+
+    def __repr__(self):
+        shown = []
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, value in self.get_params(deep=False).items():
+            if name in self._always_shown or value != defaults[name]:
+                shown.append(f"{name}={self._show(plain(value))}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    @staticmethod
+    def _show(value):
+        return repr(value)

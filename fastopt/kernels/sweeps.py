@@ -1,0 +1,248 @@
+"""Sweeps as compiled kernels: map a function over arrays, add up what else it returns.
+
+``void sweep(int64 operands, constants, outputs, per_chunk, width, lo, hi)`` takes addresses: of the arrays'
+addresses, of the row of constants ``[grad_scale, l2, keep, *the sweep's own]`` and of the addresses of the
+sums over chunks, rows and columns. It works on the elements ``lo`` to ``hi``, or on rows of ``width``
+elements when the function tells rows from columns. Chunks are cut by shapes alone and their sums combined in
+order, so the bits do not depend on the number of threads.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+from numba import carray, cfunc, types
+from numba.np.unsafe.ndarray import to_fixed_tuple
+
+from fastopt.kernels import drive, loops
+from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_scalar
+from fastopt.kernels.cpu import TINY
+from fastopt.kernels.foreign import pointer
+
+#: Elements whose terms are added up before they meet those of others.
+CHUNK = 16_384
+
+#: ``reassoc`` concerns the sums alone, which it lets vectorise: the functions themselves are compiled without
+#: it.
+_OPTIONS = {**JIT_OPTIONS, "fastmath": {"reassoc"}}
+
+_SIGNATURE = types.void(*[types.int64] * 7)
+
+
+def _elementwise(sweep):
+    """Return the statements that handle element ``i``, but for what becomes of the terms."""
+    own = {"w": "p", "g": "d", "i": "row * width + i" if sweep.is_matrix else "lo + i"}
+    arguments = [own.get(name) or _at(sweep, name) for name in sweep.arguments]
+    lines = []
+    moves = "w" in sweep.writes
+    if "w" in sweep.operands and "g" in sweep.operands:
+        lines += ["p, d = prologue(a_w[i], a_g[i], head)"] + ["p = a_w[i]"] * (not moves)
+    elif "g" in sweep.operands:
+        lines += ["d = head[0] * a_g[i]"]
+    elif "w" in sweep.operands:
+        lines += ["p = head[2] * a_w[i]" if moves else "p = a_w[i]"]
+    arguments += ["*k"] * bool(sweep.constants)
+    results = [f"x_{name}" for name in sweep.writes] + _terms(sweep)
+    lines += [f"{', '.join(results)} = rule({', '.join(arguments)})"]
+    lines += [
+        f"a_{name}[i] = x_{name}" if name == "w" else f"a_{name}[i] = flush(x_{name}, tiny)"
+        for name in sweep.writes
+    ]
+    return lines
+
+
+def _at(sweep, name):
+    return f"b_{name}" if name in sweep.rows else f"a_{name}[i]"
+
+
+def _terms(sweep):
+    counts = {"s": sweep.sums, "r": sweep.row_sums, "c": sweep.column_sums}
+    if sweep.transposed:  # the function still returns what belongs to its own rows first
+        counts = {letter: counts[letter] for letter in "scr"}
+    return [f"{letter}{k}" for letter, n in counts.items() for k in range(n)]
+
+
+def _gather(sweep, into, term):
+    return f"{into} += {term}" if sweep.combine == "sum" else f"{into} = max({into}, {term})"
+
+
+def _source(sweep):
+    """Return the kernel's text: a loop over elements, or one over rows around it."""
+    wide, names = sweep.is_matrix, sweep.operands
+    head = [
+        "def sweep(operands, constants, outputs, per_chunk, width, lo, hi):",
+        f"at = carray(pointer(operands, int64), {len(names)})",
+        "out = carray(pointer(outputs, int64), 3)",
+        "head = to_fixed_tuple(carray(pointer(constants, real), 3), 3)",
+        f"c = carray(pointer(constants, real), {3 + len(sweep.constants)})",
+        *[f"k = to_fixed_tuple(c[3:], {len(sweep.constants)})"] * bool(sweep.constants),
+        "chunk = lo // per_chunk",
+        *(f"t{k} = 0.0" for k in range(sweep.sums)),
+    ]
+    body = _elementwise(sweep) + [f"t{k} += s{k}" for k in range(sweep.sums)]
+    tail = [f"total = carray(pointer(out[0], float64), (chunk + 1) * {sweep.sums})"] * bool(sweep.sums)
+    tail += [f"total[chunk * {sweep.sums} + {k}] = t{k}" for k in range(sweep.sums)]
+    if not wide:
+        head += [f"a_{n} = carray(pointer(at[{q}], real), hi)[lo:]" for q, n in enumerate(names)]
+        return _join(head, ["for i in range(hi - lo):", *_indent(body)], tail)
+    for k in range(sweep.column_sums):
+        where = f"out[2] + 8 * width * (chunk * {sweep.column_sums} + {k})"
+        head += [f"c_{k} = carray(pointer({where}, float64), width)", f"c_{k}[:] = 0.0"]
+        body += [_gather(sweep, f"c_{k}[i]", f"c{k}")]
+    body += [_gather(sweep, f"r_{k}", f"r{k}") for k in range(sweep.row_sums)]
+    row = []
+    for q, n in enumerate(names):
+        if n in sweep.rows:
+            row += [f"b_{n} = carray(pointer(at[{q}], real), hi)[row]"]
+        else:
+            offset = "" if n in sweep.columns else " + row * width * itemsize"
+            row += [f"a_{n} = carray(pointer(at[{q}]{offset}, real), width)"]
+    row += [f"r_{k} = 0.0" for k in range(sweep.row_sums)]
+    row += ["for i in range(width):", *_indent(body)]
+    for k in range(sweep.row_sums):
+        where = f"out[1] + 8 * (row * {sweep.row_sums} + {k})"
+        row += [f"carray(pointer({where}, float64), 1)[0] = r_{k}"]
+    return _join(head, ["for row in range(lo, hi):", *_indent(row)], tail)
+
+
+def _indent(lines):
+    return [f"    {line}" for line in lines]
+
+
+def _join(head, loop, tail):
+    return "\n".join([head[0], *_indent([*head[1:], *loop, *tail])])
+
+
+def _positional(function):
+    """Return a copy of a function whose keyword-only parameters follow the others by position."""
+    code = function.__code__
+    n_arguments = code.co_argcount + code.co_kwonlyargcount
+    code = code.replace(co_argcount=n_arguments, co_kwonlyargcount=0)
+    return type(function)(code, function.__globals__, function.__name__)
+
+
+@functools.cache
+def sweep_kernel(sweep, dtype):
+    """Return the compiled kernel of ``sweep`` for arrays of ``dtype`` ('float32' or 'float64')."""
+    scalar = np.dtype(dtype).type
+    space = {}
+    exec(_source(sweep), space)
+    kernel = bind(
+        space["sweep"],
+        sweep.function,
+        f"_{dtype}_{'_'.join([*sweep.rows, 'by', *sweep.columns])}",
+        rule=compile_scalar(_positional(sweep.function), scalar),
+        prologue=compile_scalar(loops.prologue, scalar),
+        flush=compile_scalar(loops.flush, scalar),
+        tiny=scalar(TINY[dtype]),
+        carray=carray,
+        to_fixed_tuple=to_fixed_tuple,
+        pointer=pointer,
+        real=scalar,
+        itemsize=np.dtype(dtype).itemsize,
+        int64=np.int64,
+        float64=np.float64,
+        max=max,
+        range=range,
+    )
+    try:
+        return cfunc(_SIGNATURE, cache=True, **_OPTIONS)(kernel)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        return cfunc(_SIGNATURE, **_OPTIONS)(kernel)  # typed into an interpreter: there is no file
+
+
+class Pass:
+    """One sweep over a list of arrays, ready to run again and again.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    dtypes : list of dtype
+        Of each tensor.
+    shapes : list of (int, int, bool)
+        Rows and columns of each tensor as it lies in memory, and whether that is transposed (Fortran order).
+    n_threads : int
+    """
+
+    def __init__(self, sweep, dtypes, shapes, n_threads):
+        self.sweep, self._shapes = sweep, shapes
+        n = len(dtypes)
+        self._lying = {True: _transposed(sweep), False: sweep}
+        self.operands = np.zeros((n, len(sweep.operands)), np.int64)
+        width = 3 + len(sweep.constants)
+        self._constants = {dtype: np.zeros((n, width), dtype) for dtype in {np.dtype(d) for d in dtypes}}
+        self._kept, work = [], []
+        self._outputs, self._table = np.zeros((n, 3), np.int64), np.zeros((n, drive.TABLE_COLUMNS), np.int64)
+        self._starts, n_chunks = [], 0
+        for i, (dtype, (n_rows, n_columns, swapped)) in enumerate(zip(dtypes, shapes, strict=True)):
+            length, columns = (n_rows, n_columns) if sweep.is_matrix else (n_rows * n_columns, 1)
+            per_chunk = max(1, CHUNK // max(columns, 1))
+            n_own = -(-length // per_chunk) if n_columns else 0
+            work += [(i, c * per_chunk, min(length, (c + 1) * per_chunk)) for c in range(n_own)]
+            kernel = sweep_kernel(self._lying[swapped and sweep.is_matrix], np.dtype(dtype).name)
+            row = self._constants[np.dtype(dtype)][i : i + 1]
+            self._table[i] = kernel.address, 0, row.ctypes.data, 0, per_chunk, columns
+            self._starts.append(n_chunks)
+            n_chunks += max(1, n_own)
+            self._kept.append(self._side_outputs(n_own, length, columns, swapped))
+        self._sums = np.zeros((n_chunks, sweep.sums))
+        self._outputs[:, 0] = self._sums.ctypes.data + self._sums.itemsize * sweep.sums * np.array(
+            self._starts
+        )
+        self._table[:, 1] = self.operands.ctypes.data + self.operands.strides[0] * np.arange(n)
+        self._table[:, 3] = self._outputs.ctypes.data + self._outputs.strides[0] * np.arange(n)
+        self._outputs[:, 1:] = [[a.ctypes.data for a in kept] for kept in self._kept]
+        self._plan = drive.Plan.of_work(self._table, np.array(work, np.int64).reshape(-1, 3), n_threads)
+
+    def _side_outputs(self, n_chunks, n_rows, n_columns, swapped):
+        sweep = self._lying[swapped]
+        return (
+            np.zeros((n_rows if sweep.row_sums else 0, sweep.row_sums)),
+            np.zeros((n_chunks if sweep.column_sums else 0, sweep.column_sums, n_columns)),
+        )
+
+    def run(self, head, constants):
+        """Sweep once; return the sums, for a matrix sweep with those along rows and columns.
+
+        Parameters
+        ----------
+        head : sequence of three floats or arrays of one element per tensor
+            ``grad_scale``, ``l2`` and ``keep``.
+        constants : mapping
+            The sweep's own, likewise.
+
+        Returns
+        -------
+        ndarray of shape (sums, n_tensors), or a tuple of it and two lists of ndarrays (row_sums, rows) and
+        (column_sums, columns)
+        """
+        values = (*head, *(constants[name] for name in self.sweep.constants))
+        for rows in self._constants.values():
+            for column, value in zip(rows.T, values, strict=True):
+                column[:] = value
+        self._plan.run()
+        sums = np.add.reduceat(self._sums, self._starts, axis=0).T
+        if not self.sweep.is_matrix:
+            return sums
+        combine = np.add if self.sweep.combine == "sum" else np.maximum
+        rows = [kept[0].T for kept in self._kept]
+        columns = [combine.reduce(kept[1], axis=0, initial=0.0) for kept in self._kept]
+        pairs = [
+            (c, r) if shape[2] else (r, c) for r, c, shape in zip(rows, columns, self._shapes, strict=True)
+        ]
+        return sums, [r for r, _ in pairs], [c for _, c in pairs]
+
+
+@functools.cache
+def _transposed(sweep):
+    """Return the same sweep for arrays whose rows lie in memory as columns."""
+    return dataclasses.replace(
+        sweep,
+        rows=sweep.columns,
+        columns=sweep.rows,
+        row_sums=sweep.column_sums,
+        column_sums=sweep.row_sums,
+        transposed=True,
+    )

@@ -1,0 +1,76 @@
+"""From the ``learning_rate`` and ``warmup`` arguments to a schedule of the optimizer's ``lr``."""
+
+from sklearn.base import clone
+from sklearn.utils._param_validation import InvalidParameterError
+
+from fastopt import schedules
+from fastopt._parameters import suggestion
+from fastopt.optimizers.wrappers import Wrapper
+from fastopt.schedules import Schedule
+
+#: scikit-learn's rules, which act between epochs and for ``solver='sgd'`` only.
+RULES = ("constant", "invscaling", "adaptive")
+
+
+def check_learning_rate(rate, owner):
+    """Raise unless ``rate`` is a known name, a schedule or a function.
+
+    Parameters
+    ----------
+    rate : str, Schedule or callable
+    owner : str
+        Name of the estimator's class, for the message.
+
+    Raises
+    ------
+    InvalidParameterError
+        A ValueError and a TypeError, as scikit-learn raises for other parameters.
+    """
+    names, hint = sorted({*RULES, *schedules.list_schedules()}), ""
+    if isinstance(rate, str):
+        if rate in names:
+            return
+        hint = suggestion(rate, names)
+    elif isinstance(rate, type):
+        hint = f" Did you mean {rate.__name__}(...)?" if issubclass(rate, Schedule) else ""
+    elif callable(rate):
+        return
+    raise InvalidParameterError(
+        f"The 'learning_rate' parameter of {owner} must be a str among {{{', '.join(map(repr, names))}}}, a "
+        f"schedule such as fastopt.schedules.cosine() or a callable. Got {rate!r} instead.{hint}"
+    )
+
+
+def with_schedule(optimizer, estimator):
+    """Return the optimizer with the estimator's schedule as its ``lr``; itself if there is none.
+
+    Raises
+    ------
+    ValueError
+        If the arguments contradict each other.
+    """
+    if isinstance(optimizer, Wrapper):
+        return clone(optimizer).set_params(optimizer=with_schedule(optimizer.optimizer, estimator))
+    rate, share = estimator.learning_rate, estimator.warmup
+    is_rule = isinstance(rate, str) and rate in RULES
+    if is_rule and not share:
+        return optimizer
+    lr = optimizer.get_params(deep=False).get("lr")
+    if lr is None:
+        raise ValueError(f"learning_rate={rate!r}, warmup={share!r}: {optimizer!r} has no lr to change")
+    if is_rule and rate != "constant" and estimator.solver == "sgd":
+        raise ValueError(f"warmup={share!r} does not go with learning_rate={rate!r}; use a schedule")
+    if isinstance(lr, Schedule) and not is_rule:
+        raise ValueError(
+            f"learning_rate={rate!r} is given beside {optimizer!r}, whose lr is a schedule already; leave "
+            "learning_rate='constant', or give lr a number"
+        )
+    if is_rule:
+        rate = lr if isinstance(lr, Schedule) else schedules.constant()
+    elif isinstance(rate, str):
+        rate = schedules.get_schedule(rate)
+    elif not isinstance(rate, Schedule):
+        rate = schedules.function(rate, None, unit="run")
+    if share:
+        rate = schedules.warmup(rate, share, unit="run")
+    return clone(optimizer).set_params(lr=rate.based_on(lr))

@@ -1,0 +1,104 @@
+"""Optimizer state for the training engine where an update needs whole gradients, layer by layer."""
+
+import copy
+
+import numpy as np
+
+from fastopt.optimizers import scheduling
+from fastopt.optimizers.arrays import check_dtype
+
+
+class BoundState:
+    """An optimizer bound to the layers of one flat vector of parameters, as the training engine drives it.
+
+    For wrappers, and optimizers that need a norm, a matrix or one number for all layers: the engine hands
+    over the gradient of each mini-batch, and a `Stepper` on views of the vector updates it. Pickles and
+    copies: what it holds then is the stepper's ``state_dict``.
+
+    Attributes
+    ----------
+    hyper : dict
+        Hyper-parameters, numbers or schedules; a changed value counts from the next step.
+    run : Run
+        What schedules know about the run.
+    t : int
+        Steps taken.
+    state : ndarray of shape (0, size)
+        There are no flat slots.
+    """
+
+    def __init__(self, optimizer, size, n_decay, dtype, run):
+        self.optimizer, self.run = copy.deepcopy(optimizer), run
+        self.hyper = self.optimizer.core.get_params(deep=False)
+        self.dtype = check_dtype(dtype)
+        self.size, self.n_decay = int(size), int(n_decay)
+        self.t, self.state = 0, np.zeros((0, self.size), self.dtype)
+        self._saved = self._stepper = self._params = self._layout = None
+
+    def __getstate__(self):
+        saved = self._saved if self._stepper is None else self._stepper.state_dict()
+        return {**self.__dict__, "_saved": saved, "_stepper": None, "_params": None}
+
+    @property
+    def rule(self):
+        """The rule of a weight matrix under the present hyper-parameters."""
+        return self.optimizer.core.rule_for(self.hyper, (2, 2))
+
+    def values(self):
+        """Return the hyper-parameters of the next step as numbers."""
+        return scheduling.at_step(self.optimizer.core, self.hyper, self.run, self.t)
+
+    def begin(self, run):
+        """Let schedules go by another run from the next step on."""
+        self.run = run
+        if self._stepper is not None:
+            self._stepper.begin(run)
+
+    def observe(self, metric, *, greater_is_better=False):
+        """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""
+        self.hyper = scheduling.observe(self.hyper, metric, greater_is_better)
+
+    def apply(self, params, gradient, layout, loss=None):
+        """Take one step.
+
+        Parameters
+        ----------
+        params : ndarray of shape (size,)
+            Written.
+        gradient : ndarray of shape (size,)
+        layout : Layout
+            Where the layers lie in both.
+        loss : float, optional
+            Mean loss at ``params``, for the optimizers that need it.
+        """
+        self._layout = layout
+        stepper = self._bound(params)
+        weights, biases = stepper.param_groups
+        weights.update(self.hyper)
+        biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
+        wanted = {"loss": loss} if self.optimizer.core.needs == "loss" else {}
+        stepper.step(layout.weights(gradient) + layout.biases(gradient), **wanted)
+        self.t += 1
+
+    def train(self, params):
+        """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""
+        if self.t:
+            self._bound(params).train()
+
+    def eval(self, params):
+        """Move ``params`` to where they are to be evaluated; for most optimizers there is nothing to do."""
+        if self.t:
+            self._bound(params).eval()
+
+    def _bound(self, params):
+        """Return the stepper on the layers of ``params``, made anew when that is another array."""
+        if self._params is not params:
+            saved = self.__getstate__()["_saved"]
+            optimizer = copy.deepcopy(self.optimizer)
+            optimizer.core.set_params(**self.hyper)
+            layers = self._layout.weights(params), self._layout.biases(params)
+            self._stepper = optimizer.stepper([{"params": views} for views in layers], None, self.run)
+            if saved is not None:
+                self._stepper.load_state_dict(saved)
+            self._params = params
+        return self._stepper

@@ -1,0 +1,127 @@
+"""Methods that keep one number for each row and column of a matrix in place of one for each weight."""
+
+import math
+from typing import ClassVar
+
+from fastopt.optimizers import checks
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import factored as _rules  # noqa: F401  registers the rules
+from fastopt.rules.registry import RULES
+from fastopt.rules.tensorwise import TENSOR_RULES
+
+
+@optimizer("adafactor")
+class Adafactor(Optimizer):
+    """Adam without momentum whose second moment of a matrix is the product of its rows' and its columns'.
+
+    As ``torch.optim.Adafactor``, defaults included. optax factors only from 128 rows and columns on, adds
+    1e-30 to the squares and applies the decay unscaled; Keras keeps the whole second moment as well.
+
+    Arrays of more than two axes are matrices here whose columns are the last axis; torch factors the last
+    two.
+
+    Parameters
+    ----------
+    lr : float
+        Bound of the relative learning rate ``1 / sqrt(t)``.
+    beta2_decay : float
+        Power of the step that the averages' weight follows, not above 0.
+    eps : tuple of two floats
+        Least second moment's root, None for the dtype's rounding unit, and least scale of the weights.
+    d : float
+        Largest root mean square of the update.
+    weight_decay : float
+        Decoupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Shazeer & Stern (2018), "Adafactor: Adaptive Learning Rates with Sublinear Memory
+    Cost", algorithms 4 and 5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Adafactor
+    >>> w = np.ones((2, 2))
+    >>> Adafactor(lr=0.25).bind(w).step([np.array([[3.0, 3.0], [-1.0, -1.0]])])
+    >>> w
+    array([[0.75, 0.75],
+           [1.25, 1.25]])
+    """
+
+    decoupled: ClassVar[bool] = True
+    ranges: ClassVar[dict] = {
+        "beta2_decay": (lambda x: -math.inf < x <= 0, "a finite number <= 0"),
+        "d": checks.ABOVE_0,
+    }
+    lr: float = 1e-2
+    beta2_decay: float = -0.8
+    eps: tuple[float | None, float] = (None, 1e-3)
+    d: float = 1.0
+    weight_decay: float = 0.0
+
+    @classmethod
+    def check(cls, h):
+        """Check the values; None is allowed as the first eps."""
+        eps = h["eps"]
+        if isinstance(eps, (tuple, list)) and len(eps) == 2 and eps[0] is None:
+            h = h | {"eps": (0.0, eps[1])}
+        super().check(h)
+
+    @classmethod
+    def treat(cls, h, shape):
+        """Return the class and its values, with NaN for an eps that the dtype decides."""
+        first, second = h["eps"]
+        return cls, h | {"eps": (math.nan if first is None else first, second)}
+
+    @classmethod
+    def rule_for(cls, h, shape):
+        """Return the rule: factored if there are two axes."""
+        return TENSOR_RULES["adafactor" if len(shape) > 1 else "adafactor_vector"]
+
+
+@optimizer("sm3")
+class SM3(Optimizer):
+    """Adagrad whose sum of squares is bounded by one number for each row and each column.
+
+    As ``optax.sm3`` for one and two axes. Arrays of more axes are matrices here whose columns are the last
+    axis; optax keeps an accumulator for each axis.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    momentum : float
+        Decay of the average of the scaled gradient.
+    eps : float
+        Added under the root.
+    weight_decay : float
+        Coupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Anil et al. (2019), "Memory-Efficient Adaptive Optimization", algorithm SM3-II.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SM3
+    >>> w = np.ones((1, 2))
+    >>> SM3(lr=0.5, momentum=0.5, eps=0.0).bind(w).step([np.array([[3.0, -0.1]])])
+    >>> w
+    array([[0.75, 1.25]])
+    """
+
+    lr: float = 1e-3
+    momentum: float = 0.9
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    @classmethod
+    def rule_for(cls, h, shape):
+        """Return the rule: with rows and columns if there are two axes."""
+        return TENSOR_RULES["sm3"] if len(shape) > 1 else RULES["sm3_vector"]

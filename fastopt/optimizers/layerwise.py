@@ -1,0 +1,260 @@
+"""Methods that scale each tensor's step by norms of the tensor."""
+
+import dataclasses
+from typing import ClassVar
+
+from fastopt.optimizers.adam import AdamW
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import layerwise as _rules  # noqa: F401  registers the rules
+
+
+class _DecaysItself(Optimizer):
+    """What optimizers share whose rule applies the weight decay."""
+
+    @classmethod
+    def prologue(cls, h):
+        """Return what kernels apply first: the sign alone."""
+        return super().prologue(h)[0], 0.0, 1.0
+
+
+@optimizer("lars")
+class LARS(_DecaysItself):
+    """Layer-wise adaptive rate scaling: momentum, each tensor's step in proportion to its weights' norm.
+
+    As ``optax.lars``: the learning rate is inside the buffer, and a tensor whose weights or gradient are all
+    0 takes a plain step.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    momentum : float
+        Momentum factor.
+    weight_decay : float
+        Coupled decay; enters the norm as `norm` says.
+    trust_coefficient : float
+        Scales the ratio of the norms.
+    eps : float
+        Added to the gradient's norm.
+    nesterov : bool
+        Nesterov momentum.
+    norm : {'decayed', 'sum'}
+        Divide by the norm of ``g + weight_decay * w``, as optax does, or by ``|g| + weight_decay * |w|``, as
+        the paper and timm do.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    You, Gitman & Ginsburg (2017), "Large Batch Training of Convolutional Networks", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import LARS
+    >>> w = np.array([3.0, 4.0])
+    >>> LARS(lr=1.0, trust_coefficient=0.1).bind(w).step([np.array([0.0, 2.0])])
+    >>> w
+    array([3. , 3.5])
+    """
+
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    trust_coefficient: float = 1e-3
+    eps: float = 0.0
+    nesterov: bool = False
+    _: dataclasses.KW_ONLY
+    norm: str = "decayed"
+
+
+@optimizer("lamb")
+class LAMB(_DecaysItself):
+    """Adam whose step in each tensor is as long as the learning rate times the norm of its weights.
+
+    As ``optax.lamb``. The ratio is 1 where weights or step are all 0. No clipping of the gradient: timm and
+    the paper's code clip its global norm to 1.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the averages of the gradient and of its square.
+    eps : float
+        Added to the root of the corrected second moment.
+    weight_decay : float
+        Decoupled decay.
+    decay_in_ratio : bool
+        The decay is a part of the step whose norm is taken, as in the paper and optax; False applies it
+        before, as Keras does.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    You et al. (2020), "Large Batch Optimization for Deep Learning: Training BERT in 76 Minutes", algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import LAMB
+    >>> w = np.array([3.0, 4.0])
+    >>> LAMB(lr=0.5, eps=0.0).bind(w).step([np.array([2.0, -0.1])])
+    >>> w.round(3)
+    array([1.232, 5.768])
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-6
+    weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decay_in_ratio: bool = True
+
+    @classmethod
+    def prologue(cls, h):
+        """Return what kernels apply first; the decay, too, unless it is a part of the step."""
+        sign = super().prologue(h)[0]
+        return sign, 0.0, 1.0 if h["decay_in_ratio"] else 1.0 - h["lr"] * h["weight_decay"]
+
+
+@optimizer("novograd")
+class NovoGrad(_DecaysItself):
+    """Momentum on gradients that are divided by a running norm of their whole tensor.
+
+    As ``optax.novograd``: no bias correction; the second moment begins with the first squared norm.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the momentum and of the squared norm.
+    eps : float
+        Added to the running norm.
+    weight_decay : float
+        Joins the normalised gradient.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Ginsburg et al. (2019), "Stochastic Gradient Methods with Layer-wise Adaptive Moments for Training of Deep
+    Networks", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import NovoGrad
+    >>> w = np.ones(2)
+    >>> NovoGrad(lr=0.5, eps=0.0).bind(w).step([np.array([3.0, -4.0])])
+    >>> w
+    array([0.7, 1.4])
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.25)
+    eps: float = 1e-6
+    weight_decay: float = 0.0
+
+
+@optimizer("fromage")
+class Fromage(Optimizer):
+    """Gradient descent by a fixed share of each tensor's norm.
+
+    As ``optax.fromage``.
+
+    Parameters
+    ----------
+    lr : float
+        Length of the step relative to the norm of the tensor.
+    min_norm : float
+        Least norm of weights and gradient.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Bernstein et al. (2020), "On the distance between two neural networks and the stability of learning",
+    algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Fromage
+    >>> w = np.array([3.0, 4.0])
+    >>> Fromage(lr=0.75).bind(w).step([np.array([0.0, 2.0])])
+    >>> w.round(6)
+    array([2.4, 0.2])
+    """
+
+    lr: float = 1e-2
+    min_norm: float = 1e-6
+
+
+@optimizer("mars")
+class MARS(Optimizer):
+    """AdamW on gradients corrected by their change, each tensor's correction clipped to a norm of 1.
+
+    As the authors' code (AGI-Arena/MARS) with ``mars_type='mars-adamw'``: arrays that are no matrices are
+    updated by `AdamW` with values of their own, and the gradient before the first is 0.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate of matrices.
+    betas : tuple of two floats
+        Decay of the averages of the corrected gradient and of its square.
+    eps : float
+        Added to the root of the corrected second moment.
+    weight_decay : float
+        Decoupled decay of matrices.
+    gamma : float
+        Weight of the correction.
+    optimize_1d : bool
+        Treat arrays that are no matrices likewise.
+    lr_1d : float or None
+        Their learning rate otherwise; None is `lr`.
+    betas_1d : tuple of two floats
+        Their betas otherwise.
+    weight_decay_1d : float
+        Their decay otherwise.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Yuan et al. (2024), "MARS: Unleashing the Power of Variance Reduction for Training Large Models",
+    algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import MARS
+    >>> w = np.ones((2, 2))
+    >>> MARS(lr=0.25).bind(w).step([np.array([[3.0, -0.1], [0.1, -3.0]])])
+    >>> w.round(6)
+    array([[0.75, 1.25],
+           [0.75, 1.25]])
+    """
+
+    decoupled: ClassVar[bool] = True
+    lr: float = 3e-3
+    betas: tuple[float, float] = (0.95, 0.99)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    gamma: float = 0.025
+    optimize_1d: bool = False
+    lr_1d: float | None = None
+    betas_1d: tuple[float, float] = (0.9, 0.95)
+    weight_decay_1d: float = 0.1
+
+    @classmethod
+    def treat(cls, h, shape):
+        """Return the class itself for matrices, and AdamW with its own values for all else."""
+        if len(shape) == 2 or h["optimize_1d"]:
+            return cls, h
+        own = {"betas": h["betas_1d"], "weight_decay": h["weight_decay_1d"], "lr": h["lr_1d"]}
+        own["lr"] = h["lr"] if own["lr"] is None else own["lr"]
+        return AdamW, AdamW().get_params() | {"eps": h["eps"], "maximize": h["maximize"]} | own

@@ -1,0 +1,271 @@
+"""Methods that treat a weight matrix as a matrix."""
+
+import dataclasses
+from typing import ClassVar
+
+from fastopt.optimizers import checks
+from fastopt.optimizers.base import OPTIMIZERS, Optimizer, optimizer
+from fastopt.rules import matrix as _rules  # noqa: F401  registers the rules
+from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
+
+
+class _Matrix(Optimizer):
+    """What matrix methods share: another optimizer for what is no matrix."""
+
+    @classmethod
+    def treat(cls, h, shape):
+        """Return the class itself for matrices, and the fallback with its own values for all else."""
+        if len(shape) == 2:
+            return cls, h
+        other = OPTIMIZERS[h["fallback"]]
+        values = {f.name: f.default for f in dataclasses.fields(other)}
+        values |= {name: h[name] for name in ("weight_decay", "maximize") if name in values}
+        return other, values | {"lr": h["lr"] if h["fallback_lr"] is None else h["fallback_lr"]}
+
+    @classmethod
+    def check(cls, h):
+        """Check the values, and that the fallback is an elementwise optimizer."""
+        super().check(h)
+        other = OPTIMIZERS.get(h["fallback"])
+        if other is None or isinstance(other.rule_for(_defaults(other), (1,)), TensorRule):
+            raise ValueError(
+                f"{cls.__name__}(fallback={h['fallback']!r}): fallback must be the name of an optimizer that "
+                "updates each weight by itself, such as 'adamw' or 'sgd'"
+            )
+
+
+def _defaults(cls):
+    return {f.name: f.default for f in dataclasses.fields(cls)}
+
+
+@optimizer("muon")
+class Muon(_Matrix):
+    """Momentum, orthogonalised: every direction of a weight matrix moves equally far.
+
+    As ``torch.optim.Muon``, defaults included, but computed in the array's own precision, not in bfloat16,
+    and for weights of shape (inputs, outputs): `layout`. Arrays that are no matrices are updated by
+    `fallback`, where torch refuses them. Keras has ``adjust_lr_fn='match_rms_adamw'`` and optax corrects the
+    momentum's bias.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    weight_decay : float
+        Decoupled decay; the fallback's, too.
+    momentum : float
+        Decay of the average of the gradient.
+    nesterov : bool
+        Look ahead by one step of momentum.
+    ns_coefficients : tuple of three floats
+        Of the Newton-Schulz polynomial.
+    eps : float
+        Least norm by which the momentum is divided.
+    ns_steps : int
+        Newton-Schulz iterations.
+    adjust_lr_fn : {None, 'original', 'match_rms_adamw'}
+        Scale the step by ``sqrt(max(1, outputs / inputs))`` (None, too), or by ``0.2 * sqrt(max(outputs,
+        inputs))`` so that it is as large as AdamW's.
+    layout : {'io', 'oi'}
+        Whether weights have the shape (inputs, outputs), as here and in Keras, or (outputs, inputs), as in
+        torch.
+    fallback : str
+        Name of the elementwise optimizer of arrays with fewer or more than two axes, with its own defaults.
+    fallback_lr : float or None
+        Its learning rate; None is `lr`.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Jordan et al. (2024), "Muon: An optimizer for hidden layers in neural networks".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Muon
+    >>> w = np.zeros((2, 2))
+    >>> muon = Muon(lr=0.5, ns_steps=20, ns_coefficients=(1.5, -0.5, 0.0))
+    >>> muon.bind(w).step([np.array([[3.0, 0.0], [0.0, -1.0]])])
+    >>> w.round(6)
+    array([[-0.5,  0. ],
+           [ 0. ,  0.5]])
+    """
+
+    decoupled: ClassVar[bool] = True
+    ranges: ClassVar[dict] = {"ns_coefficients": checks.FINITE, "ns_steps": checks.WHOLE}
+    lr: float = 1e-3
+    weight_decay: float = 0.1
+    momentum: float = 0.95
+    nesterov: bool = True
+    ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315)
+    eps: float = 1e-7
+    ns_steps: int = 5
+    adjust_lr_fn: str | None = None
+    _: dataclasses.KW_ONLY
+    layout: str = "io"
+    fallback: str = "adamw"
+    fallback_lr: float | None = None
+
+    @classmethod
+    def rule_for(cls, h, shape):
+        """Return the rule for matrices."""
+        return TENSOR_RULES["muon"]
+
+
+@optimizer("normuon")
+class NorMuon(Muon):
+    """Muon whose directions are divided by a running size of each output's row, and made as long as before.
+
+    Parameters
+    ----------
+    lr, weight_decay, momentum, nesterov, ns_coefficients, eps, ns_steps, adjust_lr_fn
+        As in `Muon`.
+    layout, fallback, fallback_lr, maximize
+        As in `Muon`; `layout` says which axis holds the outputs.
+    beta2 : float
+        Decay of the average of each output's squared direction.
+
+    References
+    ----------
+    Li et al. (2025), "NorMuon: Making Muon more efficient and scalable", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import NorMuon
+    >>> w = np.zeros((2, 2))
+    >>> muon = NorMuon(lr=0.5, ns_steps=20, ns_coefficients=(1.5, -0.5, 0.0))
+    >>> muon.bind(w).step([np.array([[3.0, 0.0], [0.0, -1.0]])])
+    >>> w.round(6)
+    array([[-0.5,  0. ],
+           [ 0. ,  0.5]])
+    """
+
+    beta2: float = 0.95
+
+    @classmethod
+    def rule_for(cls, h, shape):
+        """Return the rule for matrices of this layout."""
+        return TENSOR_RULES[f"normuon_{h['layout']}"]
+
+
+class _Preconditioned(_Matrix):
+    """What Shampoo and SOAP share: one rule, for matrices."""
+
+    @classmethod
+    def rule_for(cls, h, shape):
+        """Return the rule for matrices."""
+        return TENSOR_RULES[cls.name]
+
+
+@optimizer("shampoo")
+class Shampoo(_Preconditioned):
+    """Gradient descent preconditioned on both sides by roots of the sums of ``g @ g.T`` and ``g.T @ g``.
+
+    For matrices whose sides are not too long: each step costs their cubes, and the roots an
+    eigendecomposition.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    eps : float
+        Where the diagonals of both sums start, and the least eigenvalue; above 0.
+    weight_decay : float
+        Coupled decay; the fallback's, too.
+    root : int
+        The sums are raised to ``-1 / root``: 4, the paper's, or 2, pytorch_optimizer's.
+    update_freq : int
+        Steps between two computations of the roots.
+    fallback : str
+        Name of the elementwise optimizer of arrays that are no matrices, with its own defaults.
+    fallback_lr : float or None
+        Its learning rate; None is `lr`.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Gupta, Koren & Singer (2018), "Shampoo: Preconditioned Stochastic Tensor Optimization", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Shampoo
+    >>> w = np.zeros((2, 2))
+    >>> Shampoo(lr=0.5, eps=1e-12).bind(w).step([np.array([[3.0, 0.0], [0.0, -1.0]])])
+    >>> w.round(6)
+    array([[-0.5,  0. ],
+           [ 0. ,  0.5]])
+    """
+
+    ranges: ClassVar[dict] = {"eps": checks.ABOVE_0, "root": checks.ABOVE_0, "update_freq": checks.COUNT}
+    lr: float = 1e-1
+    eps: float = 1e-4
+    weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    root: int = 4
+    update_freq: int = 1
+    fallback: str = "adagrad"
+    fallback_lr: float | None = None
+
+
+@optimizer("soap")
+class SOAP(_Preconditioned):
+    """Adam in the eigenbasis of Shampoo's sums, which are averages here.
+
+    As the authors' code (nikhilvyas/SOAP), defaults included: the first step only builds the basis, the decay
+    follows the step, epsilon stands beside the uncorrected root. Arrays that are no matrices are updated by
+    `fallback`, where the authors have Adam with the betas of SOAP.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the averages of the projected gradient, and of its square and the basis' matrices.
+    eps : float
+        Added to the root of the second moment.
+    weight_decay : float
+        Decoupled decay; the fallback's, too.
+    precondition_frequency : int
+        Steps between two turns of the basis.
+    fallback : str
+        Name of the elementwise optimizer of arrays that are no matrices, with its own defaults.
+    fallback_lr : float or None
+        Its learning rate; None is `lr`.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Vyas et al. (2024), "SOAP: Improving and Stabilizing Shampoo using Adam", algorithm 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SOAP
+    >>> w = np.ones((2, 2))
+    >>> stepper = SOAP(lr=0.5, weight_decay=0.0).bind(w)
+    >>> for _ in range(2):
+    ...     stepper.step([np.array([[3.0, 0.0], [0.0, -1.0]])])
+    >>> w.round(6)
+    array([[0.5, 1. ],
+           [1. , 1.5]])
+    """
+
+    ranges: ClassVar[dict] = {"precondition_frequency": checks.COUNT}
+    lr: float = 3e-3
+    betas: tuple[float, float] = (0.95, 0.95)
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+    precondition_frequency: int = 10
+    _: dataclasses.KW_ONLY
+    fallback: str = "adamw"
+    fallback_lr: float | None = None
+
+    @classmethod
+    def prologue(cls, h):
+        """Return what kernels apply first: the sign alone, because the decay follows the step."""
+        return super().prologue(h)[0], 0.0, 1.0

@@ -1,0 +1,108 @@
+"""What a stepper holds: bound arrays with their slots, and those of them that share constants."""
+
+import math
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+
+from fastopt.optimizers import arrays
+
+_LINE = 64  # bytes; slots start on a cache line
+
+
+class Entry(NamedTuple):
+    """A parameter, the rule that updates it, its steps so far and its state that is no array."""
+
+    p: "Param"
+    rule: object
+    t: int
+    numbers: tuple
+
+
+class Param:
+    """One bound array: the user's object, its memory as an ndarray, and its slots."""
+
+    __slots__ = (
+        "array", "data", "given", "group", "guard", "index", "name", "nbytes", "slots", "start", "stride"
+    )  # fmt: skip
+
+    def __init__(self, given, index, group):
+        self.given, self.index, self.group, name = given, index, group, f"params[{index}]"
+        self.name = name
+        self.array = arrays.view(given, name)
+        arrays.check_param(self.array, name)
+        self.data, self.nbytes = arrays.address(self.array), self.array.nbytes
+        # NumPy refuses to resize (and so to move) an array that has a weak reference.
+        self.guard = weakref.ref(self.array)
+        self.slots = self.start = self.stride = None
+
+    def allocate(self, rule, h, kept=()):
+        """Make the slots of ``rule``, with their first values; ``kept`` maps names to values to keep."""
+        itemsize = self.array.itemsize
+        sizes = [math.prod(rule.slot_shape(name, self.array.shape)) for name in rule.slots]
+        strides = [-(-size * itemsize // _LINE) * _LINE // itemsize for size in sizes]
+        memory = np.zeros(sum(strides) + _LINE // itemsize, self.array.dtype)
+        offset = -arrays.address(memory) % _LINE // itemsize
+        self.start, self.slots = arrays.address(memory) + offset * itemsize, []
+        self.stride = strides[0] if strides else 0  # the same for all slots of an elementwise rule
+        for name, size, stride in zip(rule.slots, sizes, strides, strict=True):
+            row = memory[offset : offset + size]
+            if name in kept:
+                row[:] = kept[name]
+            elif name in rule.initial:
+                row[:] = rule.first(h, rule.initial, name)
+            self.slots.append(row)
+            offset += stride
+
+    def read(self):
+        """Return copies of the slots, in CPU memory."""
+        return [row.copy() for row in self.slots]
+
+    #: Give what a saved state holds as an ndarray; raise as `arrays.view`.
+    open_saved = staticmethod(arrays.view)
+
+    @property
+    def state_nbytes(self):
+        """Bytes of the slots."""
+        return sum(row.nbytes for row in self.slots)
+
+
+class Cohort:
+    """Parameters of one group and dtype that took the same steps, so they share one row of constants."""
+
+    __slots__ = ("_prologue", "_values", "group", "members", "next_scalars", "row", "rule", "scalars", "t")
+
+    def __init__(self, group, members, t, scalars):
+        self.group, self.members, self.t, self.scalars = group, members, t, scalars
+        self.refresh()
+        self.row = np.empty(3 + self.rule.n_constants, self.members[0].array.dtype)
+
+    def refresh(self):
+        """Take over the group's hyper-parameters."""
+        cls, self._values, self.rule = self._treatment
+        self._prologue = cls.prologue(self._values)
+
+    @property
+    def _treatment(self):
+        return self.group.treat(self.members[0].array.shape)
+
+    def is_outdated(self):
+        """Tell whether the group's values now need another rule."""
+        return self._treatment.rule is not self.rule
+
+    def entries(self):
+        """Yield each parameter with its rule, its steps and its state that is no array."""
+        for p in self.members:
+            yield Entry(p, self.rule, self.t, self.scalars)
+
+    def fold(self, grad_scale):
+        """Write the constants of the next step, without taking it."""
+        sign, l2, keep = self._prologue
+        constants, self.next_scalars = self.rule.fold(self._values, self.t + 1, self.scalars)
+        self.row[:] = (sign * grad_scale, l2, keep, *constants)
+
+    def advance(self):
+        """Count the step that was folded."""
+        self.t += 1
+        self.scalars = self.next_scalars

@@ -1,0 +1,49 @@
+"""Gradient descent with noise."""
+
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import noise as _rules  # noqa: F401  registers the rules
+
+
+@optimizer("noisysgd")
+class NoisySGD(Optimizer):
+    """Gradient descent with Gaussian noise of variance ``eta / t ** gamma`` on the gradient.
+
+    As ``optax.noisy_sgd``, with noise of its own: it depends on `seed`, the step, the number of the parameter
+    and the element's place in memory alone, so it is the same for any number of threads, and in float32 and
+    float64 up to rounding.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    eta : float
+        Variance of the noise at the first step.
+    gamma : float
+        Power of the step by which it decays.
+    seed : int
+        Starts the noise, below 2 ** 32.
+    weight_decay : float
+        Coupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Neelakantan et al. (2015), "Adding Gradient Noise Improves Learning for Very Deep Networks".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import NoisySGD
+    >>> a, b = np.zeros(1000), np.zeros(1000)
+    >>> NoisySGD(lr=1.0, eta=0.25).bind(a).step([np.ones(1000)])
+    >>> NoisySGD(lr=1.0, eta=0.25).bind(b).step([np.ones(1000)])
+    >>> bool((a == b).all()), bool(abs(a.mean() + 1.0) < 0.05), bool(abs(a.std() - 0.5) < 0.05)
+    (True, True, True)
+    """
+
+    lr: float = 1e-3
+    eta: float = 0.01
+    gamma: float = 0.55
+    seed: int = 0
+    weight_decay: float = 0.0

@@ -1,0 +1,147 @@
+"""Methods of online learning: the weights follow from sums over all gradients, not from the last weights."""
+
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import online as _rules  # noqa: F401  registers the rules
+
+
+@optimizer("ftrl")
+class FTRL(Optimizer):
+    """Follow the regularised leader, per coordinate; `l1` makes weights exactly 0.
+
+    As ``keras.optimizers.Ftrl`` with its default power of -0.5. Meant for linear models that start at 0: the
+    first step replaces the weights by ones that depend on them through the gradient alone, so that a deep
+    network forgets its random start.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, above 0.
+    initial_accumulator_value : float
+        Where the sum of squared gradients starts.
+    l1 : float
+        Strength of the L1 penalty.
+    l2 : float
+        Strength of the L2 penalty.
+    l2_shrinkage : float
+        L2 penalty that is added to the gradient and not to its square.
+    beta : float
+        Adds ``beta / lr`` to the L2 penalty (McMahan et al.).
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    McMahan et al. (2013), "Ad Click Prediction: a View from the Trenches", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import FTRL
+    >>> w = np.zeros(2)
+    >>> FTRL(lr=0.5, initial_accumulator_value=0.0, l1=0.5).bind(w).step([np.array([2.0, -0.1])])
+    >>> w
+    array([-0.375,  0.   ])
+    """
+
+    lr: float = 1e-3
+    initial_accumulator_value: float = 0.1
+    l1: float = 0.0
+    l2: float = 0.0
+    l2_shrinkage: float = 0.0
+    beta: float = 0.0
+
+    @classmethod
+    def check(cls, h):
+        """Check the values; the method divides by the learning rate."""
+        super().check(h)
+        if not h["lr"]:
+            raise ValueError("FTRL(lr=0): lr must be above 0, because the weights are divided by it")
+
+
+@optimizer("cocob")
+class COCOB(Optimizer):
+    """Bet on each coordinate's gradients as on coins; no learning rate to tune.
+
+    As ``optax.contrib.cocob``.
+
+    Parameters
+    ----------
+    lr : float
+        Share of the way to the new point that is gone; leave it at 1.
+    alpha : float
+        Keeps the first bets small.
+    eps : float
+        Where the largest gradient so far starts; above 0.
+    weight_decay : float
+        Coupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Orabona & Tommasi (2017), "Training Deep Networks without Learning Rates Through
+    Coin Betting", algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import COCOB
+    >>> w = np.zeros(2)
+    >>> COCOB(alpha=10.0).bind(w).step([np.array([1.0, -5.0])])
+    >>> w
+    array([-0.1,  0.1])
+    """
+
+    lr: float = 1.0
+    alpha: float = 100.0
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    @classmethod
+    def check(cls, h):
+        """Check the values; eps keeps a division from 0 / 0."""
+        super().check(h)
+        if not h["eps"]:
+            raise ValueError(
+                "COCOB(eps=0): eps must be above 0, or a coordinate without a gradient divides by 0"
+            )
+
+
+@optimizer("madgrad")
+class MADGRAD(Optimizer):
+    """Dual averaging divided by the cube root of the weighted sum of squared gradients.
+
+    As the authors' code and ``optax.contrib.madgrad``.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    momentum : float
+        Share of the old weights in the new ones.
+    weight_decay : float
+        Coupled decay.
+    eps : float
+        Added to the cube root, and to `lr`.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Defazio & Jelassi (2022), "Adaptivity without Compromise: A Momentumized, Adaptive, Dual Averaged Gradient
+    Method for Stochastic Optimization", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import MADGRAD
+    >>> w = np.zeros(2)
+    >>> MADGRAD(lr=1.0, momentum=0.5, eps=0.0).bind(w).step([np.array([8.0, -1.0])])
+    >>> w.round(6)
+    array([-1. ,  0.5])
+    """
+
+    lr: float = 1e-2
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    eps: float = 1e-6

@@ -1,0 +1,221 @@
+"""Methods that estimate the distance to the solution, and so their learning rate."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import parameter_free as _rules  # noqa: F401  registers the rules
+
+
+class _Adaptive(Optimizer):
+    """What Prodigy and D-adaptation share: a decay by the adapted rate, applied by the rule."""
+
+    @classmethod
+    def prologue(cls, h):
+        """Return what kernels apply first: the sign, and a coupled decay."""
+        sign, l2, _ = super().prologue(h)
+        return sign, l2, 1.0
+
+
+@optimizer("prodigy")
+class Prodigy(_Adaptive):
+    """Adam that finds its own learning rate from how far it has come.
+
+    As the authors' code (konstmish/prodigy), defaults included. optax always corrects the bias.
+
+    Parameters
+    ----------
+    lr : float
+        Factor of the rate that is found; leave it at 1.
+    betas : tuple of two floats
+        Decay of the averages of the gradient and of its square.
+    beta3 : float or None
+        Decay of the estimate's averages; None is the root of ``betas[1]``.
+    eps : float
+        Added to the root of the second moment, times the estimate.
+    weight_decay : float
+        Decay by the adapted rate, or coupled without `decoupled_weight_decay`.
+    decoupled_weight_decay : bool
+        Shrink the weights instead of adding to the gradient.
+    use_bias_correction : bool
+        Adam's bias correction.
+    safeguard_warmup : bool
+        Leave `lr` out of the estimate's denominator, for a warm-up of `lr`.
+    d0 : float
+        First estimate of the distance, above 0.
+    d_coef : float
+        Factor of the estimate.
+    growth_rate : float
+        Bound of the estimate's growth in one step.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Mishchenko & Defazio (2023), "Prodigy: An Expeditiously Adaptive Parameter-Free Learner", algorithm 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Prodigy
+    >>> w = np.array([3.0, -4.0])
+    >>> stepper = Prodigy().bind(w)
+    >>> for _ in range(200):
+    ...     stepper.step([w - 1.0])
+    >>> bool(np.abs(w - 1.0).max() < 0.5)
+    True
+    """
+
+    ranges: ClassVar[dict] = {"growth_rate": (lambda x: x >= 1, "a number >= 1")}
+    lr: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    beta3: float | None = None
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled_weight_decay: bool = True
+    use_bias_correction: bool = False
+    safeguard_warmup: bool = False
+    d0: float = 1e-6
+    d_coef: float = 1.0
+    growth_rate: float = math.inf
+
+
+@optimizer("dadaptadam")
+class DAdaptAdam(_Adaptive):
+    """Adam that finds its own learning rate by D-adaptation.
+
+    As the authors' code (facebookresearch/dadaptation). pytorch_optimizer multiplies by the norm that it
+    should divide by.
+
+    Parameters
+    ----------
+    lr : float
+        Factor of the rate that is found; leave it at 1.
+    betas : tuple of two floats
+        Decay of the averages of the gradient and of its square.
+    eps : float
+        Added to the root of the second moment.
+    weight_decay : float
+        Decay by the adapted rate, or coupled without `decoupled_weight_decay`.
+    decoupled_weight_decay : bool
+        Shrink the weights instead of adding to the gradient.
+    use_bias_correction : bool
+        Adam's bias correction.
+    d0 : float
+        First estimate of the distance, above 0.
+    growth_rate : float
+        Bound of the estimate's growth in one step.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Defazio & Mishchenko (2023), "Learning-Rate-Free Learning by D-Adaptation", algorithm 5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import DAdaptAdam
+    >>> w = np.array([3.0, -4.0])
+    >>> stepper = DAdaptAdam().bind(w)
+    >>> for _ in range(300):
+    ...     stepper.step([w - 1.0])
+    >>> bool(np.abs(w - 1.0).max() < 0.5)
+    True
+    """
+
+    ranges: ClassVar[dict] = {"growth_rate": (lambda x: x >= 1, "a number >= 1")}
+    lr: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled_weight_decay: bool = False
+    use_bias_correction: bool = False
+    d0: float = 1e-6
+    growth_rate: float = math.inf
+
+
+@optimizer("dog")
+class DoG(Optimizer):
+    """Gradient descent by distance over gradients: how far it has come, over the norm of all gradients.
+
+    As ``optax.contrib.dog`` with its default, heuristic first step: one distance for all tensors. The authors
+    recommend to average the weights.
+
+    Parameters
+    ----------
+    lr : float
+        Factor of the rate that is found; leave it at 1.
+    reps_rel : float
+        First distance, relative to 1 plus the norm of the weights.
+    eps : float
+        Added to the sum of the squared norms.
+    weight_decay : float
+        Coupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Ivgi, Hinder & Carmon (2023), "DoG is SGD's Best Friend: A Parameter-Free Dynamic Step Size Schedule".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import DoG
+    >>> w = np.array([3.0, -4.0])
+    >>> stepper = DoG(reps_rel=1e-2).bind(w)
+    >>> for _ in range(200):
+    ...     stepper.step([w - 1.0])
+    >>> bool(np.abs(w - 1.0).max() < 0.5)
+    True
+    """
+
+    lr: float = 1.0
+    reps_rel: float = 1e-6
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+
+@optimizer("dowg")
+class DoWG(Optimizer):
+    """Gradient descent by distance over gradients that are weighted by the distance when they were taken.
+
+    As ``optax.contrib.dowg``: one distance for all tensors.
+
+    Parameters
+    ----------
+    lr : float
+        Factor of the rate that is found; leave it at 1.
+    init_estim_sq_dist : float
+        First squared distance.
+    eps : float
+        Added to the root of the weighted sum.
+    weight_decay : float
+        Coupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Khaled, Mishchenko & Jin (2023), "DoWG Unleashed: An Efficient Universal
+    Parameter-Free Gradient Descent Method", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import DoWG
+    >>> w = np.array([3.0, -4.0])
+    >>> stepper = DoWG().bind(w)
+    >>> for _ in range(200):
+    ...     stepper.step([w - 1.0])
+    >>> bool(np.abs(w - 1.0).max() < 0.5)
+    True
+    """
+
+    lr: float = 1.0
+    init_estim_sq_dist: float = 1e-4
+    _: dataclasses.KW_ONLY
+    eps: float = 1e-4
+    weight_decay: float = 0.0

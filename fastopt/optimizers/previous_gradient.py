@@ -1,0 +1,144 @@
+"""Methods that look at the change from the last gradient, or the last step, to this one."""
+
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import previous_gradient as _rules  # noqa: F401  registers the rules
+
+
+@optimizer("adan")
+class Adan(Optimizer):
+    """Adam with Nesterov momentum estimated from the difference of gradients.
+
+    As the authors' code (sail-sg/Adan). optax takes ``1 - betas[1]`` where they take ``betas[1]``, a mistake
+    that this library does not offer.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of three floats
+        Decay of the averages of the gradient, of its change, and of the square of the gradient looked ahead.
+    eps : float
+        Added to the root of the corrected third average.
+    weight_decay : float
+        Decay; proximal, ``w = (w - lr * u) / (1 + lr * weight_decay)``, unless `no_prox`.
+    no_prox : bool
+        Decoupled decay as in `AdamW`.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Xie et al. (2022), "Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep Models",
+    algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Adan
+    >>> w = np.ones(2)
+    >>> Adan(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w.round(6)
+    array([0.75, 1.25])
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float, float] = (0.98, 0.92, 0.99)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    no_prox: bool = False
+
+    @classmethod
+    def prologue(cls, h):
+        """Return what kernels apply first; the proximal decay keeps ``1 / (1 + lr wd)``."""
+        sign, _, _ = super().prologue(h)
+        rate = h["lr"] * h["weight_decay"]
+        return sign, 0.0, 1.0 - rate if h["no_prox"] else 1.0 / (1.0 + rate)
+
+    @classmethod
+    def decays_in_rule(cls, h):
+        """Whether the rule itself, too, depends on the decay: in the proximal form."""
+        return bool(h["weight_decay"]) and not h["no_prox"]
+
+
+@optimizer("optimisticgradientdescent")
+class OptimisticGradientDescent(Optimizer):
+    """Gradient descent that extrapolates the gradient: ``w -= lr * ((alpha + beta) * g - beta * g_before)``.
+
+    As ``optax.optimistic_gradient_descent``. For games and saddle points, where plain descent circles.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    alpha : float
+        Weight of the gradient.
+    beta : float
+        Weight of its change; 0 is gradient descent.
+    weight_decay : float
+        Coupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Mokhtari, Ozdaglar & Pattathil (2020), "A Unified Analysis of Extra-gradient and Optimistic Gradient
+    Methods for Saddle Point Problems".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import OptimisticGradientDescent
+    >>> w = np.zeros(1)
+    >>> stepper = OptimisticGradientDescent(lr=1.0).bind(w)
+    >>> stepper.step([np.array([1.0])])
+    >>> stepper.step([np.array([2.0])])
+    >>> w
+    array([-4.])
+    """
+
+    lr: float = 1e-3
+    alpha: float = 1.0
+    beta: float = 1.0
+    weight_decay: float = 0.0
+
+
+@optimizer("optimisticadam")
+class OptimisticAdam(Optimizer):
+    """Adam that extrapolates its steps: ``w -= (lr + optimism) * u - optimism * u_before``.
+
+    As ``optax.optimistic_adam_v2``.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the averages of the gradient and of its square.
+    eps : float
+        Added to the root of the corrected second moment.
+    optimism : float or None
+        Weight of the steps' change; None is `lr`.
+    weight_decay : float
+        Coupled decay.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Daskalakis et al. (2018), "Training GANs with Optimism", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import OptimisticAdam
+    >>> w = np.ones(2)
+    >>> OptimisticAdam(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w.round(6)
+    array([0.75, 1.25])
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    optimism: float | None = None
+    weight_decay: float = 0.0

@@ -1,0 +1,197 @@
+"""Schedule-free methods: no schedule of the learning rate, and an average of the path instead of its end."""
+
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import schedule_free as _rules  # noqa: F401  registers the rules
+
+
+class _ScheduleFree(Optimizer):
+    """What schedule-free methods share: training at y, evaluating at x, stepping z."""
+
+    @classmethod
+    def evaluation(cls, h):
+        """Return the slot z and the weights that lead towards it: from y to x, and back."""
+        beta = cls.interpolation(h)
+        return "z", 1.0 - 1.0 / beta, 1.0 - beta
+
+    @classmethod
+    def check(cls, h):
+        """Check the values; the average could not be told from y without interpolation."""
+        super().check(h)
+        if not 0 < cls.interpolation(h) < 1:
+            raise ValueError(
+                f"{cls.__name__} interpolates with {cls.interpolation(h)!r}, which must be in (0, 1)"
+            )
+
+
+@optimizer("schedulefreesgd")
+class ScheduleFreeSGD(_ScheduleFree):
+    """Gradient descent that needs no schedule: the average of the path is what is evaluated.
+
+    The weights hold the point where gradients are taken. ``stepper.eval()`` moves them to the average,
+    ``stepper.train()`` back; a step in eval mode is refused. The estimators do this by themselves.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate; larger than one would give `SGD`.
+    momentum : float
+        Interpolation between the steps and their average, in (0, 1).
+    weight_decay : float
+        Coupled decay, taken at the point of the gradient.
+    warmup_steps : int
+        Steps over which the learning rate rises linearly.
+    r : float
+        Power of the step in the average's weights.
+    weight_lr_power : float
+        Power of the largest learning rate so far in the average's weights.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Defazio et al. (2024), "The Road Less Scheduled", equations 3-5, in the form of the authors' code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import ScheduleFreeSGD
+    >>> w = np.ones(1)
+    >>> stepper = ScheduleFreeSGD(lr=0.5, momentum=0.5).bind(w)
+    >>> for _ in range(2):
+    ...     stepper.step([np.ones(1)])
+    >>> stepper.eval()
+    >>> w
+    array([0.25])
+    """
+
+    lr: float = 1.0
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    r: float = 0.0
+    weight_lr_power: float = 2.0
+
+    @classmethod
+    def interpolation(cls, h):
+        """Return the weight of the average in the point where gradients are taken."""
+        return h["momentum"]
+
+
+class _Adaptive(_ScheduleFree):
+    """What the schedule-free forms of Adam share."""
+
+    @classmethod
+    def prologue(cls, h):
+        """Return what kernels apply first: the sign alone, because the rule decays at its own point."""
+        return super().prologue(h | {"weight_decay": 0.0})
+
+    @classmethod
+    def decays_in_rule(cls, h):
+        """Whether the rule itself depends on the decay: if there is any."""
+        return bool(h["weight_decay"])
+
+    @classmethod
+    def interpolation(cls, h):
+        """Return the weight of the average in the point where gradients are taken."""
+        return h["betas"][0]
+
+
+@optimizer("schedulefreeadamw")
+class ScheduleFreeAdamW(_Adaptive):
+    """AdamW that needs no schedule: the average of the path is what is evaluated.
+
+    The weights hold the point where gradients are taken. ``stepper.eval()`` moves them to the average,
+    ``stepper.train()`` back; a step in eval mode is refused. The estimators do this by themselves.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Interpolation between the steps and their average, in (0, 1), and decay of the average of squared
+        gradients.
+    eps : float
+        Added to the root of the corrected second moment.
+    weight_decay : float
+        Decoupled decay, taken at the point of the gradient.
+    warmup_steps : int
+        Steps over which the learning rate rises linearly.
+    r : float
+        Power of the step in the average's weights.
+    weight_lr_power : float
+        Power of the largest learning rate so far in the average's weights.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Defazio et al. (2024), "The Road Less Scheduled", algorithm 1, in the form of the authors' code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import ScheduleFreeAdamW
+    >>> w = np.ones(2)
+    >>> ScheduleFreeAdamW(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w.round(6)
+    array([0.75, 1.25])
+    """
+
+    lr: float = 2.5e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    warmup_steps: int = 0
+    r: float = 0.0
+    weight_lr_power: float = 2.0
+
+
+@optimizer("schedulefreeradam")
+class ScheduleFreeRAdam(_Adaptive):
+    """Schedule-free AdamW whose warm-up is the rectification of `RAdam`.
+
+    The weights hold the point where gradients are taken; see `ScheduleFreeAdamW`.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Interpolation between the steps and their average, in (0, 1), and decay of the average of squared
+        gradients.
+    eps : float
+        Added to the root of the corrected second moment.
+    weight_decay : float
+        Decoupled decay, taken at the point of the gradient.
+    r : float
+        Power of the step in the average's weights.
+    weight_lr_power : float
+        Power of the largest learning rate so far in the average's weights.
+    silent_sgd_phase : bool
+        Move nothing in the first steps, where the second moment is not yet known, as the authors recommend;
+        False steps along the gradient there.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Defazio et al. (2024), "The Road Less Scheduled", and Liu et al. (2020), "On the Variance of the Adaptive
+    Learning Rate and Beyond", combined as in the authors' code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import ScheduleFreeRAdam
+    >>> w = np.ones(2)
+    >>> ScheduleFreeRAdam(lr=0.25).bind(w).step([np.array([3.0, -0.1])])
+    >>> w
+    array([1., 1.])
+    """
+
+    lr: float = 2.5e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    r: float = 0.0
+    weight_lr_power: float = 2.0
+    silent_sgd_phase: bool = True

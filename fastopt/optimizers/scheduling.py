@@ -1,0 +1,97 @@
+"""Hyper-parameters that are schedules: their values at given steps."""
+
+import dataclasses
+
+import numpy as np
+
+from fastopt.schedules import Run, Schedule
+
+
+def scheduled(h):
+    """Return the names of the hyper-parameters in ``h`` that are schedules, or tuples with one."""
+    return tuple(name for name, value in h.items() if _is_scheduled(value))
+
+
+def _is_scheduled(value):
+    if isinstance(value, (tuple, list)):
+        return any(isinstance(v, Schedule) for v in value)
+    return isinstance(value, Schedule)
+
+
+def _mapped(h, change):
+    """Return ``h`` with ``change`` applied to every schedule in it."""
+    new = dict(h)
+    for name in scheduled(h):
+        value = h[name]
+        if isinstance(value, Schedule):
+            new[name] = change(value)
+        else:
+            new[name] = tuple(change(v) if isinstance(v, Schedule) else v for v in value)
+    return new
+
+
+def evaluate(optimizer, h, run, steps):
+    """Return ``h`` with float64 arrays in place of schedules.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Checks the values.
+    h : dict
+        Hyper-parameters.
+    run : Run
+    steps : ndarray of int
+        Completed steps.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is out of range at one of the steps; the message names the schedules.
+    """
+    names = scheduled(h)
+    if not names:
+        return h
+    clock = run.clock(steps)
+    values = _mapped(h, lambda schedule: schedule.at(clock))
+    # Ranges are intervals, so the extremes speak for all steps; NaN is both of them.
+    for extreme in (np.min, np.max):
+        try:
+            optimizer.check(_numbers(values, names, extreme))
+        except (TypeError, ValueError) as error:
+            shown = ", ".join(f"{name}={h[name]!r}" for name in names)
+            raise type(error)(f"{error}; this is what {shown} gives at step {steps[0]} or later") from error
+    return values
+
+
+def at_step(optimizer, h, run, step):
+    """Return ``h`` with numbers in place of schedules, those of one step; arguments as `evaluate`."""
+    return pick(evaluate(optimizer, h, run, np.array([step])), scheduled(h), 0)
+
+
+def pick(values, names, i):
+    """Return the hyper-parameters of moment ``i`` of what `evaluate` returned, as plain floats."""
+    return _numbers(values, names, lambda array: array[i])
+
+
+def _numbers(values, names, choose):
+    new = dict(values)
+    for name in names:
+        value = values[name]
+        if isinstance(value, tuple):
+            new[name] = tuple(float(choose(v)) if isinstance(v, np.ndarray) else v for v in value)
+        else:
+            new[name] = float(choose(value))
+    return new
+
+
+def observe(h, metric, greater_is_better):
+    """Return ``h`` with its schedules after an epoch with this loss or score."""
+    return _mapped(h, lambda schedule: schedule.observe(metric, greater_is_better=greater_is_better))
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a bound stepper is in its run; shared with its groups."""
+
+    run: Run
+    step: int = 0

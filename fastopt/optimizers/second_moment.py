@@ -1,0 +1,191 @@
+"""Methods that keep Adam's two averages and measure the second one otherwise."""
+
+import dataclasses
+from typing import ClassVar
+
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import second_moment as _rules  # noqa: F401  registers the rules
+
+
+@optimizer("adabelief")
+class AdaBelief(Optimizer):
+    """Adam whose second moment measures how far the gradient is from its own average.
+
+    As ``optax.adabelief``. The authors' code also rectifies by default, as `RAdam` does; this does not.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the average of the gradient and of the squared surprise.
+    eps : float
+        Added to the root of the second moment.
+    weight_decay : float
+        Decoupled decay, or coupled without `decoupled_weight_decay`.
+    decoupled_weight_decay : bool
+        Shrink the weights instead of adding to the gradient.
+    eps_root : float
+        Added to the second moment at every step, so that it gathers in the state.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Zhuang et al. (2020), "AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed Gradients",
+    algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import AdaBelief
+    >>> w = np.ones(2)
+    >>> AdaBelief(lr=0.25, betas=(0.5, 0.75)).bind(w).step([np.array([3.0, -0.1])])
+    >>> w.round(6)
+    array([0.5, 1.5])
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-16
+    weight_decay: float = 0.0
+    decoupled_weight_decay: bool = True
+    _: dataclasses.KW_ONLY
+    eps_root: float = 1e-16
+
+
+@optimizer("acprop")
+class AcProp(Optimizer):
+    """AdaBelief whose denominator is that of the step before.
+
+    As ``optax.contrib.acprop``: the numerator is the average of the gradient, and at the first step, which
+    has no denominator yet, 1 stands in its place.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the average of the gradient and of the squared surprise.
+    eps : float
+        Added to the root of the second moment.
+    weight_decay : float
+        Decoupled decay.
+    eps_root : float
+        Added to the second moment at every step, so that it gathers in the state.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Zhuang et al. (2021), "Momentum Centering and Asynchronous Update for Adaptive Gradient Methods".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import AcProp
+    >>> w = np.ones(2)
+    >>> AcProp(lr=0.5, betas=(0.5, 0.75)).bind(w).step([np.array([1.0, -2.0])])
+    >>> w
+    array([0.75, 1.5 ])
+    """
+
+    decoupled: ClassVar[bool] = True
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-16
+    weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    eps_root: float = 1e-16
+
+
+@optimizer("yogi")
+class Yogi(Optimizer):
+    """Adam whose second moment changes by no more than the new square, up or down.
+
+    As ``optax.yogi``: bias-corrected, although neither average starts at 0.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the averages of the gradient and of its square.
+    eps : float
+        Added to the root of the second moment.
+    weight_decay : float
+        Coupled decay, or decoupled with `decoupled_weight_decay`.
+    initial_accumulator_value : float
+        Where both averages start.
+    decoupled_weight_decay : bool
+        Shrink the weights instead of adding to the gradient.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Zaheer et al. (2018), "Adaptive Methods for Nonconvex Optimization", algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Yogi
+    >>> w = np.ones(2)
+    >>> Yogi(lr=0.25, eps=0.0, initial_accumulator_value=0.0).bind(w).step([np.array([3.0, -0.1])])
+    >>> w.round(6)
+    array([0.75, 1.25])
+    """
+
+    lr: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-3
+    weight_decay: float = 0.0
+    initial_accumulator_value: float = 1e-6
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False
+
+
+@optimizer("adopt")
+class ADOPT(Optimizer):
+    """Adam that normalises each gradient by the second moment before it, and averages afterwards.
+
+    With the authors' clipping, by ``(t - 1) ** 0.25``. The first step only begins the second moment; weight
+    decay, if any, applies from the first step on, as in ``optax.contrib.adopt``.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : tuple of two floats
+        Decay of the averages of the normalised gradient and of the gradient's square.
+    eps : float
+        Least value of the denominator.
+    weight_decay : float
+        Coupled decay, or decoupled with `decoupled_weight_decay`.
+    decoupled_weight_decay : bool
+        Shrink the weights instead of adding to the gradient.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Taniguchi et al. (2024), "ADOPT: Modified Adam Can Converge with Any beta2 with the Optimal Rate",
+    algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import ADOPT
+    >>> w = np.ones(2)
+    >>> stepper = ADOPT(lr=0.5, betas=(0.5, 0.99)).bind(w)
+    >>> for _ in range(2):
+    ...     stepper.step([np.array([3.0, -0.1])])
+    >>> w
+    array([0.75, 1.25])
+    """
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.9999)
+    eps: float = 1e-6
+    weight_decay: float = 0.0
+    decoupled_weight_decay: bool = False

@@ -1,0 +1,110 @@
+"""Methods that keep one number for each row and column of a matrix in place of one for each weight."""
+
+import math
+
+import numpy as np
+
+from fastopt.rules.registry import register
+from fastopt.rules.tensorwise import sweep, tensor_rule
+
+
+@sweep(sums=1, row_sums=1, column_sums=1)
+def _squares(w, g):
+    return w * w, g * g, g * g
+
+
+@sweep(sums=1, rows="r", columns="c")
+def _factored_size(w, g, r, c, *, scale, least):
+    v = scale * r * c
+    u = g / math.sqrt(least if v < least else v)
+    return u * u
+
+
+@sweep("w", rows="r", columns="c")
+def _factored_step(w, g, r, c, *, scale, least, lr):
+    v = scale * r * c
+    return w - lr * (g / math.sqrt(least if v < least else v))
+
+
+def _adafactor_constants(x, h):
+    eps1, eps2 = h["eps"]
+    eps1 = np.where(np.isnan(eps1), [np.finfo(dtype).eps for dtype in x.dtypes], eps1)
+    return eps1, eps2, x.t ** h["beta2_decay"], np.minimum(h["lr"], 1.0 / np.sqrt(x.t))
+
+
+@tensor_rule(
+    "adafactor", slots={"r": "row_var", "c": "col_var"}, kinds={"row_var": "row", "col_var": "column"}
+)
+def adafactor(x, h):
+    """Shazeer & Stern (2018), algorithms 4 and 5, as torch writes them: for matrices."""
+    eps1, eps2, weight, rho = _adafactor_constants(x, h)
+    (square,), rows, columns = x.sweep(_squares)
+    scale = np.empty(len(eps1))
+    for i, (r, c) in enumerate(zip(x.arrays("r"), x.arrays("c"), strict=True)):
+        n_rows, n_columns = max(len(r), 1), max(len(c), 1)
+        r += weight[i] * (rows[i][0] / n_columns - r)
+        c += weight[i] * (columns[i][0] / n_rows - c)
+        scale[i] = 1.0 / max(r.sum(dtype=np.float64) / n_rows, eps1[i])
+    constants = {"scale": scale, "least": eps1 * eps1}
+    (size,), _, _ = x.sweep(_factored_size, **constants)
+    x.sweep(_factored_step, lr=_adafactor_rate(x, h, eps2, rho, square, size), **constants)
+
+
+def _adafactor_rate(x, h, eps2, rho, square, size):
+    """Return the relative step, from the root mean squares of weights and update; the update's is clipped."""
+    rms, update = np.sqrt(np.array([square, size]) / np.maximum(x.sizes, 1))
+    return np.maximum(eps2, rms) * rho / np.maximum(1.0, update / h["d"])
+
+
+@sweep("v", sums=2)
+def _whole_moment(w, g, v, *, d, least):
+    v = v + d * (g * g - v)
+    u = g / math.sqrt(least if v < least else v)
+    return v, w * w, u * u
+
+
+@sweep("w")
+def _whole_step(w, g, v, *, least, lr):
+    return w - lr * (g / math.sqrt(least if v < least else v))
+
+
+@tensor_rule("adafactor_vector", slots={"v": "variance"})
+def adafactor_vector(x, h):
+    """Shazeer & Stern (2018), algorithm 4 with a whole second moment: for what has no two axes."""
+    eps1, eps2, weight, rho = _adafactor_constants(x, h)
+    square, size = x.sweep(_whole_moment, d=weight, least=eps1 * eps1)
+    x.sweep(_whole_step, least=eps1 * eps1, lr=_adafactor_rate(x, h, eps2, rho, square, size))
+
+
+@sweep("w m", rows="r", columns="c", row_sums=1, column_sums=1, combine="max")
+def _sm3_step(w, g, m, r, c, *, d, eps, lr):
+    a = g * g + (c if c < r else r)
+    u = g / math.sqrt(a + eps) if a > 0.0 else a
+    m = m + d * (u - m)
+    return w - lr * m, m, a, a
+
+
+@tensor_rule(
+    "sm3",
+    slots={"m": "momentum_buffer", "r": "row_accumulator", "c": "col_accumulator"},
+    kinds={"row_accumulator": "row", "col_accumulator": "column"},
+)
+def sm3(x, h):
+    """Anil et al. (2019), algorithm SM3-II, on the rows and columns of matrices."""
+    _, rows, columns = x.sweep(_sm3_step, d=1.0 - h["momentum"], eps=h["eps"], lr=h["lr"])
+    for letter, found in (("r", rows), ("c", columns)):
+        for accumulator, (largest,) in zip(x.arrays(letter), found, strict=True):
+            accumulator[:] = largest
+
+
+def _sm3_constants(h, t):
+    return 1.0 - h["momentum"], h["eps"], h["lr"]
+
+
+@register("sm3_vector", slots=("momentum_buffer", "accumulator"), constants=_sm3_constants)
+def sm3_vector(w, g, m, a, d, eps, lr):
+    """Anil et al. (2019): along one axis every weight has an accumulator of its own."""
+    a = a + g * g
+    u = g / math.sqrt(a + eps) if a > 0.0 else a
+    m = m + d * (u - m)
+    return w - lr * m, m, a

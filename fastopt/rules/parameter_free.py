@@ -1,0 +1,123 @@
+"""Methods that estimate the distance to the solution, and so their learning rate."""
+
+import math
+
+import numpy as np
+
+from fastopt.rules.tensorwise import sweep, tensor_rule
+
+
+@sweep("m v s start", sums=2)
+def _prodigy_moments(w, g, m, v, s, start, *, b1, b2, b3, d1, d2, ds, first):
+    start = w if first else start
+    m = b1 * m + d1 * g
+    v = b2 * v + d2 * (g * g)
+    s = b3 * s + ds * g
+    return m, v, s, start, g * (start - w), abs(s)
+
+
+@sweep("w")
+def _adaptive_step(w, m, v, *, keep, step, eps):
+    return keep * w - step * m / (math.sqrt(v) + eps)
+
+
+@tensor_rule(
+    "prodigy",
+    slots={"m": "exp_avg", "v": "exp_avg_sq", "s": "s", "start": "p0"},
+    shared={"d": "d0", "d_max": "d0", "d_numerator": 0.0},
+)
+def prodigy(x, h):
+    """Mishchenko & Defazio (2023), algorithm 4: the old d in the rate, the new beside eps."""
+    b1, b2 = h["betas"]
+    b3 = np.sqrt(b2) if h["beta3"] is None else h["beta3"]
+    d, d0 = x.shared["d"], h["d0"]
+    rate = d * h["lr"]
+    if h["use_bias_correction"]:
+        rate = rate * np.sqrt(1.0 - b2**x.t) / (1.0 - b1**x.t)
+    ds = d / d0 * (d if h["safeguard_warmup"] else rate)
+    gained, size = x.sweep(
+        _prodigy_moments,
+        b1=b1, b2=b2, b3=b3, d1=d * (1.0 - b1), d2=d * d * (1.0 - b2), ds=ds, first=x.t == 1,
+    )  # fmt: skip
+    numerator = float(b3[0] * x.shared["d_numerator"] + (d / d0 * rate * gained).sum())
+    denominator = float(size.sum())
+    if denominator == 0:
+        return  # no gradient yet
+    estimate = float(h["d_coef"][0]) * numerator / denominator
+    if d == d0[0]:
+        d = max(d, estimate)
+    x.shared["d_max"] = max(x.shared["d_max"], estimate)
+    x.shared["d_numerator"] = numerator
+    x.shared["d"] = d = min(x.shared["d_max"], d * float(h["growth_rate"][0]))
+    keep = 1.0 - h["weight_decay"] * rate if h["decoupled_weight_decay"] else 1.0
+    x.sweep(_adaptive_step, keep=keep, step=rate, eps=d * h["eps"])
+
+
+@sweep("m v s", sums=2)
+def _dadapt_moments(g, m, v, s, *, d1, b1, d2, b3, d3, eps):
+    ahead = g * s / (math.sqrt(v) + eps)
+    m = b1 * m + d1 * g
+    v = v + d2 * (g * g - v)
+    s = b3 * s + d3 * g
+    return m, v, s, ahead, abs(s)
+
+
+@tensor_rule(
+    "dadaptadam",
+    slots={"m": "exp_avg", "v": "exp_avg_sq", "s": "s"},
+    shared={"d": "d0", "numerator_weighted": 0.0},
+)
+def dadaptadam(x, h):
+    """Defazio & Mishchenko (2023), algorithm 5, as the authors' code has it."""
+    b1, b2 = h["betas"]
+    b3, d = np.sqrt(b2), x.shared["d"]
+    rate = d * h["lr"]
+    if h["use_bias_correction"]:
+        rate = rate * np.sqrt(1.0 - b2**x.t) / (1.0 - b1**x.t)
+    gained, size = x.sweep(
+        _dadapt_moments,
+        b1=b1, d1=(1.0 - b1) * rate, d2=1.0 - b2, b3=b3, d3=(1.0 - b3) * rate, eps=h["eps"],
+    )  # fmt: skip
+    weighted = float(b3[0] * x.shared["numerator_weighted"] + (1.0 - b3[0]) * (rate * gained).sum())
+    if not size.sum():
+        return  # no gradient yet
+    estimate = weighted / float((1.0 - b3[0]) * size.sum())
+    x.shared["numerator_weighted"] = weighted
+    x.shared["d"] = max(d, min(estimate, d * float(h["growth_rate"][0])))
+    keep = 1.0 - h["weight_decay"] * rate if h["decoupled_weight_decay"] else 1.0
+    x.sweep(_adaptive_step, keep=keep, step=1.0, eps=h["eps"])
+
+
+@sweep("start", sums=3)
+def _distances(w, g, start, *, first):
+    start = w if first else start
+    gone = w - start
+    return start, gone * gone, g * g, w * w
+
+
+@sweep("w")
+def _descend(w, g, *, lr):
+    return w - lr * g
+
+
+@tensor_rule("dog", slots={"start": "x0"}, shared={"max_dist": 0.0, "sum_sq_norm_grads": 0.0})
+def dog(x, h):
+    """Ivgi, Hinder & Carmon (2023), equation 1 with their first step, over all tensors."""
+    gone, gradient, weight = x.sweep(_distances, first=x.t == 1).sum(axis=1)
+    distance = x.shared["max_dist"] or float(h["reps_rel"][0] * (1.0 + np.sqrt(weight)))
+    x.shared["max_dist"] = distance = max(distance, float(np.sqrt(gone)))
+    x.shared["sum_sq_norm_grads"] += float(gradient)
+    x.sweep(_descend, lr=h["lr"] * distance / np.sqrt(x.shared["sum_sq_norm_grads"] + h["eps"]))
+
+
+@tensor_rule(
+    "dowg",
+    slots={"start": "x0"},
+    shared={"estim_sq_dist": "init_estim_sq_dist", "weighted_sq_norm_grads": 0.0},
+)
+def dowg(x, h):
+    """Khaled, Mishchenko & Jin (2023), algorithm 1, over all tensors."""
+    gone, gradient, _ = x.sweep(_distances, first=x.t == 1).sum(axis=1)
+    x.shared["estim_sq_dist"] = square = max(x.shared["estim_sq_dist"], float(gone))
+    x.shared["weighted_sq_norm_grads"] += square * float(gradient)
+    x.sweep(_descend, lr=h["lr"] * square / (math.sqrt(x.shared["weighted_sq_norm_grads"]) + h["eps"]))

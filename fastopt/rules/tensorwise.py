@@ -1,0 +1,247 @@
+"""The second protocol: rules that must know about whole arrays (a norm, a factor, a matrix, one number).
+
+Such a rule is a function of the tensors and the hyper-parameters that alternates between *sweeps*, scalar
+functions that a compiled kernel maps over all elements while it adds up what they return beside the new
+values, and a few numbers per tensor computed from those sums: reduce, then apply.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+
+#: Every tensor rule by name.
+TENSOR_RULES = {}
+
+#: Shapes of a slot, from the shape of its parameter. ``row`` and ``column`` keep one number for each of them,
+#: with all axes but the last counted as rows; ``left`` and ``right`` are square matrices on either side.
+SHAPES = {
+    "full": lambda shape: shape,
+    "row": lambda shape: (*shape[:-1], 1),
+    "column": lambda shape: (*(1 for _ in shape[:-1]), shape[-1]),
+    "left": lambda shape: (shape[0], shape[0]),
+    "right": lambda shape: (shape[1], shape[1]),
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sweep:
+    """A scalar function and what a kernel must know to map it over arrays; see `sweep`."""
+
+    function: Callable
+    writes: tuple
+    sums: int = 0
+    rows: tuple = ()
+    columns: tuple = ()
+    row_sums: int = 0
+    column_sums: int = 0
+    combine: str = "sum"
+    transposed: bool = False
+
+    def __call__(self, *args, **constants):
+        """Evaluate the function in plain Python."""
+        return self.function(*args, **constants)
+
+    @functools.cached_property
+    def operands(self):
+        """Names of the arrays: the positional parameters but ``i``."""
+        return tuple(name for name in self.arguments if name != "i")
+
+    @functools.cached_property
+    def arguments(self):
+        """Names of all positional parameters."""
+        return self._named(inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+    @functools.cached_property
+    def constants(self):
+        """Names of what is the same for all elements of a tensor: the keyword-only parameters."""
+        return self._named(inspect.Parameter.KEYWORD_ONLY)
+
+    def _named(self, kind):
+        parameters = inspect.signature(self.function).parameters.values()
+        return tuple(p.name for p in parameters if p.kind == kind)
+
+    @property
+    def is_matrix(self):
+        """Whether the kernel must tell rows from columns."""
+        return bool(self.rows or self.columns or self.row_sums or self.column_sums)
+
+
+def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0, combine="sum"):
+    """Make a scalar function a sweep; use it as a decorator.
+
+    The positional parameters name arrays: ``w`` the weight, ``g`` the gradient, ``i`` the element's number as
+    it lies in memory, the others slots or temporaries of the rule. Keyword-only parameters are constants of a
+    tensor. The function returns the new values of what it ``writes``, then terms to be added up: over the
+    tensor, along each row, along each column. As in the first protocol ``g`` arrives scaled, negated under
+    ``maximize`` and with the coupled decay added (if ``w`` is read too), and ``w`` arrives shrunk by the
+    decoupled decay in the sweep that writes it.
+
+    Parameters
+    ----------
+    writes : str
+        Names of the arrays that are written, space-separated.
+    sums, row_sums, column_sums : int
+        How many terms follow. They are added up in float64, in chunks that depend on the shape alone.
+    rows, columns : str
+        Names of the arrays that have one element for each row, or column, instead of one for each weight.
+    combine : {'sum', 'max'}
+        What is made of the terms along rows and columns.
+
+    Returns
+    -------
+    callable
+        The decorator; it returns a `Sweep`, which can be called like the plain function.
+
+    Examples
+    --------
+    >>> from fastopt.rules.tensorwise import sweep
+    >>> @sweep("m", sums=1)
+    ... def average(g, m, *, d):
+    ...     m = m + d * (g - m)
+    ...     return m, m * m
+    >>> average.operands, average.constants, average(1.0, 0.0, d=0.5)
+    (('g', 'm'), ('d',), (0.5, 0.25))
+    """
+    names = tuple(writes.split())
+
+    def decorate(function):
+        made = Sweep(
+            function, names, sums, tuple(rows.split()), tuple(columns.split()), row_sums, column_sums, combine
+        )
+        unknown = {*names, *made.rows, *made.columns} - {*made.operands}
+        if unknown:
+            raise ValueError(f"sweep {function.__name__!r} has no array {sorted(unknown)}: {made.operands}")
+        return made
+
+    return decorate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TensorRule:
+    """One optimizer's mathematics in the second protocol; see `tensor_rule`."""
+
+    name: str
+    function: Callable
+    letters: Mapping
+    kinds: Mapping
+    work: tuple
+    scalars: Mapping
+    shared: Mapping
+    initial: Mapping
+    uses_blas: bool = False
+    defaults: Mapping | None = None
+
+    def __reduce__(self):
+        return TENSOR_RULES.__getitem__, (self.name,)
+
+    @functools.cached_property
+    def slots(self):
+        """Names of the slots in the state, as in the first protocol."""
+        return tuple(self.letters.values())
+
+    @property
+    def numbers(self):
+        """Names of the state that is no array."""
+        return (*self.scalars, *self.shared)
+
+    def first_numbers(self, h):
+        """Return the first values of the state that is no array."""
+        return tuple(self.first(h, {**self.scalars, **self.shared}, name) for name in self.numbers)
+
+    def slot_shape(self, name, shape):
+        """Return the shape of slot ``name`` for a parameter of ``shape``."""
+        return SHAPES[self.kinds.get(name, "full")](shape)
+
+    def first(self, h, values, name):
+        """Return the first value of slot or scalar ``name`` under the hyper-parameters ``h``."""
+        value = values.get(name, 0.0)
+        return float(h[value] if isinstance(value, str) else value)
+
+
+def tensor_rule(
+    name,
+    *,
+    slots=None,
+    kinds=None,
+    work="",
+    scalars=None,
+    shared=None,
+    initial=None,
+    uses_blas=False,
+    defaults=None,
+):
+    """Register a rule of the second protocol; use it as a decorator.
+
+    The function takes ``x``, the tensors of a step (`fastopt.optimizers.tensors.Tensors`), and ``h``, the
+    hyper-parameters, in which every number is a float64 array with one element per tensor: groups may differ.
+    It calls ``x.sweep(function, constant=...)`` and uses NumPy on a few numbers per tensor in between.
+
+    Parameters
+    ----------
+    name : str
+        Lower case; the optimizer's name.
+    slots : mapping
+        The name of an array in the sweeps to its name in the state, torch's where torch has the optimizer.
+    kinds : mapping
+        Name of a slot in the state to a key of `SHAPES`, where it does not have the parameter's shape.
+    work : str
+        Names of temporary arrays of the parameter's shape, space-separated; not part of the state.
+    scalars : mapping
+        State that is one number per tensor, ``x.scalars[name]``: name to its first value.
+    shared : mapping
+        State that is one number for all tensors, ``x.shared[name]``: name to its first value.
+    initial : mapping
+        Name of a slot in the state to its first value, if that is not 0. A string names a hyper-parameter.
+
+    uses_blas : bool
+        Whether the function multiplies matrices; BLAS then runs in one thread, because its bits depend on how
+        many it has (and on a busy machine it is faster so, up to matrices of a thousand rows).
+    defaults : mapping, optional
+        Hyper-parameters and their defaults; when given, `fastopt.get_optimizer` makes the optimizer.
+
+    Returns
+    -------
+    callable
+        The decorator; it returns a `TensorRule`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastopt
+    >>> @fastopt.sweep(sums=1)
+    ... def square(g):
+    ...     return g * g
+    >>> @fastopt.sweep("w")
+    ... def descend(w, g, *, step):
+    ...     return w - step * g
+    >>> @fastopt.tensor_rule("unit_steps", defaults={"lr": 0.1})
+    ... def unit_steps(x, h):
+    ...     (squares,) = x.sweep(square)
+    ...     x.sweep(descend, step=h["lr"] / np.sqrt(squares))
+    >>> w = np.zeros(2)
+    >>> fastopt.get_optimizer("unit_steps", lr=10.0).bind(w).step([np.array([3.0, 4.0])])
+    >>> w
+    array([-6., -8.])
+    """
+
+    def decorate(function):
+        known = TENSOR_RULES.get(name)
+        if known is not None and known.function.__module__ != function.__module__:
+            raise ValueError(f"the name {name!r} is already registered, by {known.function.__module__}")
+        made = TensorRule(
+            name,
+            function,
+            slots or {},
+            kinds or {},
+            tuple(work.split()),
+            scalars or {},
+            shared or {},
+            initial or {},
+            uses_blas,
+            defaults,
+        )
+        TENSOR_RULES[name] = made
+        return made
+
+    return decorate

@@ -1,0 +1,123 @@
+"""The schedule that reacts to the loss."""
+
+from typing import ClassVar
+
+from fastopt.schedules.base import Schedule, schedule
+
+
+@schedule
+class plateau(Schedule):
+    """Multiply by ``factor`` when the loss or score has stopped improving.
+
+    As torch's and Keras' ``ReduceLROnPlateau``. The loss arrives by `observe`, once an epoch: estimators pass
+    the training loss, or with ``early_stopping=True`` the validation score; for a bound stepper call
+    ``stepper.observe(loss)``. Between two such calls the value is constant.
+
+    Parameters
+    ----------
+    value : float
+        The first value.
+    factor : float
+        By what it is multiplied, in (0, 1).
+    patience : int
+        Epochs without improvement that are still accepted; see `counting`.
+    threshold : float
+        Least change that counts as an improvement.
+    threshold_mode : {'rel', 'abs'}
+        Whether the threshold is a share of the best value so far, or absolute. Keras' ``min_delta`` is
+        absolute.
+    cooldown : int
+        Epochs after a reduction during which none is bad.
+    minimum : float
+        The least value.
+    counting : {'torch', 'keras'}
+        Act on bad epoch ``patience + 1``, as torch, or on ``patience``, as Keras and optax.
+    seen : tuple, optional
+        What `observe` has noted: best, bad epochs in a row, epochs of cooldown left, reductions.
+    unit : str
+        Not used: time is counted in calls of `observe`.
+
+    Notes
+    -----
+    torch ignores a reduction of less than 1e-8 (its ``eps``); here `minimum` is the only bound.
+
+    Examples
+    --------
+    >>> from fastopt.schedules import plateau
+    >>> schedule = plateau(1.0, 0.5, patience=1)
+    >>> for loss in (3.0, 2.0, 2.0, 2.0):
+    ...     schedule = schedule.observe(loss)
+    >>> schedule(0)
+    0.5
+    """
+
+    choices: ClassVar[dict] = {"threshold_mode": ("rel", "abs"), "counting": ("torch", "keras")}
+    value: float | None = None
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    threshold_mode: str = "rel"
+    cooldown: int = 0
+    minimum: float = 0.0
+    counting: str = "torch"
+    seen: tuple | None = None
+
+    def check(self):
+        """Check the parameters."""
+        super().check()
+        if not 0 < self.factor < 1:
+            raise ValueError(f"plateau(factor={self.factor!r}): factor must be a number in (0, 1)")
+        for name in ("patience", "cooldown", "threshold", "minimum"):
+            value = getattr(self, name)
+            whole = name in ("patience", "cooldown")
+            if value < 0 or (whole and value != int(value)):
+                what = "a whole number" if whole else "a number"
+                raise ValueError(f"plateau({name}={value!r}): {name} must be {what} >= 0")
+
+    def values(self, clock):
+        """Return the values at the moments of a `Clock`."""
+        return self._reduced(0 if self.seen is None else self.seen[3])
+
+    def _reduced(self, times):
+        return max(self.value * self.factor**times, min(self.minimum, self.value))
+
+    def observe(self, metric, *, greater_is_better=False):
+        """Return the schedule after an epoch.
+
+        Parameters
+        ----------
+        metric : float
+            Loss or score of the epoch. NaN is no improvement.
+        greater_is_better : bool
+            Whether it is a score.
+
+        Returns
+        -------
+        plateau
+            Another schedule; this one is unchanged.
+        """
+        self.check()
+        best, bad, rest, times = self.seen or (None, 0, 0, 0)
+        metric = float(metric)
+        better = self._is_better(metric, best, greater_is_better)
+        if better:
+            best = metric
+        bad = 0 if better else bad + 1
+        # torch counts the epoch that ends a cooldown as part of it, Keras as the first one after.
+        if rest > 0:
+            rest -= 1
+            bad = 0 if rest or self.counting == "torch" else int(not better)
+        if self.counting == "torch":
+            due = bad > self.patience
+        else:
+            due = not better and not rest and bad >= self.patience and self._reduced(times) > self.minimum
+        if due:
+            rest, bad, times = self.cooldown, 0, times + 1
+        return type(self)(**self.get_params(deep=False) | {"seen": (best, bad, rest, times)})
+
+    def _is_better(self, metric, best, greater_is_better):
+        if best is None:
+            return metric == metric
+        # A relative margin has the sign of the best, as torch's.
+        margin = self.threshold * (best if self.threshold_mode == "rel" else 1.0)
+        return metric > best + margin if greater_is_better else metric < best - margin
