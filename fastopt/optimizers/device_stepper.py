@@ -7,6 +7,7 @@ from fastopt.optimizers import arrays, device_arrays
 from fastopt.optimizers.groups import listed
 from fastopt.optimizers.members import Param
 from fastopt.optimizers.stepper import Stepper
+from fastopt.rules.tensorwise import TensorRule
 
 #: Uploads of changed gradient addresses that may be under way before a step waits for the oldest.
 _UPLOADS = 16
@@ -27,6 +28,8 @@ class DeviceParam(Param):
 
     def allocate(self, rule, h, kept=()):
         """Make the slots as `Param` does, then move them to the GPU."""
+        if isinstance(rule, TensorRule):
+            _refuse(self.group.optimizer, "looks at whole arrays")
         super().allocate(rule, h, kept)
         if len(rule.slots):
             rows = np.zeros((len(rule.slots), self.stride), self.array.dtype)
@@ -78,17 +81,10 @@ class DeviceStepper(Stepper):
             raise cuda.DeviceError(f"params[0] is in CUDA memory ({kind}), but {reason}")
         self._stream = None
         super().__init__(optimizer, groups, None, run)
-        if self._has_modes:
-            self._refuse("has weights for evaluation beside those of training")
 
-    def _refuse(self, why):
-        name = type(self._optimizer).__name__
-        raise TypeError(f"{name} {why}, which is not done on a GPU; bind arrays in CPU memory")
-
-    def _hold(self, entries):
-        super()._hold(entries)
-        if self._ensembles:
-            self._refuse("looks at whole arrays")
+    def _switch(self, to_training):
+        if self._has_modes and to_training != self._is_training:
+            _refuse(self._optimizer, "has weights for evaluation beside those of training, to move to")
 
     def _index(self):
         self._ordinal = _one_device(self._params)
@@ -125,7 +121,7 @@ class DeviceStepper(Stepper):
 
     def _accept(self, grads):
         if any(type(g) is tuple for g in grads):
-            self._refuse("takes the rows (indices, values) of a gradient")
+            _refuse(self._optimizer, "takes the rows (indices, values) of a gradient")
         super()._accept(grads)
         self._follow(grads)
 
@@ -182,6 +178,11 @@ class Launches:
             for kernel, blocks, (_, chunks), n_chunks, cohort in self._many:
                 launch = cuda.launcher(kernel, blocks, threads, stream)
                 launch(chunks, n_chunks, self._addresses.address, tuple(cohort.row))
+
+
+def _refuse(optimizer, why):
+    name = type(optimizer).__name__
+    raise TypeError(f"{name} {why}, which is not done on a GPU; bind arrays in CPU memory")
 
 
 def _span(p):

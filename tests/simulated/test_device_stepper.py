@@ -11,6 +11,7 @@ import fastopt
 from fastopt import SGD, Adam, AdamW
 from fastopt.kernels import cuda
 from fastopt.optimizers import device_stepper
+from fastopt.schedules import cosine, linear
 
 to_device = cuda.module().to_device
 
@@ -40,13 +41,44 @@ def test_every_optimizer_steps_as_on_the_cpu(name, dtype):
     params, steps = problem(dtype, n_steps=4)
     device_params, device_steps = both(params, steps)
     optimizer = fastopt.get_optimizer(name, maximize=True)
-    on_cpu, on_gpu = optimizer.bind(params), optimizer.bind(device_params)
+    on_cpu = optimizer.bind(params)
+    if on_cpu._ensembles:
+        with pytest.raises(TypeError, match="looks at whole arrays, which is not done on a GPU"):
+            optimizer.bind(device_params)
+        return
+    on_gpu = optimizer.bind(device_params)
     for grads, device_grads in zip(steps, device_steps, strict=True):
         on_cpu.step(grads, grad_scale=0.5)
         on_gpu.step(device_grads, grad_scale=0.5)
     assert_equal(device_params, params)
     assert_same_state(on_gpu.state_dict(), on_cpu.state_dict())
     assert on_gpu.nbytes == on_cpu.nbytes
+
+
+def test_schedules_go_on_as_on_the_cpu():
+    params, steps = problem(np.float64, n_steps=6)
+    device_params, device_steps = both(params, steps)
+    optimizer = AdamW(lr=cosine(0.1, 5), betas=(linear(0.8, 4, 0.9), 0.99))
+    on_cpu, on_gpu = optimizer.bind(params), optimizer.bind(device_params)
+    for grads, device_grads in zip(steps, device_steps, strict=True):
+        on_cpu.step(grads)
+        on_gpu.step(device_grads)
+    assert_equal(device_params, params)
+    assert_same_state(on_gpu.state_dict(), on_cpu.state_dict())
+
+
+def test_what_is_not_done_on_a_gpu_is_refused():
+    params, steps = problem(np.float32, n_steps=1)
+    device_params, device_steps = both(params, steps)
+    with pytest.raises(TypeError, match="wrappers are for arrays in CPU memory"):
+        fastopt.EMA(Adam()).bind(device_params)
+    stepper = fastopt.ScheduleFreeAdamW().bind(device_params)
+    stepper.step(device_steps[0])
+    with pytest.raises(TypeError, match="weights for evaluation"):
+        stepper.eval()
+    sparse = fastopt.SparseAdam().bind(device_params)
+    with pytest.raises(TypeError, match="rows"):
+        sparse.step([(np.array([0]), np.ones((1, 7), np.float32)), None, None, None])
 
 
 def test_a_users_own_rule_steps_as_on_the_cpu():
