@@ -34,10 +34,10 @@ def signatures(dtype):
         "I": types.Array(types.int64, 2, "C"),
     }
     arguments = {
-        "forward": "rnnnnrnnrnniIi",
-        "output": "rnnrrnrriIin",
-        "backward": "rnnnrnrniIi",
-        "update": "rrnRrrrIIriIi",
+        "forward": "rnnnnrnnrnniIinnn",
+        "output": "rnnrrnrrniIinnn",
+        "backward": "rnnnrnrniIinnn",
+        "update": "rrnRrrrIIriIinnn",
         "gather": "rnrniIi",
         "conclude": "rnnrnnn",
         "descend": "rrnn",
