@@ -67,7 +67,7 @@ class Trainer:
         cuda.require(device)
         self.layout, self.dtype = layout, np.dtype(dtype)
         self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
-        self._context = lambda: cuda.on_device(int(device.partition(":")[2] or 0))
+        self._ordinal = int(device.partition(":")[2] or 0)
         self._data_bytes = data_bytes
         self._bound = None
 
@@ -98,7 +98,7 @@ class Trainer:
             visited = sample_weight if order is None else sample_weight[order]
             weight = np.add.reduceat(visited, starts, dtype=np.float64)
         is_elementwise = hasattr(type(update), "address")
-        with self._context():
+        with cuda.on_device(self._ordinal):
             rule = update.rule if is_elementwise else COLLECT
             network, data = self._bind(X, Y, sample_weight, n_visits, batch_size, rule)
             if not is_elementwise:
@@ -115,7 +115,7 @@ class Trainer:
         batch_size = min(_PASS_ROWS, n)
         n_rows = np.minimum(batch_size, n - np.arange(0, n, batch_size))
         collector = _Collector(self.layout.size, self.dtype)
-        with self._context():
+        with cuda.on_device(self._ordinal):
             network, data = self._bind(X, Y, sample_weight, n, batch_size, COLLECT)
             # Sums, not means: as if each batch weighed 1.
             losses = self._pass(network, data, params, collector, None, np.ones(len(n_rows)), n_rows, 0.0)
@@ -133,7 +133,7 @@ class Trainer:
         if not n:
             return out
         size = min(_PASS_ROWS, n)
-        with self._context():
+        with cuda.on_device(self._ordinal):
             network, data = self._bind(X, None, None, n, size, None)
             network.params.copy_to_device(params)
             for lo, hi in data.blocks(None, n):
@@ -163,7 +163,10 @@ class Trainer:
         return network, data
 
     def _pass(self, network, data, params, update, order, weight, n_rows, alpha):
-        """Run every batch once, write ``params`` and ``update``; return the sum of each batch's losses."""
+        """Run every batch once and return the sum of each batch's losses.
+
+        ``params`` are written unless gradients are collected, ``update`` always.
+        """
         n_visits, batch_size = int(n_rows.sum()), network.capacity
         losses = np.empty(n_visits, self.dtype)
         network.params.copy_to_device(params)
@@ -183,7 +186,8 @@ class Trainer:
                     network.take([update], last - first)
                 losses[lo:hi] = network.losses[: hi - lo].copy_to_host()
         finally:
-            network.params.copy_to_host(params)
+            if network.rule is not COLLECT:
+                network.params.copy_to_host(params)
             if update.state.size:
                 network.state.copy_to_host(update.state.reshape(-1))
         starts = np.arange(0, n_visits, batch_size)
