@@ -100,7 +100,7 @@ def trajectories():
     """Draw the walks."""
     names = ["gradient descent", "momentum", "nesterov", "adam", "lion"]
     with theme():
-        figure, axes = plt.subplots(1, 3, figsize=(17, 5.2))
+        figure, axes = plt.subplots(1, 3, figsize=(17, 6.0))
     for ax, (surface, n_steps) in zip(
         axes, {"rosenbrock": 300, "beale": 300, "saddle": 40}.items(), strict=True
     ):
