@@ -52,8 +52,12 @@ class Splits:
         check_consistent_length(X_val, y_val)
         self.preprocessor, self.validation_fraction = preprocessor, validation_fraction
         self.X, self.y, self.X_val, self.y_val = X, np.asarray(y), X_val, y_val
-        self.classes, counts = np.unique(self.y, return_counts=True) if is_classification else (None, None)
-        self._stratify = is_classification and self.y.ndim == 1 and counts.min() > 1
+        self.classes, self._stratify = None, False
+        if is_classification and self.y.ndim == 2 and self.y.shape[1] > 1:
+            self.classes = np.arange(self.y.shape[1])  # an indicator matrix: each column is a class
+        elif is_classification:
+            self.classes, counts = np.unique(self.y, return_counts=True)
+            self._stratify = self.y.ndim == 1 and counts.min() > 1
         self._n_kept = n_kept
         self._forget()
 
