@@ -28,3 +28,4 @@ else:
         return self._allocations.setdefault(place, np.empty(shape, as_dtype(dtype)))
 
     kernelapi.FakeCUDAShared.array = _shared_array
+    sys.setswitchinterval(1e-4)  # simulated threads wait for each other at every barrier
