@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from problems import extras
 from sklearn.datasets import load_digits
 
 import fastopt
@@ -32,6 +31,7 @@ RATES = {
     "ftrl": (1.0, 0.1),
     "lamb": (0.01, 0.01),
     "lars": (1.0, 1.0),
+    "lbfgs": (None, 0.1),
     "lion": (0.02, 0.01),
     "madgrad": (0.01, 0.01),
     "mars": (0.03, 0.01),
@@ -84,7 +84,10 @@ def test_a_strongly_convex_problem_is_solved(name):
 
     start = loss()
     for _ in range(300):
-        stepper.step(curvature * (w - 1), **extras(optimizer, loss()))
+        if optimizer.needs == "closure":
+            stepper.step(closure=lambda: (loss(), curvature * (w - 1)))
+        else:
+            stepper.step(curvature * (w - 1), **({"loss": loss()} if optimizer.needs else {}))
     stepper.eval()
     assert loss() < 1e-3 * start
 

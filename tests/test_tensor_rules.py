@@ -6,7 +6,7 @@ import pickle
 import catalogue_oracles as oracles
 import numpy as np
 import pytest
-from problems import distance, extras, problem
+from problems import advance, distance, problem
 
 import fastopt
 from fastopt.optimizers.base import OPTIMIZERS
@@ -20,7 +20,7 @@ MATRICES = ((5, 7), (9, 4), (6, 6), (1, 3))
 def run(optimizer, params, steps, **options):
     stepper = optimizer.bind(params, **options)
     for grads in steps:
-        stepper.step(grads, **extras(optimizer))
+        advance(stepper, optimizer, grads)
     return stepper
 
 
@@ -181,7 +181,7 @@ def test_awkward_arrays_are_updated_and_stay_finite(name):
         grads[4][:] = 1e12
         stepper = optimizer.bind(params)
         for _ in range(4):
-            stepper.step(grads, **extras(optimizer))
+            advance(stepper, optimizer, grads)
         assert all(np.isfinite(p).all() for p in params)
         assert all((g == np.full(g.shape, g.ravel()[:1], dtype)).all() for g in grads if g.size)
         stepper.load_state_dict(stepper.state_dict())
@@ -199,7 +199,7 @@ def test_one_buffer_may_hold_every_gradient(name):
     for grads in steps:
         for buffer, g in zip(buffers, grads, strict=True):
             buffer[...] = g
-        stepper.step(buffers, **extras(optimizer))
+        advance(stepper, optimizer, buffers)
     for a, b in zip(params, others, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -8,6 +8,7 @@ from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.factored import SM3, Adafactor
 from fastopt.optimizers.flat import FlatState
 from fastopt.optimizers.layerwise import LAMB, LARS, MARS, Fromage, NovoGrad
+from fastopt.optimizers.lbfgs import LBFGS
 from fastopt.optimizers.loss import MoMo, MoMoAdam, PolyakSGD
 from fastopt.optimizers.matrix import SOAP, Muon, NorMuon, Shampoo
 from fastopt.optimizers.noise import NoisySGD
@@ -30,6 +31,7 @@ __all__ = [
     "FTRL",
     "LAMB",
     "LARS",
+    "LBFGS",
     "MADGRAD",
     "MARS",
     "SGD",

@@ -24,11 +24,12 @@ class BoundState:
         There are no flat slots.
     """
 
-    def __init__(self, optimizer, size, n_decay, dtype):
+    def __init__(self, optimizer, size, n_decay, dtype, n_groups=2):
         self.optimizer = copy.copy(optimizer)
         self.hyper = optimizer.get_params()
         self.dtype = check_dtype(dtype)
         self.size, self.n_decay = int(size), int(n_decay)
+        self._n_groups = n_groups
         self.t, self.state = 0, np.zeros((0, self.size), self.dtype)
         self._saved = self._stepper = self._params = self._layout = None
 
@@ -41,7 +42,7 @@ class BoundState:
         """The rule of a weight matrix under the present hyper-parameters."""
         return self.optimizer.rule_for(self.hyper, (2, 2))
 
-    def apply(self, params, gradient, layout, loss=None):
+    def apply(self, params, gradient, layout, loss=None, evaluate=None):
         """Take one step.
 
         Parameters
@@ -53,14 +54,20 @@ class BoundState:
             Where the layers lie in both.
         loss : float, optional
             Mean loss at ``params``, for the optimizers that need it.
+        evaluate : callable, optional
+            Writes the gradient at the present ``params`` to ``gradient`` and returns their loss, likewise.
         """
         self._layout = layout
         stepper = self._bound(params)
-        weights, biases = stepper.param_groups
-        weights.update(self.hyper)
-        biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
-        wanted = {"loss": loss} if self.optimizer.needs == "loss" else {}
-        stepper.step(layout.weights(gradient) + layout.biases(gradient), **wanted)
+        stepper.param_groups[0].update(self.hyper)
+        for biases in stepper.param_groups[1:]:
+            biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
+        grads = layout.weights(gradient) + layout.biases(gradient)
+        if self.optimizer.needs == "closure":
+            known = [loss]  # the first evaluation has been made
+            stepper.step(closure=lambda: (known.pop() if known else evaluate(), grads))
+        else:
+            stepper.step(grads, **({"loss": loss} if self.optimizer.needs else {}))
         self.t += 1
 
     def train(self, params):
@@ -79,6 +86,8 @@ class BoundState:
             saved = self.__getstate__()["_saved"]
             optimizer = copy.copy(self.optimizer).set_params(**self.hyper)
             layers = self._layout.weights(params), self._layout.biases(params)
+            if self._n_groups == 1:
+                layers = (layers[0] + layers[1],)
             self._stepper = optimizer.bind([{"params": views} for views in layers])
             if saved is not None:
                 self._stepper.load_state_dict(saved)
