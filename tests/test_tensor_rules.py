@@ -287,6 +287,42 @@ def test_a_loss_is_demanded_by_those_that_need_it_and_refused_by_others():
     assert (w == 1).all()
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_sophia_averages_the_estimates_that_it_is_given(order):
+    params, steps = problem(np.float64, n_steps=12, shapes=((5, 7), (67,)))
+    rng = np.random.default_rng(1)
+    hessians = {t: [rng.chisquare(1, size=p.shape) for p in params] for t in (0, 5)}
+    h = {"lr": 0.01, "b1": 0.965, "b2": 0.99, "rho": 0.04, "wd": 0.1}
+    expected = oracles.sophia(params, steps, hessians, **h)
+    params = [np.asarray(p, order=order) for p in params]
+    stepper = fastopt.SophiaG(lr=0.01).bind(params)
+    for t, grads in enumerate(steps):
+        estimates = [np.asarray(e, order=order) for e in hessians[t]] if t in hessians else None
+        stepper.step([np.asarray(g, order=order) for g in grads], hessian=estimates)
+    assert distance(params, expected) <= 1e-12
+
+
+def test_sophia_may_take_the_squared_gradient_for_an_estimate():
+    params, steps = problem(np.float64, n_steps=12, shapes=((5, 7), (67,)))
+    hessians = {t: [30 * g**2 for g in steps[t]] for t in (0, 4, 8)}
+    h = {"lr": 0.01, "b1": 0.965, "b2": 0.99, "rho": 0.04, "wd": 0.1}
+    expected = oracles.sophia(params, steps, hessians, **h)
+    run(fastopt.SophiaG(lr=0.01, empirical_fisher=30.0, update_freq=4), params, steps)
+    assert distance(params, expected) <= 1e-12
+
+
+def test_a_hessian_that_does_not_fit_is_refused_and_changes_nothing():
+    w = np.ones(3)
+    stepper = fastopt.SophiaG().bind(w)
+    with pytest.raises(ValueError, match=r"hessian\[0\] has shape \(2,\)"):
+        stepper.step([np.ones(3)], hessian=[np.ones(2)])
+    with pytest.raises(ValueError, match="2 Hessian diagonals for 1 parameters"):
+        stepper.step([np.ones(3)], hessian=[np.ones(3)] * 2)
+    with pytest.raises(TypeError, match="Adam takes no hessian"):
+        fastopt.Adam().bind(w).step([np.ones(3)], hessian=[np.ones(3)])
+    assert (w == 1).all()
+
+
 SCHEDULE_FREE = [
     (fastopt.ScheduleFreeSGD(lr=0.1), oracles.schedule_free_sgd, {"lr": 0.1, "beta": 0.9, "wd": 0.0}),
     (

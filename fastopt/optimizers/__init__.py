@@ -17,7 +17,7 @@ from fastopt.optimizers.parameter_free import DAdaptAdam, DoG, DoWG, Prodigy
 from fastopt.optimizers.previous_gradient import Adan, OptimisticAdam, OptimisticGradientDescent
 from fastopt.optimizers.rmsprop import Adadelta, Adagrad, RMSprop
 from fastopt.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD
-from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, Yogi
+from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, SophiaG, Yogi
 from fastopt.optimizers.sgd import SGD, Lion, SignSGD, Signum
 from fastopt.optimizers.sparse import SparseAdam
 from fastopt.optimizers.stepper import Stepper
@@ -75,6 +75,7 @@ __all__ = [
     "Shampoo",
     "SignSGD",
     "Signum",
+    "SophiaG",
     "SparseAdam",
     "Stepper",
     "Yogi",
