@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import catalogue_oracles as oracles
+import numba
 import numpy as np
 import pytest
 from problems import advance, distance, problem
@@ -165,6 +166,20 @@ def test_fortran_order_gives_the_same_numbers(name):
         run(optimizer, params, [[np.asarray(g, order=order) for g in grads] for grads in steps])
         results.append(params)
     assert distance(*results) <= 1e-12  # sums in another order
+
+
+@pytest.mark.parametrize("name", sorted(set(TENSOR_RULES) & set(fastopt.list_optimizers()) - {"lbfgs"}))
+def test_the_bits_of_matrices_do_not_depend_on_the_number_of_threads(name):
+    """Large enough for a region; what BLAS computes is held to one thread."""
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("Numba has one thread here")
+    results = []
+    for n_threads in (1, 2):
+        params, steps = problem(np.float32, n_steps=2, shapes=((350, 330), (40, 7)))
+        run(fastopt.get_optimizer(name), params, steps, n_threads=n_threads)
+        results.append(params)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", fastopt.list_optimizers())

@@ -136,6 +136,7 @@ class Trainer:
         total = 0.0
         run.work.set(penalized=False)
         run.work.point(gradient=gradient)
+        update.n_threads = self.n_threads
 
         def evaluate(batch):
             gradient[:] = 0

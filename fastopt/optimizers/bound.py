@@ -20,6 +20,8 @@ class BoundState:
         Hyper-parameters; a changed value counts from the next step.
     t : int
         Steps taken.
+    n_threads : int or None
+        As in `Optimizer.bind`, when the layers are bound.
     state : ndarray of shape (0, size)
         There are no flat slots.
     """
@@ -30,6 +32,7 @@ class BoundState:
         self.dtype = check_dtype(dtype)
         self.size, self.n_decay = int(size), int(n_decay)
         self._n_groups = n_groups
+        self.n_threads = None
         self.t, self.state = 0, np.zeros((0, self.size), self.dtype)
         self._saved = self._stepper = self._params = self._layout = None
 
@@ -88,7 +91,8 @@ class BoundState:
             layers = self._layout.weights(params), self._layout.biases(params)
             if self._n_groups == 1:
                 layers = (layers[0] + layers[1],)
-            self._stepper = optimizer.bind([{"params": views} for views in layers])
+            groups = [{"params": views} for views in layers]
+            self._stepper = optimizer.bind(groups, n_threads=self.n_threads)
             if saved is not None:
                 self._stepper.load_state_dict(saved)
             self._params = params
