@@ -156,7 +156,7 @@ class Stepper:
             n_threads = self._n_threads or threads.n_available()
         self._plan = drive.Plan(self._table, sizes, n_threads)
 
-    def step(self, grads, *, grad_scale=1.0, loss=None):
+    def step(self, grads, *, grad_scale=1.0, loss=None, hessian=None):
         """Apply one update in place.
 
         Parameters
@@ -170,6 +170,9 @@ class Stepper:
         loss : float, optional
             The loss at the present weights, for optimizers that need it (`PolyakSGD`, `MoMo`), and for no
             other.
+        hessian : array or list of arrays, optional
+            Estimates of the Hessian's diagonal at the present weights, for `SophiaG`: like ``grads``, not
+            written.
 
         Raises
         ------
@@ -190,6 +193,8 @@ class Stepper:
         self._refresh()
         if not self._same(grads):
             self._accept(grads)
+        if hessian is not None:
+            self._average_hessian(listed(hessian))
         if self._is_scheduled:
             self._refold()
         for cohort in self._active:
@@ -227,6 +232,23 @@ class Stepper:
             raise TypeError(f"{name} takes no loss")
         if isinstance(loss, bool) or not isinstance(loss, Real):
             raise TypeError(f"{name} needs the loss at the present weights: step(grads, loss=...), a number")
+
+    def _average_hessian(self, hessian):
+        """Let the estimates enter the averages of parameters that take this step."""
+        if not self._optimizer.takes_hessian:
+            raise TypeError(f"{type(self._optimizer).__name__} takes no hessian")
+        if len(hessian) != len(self._params):
+            raise ValueError(f"{len(hessian)} Hessian diagonals for {len(self._params)} parameters")
+        found = []
+        for p, given in zip(self._params, hessian, strict=True):
+            if given is not None and p.index not in self._absent:
+                name = f"hessian[{p.index}]"
+                array = arrays.view(given, name)
+                arrays.check_grad(array, p.array, name, p.name)
+                found.append((p, array.ravel(arrays.order_of(p.array))))
+        for p, estimate in found:
+            average = p.slots[p.group.optimizer.rule(p.group.values).slots.index("hessian")]
+            average += average.dtype.type(1.0 - p.group.current()["betas"][1]) * (estimate - average)
 
     def eval(self):
         """Move the weights to where they are to be evaluated, for schedule-free methods; else do nothing."""

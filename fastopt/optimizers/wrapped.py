@@ -144,7 +144,7 @@ class Averaging(WrappedStepper):
         self._decay, self._every, self._first = decay, every, first
         self.count, self.n_averaged, self.is_averaged = 0, 0, False
 
-    def step(self, grads, **options):
+    def step(self, grads=None, **options):
         """Step, then move the average on."""
         if self.is_averaged:
             raise RuntimeError("the weights are their average; call train() before step()")
@@ -190,7 +190,7 @@ class LookingAhead(WrappedStepper):
         super().__init__(inner)
         self._k, self._alpha, self.count = k, alpha, 0
 
-    def step(self, grads, **options):
+    def step(self, grads=None, **options):
         """Step, and every k-th time meet the slow weights."""
         self.inner.step(grads, **options)
         self.count += 1
