@@ -38,9 +38,12 @@ PLACES = ("fastopt", "schedules", "study", "display", "report", "datasets", "eng
 
 
 def public_names(place):
-    """Return ``{name: defining module}`` of what a module offers."""
-    module = importlib.import_module(place)
-    return {name: getattr(getattr(module, name), "__module__", place) for name in module.__all__}
+    """Return ``{defining module: {name: object}}`` of what a module offers."""
+    module, homes = importlib.import_module(place), {}
+    for name in module.__all__:
+        thing = getattr(module, name)
+        homes.setdefault(getattr(thing, "__module__", place), {})[name] = thing
+    return homes
 
 
 def reference():
@@ -48,12 +51,13 @@ def reference():
     lines = ["API reference", "============="]
     for place in PLACES:
         place = place if place == "fastopt" else f"fastopt.{place}"
-        names = public_names(place)
-        for home in sorted(set(names.values())):
+        for home, things in sorted(public_names(place).items()):
             heading = importlib.import_module(home).__doc__.splitlines()[0].rstrip(".")
             lines += ["", heading, "-" * len(heading), "", f".. currentmodule:: {place}", ""]
-            lines += [".. autosummary::", "   :toctree: names", "   :nosignatures:", ""]
-            lines += [f"   {name}" for name, of in names.items() if of == home]
+            constants = [name for name, thing in things.items() if not callable(thing)]
+            lines += [f"| ``{name}``: {', '.join(map(str, things[name]))}" for name in constants]
+            lines += ["", ".. autosummary::", "   :toctree: names", "   :nosignatures:", ""]
+            lines += [f"   {name}" for name in things if name not in constants]
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ Networks need float32 or float64 numbers of like size. What is done to get there
 from __future__ import annotations
 
 import difflib
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ __all__ = ["Dataset", "DatasetError", "list_datasets", "load"]
 
 _MAX_CLASSES = 20  # a numeric target with more distinct values is a quantity, not a class
 _MAX_CATEGORIES = 50  # of one column; the rest are pooled
+_MIN_ROWS = 10
 _MNIST_TRAIN = 60_000
 
 
@@ -98,6 +100,8 @@ def load(name, target=None, data=None):
     if is_file and not path.exists():
         raise DatasetError(f"there is no file {name!r}.")
     if path.suffix == ".npz":
+        if target is not None:
+            raise DatasetError(f"target={target!r} is for tables; an .npz file holds its target as y.")
         return _npz(path, path.stem)
     if is_file:
         return _table(path, target)
@@ -192,8 +196,7 @@ _MNIST_TEXT = (
 
 
 def _npz(path, name):
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
+    arrays = _read_npz(path)
     if {"X_train", "y_train", "X_test", "y_test"} <= arrays.keys():
         X, y, X_test, y_test = (arrays[k] for k in ("X_train", "y_train", "X_test", "y_test"))
         X_test, y_test = _pixels(X_test), y_test.ravel()
@@ -206,6 +209,11 @@ def _npz(path, name):
         )
     y = y.ravel()
     task = _task(y)
+    _check_arrays(path, X, y)
+    if X_test is not None:
+        _check_arrays(path, X_test, y_test)
+    if task == "classification":
+        _check_classes(y, "y")
     if task == "regression" and X_test is None:
         y, notes = _standardised(y)
     else:
@@ -213,6 +221,34 @@ def _npz(path, name):
     text = _MNIST_TEXT if name == "mnist" else f"{path.name}: {len(y):,} rows, {task}"
     preprocessor = None if X.dtype == np.uint8 else _scaler()
     return Dataset(name, _pixels(X), y, task, text, X_test, y_test, preprocessor, notes)
+
+
+def _read_npz(path):
+    if not zipfile.is_zipfile(path):
+        raise DatasetError(f"{str(path)!r} is not an .npz file of numpy.savez.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (ValueError, OSError, zipfile.BadZipFile) as problem:
+        raise DatasetError(f"{str(path)!r} cannot be read: {str(problem).splitlines()[0]}") from problem
+
+
+def _check_arrays(path, X, y):
+    if len(X) != len(y):
+        raise DatasetError(f"{str(path)!r} has {len(X)} rows of X and {len(y)} of y.")
+    if len(y) < _MIN_ROWS:
+        raise DatasetError(f"{str(path)!r} has {len(y)} rows: too few to train and validate on.")
+    if X.dtype.kind not in "iufb" or (X.dtype.kind == "f" and not np.isfinite(X).all()):
+        raise DatasetError(
+            f"X of {str(path)!r} ({X.dtype}) is not all finite numbers. Words and gaps are for a .csv file."
+        )
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise DatasetError(f"y of {str(path)!r} has values that are not finite: leave these rows out.")
+
+
+def _check_classes(y, name):
+    if len(np.unique(y)) < 2:
+        raise DatasetError(f"{name!r} has one class, {y[0]!r}: there is nothing to tell apart.")
 
 
 def _pixels(X):
@@ -245,7 +281,7 @@ def _from_frame(name, table, target):
     if not known.all():
         notes.append(f"{int((~known).sum())} rows without a {target!r} were left out.")
     table = table[known].reset_index(drop=True)
-    if len(table) < 10:
+    if len(table) < _MIN_ROWS:
         raise DatasetError(
             f"{name} has {len(table)} rows with a {target!r}: too few to train and validate on."
         )
@@ -256,8 +292,7 @@ def _from_frame(name, table, target):
         notes += more
     else:
         y = y.astype(str) if y.dtype == object or y.dtype.kind not in "iufb" else y
-        if len(np.unique(y)) < 2:
-            raise DatasetError(f"{target!r} has one class, {y[0]!r}: there is nothing to tell apart.")
+        _check_classes(y, target)
     X, numbers, words, dropped = _features(table.drop(columns=target))
     notes += dropped
     if not numbers and not words:

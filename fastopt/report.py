@@ -113,7 +113,7 @@ def summary_columns(study):
     metric = scorer_name(study.scoring_)
     others = [scorer_name(name) for name in study.metrics_ if scorer_name(name) != metric]
     columns = [("Optimizer", lambda row: (row["optimizer"], row["optimizer"]))]
-    columns.append(("Learning rate", lambda row: _number(row["lr"], "g")))
+    columns.append(("Learning rate", lambda row: _number(row["lr"], ".3g")))
     if study.summary_["batch_size"].nunique(dropna=False) > 1:
         columns.append(("Batch", lambda row: _number(row["batch_size"], ".0f")))
     columns.append((f"Validation {_words(metric)}", lambda row: _with_interval(row, metric)))
@@ -199,7 +199,7 @@ def grid_cells(study):
     rows = [
         [
             (label, label),
-            _number(rate, "g"),
+            _number(rate, ".3g"),
             _number(size, ".0f"),
             _number(mean[metric], ".4f"),
             _number(mean["loss"], ".4g"),

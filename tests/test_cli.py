@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from sklearn.datasets import load_iris
 
 from fastopt import cli, datasets
+from fastopt.cli import output
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--epochs", "2", "--seeds", "2", "--tuning-seeds", "1", "--lr", "0.01", "--hidden", "8"]
@@ -74,6 +76,8 @@ def test_a_second_run_reads_what_the_first_measured(here, capsys):
     cli.main(arguments)
     cli.main(arguments)
     assert "4 of 4 fits were read from" in capsys.readouterr().out
+    # Another process finds them too, though the preprocessing of iris holds a function.
+    assert "4 of 4 fits were read from" in _run(arguments).stdout
     cli.main([*arguments, "--fresh"])
     assert "were read from" not in capsys.readouterr().out
 
@@ -162,6 +166,12 @@ def test_mnist_without_a_network_says_both_ways_out(here, monkeypatch, capsys):
         (["compare", "--target", "species"], "--dataset FILE.csv"),
         (["compare", "--dataset", "iris", "--target", "species"], "knows its own"),
         (["compare", "--optimizers", "adam", "Adam"], "named twice"),
+        (["compare", "--jobs", "0"], "n_jobs=0"),
+        (["compare", "--epochs", ""], "'' is not a whole number"),
+        (["compare", "--lr", ","], "lr is empty"),
+        (["compare", "--max-seconds", "-1"], "'-1' is not a positive number"),
+        (["compare", "--scoring", "acuracy"], "Did you mean 'accuracy'?"),
+        (["compare", "--dataset", "iris", "--epochs", "1", "--scoring", "neg_log_los"], "neg_log_loss"),
         (["compare", "--epoch-count", "3"], "--epoch-count"),
         (["dance"], "dance"),
         ([], "COMMAND"),
@@ -199,6 +209,57 @@ def test_a_useless_table_is_refused_with_the_reason(here, capsys, content, messa
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (None, "is not an .npz file"),
+        ({"a": np.ones(3)}, "holds a. Needed: X_train"),
+        ({"X": np.ones((50, 2)), "y": np.arange(40) % 2}, "50 rows of X and 40 of y"),
+        ({"X": np.ones((5, 2)), "y": np.arange(5) % 2}, "5 rows: too few"),
+        ({"X": np.full((50, 2), np.nan), "y": np.arange(50) % 2}, "not all finite"),
+        ({"X": np.full((50, 2), "a"), "y": np.arange(50) % 2}, "not all finite numbers"),
+        ({"X": np.full((50, 2), None), "y": np.arange(50) % 2}, "cannot be read"),
+        ({"X": np.ones((50, 2)), "y": np.full(50, np.inf)}, "y of 'bad.npz' has values that are not finite"),
+        ({"X": np.ones((50, 2)), "y": np.zeros(50, int)}, "has one class"),
+    ],
+)
+def test_a_useless_array_file_is_refused_with_the_reason(here, capsys, arrays, message):
+    Path("bad.npz").write_text("no zip") if arrays is None else np.savez("bad.npz", **arrays)
+    assert cli.main(["compare", "--dataset", "bad.npz"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_preset_takes_other_optimizers(here, capsys):
+    arguments = ["--preset", "classify-1000x10", "--optimizers", "lion", "--epochs", "1", "--lr", "0.01"]
+    assert cli.main(["compare", *arguments, "--seeds", "2"]) == 0
+    assert "Lion" in capsys.readouterr().out
+
+
+def test_another_scorer_and_a_budget_in_seconds_are_taken(here, capsys):
+    arguments = ["--dataset", "iris", "--optimizers", "adam", "--scoring", "neg_log_loss"]
+    assert cli.main(["compare", *arguments, *QUICK, "--max-seconds", "1e-9"]) == 0
+    results = pd.read_csv("fastopt-results/comparison.csv")
+    assert set(results["n_epochs"]) == {1}  # the budget is looked at after each epoch
+    assert "Validation neg log loss" in capsys.readouterr().out
+
+
+def test_a_scorer_that_the_target_does_not_suit_is_one_line(here, flowers, capsys):
+    arguments = ["--dataset", flowers, "--target", "species", "--optimizers", "adam", "--scoring", "r2"]
+    assert cli.main(["compare", *arguments, *QUICK]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_narrow_terminal_gets_a_closer_table_with_whole_figures(capsys):
+    headings, row = ["Optimizer", "Learning rate", "Validation accuracy"], ["Adam", "0.01", "0.9747 ± 0.0095"]
+    output._print_table(Console(width=36), headings, [row], (), None)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, map(str.rstrip, lines))) <= 36
+    assert any(line.split() == ["Optimizer", "rate", "accuracy"] for line in lines)
+    assert any("0.9747 ± 0.0095" in line for line in lines)
 
 
 def test_info_names_versions_threads_layer_devices_and_cache(capsys):

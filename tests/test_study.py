@@ -248,3 +248,42 @@ def test_the_estimator_given_is_left_unfitted():
     given = network()
     OptimizerStudy(given, SOLVERS, lr=0.01, n_seeds=2, max_epochs=1).fit(*iris())
     assert not hasattr(given[-1], "coefs_")
+
+
+def test_predictions_that_overflow_lose_instead_of_stopping_the_study():
+    class Overflowing(MLPRegressor):
+        """Has finite weights and loss, and predictions that are not, as after a last step too long."""
+
+        def predict(self, X):
+            return super().predict(X) + (np.inf if self.momentum == 0.5 else 0)
+
+    X, y = load_diabetes(return_X_y=True)
+    contenders = {"wild": {"solver": "sgd", "momentum": 0.5}, "adam": {"solver": "adam"}}
+    study = OptimizerStudy(
+        Overflowing(hidden_layer_sizes=(4,)), contenders, lr=0.01, n_seeds=2, max_epochs=2
+    ).fit(X, (y - 152) / 77)
+    runs = study.results_.set_index("optimizer")
+    assert runs.loc["wild", "diverged"].all()
+    assert not runs.loc["adam", "diverged"].any()
+
+
+def test_rows_that_do_not_match_are_refused_before_anything_is_trained():
+    X, y = iris()
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        small_study().fit(X, y[:-1])
+    with pytest.raises(ValueError, match="X_val and y_val belong together"):
+        small_study().fit(X, y, X_val=X)
+
+
+def test_settings_that_were_not_studied_stay_the_networks_own():
+    lr = {"momentum": 0.03, "adam": [0.003, 0.03]}
+    study = small_study(lr=lr, batch_size=None).fit(*iris())
+    assert study.best_params_["adam"]["batch_size"] is None
+    assert study.configured("momentum")[-1].batch_size == "auto"
+
+
+def test_several_labels_for_a_row_are_scored_without_a_confusion_matrix():
+    X, y = iris()
+    study = small_study(n_seeds=2).fit(X, np.eye(3, dtype=int)[y])
+    assert study.summary_["accuracy"].between(0, 1).all()
+    assert study.confusion_ == {}

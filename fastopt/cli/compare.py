@@ -148,7 +148,10 @@ def _run(arguments, settings, command):
     output.announce(data, study, settings, n_fits)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        (study.fit if command == "compare" else study.sweep)(*rows)
+        try:
+            (study.fit if command == "compare" else study.sweep)(*rows)
+        except ValueError as problem:  # such as a scorer that the target does not suit
+            raise SettingsError(str(problem).splitlines()[0]) from problem
     told = "python -m fastopt " + shlex.join(sys.argv[1:] if sys.argv[1:] else [command])
     files = output.write_files(study, arguments.out, data, told)
     output.conclude(study, data, files, caught)
@@ -175,7 +178,7 @@ def _make_study(arguments, settings, data, *, with_yardstick):
     except ValueError as problem:
         raise SettingsError(str(problem)) from problem
     lr = {label: settings.get("lr") for label in optimizers}
-    lr.update(settings.get("fixed_lr", {}))
+    lr.update({label: rate for label, rate in settings.get("fixed_lr", {}).items() if label in optimizers})
     if with_yardstick and not arguments.no_yardstick:
         optimizers, lr = _with_yardstick(optimizers, lr, settings["hidden"], is_classification)
     return OptimizerStudy(

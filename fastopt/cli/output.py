@@ -17,10 +17,10 @@ from ..report import confusion, grid_cells, summary_columns, write_report
 _PIPED_WIDTH = 160
 
 
-def _console():
+def _console(width=None):
     # No markup: a column called "[cm]" is not a style.
     plain = {"highlight": False, "markup": False, "emoji": False}
-    return Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH, **plain)
+    return Console(width=width or (None if sys.stdout.isatty() else _PIPED_WIDTH), **plain)
 
 
 def announce(data, study, settings, n_fits):
@@ -30,7 +30,9 @@ def announce(data, study, settings, n_fits):
     for note in data.notes:
         console.print(f"  {note}", style="dim")
     sizes = " x ".join(map(str, settings["hidden"]))
-    work = f"{len(study.optimizers)} contenders, {n_fits} fits of {study.max_epochs} epochs"
+    is_shorter = study.max_seconds is not None or study.search == "halving"
+    most = f"{'up to ' if is_shorter else ''}{study.max_epochs} epochs"
+    work = f"{len(study.optimizers)} contenders, {n_fits} fits of {most}"
     console.print(f"Hidden layers {sizes}; {work}.")
 
 
@@ -79,10 +81,11 @@ def _print_table(console, headings, rows, dim, title):
     table = _table(headings, rows, dim, title)
     if console.measure(table, options=unlimited).maximum > console.width:
         close = {"box": box.SIMPLE_HEAD, "padding": 0, "pad_edge": False}
-        table = _table([textwrap.fill(heading, 10) for heading in headings], rows, dim, title, **close)
+        headings = [textwrap.fill(heading, 9, break_long_words=False) for heading in headings]
+        table = _table(headings, rows, dim, title, **close)
     # Rather lines that the terminal breaks than figures cut short.
     width = console.measure(table, options=unlimited).maximum
-    console.print(table, crop=False, width=max(width, console.width))
+    _console(max(width, console.width)).print(table)
 
 
 def _table(headings, rows, dim, title, **look):

@@ -187,6 +187,7 @@ class OptimizerComparisonDisplay(StudyDisplay):
                 xytext=(4, 3),
                 textcoords="offset points",
                 fontsize=9,
+                annotation_clip=True,  # drawn far outside, it would stretch the layout without end
             )
         if legend:
             below_axes(self.ax_, self.caption)

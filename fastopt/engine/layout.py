@@ -11,10 +11,10 @@ ALIGNMENT = 16
 
 
 class Layout:
-    """The flat layout ``[W1 | W2 | ... | pad][b1 | b2 | ... | pad]`` of a fully connected network.
+    """The flat layout of a fully connected network: all weights, then all biases.
 
-    Weights come first, so that whatever decays is a prefix. The same layout serves parameters, gradients
-    and each state slot of an optimizer.
+    ``[W1 | W2 | ... | pad][b1 | b2 | ... | pad]``: weights come first, so that whatever decays is a prefix.
+    The same layout serves parameters, gradients and each state slot of an optimizer.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 import warnings
 from functools import partial
@@ -9,7 +10,7 @@ from html import escape
 from numbers import Integral, Real
 
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer_names
 
 from .. import __version__
 from . import search as searches
@@ -299,7 +300,7 @@ class OptimizerStudy(BaseEstimator):
         )
         self.metrics_ = self._default_metrics() if self.metrics is None else tuple(self.metrics)
         for scoring in (self.scoring_, *self.metrics_):
-            check_scoring(network, scoring=scoring)
+            _check_scoring(network, scoring)
         self._contenders = make_contenders(self.estimator, self.optimizers, self.lr, self.batch_size)
         self._splits = Splits(
             preprocessor_of(self.estimator),
@@ -438,6 +439,8 @@ class OptimizerStudy(BaseEstimator):
             raise ValueError(f"max_seconds={self.max_seconds!r} is not a positive number.")
         if not isinstance(self.halving_factor, Integral) or self.halving_factor < 2:
             raise ValueError(f"halving_factor={self.halving_factor!r} is not a whole number of at least 2.")
+        if self.n_jobs is not None and (not isinstance(self.n_jobs, Integral) or self.n_jobs == 0):
+            raise ValueError(f"n_jobs={self.n_jobs!r} is not None, a number of workers, or -1 for all.")
         for name in ("confidence", "validation_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r} is not between 0 and 1.")
@@ -463,3 +466,13 @@ class OptimizerStudy(BaseEstimator):
     def metric_name_(self):
         """Name of the scorer, as tables and axes show it."""
         return scorer_name(self.scoring_).replace("_", " ")
+
+
+def _check_scoring(network, scoring):
+    if isinstance(scoring, str) and scoring not in get_scorer_names():
+        near = difflib.get_close_matches(scoring, get_scorer_names(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"scoring={scoring!r} is not a scorer of scikit-learn (sklearn.metrics.get_scorer_names).{hint}"
+        )
+    check_scoring(network, scoring=scoring)

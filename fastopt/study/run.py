@@ -96,7 +96,7 @@ def run_fit(contender, config, seed, splits, budget, scoring, *, is_tuning=False
         "score": score,
         "seconds": seconds,
         "metrics": {} if error else _final_metrics(network, split, metrics),
-        "confusion": None if error or splits.classes is None else _confusion(network, split, splits.classes),
+        "confusion": None if error else _confusion(network, split, splits.classes),
         "n_train": len(split.y_train),
         "n_val": len(split.y_val),
         "diverged": error is not None,
@@ -179,4 +179,6 @@ def scorer_name(scoring):
 
 
 def _confusion(network, split, classes):
+    if classes is None or split.y_val.ndim > 1:
+        return None
     return confusion_matrix(split.y_val, network.predict(split.X_val), labels=classes).tolist()

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, check_consistent_length
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,18 @@ class Splits:
     def __init__(
         self, preprocessor, X, y, X_val=None, y_val=None, *, validation_fraction, is_classification, n_kept=2
     ):
+        check_consistent_length(X, y)
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both, or neither.")
+        check_consistent_length(X_val, y_val)
         self.preprocessor, self.validation_fraction = preprocessor, validation_fraction
         self.X, self.y, self.X_val, self.y_val = X, np.asarray(y), X_val, y_val
-        self.classes, counts = np.unique(self.y, return_counts=True) if is_classification else (None, None)
-        self._stratify = is_classification and self.y.ndim == 1 and counts.min() > 1
+        self.classes, self._stratify = None, False
+        if is_classification and self.y.ndim == 2 and self.y.shape[1] > 1:
+            self.classes = np.arange(self.y.shape[1])  # an indicator matrix: each column is a class
+        elif is_classification:
+            self.classes, counts = np.unique(self.y, return_counts=True)
+            self._stratify = self.y.ndim == 1 and counts.min() > 1
         self._n_kept = n_kept
         self._forget()
 

@@ -34,12 +34,11 @@ def _name(cell):
 
 def _best(study, scores, metric):
     means = scores.mean(axis=1)
-    best = means.idxmax()
-    sentence = (
-        f"Best mean {metric.replace('_', ' ')}: {_name(best)}, {means[best]:.4f} ({scores.shape[1]} seeds)"
-    )
-    if scores.shape[1] < 2:
-        return f"{sentence}; one seed says nothing about chance, so this names no winner."
+    best, n_seeds = means.idxmax(), scores.shape[1]
+    sentence = f"Best mean {metric.replace('_', ' ')}: {_name(best)}, {means[best]:.4f}"
+    if n_seeds < 2:
+        return f"{sentence} (one seed, which says nothing about chance, so this names no winner)."
+    sentence += f" ({n_seeds} seeds)"
     others = scores.drop(best)
     gaps = [
         paired_difference(scores.loc[best], row, study._splits.val_to_train, study.confidence).p_value

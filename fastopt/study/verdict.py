@@ -27,8 +27,12 @@ def with_margin(value, half_width, metric):
     --------
     >>> with_margin(0.012, 0.014, "accuracy")
     '1.2 ± 1.4 points'
+    >>> with_margin(0.012, 0.0, "accuracy")
+    '1.20 points with every seed'
     """
     scale, unit, more = (100, " points", 0) if is_in_points(metric) else (1, "", 1)
+    if half_width == 0:
+        return f"{scale * value:.{2 + more}f}{unit} with every seed"
     digits = _digits(scale * half_width) + more
     rounded = round(scale * value, digits) + 0.0  # no minus before a zero
     return f"{rounded:.{digits}f} ± {scale * half_width:.{digits}f}{unit}"
@@ -36,7 +40,7 @@ def with_margin(value, half_width, metric):
 
 def _digits(value):
     """Return decimals that show two figures of a small value, one decimal of a larger one."""
-    if value == 0 or not math.isfinite(value):
+    if not math.isfinite(value):
         return 1
     return int(np.clip(1 - math.floor(math.log10(abs(value))), 1, 4))
 
@@ -152,7 +156,7 @@ def _speed(study, metric):
     name = metric.replace("_", " ")
     return [
         f"{quickest['optimizer']} is first at {name} {study.target_score_:g}: "
-        f"{quickest['epochs_to_target']:g} epochs (median), "
+        f"{_epochs(quickest['epochs_to_target'])} (median), "
         f"{_duration(quickest['epochs_to_target'] * quickest['seconds_per_epoch'])} of training."
     ]
 
@@ -231,6 +235,10 @@ def _reused_validation(study, metric):
 
 def _listed(names):
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _epochs(n):
+    return f"{n:g} epoch{'' if n == 1 else 's'}"
 
 
 def _duration(seconds):
