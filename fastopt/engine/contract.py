@@ -6,23 +6,24 @@ import numpy as np
 def check(layout, dtype, params, X, Y, order, sample_weight):
     """Refuse, with a ValueError, what compiled code, which sees addresses only, would misread."""
     n, n_features, n_outputs = X.shape[0], layout.layer_sizes[0], layout.layer_sizes[-1]
-    _require("params", params, (layout.size,), dtype)
+    require("params", params, (layout.size,), dtype)
     if isinstance(X, np.ndarray):
-        _require("X", X, (n, n_features), dtype)
+        require("X", X, (n, n_features), dtype)
     elif X.shape[1] != n_features or X.dtype != dtype or X.indices.dtype != np.int32:
         raise ValueError(
             f"X is a CSR matrix of {X.dtype} with {X.shape[1]} columns and {X.indices.dtype} indices; "
             f"it must be of {dtype} with {n_features} columns and int32 indices"
         )
     if Y is not None:
-        _require("Y", Y, (n, n_outputs), dtype)
+        require("Y", Y, (n, n_outputs), dtype)
     if order is not None:
-        _require("order", order, order.shape[:1], np.int64)
+        require("order", order, order.shape[:1], np.int64)
     if sample_weight is not None:
-        _require("sample_weight", sample_weight, (n,), dtype)
+        require("sample_weight", sample_weight, (n,), dtype)
 
 
-def _require(name, array, shape, dtype):
+def require(name, array, shape, dtype):
+    """Raise ValueError unless an array is C-contiguous and of this shape and dtype."""
     if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous:
         raise ValueError(
             f"{name} must be a C-contiguous array of {np.dtype(dtype)} and shape {shape}; "

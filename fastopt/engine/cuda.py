@@ -1,19 +1,15 @@
 """The training engine on a GPU. Proven in Numba's simulator; not yet run on hardware."""
 
-import math
-
 import numpy as np
 
 from fastopt.engine import contract
 from fastopt.engine.cuda_data import Data
-from fastopt.engine.cuda_network import MAX_BATCHES, Network
+from fastopt.engine.cuda_network import Network, complete
 from fastopt.engine.cuda_program import COLLECT
 from fastopt.kernels import cuda
 
 #: Rows of a pass over data that is not cut into batches: prediction, or the gradient of all of it.
 _PASS_ROWS = 8 if cuda.SIMULATED else 16_384
-#: Floating-point operations after which to wait for the GPU and look for Ctrl-C: a few tenths of a second.
-_SLICE_FLOPS = 5e11
 #: Share of the free device memory that data may take.
 _SHARE = 0.8
 
@@ -21,6 +17,11 @@ _SHARE = 0.8
 def free_bytes():
     """Return how many bytes of the current device's memory are free."""
     return int(min(cuda.module().current_context().get_memory_info().free, 1 << 60))
+
+
+def data_bytes():
+    """Return how many bytes of the current device's memory data may take."""
+    return int(_SHARE * free_bytes())
 
 
 class Trainer:
@@ -66,7 +67,7 @@ class Trainer:
         cuda.require(device)
         self.layout, self.dtype = layout, np.dtype(dtype)
         self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
-        self._context = lambda: cuda.on_device(int(device.partition(":")[2] or 0))
+        self._ordinal = int(device.partition(":")[2] or 0)
         self._data_bytes = data_bytes
         self._bound = None
 
@@ -97,7 +98,7 @@ class Trainer:
             visited = sample_weight if order is None else sample_weight[order]
             weight = np.add.reduceat(visited, starts, dtype=np.float64)
         is_elementwise = hasattr(type(update), "address")
-        with self._context():
+        with cuda.on_device(self._ordinal):
             rule = update.rule if is_elementwise else COLLECT
             network, data = self._bind(X, Y, sample_weight, n_visits, batch_size, rule)
             if not is_elementwise:
@@ -114,7 +115,7 @@ class Trainer:
         batch_size = min(_PASS_ROWS, n)
         n_rows = np.minimum(batch_size, n - np.arange(0, n, batch_size))
         collector = _Collector(self.layout.size, self.dtype)
-        with self._context():
+        with cuda.on_device(self._ordinal):
             network, data = self._bind(X, Y, sample_weight, n, batch_size, COLLECT)
             # Sums, not means: as if each batch weighed 1.
             losses = self._pass(network, data, params, collector, None, np.ones(len(n_rows)), n_rows, 0.0)
@@ -132,7 +133,7 @@ class Trainer:
         if not n:
             return out
         size = min(_PASS_ROWS, n)
-        with self._context():
+        with cuda.on_device(self._ordinal):
             network, data = self._bind(X, None, None, n, size, None)
             network.params.copy_to_device(params)
             for lo, hi in data.blocks(None, n):
@@ -155,14 +156,17 @@ class Trainer:
                 return self._bound[1:]
         self._bound = None  # frees its memory first
         network = Network(self.layout, self._names, self.dtype, batch_size, rule)
-        n_bytes = int(_SHARE * free_bytes()) if self._data_bytes is None else self._data_bytes
+        n_bytes = data_bytes() if self._data_bytes is None else self._data_bytes
         data = Data(X, Y, sample_weight, n_visits, batch_size, n_bytes)
         network.attach(data)
         self._bound = key, network, data
         return network, data
 
     def _pass(self, network, data, params, update, order, weight, n_rows, alpha):
-        """Run every batch once, write ``params`` and ``update``; return the sum of each batch's losses."""
+        """Run every batch once and return the sum of each batch's losses.
+
+        ``params`` are written unless gradients are collected, ``update`` always.
+        """
         n_visits, batch_size = int(n_rows.sum()), network.capacity
         losses = np.empty(n_visits, self.dtype)
         network.params.copy_to_device(params)
@@ -171,22 +175,23 @@ class Trainer:
         network.begin()
         try:
             for lo, hi in data.blocks(order, n_visits):
-                for first, last in self._slices(lo // batch_size, -(-hi // batch_size), batch_size):
+                for first, last in network.slices(lo // batch_size, -(-hi // batch_size)):
                     part = slice(first, last)
                     starts = np.arange(first, last) * batch_size - lo
                     # A batch that weighs nothing is left out by having no rows.
                     sizes = np.where(weight[part] != 0, n_rows[part], 0)
                     rows = update.constants(last - first)
-                    constants = _complete(rows, weight[part], n_rows[part], alpha)
+                    constants = complete(rows, weight[part], n_rows[part], alpha)
                     network.prepare(np.column_stack([starts, sizes]), constants)
-                    self._run(network, update, last - first)
+                    network.take([update], last - first)
                 losses[lo:hi] = network.losses[: hi - lo].copy_to_host()
         finally:
-            network.params.copy_to_host(params)
+            if network.rule is not COLLECT:
+                network.params.copy_to_host(params)
             if update.state.size:
                 network.state.copy_to_host(update.state.reshape(-1))
         starts = np.arange(0, n_visits, batch_size)
-        sums = np.array([self._loss(losses[start : start + batch_size]) for start in starts])
+        sums = np.array([network.loss(losses[start : start + batch_size]) for start in starts])
         sums[weight == 0] = 0.0
         return sums
 
@@ -202,39 +207,17 @@ class Trainer:
                 collector.state[:] = 0
                 network.params.copy_to_device(params)
                 network.state.copy_to_device(collector.state[0])
-                constants = _complete(collector.constants(1), np.ones(1), np.array([n]), 0.0)
+                constants = complete(collector.constants(1), np.ones(1), np.array([n]), 0.0)
                 network.prepare(np.array([[start, n]]), constants)
                 network.run(1)
                 gradient = network.state.copy_to_host()
                 losses = network.losses[start : start + n].copy_to_host()
                 loss = contract.penalize(
-                    self.layout, params, gradient, alpha, float(weight[batch]), self._loss(losses)
+                    self.layout, params, gradient, alpha, float(weight[batch]), network.loss(losses)
                 )
                 total += loss * n
                 update.apply(params, gradient, self.layout, loss)
         return total
-
-    def _loss(self, losses):
-        """Return the sum of rows' losses; of a squared error half, and the mean over the outputs."""
-        total = losses.sum(dtype=np.float64)
-        is_squared = self._names["loss"] == "squared_error"
-        return total * (0.5 / self.layout.layer_sizes[-1]) if is_squared else total
-
-    def _run(self, network, update, n_batches):
-        """Run batches that are prepared, and count as many steps as were taken."""
-        try:
-            network.run(n_batches)
-        except KeyboardInterrupt:
-            n_batches = network.n_done()
-            raise
-        finally:
-            update.advance(n_batches)
-
-    def _slices(self, first, last, batch_size):
-        """Cut batches into parts short enough for Ctrl-C and for the tables on the device."""
-        flops = 6.0 * batch_size * self.layout.n_decay
-        step = min(MAX_BATCHES, max(1, int(_SLICE_FLOPS / flops)))
-        return [(at, min(at + step, last)) for at in range(first, last, step)]
 
 
 class _Collector:
@@ -248,17 +231,3 @@ class _Collector:
 
     def advance(self, n_steps):
         pass
-
-
-def _complete(rows, weight, n_rows, alpha):
-    """Return the constants of batches for the gradient of the mean, with scikit-learn's penalty.
-
-    The last column is what a squared weight adds to the loss.
-    """
-    weight = np.where(weight != 0, weight, math.inf)
-    constants = np.empty((len(rows), rows.shape[1] + 1), rows.dtype)
-    constants[:, :-1] = rows
-    constants[:, 0] = rows[:, 0] / weight
-    constants[:, 1] = rows[:, 1] + alpha / weight
-    constants[:, -1] = 0.5 * alpha * n_rows / weight
-    return constants

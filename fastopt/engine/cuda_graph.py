@@ -12,8 +12,8 @@ class Launch(NamedTuple):
     """A kernel with its grid, its block and arguments that never change."""
 
     kernel: Any
-    grid: int
-    block: tuple
+    grid: tuple | int
+    block: tuple | int
     arguments: tuple
 
     def on(self, stream):

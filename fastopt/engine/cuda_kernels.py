@@ -11,6 +11,10 @@ same arguments, which a CUDA graph replays. ``cells[NEXT]`` is read up to the lo
 ``cells[NOW]``; the launches after it read that, and the last one counts. No launch writes a cell that its
 other blocks read.
 
+The grid's second dimension counts networks of one shape that train side by side on the same data: each has
+its ``n_params`` parameters, ``n_units`` outputs of all layers, ``n_visits`` rows in an order of its own, and
+``len(batches)`` rows of ``constants``, after those of the networks before it.
+
 Sums are formed in an order that depends on the shapes alone, and nothing is added atomically: the same bits
 in every run.
 
@@ -83,7 +87,7 @@ def accumulate(sums, left, right, y, x):
 
 def forward(
     params, weights_at, bias_at, n_in, n_out, source, source_at, is_first, target, target_at, is_last,
-    rows, batches, cells,
+    rows, batches, cells, n_params, n_units, n_visits,
 ):  # fmt: skip
     """Write one layer's outputs ``activate(source @ weights + bias)``; the last layer's stay as they are.
 
@@ -94,9 +98,13 @@ def forward(
     sums = cuda.local.array((MICRO, MICRO), REAL)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     thread = y * BLOCK + x
-    batch = cells[NEXT]
+    batch, model = cells[NEXT], cuda.blockIdx.y
     n_rows = batches[batch, 1]
-    start = batches[batch, 0] if is_first else -1
+    start = batches[batch, 0] + model * n_visits if is_first else -1
+    source_at += 0 if is_first else model * n_units
+    target_at += model * n_units
+    weights_at += model * n_params
+    bias_at += model * n_params
     across = (n_out + SIDE - 1) // SIDE
     n_tiles = across * ((n_rows + SIDE - 1) // SIDE)
     tile = cuda.blockIdx.x
@@ -120,7 +128,10 @@ def forward(
         tile += cuda.gridDim.x
 
 
-def output(outputs, at, n_out, y, w, weighted, deltas, losses, rows, batches, cells, is_training):
+def output(
+    outputs, at, n_out, y, w, weighted, deltas, losses, is_training,
+    rows, batches, cells, n_params, n_units, n_visits,
+):  # fmt: skip
     """Turn the last pre-activations into outputs; in training, write each row's loss and the gradient there.
 
     For every pair of output function and loss that is offered the gradient is output - target. Each row is
@@ -128,8 +139,9 @@ def output(outputs, at, n_out, y, w, weighted, deltas, losses, rows, batches, ce
     """
     parts = cuda.shared.array((BLOCK, PADDED), REAL)
     lane, line = cuda.threadIdx.x, cuda.threadIdx.y
-    batch = cells[NEXT]
-    start, n_rows = batches[batch, 0], batches[batch, 1]
+    batch, model = cells[NEXT], cuda.blockIdx.y
+    start, n_rows = batches[batch, 0] + model * n_visits, batches[batch, 1]
+    at += model * n_units
     for first in range(cuda.blockIdx.x * BLOCK, n_rows, cuda.gridDim.x * BLOCK):
         # Threads beyond the last row repeat it, so that all of a block meet at the barriers.
         row = min(first + line, n_rows - 1)
@@ -175,18 +187,24 @@ def output(outputs, at, n_out, y, w, weighted, deltas, losses, rows, batches, ce
                     loss += parts[line, k]
                 losses[start + row] = loss * weight
             cuda.syncthreads()
-    if is_training and cuda.blockIdx.x == 0 and lane == 0 and line == 0:
+    if is_training and cuda.blockIdx.x == 0 and model == 0 and lane == 0 and line == 0:
         cells[NOW] = batch
 
 
-def backward(params, weights_at, n_in, n_out, deltas, at, activations, source_at, rows, batches, cells):
+def backward(
+    params, weights_at, n_in, n_out, deltas, at, activations, source_at,
+    rows, batches, cells, n_params, n_units, n_visits,
+):  # fmt: skip
     """Write the gradient at one layer's inputs' pre-activations, ``(deltas @ weights.T)`` times the slope."""
     left = cuda.shared.array((DEPTH, PADDED), REAL)
     right = cuda.shared.array((DEPTH, PADDED), REAL)
     sums = cuda.local.array((MICRO, MICRO), REAL)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     thread = y * BLOCK + x
-    n_rows = batches[cells[NOW], 1]
+    n_rows, model = batches[cells[NOW], 1], cuda.blockIdx.y
+    at += model * n_units
+    source_at += model * n_units
+    weights_at += model * n_params
     across = (n_in + SIDE - 1) // SIDE
     n_tiles = across * ((n_rows + SIDE - 1) // SIDE)
     tile = cuda.blockIdx.x
@@ -211,8 +229,9 @@ def backward(params, weights_at, n_in, n_out, deltas, at, activations, source_at
 
 
 def update(
-    params, state, stride, constants, data, activations, deltas, layers, tiles, squares, rows, batches, cells
-):
+    params, state, stride, constants, data, activations, deltas, layers, tiles, squares,
+    rows, batches, cells, n_params, n_units, n_visits,
+):  # fmt: skip
     """Form the gradient of every tile of every layer and apply the optimizer's rule to it at once.
 
     A layer's gradient has one row more than its weights, that of the biases: the batch's sum. A row of
@@ -225,26 +244,25 @@ def update(
     sums = cuda.local.array((MICRO, MICRO), REAL)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     thread = y * BLOCK + x
-    batch = cells[NOW]
-    start, n_rows = batches[batch, 0], batches[batch, 1]
+    batch, model = cells[NOW], cuda.blockIdx.y
+    start, n_rows = batches[batch, 0] + model * n_visits, batches[batch, 1]
+    step, part = model * batches.shape[0] + batch, model * tiles.shape[0]
     # A batch without rows, whose samples weigh nothing, teaches nothing.
     n_tiles = tiles.shape[0] if n_rows > 0 else 0
     tile = cuda.blockIdx.x
     while tile < n_tiles:
         number, row, column = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
-        n_in, n_out, weights_at, bias_at = (
-            layers[number, 0], layers[number, 1], layers[number, 2], layers[number, 3],
-        )  # fmt: skip
-        source, source_at, picked = activations, layers[number, 4], -1
+        n_in, n_out = layers[number, 0], layers[number, 1]
+        weights_at, bias_at = model * n_params + layers[number, 2], model * n_params + layers[number, 3]
+        deltas_at = model * n_units + layers[number, 5]
+        source, source_at, picked = activations, model * n_units + layers[number, 4], -1
         if number == 0:
             source, source_at, picked = data, 0, start
         clear(sums)
         k = 0
         while k < n_rows:
             load_columns(left, source, source_at, n_in, rows, picked, row, n_in, k, n_rows, thread, True)
-            load_columns(
-                right, deltas, layers[number, 5], n_out, rows, -1, column, n_out, k, n_rows, thread, False
-            )
+            load_columns(right, deltas, deltas_at, n_out, rows, -1, column, n_out, k, n_rows, thread, False)
             cuda.syncthreads()
             accumulate(sums, left, right, y, x)
             cuda.syncthreads()
@@ -260,11 +278,11 @@ def update(
                     if is_weight:
                         squared += weight * weight
                     params[place] = learn(
-                        weight, sums[u, v], state, stride, place, constants, batch, is_weight
+                        weight, sums[u, v], state, stride, place, constants, step, is_weight
                     )
-        squares[tile * BLOCK * BLOCK + thread] += squared * constants[batch, PENALTY]
+        squares[(part + tile) * BLOCK * BLOCK + thread] += squared * constants[step, PENALTY]
         tile += cuda.gridDim.x
-    if cuda.blockIdx.x == 0 and thread == 0:
+    if cuda.blockIdx.x == 0 and model == 0 and thread == 0:
         cells[NEXT] = batch + 1
 
 

@@ -21,6 +21,7 @@ from sklearn.base import clone
 import fastopt
 from fastopt import MLPClassifier, MLPRegressor, get_optimizer, list_optimizers
 from fastopt.engine import Layout, Trainer, cuda, cuda_blas, cuda_network, cuda_program
+from fastopt.engine.cuda_many import ManyTrainer
 
 sys.setswitchinterval(1e-4)  # simulated threads wait for each other at every barrier
 
@@ -216,7 +217,7 @@ def test_a_batch_that_weighs_nothing_teaches_nothing():
 
 def test_tables_longer_than_the_device_keeps_are_sent_in_parts(monkeypatch):
     expected = trained(cuda.Trainer, fastopt.NAdam(lr=0.05), np.float64, batch_size=2)
-    monkeypatch.setattr(cuda, "MAX_BATCHES", 2)
+    monkeypatch.setattr(cuda_network, "MAX_BATCHES", 2)
     parts = trained(cuda.Trainer, fastopt.NAdam(lr=0.05), np.float64, batch_size=2)
     np.testing.assert_array_equal(parts[0], expected[0])
     assert parts[1] == expected[1]
@@ -304,6 +305,50 @@ def test_layers_whose_products_cublas_forms(n_wide, dtype, monkeypatch):
     assert len(library.calls) == 3 * (2 * n_wide + n_back) + n_wide
     for first, second in zip(*runs, strict=True):
         close(second, first, SINGLE if dtype == np.float32 else DOUBLE)
+
+
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+@pytest.mark.parametrize(
+    "orders", [None, np.array([np.random.RandomState(s).permutation(9) for s in range(3)])]
+)
+def test_models_that_train_side_by_side_are_those_that_train_alone(orders, output, monkeypatch):
+    monkeypatch.setattr(cuda_network, "MAX_BATCHES", 6)  # two batches each at a time
+    layout, params, X, Y, _ = problem([3, 4, PAIRS[output][1]], np.float32, output)
+    params = np.stack([params, params * np.float32(0.5), params + np.float32(0.1) * (params != 0)])
+    rates, alphas = (0.01, 0.1, 0.3), (0.0, 0.1, 0.05)
+    alone, updates = [], []
+    for i, (lr, alpha) in enumerate(zip(rates, alphas, strict=True)):
+        mine = params[i].copy()
+        update, other = (fastopt.Adam(lr=lr).flat(layout.size, layout.n_decay, np.float32) for _ in range(2))
+        updates.append(other)
+        trainer = cuda.Trainer(layout, dtype=np.float32, **network(output))
+        order = None if orders is None else orders[i]
+        losses = [trainer.train(mine, X, Y, update, batch_size=4, alpha=alpha, order=order) for _ in range(2)]
+        alone.append((mine, losses, update.state, update.t))
+    many = ManyTrainer(layout, 3, dtype=np.float32, **network(output))
+    losses = [many.train(params, X, Y, updates, batch_size=4, alpha=alphas, orders=orders) for _ in range(2)]
+    for i, (expected, their_losses, state, t) in enumerate(alone):
+        np.testing.assert_array_equal(params[i], expected)
+        np.testing.assert_array_equal(updates[i].state, state)
+        assert updates[i].t == t
+        # Added up in another order, in float64.
+        np.testing.assert_allclose([epoch[i] for epoch in losses], their_losses, rtol=1e-12)
+
+
+def test_models_that_cannot_train_side_by_side_are_refused(monkeypatch):
+    layout, params, X, Y, _ = problem([3, 4, 3], np.float64)
+    many = ManyTrainer(layout, 2, dtype=np.float64, **network("softmax"))
+    updates = [o.flat(layout.size, layout.n_decay, np.float64) for o in (fastopt.Adam(), fastopt.SGD())]
+    given = {"batch_size": 4, "alpha": 0.0}
+    with pytest.raises(ValueError, match=r"need one rule .* \['adam', 'sgd'\]"):
+        many.train(np.stack([params] * 2), X, Y, updates, **given)
+    with pytest.raises(ValueError, match="1 updates for 2 models"):
+        many.train(np.stack([params] * 2), X, Y, updates[:1], **given)
+    with pytest.raises(ValueError, match="params must be"):
+        many.train(params, X, Y, updates, **given)
+    monkeypatch.setattr(cuda, "free_bytes", lambda: 100)
+    with pytest.raises(ValueError, match="does not fit beside 2 models"):
+        many.train(np.stack([params] * 2), X, Y, [updates[0]] * 2, **given)
 
 
 def test_what_would_be_misread_is_refused():
