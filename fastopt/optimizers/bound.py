@@ -45,7 +45,7 @@ class BoundState:
         """The rule of a weight matrix under the present hyper-parameters."""
         return self.optimizer.rule_for(self.hyper, (2, 2))
 
-    def apply(self, params, gradient, layout, loss=None, evaluate=None):
+    def apply(self, params, gradient, layout, loss, evaluate):
         """Take one step.
 
         Parameters
@@ -55,10 +55,10 @@ class BoundState:
         gradient : ndarray of shape (size,)
         layout : Layout
             Where the layers lie in both.
-        loss : float, optional
-            Mean loss at ``params``, for the optimizers that need it.
-        evaluate : callable, optional
-            Writes the gradient at the present ``params`` to ``gradient`` and returns their loss, likewise.
+        loss : float
+            Mean loss at ``params``.
+        evaluate : callable
+            Writes the gradient at the present ``params`` to ``gradient`` and returns their loss.
         """
         self._layout = layout
         stepper = self._bound(params)
@@ -66,11 +66,8 @@ class BoundState:
         for biases in stepper.param_groups[1:]:
             biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
         grads = layout.weights(gradient) + layout.biases(gradient)
-        if self.optimizer.needs == "closure":
-            known = [loss]  # the first evaluation has been made
-            stepper.step(closure=lambda: (known.pop() if known else evaluate(), grads))
-        else:
-            stepper.step(grads, **({"loss": loss} if self.optimizer.needs else {}))
+        known = [loss]  # the first evaluation has been made
+        stepper.step(closure=lambda: (known.pop() if known else evaluate(), grads))
         self.t += 1
 
     def train(self, params):
