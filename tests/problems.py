@@ -24,10 +24,10 @@ def problem(dtype, seed=0, n_steps=100, shapes=SHAPES):
 
 def advance(stepper, optimizer, grads, loss=2.0):
     """Take a step, with what this optimizer takes beside gradients or in their place."""
-    if optimizer.needs == "closure":
+    if optimizer.needs:
         stepper.step(closure=lambda: (loss, grads))
     else:
-        stepper.step(grads, **({"loss": loss} if optimizer.needs else {}))
+        stepper.step(grads)
 
 
 def is_flat(name):

@@ -89,10 +89,7 @@ def test_a_strongly_convex_problem_is_solved(name):
 
     start = loss()
     for _ in range(300):
-        if optimizer.needs == "closure":
-            stepper.step(closure=lambda: (loss(), curvature * (w - 1)))
-        else:
-            stepper.step(curvature * (w - 1), **({"loss": loss()} if optimizer.needs else {}))
+        stepper.step(closure=lambda: (loss(), curvature * (w - 1)))
     stepper.eval()
     assert loss() < 1e-3 * start
 

@@ -291,6 +291,21 @@ def test_the_noise_is_gaussian_and_differs_by_element_step_parameter_and_seed():
     assert np.abs(correlations - np.eye(len(draws))).max() < error
 
 
+def test_a_closure_takes_the_place_of_gradients_and_loss():
+    params, steps = problem(np.float64, n_steps=3, shapes=((5, 7), (67,)))
+    for optimizer in (fastopt.Adam(), fastopt.PolyakSGD(lr=0.1)):
+        ours, others = ([p.copy() for p in params] for _ in range(2))
+        a, b = optimizer.bind(ours), optimizer.bind(others)
+        for grads in steps:
+            assert a.step(closure=lambda grads=grads: (3.0, grads)) == 3.0
+            b.step(grads, **({"loss": 3.0} if optimizer.needs else {}))
+        assert distance(ours, others) == 0
+        with pytest.raises(TypeError, match="takes the place of grads and loss"):
+            a.step(steps[0], closure=lambda: (3.0, steps[0]))
+        with pytest.raises(TypeError, match="needs gradients or a closure"):
+            a.step()
+
+
 def test_a_loss_is_demanded_by_those_that_need_it_and_refused_by_others():
     w = np.ones(2)
     with pytest.raises(

@@ -287,6 +287,18 @@ def test_groups_memory_orders_and_torch_tensors():
         stepper.add_param_group({"params": np.ones(2)})
 
 
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_closure_gives_what_its_gradients_give(name):
+    params, steps = problem(np.float64, n_steps=9)
+    ours = [p.copy() for p in params]
+    run(WRAPPED[name], params, steps)
+    stepper = WRAPPED[name].bind(ours)
+    for k, grads in enumerate(steps):
+        assert stepper.step(closure=lambda k=k, grads=grads: (k, grads)) == k
+    for a, b in zip(ours, params, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("make", [lambda o: Clip(o, norm=1.0), MultiSteps, SkipNonFinite])
 def test_rows_of_gradients_are_refused_where_all_are_needed(make):
     stepper = make(fastopt.SparseAdam()).bind(np.ones((4, 2)))

@@ -49,6 +49,6 @@ def _optimizers(dtype):
     from .. import get_optimizer, list_optimizers
 
     for name in list_optimizers():
-        params = np.ones(64, dtype)
-        get_optimizer(name).bind(params).step([np.ones(64, dtype)])
+        params, grads = ([np.ones((8, 8), dtype), np.ones(8, dtype)] for _ in range(2))
+        get_optimizer(name).bind(params).step(closure=lambda grads=grads: (1.0, grads))
     return len(list_optimizers())

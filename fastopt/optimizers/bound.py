@@ -62,7 +62,7 @@ class BoundState:
         """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""
         self.hyper = scheduling.observe(self.hyper, metric, greater_is_better)
 
-    def apply(self, params, gradient, layout, loss=None, evaluate=None):
+    def apply(self, params, gradient, layout, loss, evaluate):
         """Take one step.
 
         Parameters
@@ -72,10 +72,10 @@ class BoundState:
         gradient : ndarray of shape (size,)
         layout : Layout
             Where the layers lie in both.
-        loss : float, optional
-            Mean loss at ``params``, for the optimizers that need it.
-        evaluate : callable, optional
-            Writes the gradient at the present ``params`` to ``gradient`` and returns their loss, likewise.
+        loss : float
+            Mean loss at ``params``.
+        evaluate : callable
+            Writes the gradient at the present ``params`` to ``gradient`` and returns their loss.
         """
         self._layout = layout
         stepper = self._bound(params)
@@ -83,11 +83,8 @@ class BoundState:
         for biases in stepper.param_groups[1:]:
             biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
         grads = layout.weights(gradient) + layout.biases(gradient)
-        if self.optimizer.core.needs == "closure":
-            known = [loss]  # the first evaluation has been made
-            stepper.step(closure=lambda: (known.pop() if known else evaluate(), grads))
-        else:
-            stepper.step(grads, **({"loss": loss} if self.optimizer.core.needs else {}))
+        known = [loss]  # the first evaluation has been made
+        stepper.step(closure=lambda: (known.pop() if known else evaluate(), grads))
         self.t += 1
 
     def train(self, params):

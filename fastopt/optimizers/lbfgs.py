@@ -112,7 +112,7 @@ class LBFGSStepper(Stepper):
         """Refuse: there is one group."""
         raise ValueError("LBFGS has one direction for all parameters, and so one group")
 
-    def step(self, grads=None, *, closure, grad_scale=1.0):
+    def step(self, grads=None, *, closure=None, grad_scale=1.0):
         """Make up to ``max_iter`` iterations.
 
         Parameters
@@ -135,7 +135,7 @@ class LBFGSStepper(Stepper):
         TypeError, ValueError
             If ``grads`` is given, or a gradient does not fit its parameter.
         """
-        if grads is not None:
+        if grads is not None or closure is None:
             raise TypeError("LBFGS takes no gradients, but a closure that evaluates them: step(closure=f)")
         self._refresh()
         h = self._groups[0].current()

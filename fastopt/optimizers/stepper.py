@@ -11,7 +11,7 @@ from fastopt.kernels import drive, threads
 from fastopt.kernels.cpu import update_address
 from fastopt.optimizers import arrays
 from fastopt.optimizers.groups import Group, listed
-from fastopt.optimizers.members import Cohort, Entry, Param
+from fastopt.optimizers.members import Cohort, Entry, Param, retreated
 from fastopt.optimizers.rows import Rows
 from fastopt.optimizers.scheduling import Progress, observe
 from fastopt.optimizers.states import calls, dump, parse
@@ -156,7 +156,7 @@ class Stepper:
             n_threads = self._n_threads or threads.n_available()
         self._plan = drive.Plan(self._table, sizes, n_threads)
 
-    def step(self, grads, *, grad_scale=1.0, loss=None, hessian=None):
+    def step(self, grads=None, *, closure=None, grad_scale=1.0, loss=None, hessian=None):
         """Apply one update in place.
 
         Parameters
@@ -165,6 +165,9 @@ class Stepper:
             One gradient for each parameter, in the order in which they were bound, all groups in one list;
             the same shape, dtype and memory order. Not written. ``None`` skips its parameter, which then
             does not count the step. `SparseAdam` takes a tuple ``(indices, values)`` of some rows, too.
+        closure : callable, optional
+            In place of ``grads`` and ``loss``: ``closure()`` returns ``(loss, grads)`` at the present
+            weights. Every optimizer takes one, and `LBFGS` nothing else.
         grad_scale : float
             Multiplies the gradients (for example 1 / loss scale, or a clipping factor).
         loss : float, optional
@@ -174,6 +177,11 @@ class Stepper:
             Estimates of the Hessian's diagonal at the present weights, for `SophiaG`: like ``grads``, not
             written.
 
+        Returns
+        -------
+        float or None
+            The closure's loss.
+
         Raises
         ------
         TypeError, ValueError
@@ -182,6 +190,11 @@ class Stepper:
         RuntimeError
             If the weights are those of evaluation (`eval`).
         """
+        found = None
+        if closure is not None:
+            found, grads, loss = self._call(closure, grads, loss)
+        elif grads is None:
+            raise TypeError("step needs gradients or a closure; pass [None] to skip a single parameter")
         if type(grads) is not list:
             grads = listed(grads)
         if type(grad_scale) is not float and not isinstance(grad_scale, Real):
@@ -210,6 +223,15 @@ class Stepper:
         self._progress.step += 1
         if self._torch:
             arrays.bump_versions(self._torch)
+        return found
+
+    def _call(self, closure, grads, loss):
+        """Return a closure's loss, its gradients, and the loss if the optimizer wants it."""
+        if grads is not None or loss is not None:
+            raise TypeError("a closure takes the place of grads and loss: pass one or the other")
+        found, grads = closure()
+        found = float(found)
+        return found, grads, found if self._optimizer.needs else None
 
     def begin(self, run):
         """Let schedules go by another `fastopt.schedules.Run` from the next step on."""
@@ -354,7 +376,7 @@ class Stepper:
             group.check(group.values)
         for group in changed:
             group.refresh()
-        entries = [_retreated(entry) for entry in self._entries()]
+        entries = [retreated(entry) for entry in self._entries()]
         if any(holder.is_outdated() for holder in (*self._cohorts, *self._ensembles)):
             self._hold(entries)
             self._index()
@@ -419,13 +441,3 @@ class Stepper:
 
     def __reduce__(self):
         raise TypeError("a stepper is bound to arrays in memory and does not pickle; save its state_dict()")
-
-
-def _retreated(entry):
-    """Return an entry under the rule of its group's present values; slots that both rules have are kept."""
-    _, h, rule = entry.p.group.treat(entry.p.array.shape)
-    if rule is entry.rule:
-        return entry
-    entry.p.allocate(rule, h, dict(zip(entry.rule.slots, entry.p.read(), strict=True)))
-    kept = rule.numbers == entry.rule.numbers
-    return entry._replace(rule=rule, numbers=entry.numbers if kept else rule.first_numbers(h))

@@ -137,4 +137,4 @@ def _zoom(evaluate, start, ends, length, tolerance, n, most):
 @tensor_rule("lbfgs")
 def lbfgs(x, h):
     """Liu & Nocedal (1989); steps are taken by `fastopt.optimizers.lbfgs.LBFGSStepper`, on whole vectors."""
-    raise TypeError("LBFGS evaluates the loss several times a step: call step(closure=...)")
+    raise NotImplementedError
