@@ -33,6 +33,8 @@ def kind(cls):
 def state(cls):
     """Return the floats of state per weight of a square matrix, as text."""
     optimizer = cls()
+    if cls.needs == "closure":
+        return "2 for each step kept, + 2"
     stepper = optimizer.bind(np.zeros((_SIDE, _SIDE)))
     floats = stepper.nbytes / 8 / _SIDE**2
     if floats == int(floats):

@@ -52,6 +52,21 @@ def yogi(p, grads, lr, b1, b2, eps, start):
     return p
 
 
+def sophia(params, steps, hessians, lr, b1, b2, rho, wd):
+    """The authors' code, with their ``bs * h`` as one estimate; ``hessians`` maps steps to estimates."""
+    p = [q.copy() for q in params]
+    m, s = ([np.zeros_like(q) for q in p] for _ in range(2))
+    for t, grads in enumerate(steps):
+        if t in hessians:
+            s = [b2 * a + (1 - b2) * e for a, e in zip(s, hessians[t], strict=True)]
+        m = [b1 * a + (1 - b1) * g for a, g in zip(m, grads, strict=True)]
+        p = [
+            q * (1 - lr * wd) - lr * np.sign(a) * np.minimum(np.abs(a) / (rho * e + 1e-15), 1)
+            for q, a, e in zip(p, m, s, strict=True)
+        ]
+    return p
+
+
 @each
 def adopt(p, grads, lr, b1, b2, eps, wd):
     m, v = np.zeros_like(p), None

@@ -22,9 +22,12 @@ def problem(dtype, seed=0, n_steps=100, shapes=SHAPES):
     return params, steps
 
 
-def extras(optimizer, loss=2.0):
-    """Return what a step of this optimizer takes beside gradients."""
-    return {"loss": loss} if optimizer.needs == "loss" else {}
+def advance(stepper, optimizer, grads, loss=2.0):
+    """Take a step, with what this optimizer takes beside gradients or in their place."""
+    if optimizer.needs:
+        stepper.step(closure=lambda: (loss, grads))
+    else:
+        stepper.step(grads)
 
 
 def is_flat(name):

@@ -3,7 +3,7 @@
 import catalogue_oracles as oracles
 import numpy as np
 import pytest
-from problems import distance, extras, problem
+from problems import advance, distance, problem
 
 import fastopt
 
@@ -167,7 +167,7 @@ RTOL = {np.float64: 1e-12, np.float32: 2e-5}
 def follow(optimizer, params, steps):
     stepper = optimizer.bind(params)
     for grads, loss in zip(steps, LOSSES, strict=False):
-        stepper.step(grads, **extras(optimizer, loss))
+        advance(stepper, optimizer, grads, loss)
     return stepper
 
 

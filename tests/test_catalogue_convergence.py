@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from problems import extras
 from sklearn.datasets import load_digits
 
 import fastopt
@@ -32,6 +31,7 @@ RATES = {
     "ftrl": (1.0, 0.1),
     "lamb": (0.01, 0.01),
     "lars": (1.0, 1.0),
+    "lbfgs": (None, None),
     "lion": (0.02, 0.01),
     "madgrad": (0.01, 0.01),
     "mars": (0.03, 0.01),
@@ -58,6 +58,7 @@ RATES = {
     "signsgd": (0.01, 0.01),
     "signum": (0.01, 0.003),
     "sm3": (1.0, 0.1),
+    "sophiag": (0.01, 0.01),
     "sparseadam": (0.1, 0.01),
     "yogi": (0.1, 0.01),
 }
@@ -68,8 +69,12 @@ def test_every_optimizer_has_its_rates():
 
 
 def make(name, which):
-    lr = RATES[name][which]
-    return fastopt.get_optimizer(name) if lr is None else fastopt.get_optimizer(name, lr=lr)
+    lr, settings = RATES[name][which], {}
+    if lr is not None:
+        settings["lr"] = lr
+    if name == "lbfgs":
+        settings |= {"line_search_fn": "strong_wolfe", "max_iter": 5}
+    return fastopt.get_optimizer(name, **settings)
 
 
 @pytest.mark.parametrize("name", RATES)
@@ -84,7 +89,7 @@ def test_a_strongly_convex_problem_is_solved(name):
 
     start = loss()
     for _ in range(300):
-        stepper.step(curvature * (w - 1), **extras(optimizer, loss()))
+        stepper.step(closure=lambda: (loss(), curvature * (w - 1)))
     stepper.eval()
     assert loss() < 1e-3 * start
 
@@ -93,7 +98,10 @@ def test_a_strongly_convex_problem_is_solved(name):
 def test_digits_are_learned(name):
     """Chance is 0.1; scikit-learn's Adam reaches 0.85 to 0.92 in these eight epochs, by its rate."""
     X, y = load_digits(return_X_y=True)
-    network = fastopt.MLPClassifier((32,), solver=make(name, 1), max_iter=8, batch_size=64, random_state=0)
+    batch_size = 1200 if name == "lbfgs" else 64  # a method for whole batches
+    network = fastopt.MLPClassifier(
+        (32,), solver=make(name, 1), max_iter=8, batch_size=batch_size, random_state=0
+    )
     network.fit(X[:1200] / 16, y[:1200])
     assert network.score(X[1200:] / 16, y[1200:]) > BOUNDS.get(name, 0.8)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sklearn.neural_network as sk
 import torch
-from problems import distance, extras, problem
+from problems import advance, distance, problem
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV
@@ -118,7 +118,7 @@ def test_every_number_of_every_optimizer_may_be_a_schedule(name):
         params, steps = problem(np.float64, n_steps=5)
         stepper = optimizer.bind(params)
         for grads in steps:
-            stepper.step(grads, **extras(optimizer))
+            advance(stepper, optimizer, grads)
         results.append(params)
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -4,9 +4,10 @@ import copy
 import pickle
 
 import catalogue_oracles as oracles
+import numba
 import numpy as np
 import pytest
-from problems import distance, extras, problem
+from problems import advance, distance, problem
 
 import fastopt
 from fastopt.optimizers.base import OPTIMIZERS
@@ -20,7 +21,7 @@ MATRICES = ((5, 7), (9, 4), (6, 6), (1, 3))
 def run(optimizer, params, steps, **options):
     stepper = optimizer.bind(params, **options)
     for grads in steps:
-        stepper.step(grads, **extras(optimizer))
+        advance(stepper, optimizer, grads)
     return stepper
 
 
@@ -167,6 +168,20 @@ def test_fortran_order_gives_the_same_numbers(name):
     assert distance(*results) <= 1e-12  # sums in another order
 
 
+@pytest.mark.parametrize("name", sorted(set(TENSOR_RULES) & set(fastopt.list_optimizers()) - {"lbfgs"}))
+def test_the_bits_of_matrices_do_not_depend_on_the_number_of_threads(name):
+    """Large enough for a region; what BLAS computes is held to one thread."""
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("Numba has one thread here")
+    results = []
+    for n_threads in (1, 2):
+        params, steps = problem(np.float32, n_steps=2, shapes=((350, 330), (40, 7)))
+        run(fastopt.get_optimizer(name), params, steps, n_threads=n_threads)
+        results.append(params)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("name", fastopt.list_optimizers())
 def test_awkward_arrays_are_updated_and_stay_finite(name):
     """No gradient at all, weights of 0, one element, none, no axis, huge and tiny numbers."""
@@ -181,7 +196,7 @@ def test_awkward_arrays_are_updated_and_stay_finite(name):
         grads[4][:] = 1e12
         stepper = optimizer.bind(params)
         for _ in range(4):
-            stepper.step(grads, **extras(optimizer))
+            advance(stepper, optimizer, grads)
         assert all(np.isfinite(p).all() for p in params)
         assert all((g == np.full(g.shape, g.ravel()[:1], dtype)).all() for g in grads if g.size)
         stepper.load_state_dict(stepper.state_dict())
@@ -199,7 +214,7 @@ def test_one_buffer_may_hold_every_gradient(name):
     for grads in steps:
         for buffer, g in zip(buffers, grads, strict=True):
             buffer[...] = g
-        stepper.step(buffers, **extras(optimizer))
+        advance(stepper, optimizer, buffers)
     for a, b in zip(params, others, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -276,6 +291,21 @@ def test_the_noise_is_gaussian_and_differs_by_element_step_parameter_and_seed():
     assert np.abs(correlations - np.eye(len(draws))).max() < error
 
 
+def test_a_closure_takes_the_place_of_gradients_and_loss():
+    params, steps = problem(np.float64, n_steps=3, shapes=((5, 7), (67,)))
+    for optimizer in (fastopt.Adam(), fastopt.PolyakSGD(lr=0.1)):
+        ours, others = ([p.copy() for p in params] for _ in range(2))
+        a, b = optimizer.bind(ours), optimizer.bind(others)
+        for grads in steps:
+            assert a.step(closure=lambda grads=grads: (3.0, grads)) == 3.0
+            b.step(grads, **({"loss": 3.0} if optimizer.needs else {}))
+        assert distance(ours, others) == 0
+        with pytest.raises(TypeError, match="takes the place of grads and loss"):
+            a.step(steps[0], closure=lambda: (3.0, steps[0]))
+        with pytest.raises(TypeError, match="needs gradients or a closure"):
+            a.step()
+
+
 def test_a_loss_is_demanded_by_those_that_need_it_and_refused_by_others():
     w = np.ones(2)
     with pytest.raises(
@@ -284,6 +314,42 @@ def test_a_loss_is_demanded_by_those_that_need_it_and_refused_by_others():
         fastopt.PolyakSGD().bind(w).step(np.ones(2))
     with pytest.raises(TypeError, match="Adam takes no loss"):
         fastopt.Adam().bind(w).step(np.ones(2), loss=1.0)
+    assert (w == 1).all()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_sophia_averages_the_estimates_that_it_is_given(order):
+    params, steps = problem(np.float64, n_steps=12, shapes=((5, 7), (67,)))
+    rng = np.random.default_rng(1)
+    hessians = {t: [rng.chisquare(1, size=p.shape) for p in params] for t in (0, 5)}
+    h = {"lr": 0.01, "b1": 0.965, "b2": 0.99, "rho": 0.04, "wd": 0.1}
+    expected = oracles.sophia(params, steps, hessians, **h)
+    params = [np.asarray(p, order=order) for p in params]
+    stepper = fastopt.SophiaG(lr=0.01).bind(params)
+    for t, grads in enumerate(steps):
+        estimates = [np.asarray(e, order=order) for e in hessians[t]] if t in hessians else None
+        stepper.step([np.asarray(g, order=order) for g in grads], hessian=estimates)
+    assert distance(params, expected) <= 1e-12
+
+
+def test_sophia_may_take_the_squared_gradient_for_an_estimate():
+    params, steps = problem(np.float64, n_steps=12, shapes=((5, 7), (67,)))
+    hessians = {t: [30 * g**2 for g in steps[t]] for t in (0, 4, 8)}
+    h = {"lr": 0.01, "b1": 0.965, "b2": 0.99, "rho": 0.04, "wd": 0.1}
+    expected = oracles.sophia(params, steps, hessians, **h)
+    run(fastopt.SophiaG(lr=0.01, empirical_fisher=30.0, update_freq=4), params, steps)
+    assert distance(params, expected) <= 1e-12
+
+
+def test_a_hessian_that_does_not_fit_is_refused_and_changes_nothing():
+    w = np.ones(3)
+    stepper = fastopt.SophiaG().bind(w)
+    with pytest.raises(ValueError, match=r"hessian\[0\] has shape \(2,\)"):
+        stepper.step([np.ones(3)], hessian=[np.ones(2)])
+    with pytest.raises(ValueError, match="2 Hessian diagonals for 1 parameters"):
+        stepper.step([np.ones(3)], hessian=[np.ones(3)] * 2)
+    with pytest.raises(TypeError, match="Adam takes no hessian"):
+        fastopt.Adam().bind(w).step([np.ones(3)], hessian=[np.ones(3)])
     assert (w == 1).all()
 
 

@@ -200,6 +200,18 @@ def test_lookahead_is_algorithm_one():
     assert distance(params, fast) < ROUNDING
 
 
+def test_averages_go_with_an_optimizer_that_takes_a_closure():
+    """L-BFGS with one iteration a step is gradient descent at first, whose average is known."""
+    w = np.array([1.0])
+    stepper = SWA(fastopt.LBFGS(lr=0.5, max_iter=1)).bind(w)
+    seen = []
+    for _ in range(3):
+        stepper.step(closure=lambda: (0.5 * float(w @ w), [w.copy()]))
+        seen.append(w.copy())
+    stepper.eval()
+    np.testing.assert_allclose(w, np.mean(seen, axis=0), rtol=1e-14)
+
+
 def test_a_step_that_is_not_finite_changes_nothing_and_is_counted():
     params, steps = problem(np.float64, n_steps=4)
     expected = [p.copy() for p in params]
@@ -275,6 +287,18 @@ def test_groups_memory_orders_and_torch_tensors():
         stepper.add_param_group({"params": np.ones(2)})
 
 
+@pytest.mark.parametrize("name", WRAPPED)
+def test_a_closure_gives_what_its_gradients_give(name):
+    params, steps = problem(np.float64, n_steps=9)
+    ours = [p.copy() for p in params]
+    run(WRAPPED[name], params, steps)
+    stepper = WRAPPED[name].bind(ours)
+    for k, grads in enumerate(steps):
+        assert stepper.step(closure=lambda k=k, grads=grads: (k, grads)) == k
+    for a, b in zip(ours, params, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("make", [lambda o: Clip(o, norm=1.0), MultiSteps, SkipNonFinite])
 def test_rows_of_gradients_are_refused_where_all_are_needed(make):
     stepper = make(fastopt.SparseAdam()).bind(np.ones((4, 2)))
@@ -303,6 +327,7 @@ def test_a_wrapper_is_a_value(name):
         (EMA("adam"), TypeError, "wraps an optimizer such as"),
         (EMA(SWA(Adam(), every=0)), ValueError, "SWA"),
         (EMA(Adam(lr=-1.0)), ValueError, "lr must be"),
+        (Clip(fastopt.LBFGS(), norm=1.0), TypeError, "Clip works on gradients, but LBFGS takes a closure"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_bind_and_by_fit(wrapper, error, words):

@@ -45,11 +45,10 @@ def _networks(dtype):
 
 
 def _optimizers(dtype):
-    """Train with each optimizer once, and step one on arrays; return how many there are."""
-    from .. import Adam, MLPClassifier, list_optimizers
+    """Step each optimizer once, on its own defaults; return how many there are."""
+    from .. import get_optimizer, list_optimizers
 
-    X = np.random.default_rng(0).standard_normal((8, 4)).astype(dtype)
     for name in list_optimizers():
-        MLPClassifier((3,), solver=name).partial_fit(X, np.arange(8) % 2, classes=[0, 1])
-    Adam().bind(np.ones(64, dtype)).step([np.ones(64, dtype)])
+        params, grads = ([np.ones((8, 8), dtype), np.ones(8, dtype)] for _ in range(2))
+        get_optimizer(name).bind(params).step(closure=lambda grads=grads: (1.0, grads))
     return len(list_optimizers())

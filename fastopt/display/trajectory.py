@@ -102,9 +102,13 @@ def walk(optimizer, surface, n_steps):
     stepper = optimizer.bind([point])
     path = np.full((n_steps + 1, 2), np.nan)
     path[0] = point
+
+    def evaluate():
+        return surface.value(*point), [np.array(surface.gradient(*point), dtype=np.float64)]
+
     with np.errstate(over="ignore", invalid="ignore"):
         for i in range(n_steps):
-            stepper.step([np.array(surface.gradient(*point), dtype=np.float64)])
+            stepper.step(closure=evaluate)
             if not np.isfinite(point).all():
                 break
             path[i + 1] = point

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import functools
 import math
 import operator
 import threading
@@ -135,16 +136,23 @@ class Trainer:
         total = 0.0
         run.work.set(penalized=False)
         run.work.point(gradient=gradient)
-        for batch in range(-(-n_samples // batch_size)):
+        update.n_threads = self.n_threads
+
+        def evaluate(batch):
             gradient[:] = 0
             n_workers, _ = run.next(1)
             run.batches(batch, batch + 1, batch_size, n_samples, n_workers)
             loss, weight = run.work.take_result()
             if weight == 0:
-                continue
-            loss = contract.penalize(self.layout, params, gradient, alpha, weight, loss)
+                return None
+            return contract.penalize(self.layout, params, gradient, alpha, weight, loss)
+
+        for batch in range(-(-n_samples // batch_size)):
+            loss = evaluate(batch)
+            if loss is None:
+                continue  # no row counts
             total += loss * min(batch_size, n_samples - batch * batch_size)
-            update.apply(params, gradient, self.layout, loss)
+            update.apply(params, gradient, self.layout, loss, functools.partial(evaluate, batch))
         return total
 
     def loss_and_gradient(self, params, X, Y, *, alpha, sample_weight=None, out=None):

@@ -1,5 +1,7 @@
 """The training engine on a GPU. Proven in Numba's simulator; not yet run on hardware."""
 
+import functools
+
 import numpy as np
 
 from fastopt.engine import contract
@@ -199,24 +201,28 @@ class Trainer:
         """Train with an optimizer whose step the host takes, batch by batch; return the sum of the losses."""
         n_visits, batch_size, total = int(n_rows.sum()), network.capacity, 0.0
         collector = _Collector(self.layout.size, self.dtype)
+        gradient = np.zeros(self.layout.size, self.dtype)
+
+        def evaluate(start, n, weight):
+            collector.state[:] = 0
+            network.params.copy_to_device(params)
+            network.state.copy_to_device(collector.state[0])
+            constants = complete(collector.constants(1), np.ones(1), np.array([n]), 0.0)
+            network.prepare(np.array([[start, n]]), constants)
+            network.run(1)
+            network.state.copy_to_host(gradient)
+            losses = network.loss(network.losses[start : start + n].copy_to_host())
+            return contract.penalize(self.layout, params, gradient, alpha, weight, losses)
+
         for lo, hi in data.blocks(order, n_visits):
             for batch in range(lo // batch_size, -(-hi // batch_size)):
                 if weight[batch] == 0:
                     continue
                 start, n = batch * batch_size - lo, int(n_rows[batch])
-                collector.state[:] = 0
-                network.params.copy_to_device(params)
-                network.state.copy_to_device(collector.state[0])
-                constants = complete(collector.constants(1), np.ones(1), np.array([n]), 0.0)
-                network.prepare(np.array([[start, n]]), constants)
-                network.run(1)
-                gradient = network.state.copy_to_host()
-                losses = network.losses[start : start + n].copy_to_host()
-                loss = contract.penalize(
-                    self.layout, params, gradient, alpha, float(weight[batch]), network.loss(losses)
-                )
+                again = functools.partial(evaluate, start, n, float(weight[batch]))
+                loss = again()
                 total += loss * n
-                update.apply(params, gradient, self.layout, loss)
+                update.apply(params, gradient, self.layout, loss, again)
         return total
 
 

@@ -22,8 +22,7 @@ from fastopt.kernels.foreign import pointer
 #: Elements whose terms are added up before they meet those of others.
 CHUNK = 16_384
 
-#: ``reassoc`` concerns the sums alone, which it lets vectorise: the functions themselves are compiled without
-#: it.
+#: ``reassoc`` concerns the sums alone, which it lets vectorise: the functions are compiled without it.
 _OPTIONS = {**JIT_OPTIONS, "fastmath": {"reassoc"}}
 
 _SIGNATURE = types.void(*[types.int64] * 7)
@@ -62,10 +61,6 @@ def _terms(sweep):
     return [f"{letter}{k}" for letter, n in counts.items() for k in range(n)]
 
 
-def _gather(sweep, into, term):
-    return f"{into} += {term}" if sweep.combine == "sum" else f"{into} = max({into}, {term})"
-
-
 def _source(sweep):
     """Return the kernel's text: a loop over elements, or one over rows around it."""
     wide, names = sweep.is_matrix, sweep.operands
@@ -88,8 +83,8 @@ def _source(sweep):
     for k in range(sweep.column_sums):
         where = f"out[2] + 8 * width * (chunk * {sweep.column_sums} + {k})"
         head += [f"c_{k} = carray(pointer({where}, float64), width)", f"c_{k}[:] = 0.0"]
-        body += [_gather(sweep, f"c_{k}[i]", f"c{k}")]
-    body += [_gather(sweep, f"r_{k}", f"r{k}") for k in range(sweep.row_sums)]
+        body += [f"c_{k}[i] += c{k}"]
+    body += [f"r_{k} += r{k}" for k in range(sweep.row_sums)]
     row = []
     for q, n in enumerate(names):
         if n in sweep.rows:
@@ -142,7 +137,6 @@ def sweep_kernel(sweep, dtype):
         itemsize=np.dtype(dtype).itemsize,
         int64=np.int64,
         float64=np.float64,
-        max=max,
         range=range,
     )
     try:
@@ -226,9 +220,8 @@ class Pass:
         sums = np.add.reduceat(self._sums, self._starts, axis=0).T
         if not self.sweep.is_matrix:
             return sums
-        combine = np.add if self.sweep.combine == "sum" else np.maximum
         rows = [kept[0].T for kept in self._kept]
-        columns = [combine.reduce(kept[1], axis=0, initial=0.0) for kept in self._kept]
+        columns = [kept[1].sum(axis=0) for kept in self._kept]
         pairs = [
             (c, r) if shape[2] else (r, c) for r, c, shape in zip(rows, columns, self._shapes, strict=True)
         ]

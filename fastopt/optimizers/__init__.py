@@ -8,6 +8,7 @@ from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.factored import SM3, Adafactor
 from fastopt.optimizers.flat import FlatState
 from fastopt.optimizers.layerwise import LAMB, LARS, MARS, Fromage, NovoGrad
+from fastopt.optimizers.lbfgs import LBFGS
 from fastopt.optimizers.loss import MoMo, MoMoAdam, PolyakSGD
 from fastopt.optimizers.matrix import SOAP, Muon, NorMuon, Shampoo
 from fastopt.optimizers.noise import NoisySGD
@@ -16,7 +17,7 @@ from fastopt.optimizers.parameter_free import DAdaptAdam, DoG, DoWG, Prodigy
 from fastopt.optimizers.previous_gradient import Adan, OptimisticAdam, OptimisticGradientDescent
 from fastopt.optimizers.rmsprop import Adadelta, Adagrad, RMSprop
 from fastopt.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD
-from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, Yogi
+from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, SophiaG, Yogi
 from fastopt.optimizers.sgd import SGD, Lion, SignSGD, Signum
 from fastopt.optimizers.sparse import SparseAdam
 from fastopt.optimizers.stepper import Stepper
@@ -32,6 +33,7 @@ __all__ = [
     "FTRL",
     "LAMB",
     "LARS",
+    "LBFGS",
     "MADGRAD",
     "MARS",
     "SGD",
@@ -80,6 +82,7 @@ __all__ = [
     "SignSGD",
     "Signum",
     "SkipNonFinite",
+    "SophiaG",
     "SparseAdam",
     "Stepper",
     "Yogi",

@@ -54,6 +54,8 @@ class Optimizer(Parameters):
     ranges: ClassVar[dict] = {}
     #: What a step needs beside the gradients: 'loss', 'closure'.
     needs: ClassVar[str | None] = None
+    #: Whether a step may be given estimates of the Hessian's diagonal, which the slot ``hessian`` averages.
+    takes_hessian: ClassVar[bool] = False
     #: Whether a gradient may be a tuple ``(indices, values)`` of some rows.
     takes_rows: ClassVar[bool] = False
     _always_shown: ClassVar[tuple] = ("lr",)

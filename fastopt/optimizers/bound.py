@@ -23,15 +23,19 @@ class BoundState:
         What schedules know about the run.
     t : int
         Steps taken.
+    n_threads : int or None
+        As in `Optimizer.bind`, when the layers are bound.
     state : ndarray of shape (0, size)
         There are no flat slots.
     """
 
-    def __init__(self, optimizer, size, n_decay, dtype, run):
+    def __init__(self, optimizer, size, n_decay, dtype, run, n_groups=2):
         self.optimizer, self.run = copy.deepcopy(optimizer), run
         self.hyper = self.optimizer.core.get_params(deep=False)
         self.dtype = check_dtype(dtype)
         self.size, self.n_decay = int(size), int(n_decay)
+        self._n_groups = n_groups
+        self.n_threads = None
         self.t, self.state = 0, np.zeros((0, self.size), self.dtype)
         self._saved = self._stepper = self._params = self._layout = None
 
@@ -58,7 +62,7 @@ class BoundState:
         """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""
         self.hyper = scheduling.observe(self.hyper, metric, greater_is_better)
 
-    def apply(self, params, gradient, layout, loss=None):
+    def apply(self, params, gradient, layout, loss, evaluate):
         """Take one step.
 
         Parameters
@@ -68,16 +72,19 @@ class BoundState:
         gradient : ndarray of shape (size,)
         layout : Layout
             Where the layers lie in both.
-        loss : float, optional
-            Mean loss at ``params``, for the optimizers that need it.
+        loss : float
+            Mean loss at ``params``.
+        evaluate : callable
+            Writes the gradient at the present ``params`` to ``gradient`` and returns their loss.
         """
         self._layout = layout
         stepper = self._bound(params)
-        weights, biases = stepper.param_groups
-        weights.update(self.hyper)
-        biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
-        wanted = {"loss": loss} if self.optimizer.core.needs == "loss" else {}
-        stepper.step(layout.weights(gradient) + layout.biases(gradient), **wanted)
+        stepper.param_groups[0].update(self.hyper)
+        for biases in stepper.param_groups[1:]:
+            biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
+        grads = layout.weights(gradient) + layout.biases(gradient)
+        known = [loss]  # the first evaluation has been made
+        stepper.step(closure=lambda: (known.pop() if known else evaluate(), grads))
         self.t += 1
 
     def train(self, params):
@@ -97,7 +104,10 @@ class BoundState:
             optimizer = copy.deepcopy(self.optimizer)
             optimizer.core.set_params(**self.hyper)
             layers = self._layout.weights(params), self._layout.biases(params)
-            self._stepper = optimizer.stepper([{"params": views} for views in layers], None, self.run)
+            if self._n_groups == 1:
+                layers = (layers[0] + layers[1],)
+            groups = [{"params": views} for views in layers]
+            self._stepper = optimizer.stepper(groups, self.n_threads, self.run)
             if saved is not None:
                 self._stepper.load_state_dict(saved)
             self._params = params

@@ -8,55 +8,56 @@ import numpy as np
 IN_0_1 = (lambda x: 0 <= x <= 1, "a number in [0, 1]")
 FINITE = (math.isfinite, "a finite number")
 ABOVE_0 = (lambda x: 0 < x < math.inf, "a finite number > 0")
-_AT_LEAST_0 = (lambda x: 0 <= x < math.inf, "a finite number >= 0")
+AT_LEAST_0 = (lambda x: 0 <= x < math.inf, "a finite number >= 0")
 COUNT = (lambda x: x >= 1 and x == int(x), "a whole number >= 1")
 WHOLE = (lambda x: x >= 0 and x == int(x), "a whole number >= 0")
 BELOW_1 = (lambda x: 0 <= x < 1, "a number in [0, 1)")
 
 #: Hyper-parameter name to (test of one number, what is allowed). A tuple is tested number by number.
 RANGES = {
-    "lr": _AT_LEAST_0,
-    "eps": _AT_LEAST_0,
-    "eps_root": _AT_LEAST_0,
-    "weight_decay": _AT_LEAST_0,
+    "lr": AT_LEAST_0,
+    "eps": AT_LEAST_0,
+    "eps_root": AT_LEAST_0,
+    "weight_decay": AT_LEAST_0,
     "momentum": IN_0_1,  # scikit-learn and torch let momentum be 1
     "dampening": IN_0_1,
     "rho": IN_0_1,
     "betas": BELOW_1,
-    "momentum_decay": _AT_LEAST_0,
-    "lr_decay": _AT_LEAST_0,
-    "initial_accumulator_value": _AT_LEAST_0,
-    "alpha": _AT_LEAST_0,
-    "lambd": _AT_LEAST_0,
-    "t0": _AT_LEAST_0,
-    "etas": _AT_LEAST_0,
-    "step_sizes": _AT_LEAST_0,
-    "beta": _AT_LEAST_0,
-    "optimism": _AT_LEAST_0,
-    "l1": _AT_LEAST_0,
-    "l2": _AT_LEAST_0,
-    "l2_shrinkage": _AT_LEAST_0,
+    "momentum_decay": AT_LEAST_0,
+    "lr_decay": AT_LEAST_0,
+    "initial_accumulator_value": AT_LEAST_0,
+    "alpha": AT_LEAST_0,
+    "lambd": AT_LEAST_0,
+    "t0": AT_LEAST_0,
+    "etas": AT_LEAST_0,
+    "step_sizes": AT_LEAST_0,
+    "beta": AT_LEAST_0,
+    "optimism": AT_LEAST_0,
+    "l1": AT_LEAST_0,
+    "l2": AT_LEAST_0,
+    "l2_shrinkage": AT_LEAST_0,
     "warmup_steps": WHOLE,
     "alpha_warmup": WHOLE,
     "beta3_warmup": WHOLE,
-    "r": _AT_LEAST_0,
-    "weight_lr_power": _AT_LEAST_0,
-    "trust_coefficient": _AT_LEAST_0,
-    "min_norm": _AT_LEAST_0,
-    "gamma": _AT_LEAST_0,
-    "lr_1d": _AT_LEAST_0,
+    "r": AT_LEAST_0,
+    "weight_lr_power": AT_LEAST_0,
+    "trust_coefficient": AT_LEAST_0,
+    "min_norm": AT_LEAST_0,
+    "gamma": AT_LEAST_0,
+    "lr_1d": AT_LEAST_0,
     "betas_1d": BELOW_1,
-    "weight_decay_1d": _AT_LEAST_0,
-    "eta": _AT_LEAST_0,
+    "weight_decay_1d": AT_LEAST_0,
+    "empirical_fisher": AT_LEAST_0,
+    "eta": AT_LEAST_0,
     "seed": WHOLE,
     "beta2": BELOW_1,
     "beta3": BELOW_1,
     "d0": ABOVE_0,
-    "d_coef": _AT_LEAST_0,
+    "d_coef": AT_LEAST_0,
     "reps_rel": ABOVE_0,
     "init_estim_sq_dist": ABOVE_0,
-    "scaling": _AT_LEAST_0,
-    "fallback_lr": _AT_LEAST_0,
+    "scaling": AT_LEAST_0,
+    "fallback_lr": AT_LEAST_0,
 }
 
 #: Hyper-parameter name to its allowed strings.
@@ -64,6 +65,7 @@ CHOICES = {
     "eps_mode": ("torch", "hat", "corrected"),
     "norm": ("decayed", "sum"),
     "layout": ("io", "oi"),
+    "line_search_fn": (None, "strong_wolfe"),
     "adjust_lr_fn": (None, "original", "match_rms_adamw"),
 }
 
@@ -77,6 +79,7 @@ OPTIONAL = {
     "adjust_lr_fn",
     "fallback_lr",
     "lr_1d",
+    "max_eval",
 }
 
 

@@ -106,3 +106,13 @@ class Cohort:
         """Count the step that was folded."""
         self.t += 1
         self.scalars = self.next_scalars
+
+
+def retreated(entry):
+    """Return an entry under the rule of its group's present values; slots that both rules have are kept."""
+    _, h, rule = entry.p.group.treat(entry.p.array.shape)
+    if rule is entry.rule:
+        return entry
+    entry.p.allocate(rule, h, dict(zip(entry.rule.slots, entry.p.read(), strict=True)))
+    kept = rule.numbers == entry.rule.numbers
+    return entry._replace(rule=rule, numbers=entry.numbers if kept else rule.first_numbers(h))

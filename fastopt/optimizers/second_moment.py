@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from fastopt.optimizers import checks
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import second_moment as _rules  # noqa: F401  registers the rules
 
@@ -189,3 +190,59 @@ class ADOPT(Optimizer):
     eps: float = 1e-6
     weight_decay: float = 0.0
     decoupled_weight_decay: bool = False
+
+
+@optimizer("sophiag")
+class SophiaG(Optimizer):
+    """Momentum divided by an estimate of the Hessian's diagonal, and clipped to the sign.
+
+    As the authors' code (Liuhong99/Sophia), with the batch size inside the estimate: every few steps pass
+    ``stepper.step(grads, hessian=estimates)``, for their estimator of Gauss, Newton and Bartlett the batch
+    size times the square of the gradient for labels that are drawn from the model. Where there is no estimate
+    yet, a weight moves by `lr`. The estimators have no such labels: `empirical_fisher` takes the squared
+    gradient itself.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate: no weight moves further.
+    betas : tuple of two floats
+        Decay of the averages of the gradient and of the estimates.
+    rho : float
+        Factor of the estimate; a smaller one clips more.
+    weight_decay : float
+        Decoupled decay.
+    empirical_fisher : float
+        If not 0, every `update_freq` steps this, for example the batch size, times the gradient's square is
+        an estimate.
+    update_freq : int
+        See `empirical_fisher`.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Liu et al. (2023), "Sophia: A Scalable Stochastic Second-order Optimizer for Language Model Pre-training",
+    algorithm 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SophiaG
+    >>> w = np.ones(2)
+    >>> stepper = SophiaG(lr=0.5, betas=(0.0, 0.0), rho=1.0, weight_decay=0.0).bind(w)
+    >>> stepper.step([np.array([3.0, -1.0])], hessian=[np.array([2.0, 4.0])])
+    >>> w
+    array([0.5  , 1.125])
+    """
+
+    decoupled: ClassVar[bool] = True
+    takes_hessian: ClassVar[bool] = True
+    ranges: ClassVar[dict] = {"rho": checks.ABOVE_0, "update_freq": checks.COUNT}
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.965, 0.99)
+    rho: float = 0.04
+    weight_decay: float = 0.1
+    _: dataclasses.KW_ONLY
+    empirical_fisher: float = 0.0
+    update_freq: int = 10

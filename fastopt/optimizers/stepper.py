@@ -11,7 +11,7 @@ from fastopt.kernels import drive, threads
 from fastopt.kernels.cpu import update_address
 from fastopt.optimizers import arrays
 from fastopt.optimizers.groups import Group, listed
-from fastopt.optimizers.members import Cohort, Entry, Param
+from fastopt.optimizers.members import Cohort, Entry, Param, retreated
 from fastopt.optimizers.rows import Rows
 from fastopt.optimizers.scheduling import Progress, observe
 from fastopt.optimizers.states import calls, dump, parse
@@ -156,7 +156,7 @@ class Stepper:
             n_threads = self._n_threads or threads.n_available()
         self._plan = drive.Plan(self._table, sizes, n_threads)
 
-    def step(self, grads, *, grad_scale=1.0, loss=None):
+    def step(self, grads=None, *, closure=None, grad_scale=1.0, loss=None, hessian=None):
         """Apply one update in place.
 
         Parameters
@@ -165,11 +165,22 @@ class Stepper:
             One gradient for each parameter, in the order in which they were bound, all groups in one list;
             the same shape, dtype and memory order. Not written. ``None`` skips its parameter, which then
             does not count the step. `SparseAdam` takes a tuple ``(indices, values)`` of some rows, too.
+        closure : callable, optional
+            In place of ``grads`` and ``loss``: ``closure()`` returns ``(loss, grads)`` at the present
+            weights. Every optimizer takes one, and `LBFGS` nothing else.
         grad_scale : float
             Multiplies the gradients (for example 1 / loss scale, or a clipping factor).
         loss : float, optional
             The loss at the present weights, for optimizers that need it (`PolyakSGD`, `MoMo`), and for no
             other.
+        hessian : array or list of arrays, optional
+            Estimates of the Hessian's diagonal at the present weights, for `SophiaG`: like ``grads``, not
+            written.
+
+        Returns
+        -------
+        float or None
+            The closure's loss.
 
         Raises
         ------
@@ -179,6 +190,11 @@ class Stepper:
         RuntimeError
             If the weights are those of evaluation (`eval`).
         """
+        found = None
+        if closure is not None:
+            found, grads, loss = self._call(closure, grads, loss)
+        elif grads is None:
+            raise TypeError("step needs gradients or a closure; pass [None] to skip a single parameter")
         if type(grads) is not list:
             grads = listed(grads)
         if type(grad_scale) is not float and not isinstance(grad_scale, Real):
@@ -190,6 +206,8 @@ class Stepper:
         self._refresh()
         if not self._same(grads):
             self._accept(grads)
+        if hessian is not None:
+            self._average_hessian(listed(hessian))
         if self._is_scheduled:
             self._refold()
         for cohort in self._active:
@@ -205,6 +223,15 @@ class Stepper:
         self._progress.step += 1
         if self._torch:
             arrays.bump_versions(self._torch)
+        return found
+
+    def _call(self, closure, grads, loss):
+        """Return a closure's loss, its gradients, and the loss if the optimizer wants it."""
+        if grads is not None or loss is not None:
+            raise TypeError("a closure takes the place of grads and loss: pass one or the other")
+        found, grads = closure()
+        found = float(found)
+        return found, grads, found if self._optimizer.needs else None
 
     def begin(self, run):
         """Let schedules go by another `fastopt.schedules.Run` from the next step on."""
@@ -227,6 +254,23 @@ class Stepper:
             raise TypeError(f"{name} takes no loss")
         if isinstance(loss, bool) or not isinstance(loss, Real):
             raise TypeError(f"{name} needs the loss at the present weights: step(grads, loss=...), a number")
+
+    def _average_hessian(self, hessian):
+        """Let the estimates enter the averages of parameters that take this step."""
+        if not self._optimizer.takes_hessian:
+            raise TypeError(f"{type(self._optimizer).__name__} takes no hessian")
+        if len(hessian) != len(self._params):
+            raise ValueError(f"{len(hessian)} Hessian diagonals for {len(self._params)} parameters")
+        found = []
+        for p, given in zip(self._params, hessian, strict=True):
+            if given is not None and p.index not in self._absent:
+                name = f"hessian[{p.index}]"
+                array = arrays.view(given, name)
+                arrays.check_grad(array, p.array, name, p.name)
+                found.append((p, array.ravel(arrays.order_of(p.array))))
+        for p, estimate in found:
+            average = p.slots[p.group.optimizer.rule(p.group.values).slots.index("hessian")]
+            average += average.dtype.type(1.0 - p.group.current()["betas"][1]) * (estimate - average)
 
     def eval(self):
         """Move the weights to where they are to be evaluated, for schedule-free methods; else do nothing."""
@@ -332,7 +376,7 @@ class Stepper:
             group.check(group.values)
         for group in changed:
             group.refresh()
-        entries = [_retreated(entry) for entry in self._entries()]
+        entries = [retreated(entry) for entry in self._entries()]
         if any(holder.is_outdated() for holder in (*self._cohorts, *self._ensembles)):
             self._hold(entries)
             self._index()
@@ -397,13 +441,3 @@ class Stepper:
 
     def __reduce__(self):
         raise TypeError("a stepper is bound to arrays in memory and does not pickle; save its state_dict()")
-
-
-def _retreated(entry):
-    """Return an entry under the rule of its group's present values; slots that both rules have are kept."""
-    _, h, rule = entry.p.group.treat(entry.p.array.shape)
-    if rule is entry.rule:
-        return entry
-    entry.p.allocate(rule, h, dict(zip(entry.rule.slots, entry.p.read(), strict=True)))
-    kept = rule.numbers == entry.rule.numbers
-    return entry._replace(rule=rule, numbers=entry.numbers if kept else rule.first_numbers(h))

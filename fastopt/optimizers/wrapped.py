@@ -81,6 +81,13 @@ class WrappedStepper:
         """Refuse: what is kept beside the arrays has begun with those that were bound."""
         raise TypeError(f"arrays cannot be added to a stepper of {self.kind}; bind all of them together")
 
+    def _gradients(self, grads, loss, closure):
+        """Return gradients, the loss if the optimizer wants it, and what `step` returns."""
+        found = None
+        if closure is not None:
+            found, grads, loss = self._call(closure, grads, loss)
+        return listed(grads), loss, found
+
     def _active(self, grads):
         """Accept gradients as `Stepper.step` does; return which are there."""
         if not self._same(grads):
@@ -144,14 +151,17 @@ class Averaging(WrappedStepper):
         self._decay, self._every, self._first = decay, every, first
         self.count, self.n_averaged, self.is_averaged = 0, 0, False
 
-    def step(self, grads, **options):
+    def step(self, grads=None, **options):
         """Step, then move the average on."""
         if self.is_averaged:
             raise RuntimeError("the weights are their average; call train() before step()")
-        self.inner.step(grads, **options)
+        found = self.inner.step(grads, **options)
         self.count += 1
-        if self.count <= self._first or (self.count - self._first) % self._every:
-            return
+        if self.count > self._first and (self.count - self._first) % self._every == 0:
+            self._average()
+        return found
+
+    def _average(self):
         if self.n_averaged:
             share = 1.0 / (self.n_averaged + 1) if self._decay is None else 1.0 - self._decay
             self.companions.sweep(wrapping.average, self._all(), share=share, keep=1.0 - share)
@@ -190,9 +200,9 @@ class LookingAhead(WrappedStepper):
         super().__init__(inner)
         self._k, self._alpha, self.count = k, alpha, 0
 
-    def step(self, grads, **options):
+    def step(self, grads=None, **options):
         """Step, and every k-th time meet the slow weights."""
-        self.inner.step(grads, **options)
+        found = self.inner.step(grads, **options)
         self.count += 1
         if self.count % self._k == 0:
             slow = self.companions
@@ -200,6 +210,7 @@ class LookingAhead(WrappedStepper):
             for p, a in zip(self._params, slow.arrays, strict=True):
                 p.array[...] = a
             self._tell_torch()
+        return found
 
 
 class Accumulating(WrappedStepper):
@@ -215,9 +226,9 @@ class Accumulating(WrappedStepper):
         """Let schedules go by another run; they count the steps that are made."""
         self.inner.begin(fewer_steps(run, self._n))
 
-    def step(self, grads, *, grad_scale=1.0, loss=None):
+    def step(self, grads=None, *, grad_scale=1.0, loss=None, closure=None):
         """Add a gradient to the mean, and every n-th time step with it."""
-        grads = listed(grads)
+        grads, loss, found = self._gradients(grads, loss, closure)
         active = self._active(grads)
         if self.count == 0:
             self.present = active
@@ -235,6 +246,7 @@ class Accumulating(WrappedStepper):
         if self.count == self._n:
             self.inner.step(self._as_gradients(active), **({} if loss is None else {"loss": self.loss}))
             self.count, self.loss = 0, 0.0
+        return found
 
 
 class Clipping(WrappedStepper):
@@ -249,9 +261,9 @@ class Clipping(WrappedStepper):
     def _kept(self):
         return ()  # buffers, of which no step needs what the last one left
 
-    def step(self, grads, *, grad_scale=1.0, **options):
+    def step(self, grads=None, *, grad_scale=1.0, loss=None, closure=None, **options):
         """Step with bounded gradients: first their values, then each array's norm, then that of all."""
-        grads = listed(grads)
+        grads, loss, found = self._gradients(grads, loss, closure)
         active = self._active(grads)
         if self._value is not None:
             self.companions.sweep(wrapping.clamp, active, grad_scale, bound=self._value)
@@ -262,7 +274,8 @@ class Clipping(WrappedStepper):
             grads, grad_scale = self._as_gradients(active), 1.0
         if self._norm is not None and active:
             grad_scale *= float(_factor(np.linalg.norm(self._norms(grads, grad_scale)), self._norm))
-        self.inner.step(grads, grad_scale=grad_scale, **options)
+        self.inner.step(grads, grad_scale=grad_scale, loss=loss, **options)
+        return found
 
     def _norms(self, grads, grad_scale):
         (squares,) = self.companions.sweep(wrapping.square, self._active(grads), grad_scale)
@@ -283,14 +296,15 @@ class Skipping(WrappedStepper):
         super().__init__(inner, companions=False)
         self.n_skipped, self._sums = 0, Companions(inner)
 
-    def step(self, grads, *, grad_scale=1.0, **options):
+    def step(self, grads=None, *, grad_scale=1.0, loss=None, closure=None, **options):
         """Step, unless a gradient has an element that is infinite or NaN."""
-        grads = listed(grads)
+        grads, loss, found = self._gradients(grads, loss, closure)
         (squares,) = self._sums.sweep(wrapping.square, self._active(grads), grad_scale)
         if all(map(math.isfinite, squares)):
-            self.inner.step(grads, grad_scale=grad_scale, **options)
+            self.inner.step(grads, grad_scale=grad_scale, loss=loss, **options)
         else:
             self.n_skipped += 1
+        return found
 
 
 def fewer_steps(run, n):

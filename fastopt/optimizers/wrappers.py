@@ -24,6 +24,8 @@ class Wrapper(Optimizer):
     least: ClassVar[dict] = {}
     #: Allowed shares.
     shares: ClassVar[tuple] = ()
+    #: Whether it works with optimizers whose steps take a closure, and no gradients.
+    takes_closure: ClassVar[bool] = False
 
     optimizer: Optimizer
 
@@ -47,6 +49,8 @@ class Wrapper(Optimizer):
                 raise ValueError(f"{name}({parameter}={value!r}): must be a number in [0, 1]")
         if isinstance(self.optimizer, Wrapper):
             self.optimizer.check_own()
+        if self.core.needs == "closure" and not self.takes_closure:
+            raise TypeError(f"{name} works on gradients, but {type(self.core).__name__} takes a closure")
 
     def stepper(self, groups, n_threads, run):
         """Return the stepper for groups of arrays; see `bind`."""
@@ -98,6 +102,7 @@ class EMA(Wrapper):
     array([-1.5])
     """
 
+    takes_closure: ClassVar[bool] = True
     least: ClassVar[dict] = {"every": 1, "first": 0}
     shares: ClassVar[tuple] = ("decay",)
     decay: float = 0.999
@@ -138,6 +143,7 @@ class SWA(Wrapper):
     array([-2.])
     """
 
+    takes_closure: ClassVar[bool] = True
     least: ClassVar[dict] = {"every": 1, "first": 0}
     every: int = 1
     first: int = 0
@@ -172,6 +178,7 @@ class Lookahead(Wrapper):
     array([-2.])
     """
 
+    takes_closure: ClassVar[bool] = True
     least: ClassVar[dict] = {"k": 1}
     shares: ClassVar[tuple] = ("alpha",)
     k: int = 5

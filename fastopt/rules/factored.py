@@ -76,25 +76,26 @@ def adafactor_vector(x, h):
     x.sweep(_whole_step, least=eps1 * eps1, lr=_adafactor_rate(x, h, eps2, rho, square, size))
 
 
-@sweep("w m", rows="r", columns="c", row_sums=1, column_sums=1, combine="max")
-def _sm3_step(w, g, m, r, c, *, d, eps, lr):
+@sweep("w m a", rows="r", columns="c")
+def _sm3_step(w, g, m, a, r, c, *, d, eps, lr):
     a = g * g + (c if c < r else r)
     u = g / math.sqrt(a + eps) if a > 0.0 else a
     m = m + d * (u - m)
-    return w - lr * m, m, a, a
+    return w - lr * m, m, a
 
 
 @tensor_rule(
     "sm3",
     slots={"m": "momentum_buffer", "r": "row_accumulator", "c": "col_accumulator"},
     kinds={"row_accumulator": "row", "col_accumulator": "column"},
+    work="a",
 )
 def sm3(x, h):
     """Anil et al. (2019), algorithm SM3-II, on the rows and columns of matrices."""
-    _, rows, columns = x.sweep(_sm3_step, d=1.0 - h["momentum"], eps=h["eps"], lr=h["lr"])
-    for letter, found in (("r", rows), ("c", columns)):
-        for accumulator, (largest,) in zip(x.arrays(letter), found, strict=True):
-            accumulator[:] = largest
+    x.sweep(_sm3_step, d=1.0 - h["momentum"], eps=h["eps"], lr=h["lr"])
+    for a, r, c in zip(*map(x.matrices, "arc"), strict=True):
+        a.max(axis=-1, keepdims=True, initial=0.0, out=r)
+        a.max(axis=tuple(range(a.ndim - 1)), keepdims=True, initial=0.0, out=c)
 
 
 def _sm3_constants(h, t):

@@ -70,3 +70,19 @@ def adopt(w, g, m, v, lr, d1, d2, eps, bound):
     u = -bound if u < -bound else u
     m = m + d1 * (u - m)
     return w - lr * m, m, v + d2 * (g * g - v)
+
+
+def _sophia(h, t):
+    b1, b2 = h["betas"]
+    due = (t - 1) % h["update_freq"] == 0
+    return h["lr"], 1.0 - b1, h["rho"], (h["empirical_fisher"] > 0) * due * (1.0 - b2), h["empirical_fisher"]
+
+
+@register("sophiag", slots=("exp_avg", "hessian"), constants=_sophia)
+def sophiag(w, g, m, s, lr, d1, rho, d2, scale):
+    """Liu et al. (2023), algorithm 3, as the authors' code has it: no bias correction."""
+    m = m + d1 * (g - m)
+    s = s + d2 * (scale * g * g - s)
+    ratio = abs(m) / (rho * s + 1e-15)
+    ratio = 1.0 if ratio > 1.0 else ratio
+    return w - lr * math.copysign(ratio, m), m, s

@@ -35,7 +35,6 @@ class Sweep:
     columns: tuple = ()
     row_sums: int = 0
     column_sums: int = 0
-    combine: str = "sum"
     transposed: bool = False
 
     def __call__(self, *args, **constants):
@@ -67,7 +66,7 @@ class Sweep:
         return bool(self.rows or self.columns or self.row_sums or self.column_sums)
 
 
-def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0, combine="sum"):
+def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0):
     """Make a scalar function a sweep; use it as a decorator.
 
     The positional parameters name arrays: ``w`` the weight, ``g`` the gradient, ``i`` the element's number as
@@ -85,8 +84,6 @@ def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0, 
         How many terms follow. They are added up in float64, in chunks that depend on the shape alone.
     rows, columns : str
         Names of the arrays that have one element for each row, or column, instead of one for each weight.
-    combine : {'sum', 'max'}
-        What is made of the terms along rows and columns.
 
     Returns
     -------
@@ -107,7 +104,7 @@ def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0, 
 
     def decorate(function):
         made = Sweep(
-            function, names, sums, tuple(rows.split()), tuple(columns.split()), row_sums, column_sums, combine
+            function, names, sums, tuple(rows.split()), tuple(columns.split()), row_sums, column_sums
         )
         unknown = {*names, *made.rows, *made.columns} - {*made.operands}
         if unknown:

@@ -171,7 +171,7 @@ class NaiveByGradient(NaiveTrainer):
                 loss, gradient = self.loss_and_gradient(
                     params, X[rows], Y[rows], alpha=alpha, sample_weight=sample_weight[rows]
                 )
-                update.apply(params, gradient, self.layout, loss)
+                update.apply(params, gradient, self.layout, loss, None)
                 total += loss * len(X[rows])
         return total
 
