@@ -158,6 +158,43 @@ def test_adafactor_is_that_of_torch(kwargs, order):
             np.testing.assert_allclose(ours[i][key], value, rtol=1e-10)
 
 
+def test_mechanic_scales_the_steps_of_another_optimizer():
+    params, steps = problem(np.float64, n_steps=25, shapes=((5, 7), (67,)))
+    buffers = [np.zeros_like(p) for p in params]
+
+    def momentum(p, grads):
+        for b, g in zip(buffers, grads, strict=True):
+            b[...] = 0.9 * b + g
+        return [q - 0.1 * b for q, b in zip(p, buffers, strict=True)]
+
+    expected = oracles.mechanic(params, steps, momentum, s_init=1e-2)
+    assert distance(expected, params) > 1e-3
+    ours = [p.copy() for p in params]
+    mechanic = fastopt.Mechanic(base="momentum", lr=0.1, s_init=1e-2)
+    stepper = run(mechanic, ours, steps[:12])
+    saved, copies = stepper.state_dict(), [p.copy() for p in ours]
+    for grads in steps[12:]:
+        stepper.step(grads)
+    # The learned factor divides by roots of sums of small products.
+    assert distance(ours, expected) <= 1e-10
+    restored = mechanic.bind(copies)
+    restored.load_state_dict(saved)
+    for grads in steps[12:]:
+        restored.step(grads)
+    for a, b in zip(copies, ours, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert stepper.nbytes == 3 * sum(p.nbytes for p in ours)
+    stepper.add_param_group({"params": np.ones(3)})
+    stepper.step([*steps[0], np.ones(3)])
+    assert [s["step"] for s in stepper.state_dict()["base"]["state"].values()] == [26, 26, 1]
+
+
+@pytest.mark.parametrize("base", ["mechanic", "polyaksgd", "schedulefreesgd", "nothing"])
+def test_mechanic_refuses_a_base_that_needs_more_than_gradients(base):
+    with pytest.raises(ValueError, match="'adamw'"):
+        fastopt.Mechanic(base=base).bind(np.ones(3))
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_sums_span_chunks(order):
     """Three chunks of 16,384 elements, the last one short; for rows and columns, too."""
