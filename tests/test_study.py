@@ -287,3 +287,11 @@ def test_several_labels_for_a_row_are_scored_without_a_confusion_matrix():
     study = small_study(n_seeds=2).fit(X, np.eye(3, dtype=int)[y])
     assert study.summary_["accuracy"].between(0, 1).all()
     assert study.confusion_ == {}
+
+
+def test_a_sweep_of_few_seeds_does_not_call_settings_tied():
+    rates = [1e-6, 0.03]
+    few = small_study({"adam": {"solver": "adam"}}, lr=rates, n_seeds=2, max_epochs=10).sweep(*iris())
+    assert "(2 seeds: too few to say which of the other 1 are worse)" in few.verdict_[0]
+    enough = small_study({"adam": {"solver": "adam"}}, lr=rates, n_seeds=8, max_epochs=10).sweep(*iris())
+    assert "(8 seeds); 0 of the other 1 settings are within noise of it" in enough.verdict_[0]
