@@ -42,9 +42,7 @@ def _best(study, scores, metric):
         return f"{sentence} (one seed, which says nothing about chance, so this names no winner)."
     others = scores.drop(best)
     if n_seeds < FEW_SEEDS:  # so few find hardly anything different, not even a setting that failed
-        return (
-            f"{sentence} ({n_seeds} seeds, too few to say which of the other {len(others)} are really worse)."
-        )
+        return f"{sentence} ({n_seeds} seeds: too few to say which of the other {len(others)} are worse)."
     gaps = [
         paired_difference(scores.loc[best], row, study._splits.val_to_train, study.confidence).p_value
         for _, row in others.iterrows()
