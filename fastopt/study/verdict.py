@@ -51,11 +51,11 @@ def verdict(study):
     summary = study.summary_[~study.summary_["optimizer"].isin(study.yardsticks_)]
     if summary.empty:
         return sweep_verdict(study)
-    n_seeds = int(summary["n_seeds"].max())
-    if study.best_optimizer_ is None:
+    if study.best_optimizer_ is None:  # an interrupted study may have more seeds of some
+        alone = summary["optimizer"][summary["n_seeds"] < 2]
         return [
-            f"No winner is named: {n_seeds} seed says nothing about chance. Run with 5 seeds or more "
-            "(n_seeds, --seeds)."
+            f"No winner is named: of {_listed(list(alone))} there is one seed, which says nothing about chance. "
+            "Run with 5 seeds or more (n_seeds, --seeds)."
         ]
     rows = study.comparisons_
     sentences = [_headline(study, rows, metric)]
