@@ -52,9 +52,11 @@ def verdict(study):
     if summary.empty:
         return sweep_verdict(study)
     if study.best_optimizer_ is None:  # an interrupted study may have more seeds of some
-        alone = summary["optimizer"][summary["n_seeds"] < 2]
+        alone = list(summary["optimizer"][summary["n_seeds"] < 2])
+        if not alone:
+            return ["Every optimizer diverged with every seed: try smaller learning rates."]
         return [
-            f"No winner is named: of {_listed(list(alone))} there is one seed, which says nothing about chance. "
+            f"No winner is named: there is one seed of {_listed(alone)}, which says nothing about chance. "
             "Run with 5 seeds or more (n_seeds, --seeds)."
         ]
     rows = study.comparisons_
