@@ -40,7 +40,10 @@ COMMANDS = {  # name: (arguments, {file written: picture kept})
         {"comparison.png": "classify.png", "confusion.png": "confusion.png"},
     ),
     "mnist": (["compare", "--preset", "mnist", "--no-yardstick", *MNIST], {"comparison.png": "mnist.png"}),
-    "mnist-sweep": (["sweep", "--preset", "mnist", *MNIST], {"sweep-score.png": "mnist-sweep.png"}),
+    "mnist-sweep": (
+        ["sweep", "--preset", "mnist", *MNIST],
+        {"sweep-score.png": "mnist-sweep.png", "sweep-loss.png": "mnist-sweep-loss.png"},
+    ),
 }
 
 
