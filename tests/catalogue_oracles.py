@@ -491,7 +491,7 @@ def dowg(params, steps, square=1e-4, eps=1e-4):
 
 
 def mechanic(params, steps, base, wd=1e-2, eps=1e-8, s_init=1e-6):
-    """Optax: ``mechanize``; ``base(p, grads)`` returns where the other optimizer goes, and keeps its state."""
+    """Optax: ``mechanize``; ``base(p, grads)`` is where the other optimizer goes; it keeps its state."""
     betas = np.array([0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999])
     r, m, v = np.zeros(6), np.zeros(6), np.zeros(6)
     s = np.full(6, s_init)
