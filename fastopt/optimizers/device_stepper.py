@@ -29,7 +29,7 @@ class DeviceParam(Param):
     def allocate(self, rule, h, kept=()):
         """Make the slots as `Param` does, then move them to the GPU."""
         if isinstance(rule, TensorRule):
-            _refuse(self.group.optimizer, "looks at whole arrays")
+            refuse(self.group.optimizer, "looks at whole arrays")
         super().allocate(rule, h, kept)
         if len(rule.slots):
             rows = np.zeros((len(rule.slots), self.stride), self.array.dtype)
@@ -84,7 +84,7 @@ class DeviceStepper(Stepper):
 
     def _switch(self, to_training):
         if self._has_modes and to_training != self._is_training:
-            _refuse(self._optimizer, "has weights for evaluation beside those of training, to move to")
+            refuse(self._optimizer, "has weights for evaluation beside those of training, to move to")
 
     def _index(self):
         self._ordinal = _one_device(self._params)
@@ -121,7 +121,7 @@ class DeviceStepper(Stepper):
 
     def _accept(self, grads):
         if any(type(g) is tuple for g in grads):
-            _refuse(self._optimizer, "takes the rows (indices, values) of a gradient")
+            refuse(self._optimizer, "takes the rows (indices, values) of a gradient")
         super()._accept(grads)
         self._follow(grads)
 
@@ -180,7 +180,8 @@ class Launches:
                 launch(chunks, n_chunks, self._addresses.address, tuple(cohort.row))
 
 
-def _refuse(optimizer, why):
+def refuse(optimizer, why):
+    """Raise TypeError for what needs arrays in CPU memory."""
     name = type(optimizer).__name__
     raise TypeError(f"{name} {why}, which is not done on a GPU; bind arrays in CPU memory")
 

@@ -120,7 +120,8 @@ def trained(trainer_class, optimizer, dtype, epochs=1, settings=None, output="so
     return params, losses, update
 
 
-@pytest.mark.parametrize("name", list_optimizers())
+# On mini-batches L-BFGS makes 0.1 of a start that is 1e-16 away, on the CPU as well.
+@pytest.mark.parametrize("name", sorted({*list_optimizers()} - {"lbfgs"}))
 def test_every_optimizer_trains_as_on_the_cpu(name):
     order = np.random.RandomState(1).permutation(11)
     runs = [
@@ -140,7 +141,8 @@ class Whole:
     def __init__(self):
         self.losses = []
 
-    def apply(self, params, gradient, layout, loss=None):
+    def apply(self, params, gradient, layout, loss, evaluate):
+        assert evaluate is None or evaluate() == loss  # at the same weights, into the same gradient
         params -= 0.1 * gradient / np.sqrt((gradient**2).sum())
         self.losses.append(loss)
 
