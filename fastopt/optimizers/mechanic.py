@@ -69,16 +69,16 @@ class Mechanic(Optimizer):
                 "gradients and has no evaluation mode, such as 'adamw' or 'sgd'"
             )
 
-    def bind(self, params, *, n_threads=None):
-        """Bind arrays as `Optimizer.bind` does."""
-        return MechanicStepper(self, params, n_threads)
+    def stepper(self, groups, n_threads, run):
+        """Return the stepper for groups of arrays and a `fastopt.schedules.Run`; see `bind`."""
+        return MechanicStepper(self, groups, n_threads, run)
 
 
 class MechanicStepper(Stepper):
     """A `Stepper` that lets another one move copies of the weights first; made by `Mechanic.bind`."""
 
-    def __init__(self, optimizer, params, n_threads=None):
-        super().__init__(optimizer, params, n_threads)
+    def __init__(self, optimizer, groups, n_threads, run):
+        super().__init__(optimizer, groups, n_threads, run)
         self._bind_base()
 
     def _bind_base(self):
@@ -114,8 +114,9 @@ class MechanicStepper(Stepper):
         if any(group["base"] != self._base_name for group in self.param_groups):
             raise ValueError(f"the base is {self._base_name!r} for all groups, and cannot be changed")
         self._refresh()
-        for group, mine in zip(self._base.param_groups, self.param_groups, strict=True):
-            group.update({name: mine[name] for name in ("lr", "maximize")})
+        for group, mine in zip(self._base.param_groups, self._groups, strict=True):
+            values = mine.current()
+            group.update({name: values[name] for name in ("lr", "maximize")})
         for p, copy in zip(self._params, self._copies, strict=True):
             copy[...] = p.array
         self._base.step(grads, grad_scale=grad_scale)
