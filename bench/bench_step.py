@@ -1,11 +1,13 @@
 """The optimizer step on the user's own arrays: against torch, against memory, and its compile time.
 
-    python bench/bench_step.py [peers rules crossover compile] [--quick] [--json bench/results/step.json]
+    python bench/bench_step.py [peers rules tensors crossover compile] [--quick] [--json
+    bench/results/step.json]
 
-peers      Adam against torch's fused and default Adam, float32, both with all threads; alternating runs
-rules      every rule at 10 million float32 parameters, beside what the machine's memory can do; and in cache
-crossover  one thread against all, to place the size from which a step runs in parallel
-compile    seconds until a kernel is ready: compiled in an empty cache, and loaded from it
+peers      Adam against torch's fused and default Adam, float32, both with all threads; alternating runs rules
+every rule at 10 million float32 parameters, beside what the machine's memory can do; and in cache tensors
+every optimizer that looks at whole tensors, on one matrix; M methods are bound by BLAS, not by memory
+crossover  one thread against all, to place the size from which a step runs in parallel compile    seconds
+until a kernel is ready: compiled in an empty cache, and loaded from it
 
 Every kernel is verified before it is timed, against torch or against its rule in plain Python.
 """
@@ -24,6 +26,7 @@ from _measure import compare, copy_bandwidth, in_place_bandwidth, measure, run_s
 import fastopt
 from fastopt.kernels import cpu, drive, threads
 from fastopt.rules.registry import RULES
+from fastopt.rules.tensorwise import TENSOR_RULES
 
 #: label -> sizes of the tensors
 CASES = {
@@ -143,6 +146,52 @@ def bench_rules(options):
     return rows
 
 
+def tensor_step(name, side):
+    """Return a call that steps an optimizer on a matrix, with the same bits on one thread, and its bytes.
+
+    The optimizers themselves are checked in the tests, against oracles; sweeps read their arrays and write
+    some.
+    """
+    rng = np.random.default_rng(0)
+    start, gradient = rng.standard_normal((2, side, side), np.float32)
+    optimizer, ends = fastopt.get_optimizer(name), []
+    for n_threads in (1, None):
+        weights = start.copy()
+        stepper = optimizer.bind(weights, n_threads=n_threads)
+
+        def step(stepper=stepper):
+            stepper.step(closure=lambda: (1.0, [gradient]))
+
+        step()
+        ends.append(weights.copy())
+    np.testing.assert_array_equal(*ends)
+    assert np.isfinite(weights).all()
+    assert (weights != start).any() or name == "soap"  # which first builds its basis
+    passes = stepper._ensembles[0]._tensors._passes
+    whole = [{*s.operands} - {*s.rows, *s.columns} for s in passes]
+    return step, 4 * sum(len(read) + len(s.writes) for read, s in zip(whole, passes, strict=True))
+
+
+def bench_tensors(options):
+    """Time the optimizers of the second protocol; return the rows."""
+    side, repeats = (1000, 3) if options.quick else (3000, 7)
+    names = [n for n in fastopt.list_optimizers() if n in TENSOR_RULES and n != "lbfgs"]
+    if not options.quick:
+        names = [n for n in names if n not in ("shampoo", "soap")]  # cubes of 3000: minutes
+    copy, rows = copy_bandwidth(), {}
+    print(f"copy {copy / 1e9:.1f} GB/s; {'optimizer':>12} {'us/1M':>7} {'B':>4} {'GB/s':>6} {'of copy':>8}")
+    for name in names:
+        step, n_bytes = tensor_step(name, side)
+        with np.errstate(all="ignore"):  # along one gradient for ever some take ever larger steps
+            seconds = np.median(measure([step], repeats)) / side**2
+        rows[name] = {"seconds_per_parameter": seconds, "bytes_per_parameter": n_bytes}
+        rate = n_bytes / seconds
+        print(
+            f"{name:>30} {seconds * 1e12:7.0f} {n_bytes:4} {rate / 1e9:6.1f} {rate / copy:8.0%}", flush=True
+        )
+    return rows
+
+
 def bench_crossover(options):
     """Time one thread against all, by size and by rule; return the rows."""
     rows = {}
@@ -192,6 +241,7 @@ def bench_compile(options):
 SECTIONS = {
     "peers": bench_peers,
     "rules": bench_rules,
+    "tensors": bench_tensors,
     "crossover": bench_crossover,
     "compile": bench_compile,
 }

@@ -490,6 +490,27 @@ def dowg(params, steps, square=1e-4, eps=1e-4):
     return p
 
 
+def mechanic(params, steps, base, wd=1e-2, eps=1e-8, s_init=1e-6):
+    """Optax: ``mechanize``; ``base(p, grads)`` is where the other optimizer goes; it keeps its state."""
+    betas = np.array([0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999])
+    r, m, v = np.zeros(6), np.zeros(6), np.zeros(6)
+    s = np.full(6, s_init)
+    p = [q.copy() for q in params]
+    for grads in steps:
+        updates = [a - q for a, q in zip(base(p, grads), p, strict=True)]
+        factor = wd * s.sum() * np.sqrt(total(g**2 for g in grads))
+        factor /= np.sqrt(total(q**2 for q in p)) + eps
+        back = [(a - q) / (s.sum() + eps) for a, q in zip(params, p, strict=True)]
+        h = total((g + factor * q) * b for g, q, b in zip(grads, p, back, strict=True))
+        clipped = np.clip(h, -m, m)
+        m = np.maximum(betas * m, abs(h) + eps)
+        v = betas**2 * v + h**2
+        r = betas * r + clipped * s
+        s = (s_init / 6 * m + np.maximum(r, 0)) / (np.sqrt(v) + eps)
+        p = [a - s.sum() * (b - u) for a, b, u in zip(params, back, updates, strict=True)]
+    return p
+
+
 def polyak(params, steps, losses, lr):
     p = [q.copy() for q in params]
     for grads, loss in zip(steps, losses, strict=True):

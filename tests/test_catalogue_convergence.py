@@ -35,6 +35,7 @@ RATES = {
     "lion": (0.02, 0.01),
     "madgrad": (0.01, 0.01),
     "mars": (0.03, 0.01),
+    "mechanic": (None, None),
     "momo": (None, None),
     "momoadam": (0.1, 0.1),
     "muon": (0.03, 0.05),

@@ -1,16 +1,21 @@
 """Optimizers that look at whole tensors: matrices, factors, modes, losses; awkward inputs to all."""
 
 import copy
+import os
 import pickle
+import re
 
 import catalogue_oracles as oracles
 import numba
 import numpy as np
 import pytest
+from numba import cfunc
 from problems import advance, distance, problem
 
 import fastopt
+from fastopt.kernels import sweeps
 from fastopt.optimizers.base import OPTIMIZERS
+from fastopt.rules import layerwise
 from fastopt.rules.tensorwise import TENSOR_RULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -151,6 +156,75 @@ def test_adafactor_is_that_of_torch(kwargs, order):
         assert set(slots) == set(ours[i])
         for key, value in slots.items():
             np.testing.assert_allclose(ours[i][key], value, rtol=1e-10)
+
+
+def test_mechanic_scales_the_steps_of_another_optimizer():
+    params, steps = problem(np.float64, n_steps=25, shapes=((5, 7), (67,)))
+    buffers = [np.zeros_like(p) for p in params]
+
+    def momentum(p, grads):
+        for b, g in zip(buffers, grads, strict=True):
+            b[...] = 0.9 * b + g
+        return [q - 0.1 * b for q, b in zip(p, buffers, strict=True)]
+
+    expected = oracles.mechanic(params, steps, momentum, s_init=1e-2)
+    assert distance(expected, params) > 1e-3
+    ours = [p.copy() for p in params]
+    mechanic = fastopt.Mechanic(base="momentum", lr=0.1, s_init=1e-2)
+    stepper = run(mechanic, ours, steps[:12])
+    saved, copies = stepper.state_dict(), [p.copy() for p in ours]
+    for grads in steps[12:]:
+        stepper.step(grads)
+    # The learned factor divides by roots of sums of small products.
+    assert distance(ours, expected) <= 1e-10
+    restored = mechanic.bind(copies)
+    restored.load_state_dict(saved)
+    for grads in steps[12:]:
+        restored.step(grads)
+    for a, b in zip(copies, ours, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert stepper.nbytes == 3 * sum(p.nbytes for p in ours)
+    stepper.add_param_group({"params": np.ones(3)})
+    stepper.step([*steps[0], np.ones(3)])
+    assert [s["step"] for s in stepper.state_dict()["base"]["state"].values()] == [26, 26, 1]
+
+
+@pytest.mark.parametrize("base", ["mechanic", "polyaksgd", "schedulefreesgd", "nothing"])
+def test_mechanic_refuses_a_base_that_needs_more_than_gradients(base):
+    with pytest.raises(ValueError, match="'adamw'"):
+        fastopt.Mechanic(base=base).bind(np.ones(3))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_sums_span_chunks(order):
+    """Three chunks of 16,384 elements, the last one short; for rows and columns, too."""
+    torch = pytest.importorskip("torch")
+    params, steps = problem(np.float64, n_steps=4, shapes=((211, 193), (40_001,)))
+    steps = [[np.asarray(g, order=order) for g in grads] for grads in steps]
+    expected = oracles.lamb(params, steps, lr=0.01, b1=0.9, b2=0.999, eps=1e-6, wd=0.1, inside=True)
+    ours = [np.array(p, order=order) for p in params]
+    run(fastopt.LAMB(lr=0.01, weight_decay=0.1), ours, steps)
+    assert distance(ours, expected) <= 1e-12
+    ours, tensors = [np.array(p, order=order) for p in params], [torch.tensor(p) for p in params]
+    reference = torch.optim.Adafactor(tensors)
+    stepper = fastopt.Adafactor().bind(ours)
+    for grads in steps:
+        for tensor, g in zip(tensors, grads, strict=True):
+            tensor.grad = torch.tensor(g)
+        reference.step()
+        stepper.step(grads)
+    assert distance(ours, tensors) <= 1e-12
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="reads x86 assembly")
+def test_sweeps_are_vectorised_and_add_up_in_double(monkeypatch):
+    monkeypatch.setattr(sweeps, "cfunc", lambda signature, cache, **options: cfunc(signature, **options))
+    kernel = sweeps.sweep_kernel.__wrapped__(layerwise._lamb_moments, "float32")
+    assembly = kernel._library.get_asm_str()
+    assert re.search(r"sqrtps\b", assembly)
+    assert re.search(r"addpd\b", assembly)
+    assert not re.search(r"sqrts?[pd]d\b", assembly)
 
 
 NOT_BY_PLACE = (set(TENSOR_RULES) & set(fastopt.list_optimizers())) - {"noisysgd"}  # counts in memory

@@ -11,6 +11,7 @@ from fastopt.optimizers.layerwise import LAMB, LARS, MARS, Fromage, NovoGrad
 from fastopt.optimizers.lbfgs import LBFGS
 from fastopt.optimizers.loss import MoMo, MoMoAdam, PolyakSGD
 from fastopt.optimizers.matrix import SOAP, Muon, NorMuon, Shampoo
+from fastopt.optimizers.mechanic import Mechanic
 from fastopt.optimizers.noise import NoisySGD
 from fastopt.optimizers.online import COCOB, FTRL, MADGRAD
 from fastopt.optimizers.parameter_free import DAdaptAdam, DoG, DoWG, Prodigy
@@ -59,6 +60,7 @@ __all__ = [
     "Fromage",
     "Lion",
     "Lookahead",
+    "Mechanic",
     "MoMo",
     "MoMoAdam",
     "MultiSteps",

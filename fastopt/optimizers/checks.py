@@ -47,6 +47,7 @@ RANGES = {
     "lr_1d": AT_LEAST_0,
     "betas_1d": BELOW_1,
     "weight_decay_1d": AT_LEAST_0,
+    "s_init": AT_LEAST_0,
     "empirical_fisher": AT_LEAST_0,
     "eta": AT_LEAST_0,
     "seed": WHOLE,

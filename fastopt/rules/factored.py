@@ -14,7 +14,7 @@ def _squares(w, g):
 
 
 @sweep(sums=1, rows="r", columns="c")
-def _factored_size(w, g, r, c, *, scale, least):
+def _factored_size(g, r, c, *, scale, least):
     v = scale * r * c
     u = g / math.sqrt(least if v < least else v)
     return u * u

@@ -121,3 +121,42 @@ def dowg(x, h):
     x.shared["estim_sq_dist"] = square = max(x.shared["estim_sq_dist"], float(gone))
     x.shared["weighted_sq_norm_grads"] += square * float(gradient)
     x.sweep(_descend, lr=h["lr"] * square / (math.sqrt(x.shared["weighted_sq_norm_grads"]) + h["eps"]))
+
+
+@sweep("start", sums=4)
+def _mechanic_terms(w, g, start, *, first):
+    start = w if first else start
+    back = start - w
+    return start, g * g, w * w, g * back, w * back
+
+
+@sweep("w")
+def _mechanic_step(w, start, moved, *, inverse, scale):
+    return start - scale * (inverse * (start - w) + (w - moved))
+
+
+#: Mechanic learns a scale for each of these discounts, and uses their sum.
+DISCOUNTS = 1.0 - 0.1 ** np.arange(1, 7)
+_EACH = range(len(DISCOUNTS))
+
+
+@tensor_rule(
+    "mechanic",
+    slots={"start": "x0", "moved": "base_point"},
+    shared={f"{name}_{i}": "s_init" if name == "s" else 0.0 for name in "rmvs" for i in _EACH},
+)
+def mechanic(x, h):
+    """Cutkosky, Defazio & Mehta (2023), algorithm 1, clipped as optax does; ``moved`` is the base's point."""
+    r, m, v, s = (np.array([x.shared[f"{name}_{i}"] for i in _EACH]) for name in "rmvs")
+    eps, total = float(h["eps"][0]), float(s.sum())
+    gradient, weight, along, inward = x.sweep(_mechanic_terms, first=x.t == 1)
+    decay = total * np.sqrt(gradient.sum()) / (np.sqrt(weight.sum()) + eps)
+    inverse = 1.0 / (total + eps)
+    gain = inverse * float(along.sum() + decay * (h["weight_decay"] * inward).sum())
+    r = DISCOUNTS * r + np.clip(gain, -m, m) * s
+    m = np.maximum(DISCOUNTS * m, abs(gain) + eps)
+    v = DISCOUNTS**2 * v + gain**2
+    s = (float(h["s_init"][0]) / len(DISCOUNTS) * m + np.maximum(r, 0.0)) / (np.sqrt(v) + eps)
+    for name, values in zip("rmvs", (r, m, v, s), strict=True):
+        x.shared.update({f"{name}_{i}": float(values[i]) for i in _EACH})
+    x.sweep(_mechanic_step, inverse=inverse, scale=float(s.sum()))
