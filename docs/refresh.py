@@ -39,8 +39,11 @@ COMMANDS = {  # name: (arguments, {file written: picture kept})
         ["compare", "--preset", "classify-1000x10"],
         {"comparison.png": "classify.png", "confusion.png": "confusion.png"},
     ),
-    "mnist": (["compare", "--preset", "mnist", *MNIST], {"comparison.png": "mnist.png"}),
-    "mnist-sweep": (["sweep", "--preset", "mnist", *MNIST], {"sweep-score.png": "mnist-sweep.png"}),
+    "mnist": (["compare", "--preset", "mnist", "--no-yardstick", *MNIST], {"comparison.png": "mnist.png"}),
+    "mnist-sweep": (
+        ["sweep", "--preset", "mnist", *MNIST],
+        {"sweep-score.png": "mnist-sweep.png", "sweep-loss.png": "mnist-sweep-loss.png"},
+    ),
 }
 
 
@@ -101,7 +104,7 @@ def trajectories():
     """Draw the walks."""
     names = ["gradient descent", "momentum", "nesterov", "adam", "lion"]
     with theme():
-        figure, axes = plt.subplots(1, 3, figsize=(17, 5.2))
+        figure, axes = plt.subplots(1, 3, figsize=(17, 6.0))
     for ax, (surface, n_steps) in zip(
         axes, {"rosenbrock": 300, "beale": 300, "saddle": 40}.items(), strict=True
     ):

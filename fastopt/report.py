@@ -121,7 +121,8 @@ def summary_columns(study):
         (_words(name).capitalize(), lambda row, name=name: _number(row[name], ".4f")) for name in others
     ]
     columns.append(("Final loss", lambda row: _number(row["loss"], ".4g")))
-    columns.append((f"Epochs to {study.target_score_:g}", _epochs_cell))
+    target = f"{study.target_score_:g}" if np.isfinite(study.target_score_) else "target"
+    columns.append((f"Epochs to {target}", _epochs_cell))
     columns.append(("Epoch (ms)", lambda row: _milliseconds(row["seconds_per_epoch"])))
     if study.summary_["n_diverged"].any():
         columns.append(("Diverged", lambda row: _number(row["n_diverged"], ".0f")))
@@ -144,6 +145,8 @@ def _milliseconds(seconds):
 
 
 def _with_interval(row, metric):
+    if not np.isfinite(row[metric]):
+        return "diverged", float("-inf")
     half = (row[f"{metric}_high"] - row[f"{metric}_low"]) / 2
     margin = f" ± {half:.4f}" if np.isfinite(half) else " (one seed)"
     return f"{row[metric]:.4f}{margin}", float(row[metric])

@@ -11,6 +11,7 @@ from sklearn.datasets import load_iris
 
 from fastopt import cli, datasets
 from fastopt.cli import output
+from fastopt.study import OptimizerStudy
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--epochs", "2", "--seeds", "2", "--tuning-seeds", "1", "--lr", "0.01", "--hidden", "8"]
@@ -231,6 +232,19 @@ def test_a_useless_array_file_is_refused_with_the_reason(here, capsys, arrays, m
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_ctrl_c_while_rates_are_chosen_reports_what_there_is(here, capsys, monkeypatch):
+    def press(study, progress):
+        study._choose(study._tuned())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OptimizerStudy, "_tune_and_compare", press)
+    arguments = ["--dataset", "iris", "--optimizers", "adam", *QUICK, "--lr", "0.01", "0.1"]
+    assert cli.main(["compare", *arguments]) == 130
+    assert "Study interrupted: 2 fits are done and saved in" in capsys.readouterr().out
+    assert len(pd.read_csv("fastopt-results/comparison.csv")) == 2
+    assert "partial results" in Path("fastopt-results/comparison.html").read_text("utf-8")
 
 
 def test_a_preset_takes_other_optimizers(here, capsys):

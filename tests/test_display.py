@@ -117,7 +117,7 @@ def test_hollow_marks_are_the_differences_within_noise():
 def test_one_seed_draws_no_differences():
     study = small_study(n_seeds=1).fit(*iris())
     display = OptimizerDifferenceDisplay.from_study(study)
-    assert "no comparison" in display.ax_.texts[0].get_text()
+    assert "No comparison" in display.ax_.texts[0].get_text()
 
 
 def test_the_learning_rate_axis_is_logarithmic_and_the_choice_is_ringed(study):

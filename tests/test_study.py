@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix, make_scorer
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from small_study import SOLVERS, iris, network, small_study
 
+from fastopt.report import render_report
 from fastopt.study import OptimizerStudy
 
 
@@ -287,3 +288,21 @@ def test_several_labels_for_a_row_are_scored_without_a_confusion_matrix():
     study = small_study(n_seeds=2).fit(X, np.eye(3, dtype=int)[y])
     assert study.summary_["accuracy"].between(0, 1).all()
     assert study.confusion_ == {}
+
+
+def test_a_sweep_of_few_seeds_does_not_call_settings_tied():
+    rates = [1e-6, 0.03]
+    few = small_study({"adam": {"solver": "adam"}}, lr=rates, n_seeds=2, max_epochs=10).sweep(*iris())
+    assert "(2 seeds: too few to say which of the other 1 are worse)" in few.verdict_[0]
+    enough = small_study({"adam": {"solver": "adam"}}, lr=rates, n_seeds=8, max_epochs=10).sweep(*iris())
+    assert "(8 seeds); 0 of the other 1 settings are within noise of it" in enough.verdict_[0]
+
+
+def test_where_everything_diverges_nothing_wins():
+    X, y = load_diabetes(return_X_y=True)
+    network = MLPRegressor(hidden_layer_sizes=(8,), activation="identity")
+    wild = {label: {"solver": "sgd", "momentum": 0.0} for label in ("wild", "wilder")}
+    study = OptimizerStudy(network, wild, lr=10.0, n_seeds=2, max_epochs=3).fit(X * 1e3, y)
+    assert study.best_optimizer_ is None
+    assert study.verdict_ == ["Every optimizer diverged with every seed: try smaller learning rates."]
+    assert study.verdict_[0] in render_report(study)

@@ -153,7 +153,8 @@ def _run(arguments, settings, command):
         except ValueError as problem:  # such as a scorer that the target does not suit
             raise SettingsError(str(problem).splitlines()[0]) from problem
     told = "python -m fastopt " + shlex.join(sys.argv[1:] if sys.argv[1:] else [command])
-    files = output.write_files(study, arguments.out, data, told)
+    stem = "comparison" if command == "compare" else command
+    files = output.write_files(study, arguments.out, data, stem, told)
     output.conclude(study, data, files, caught)
     return 130 if study.interrupted_ else 0
 

@@ -97,11 +97,10 @@ def _table(headings, rows, dim, title, **look):
     return table
 
 
-def write_files(study, folder, data, command):
-    """Write pictures, report and tables; return ``{what: path}``."""
+def write_files(study, folder, data, stem, command):
+    """Write pictures, report and tables called after `stem`; return ``{what: path}``."""
     if study.results_.empty:
         return {}
-    stem = "comparison" if not study.summary_.empty else "sweep"
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
     if not study.summary_.empty:

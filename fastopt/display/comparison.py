@@ -88,7 +88,7 @@ class OptimizerComparisonDisplay(StudyDisplay):
         name = study.curves_.columns[-1]
         metric = name if metric is None else metric
         curves = study.curves_[study.curves_["phase"] == "comparison"]
-        if curves.empty:
+        if "comparison" not in set(study.results_["phase"]):
             raise ValueError("this study has no comparison runs: call fit, not sweep.")
         target = study.target_score_ if metric == name else None
         display = cls(
@@ -161,6 +161,8 @@ class OptimizerComparisonDisplay(StudyDisplay):
     def caption(self):
         """What lines and bands are, in words."""
         n_seeds = self.curves["seed"].nunique()
+        if n_seeds == 0:
+            return "every run diverged"
         if n_seeds == 1:
             return "one seed: not a result"
         band = "standard error" if self.confidence is None else f"{self.confidence:.0%} interval"
@@ -189,11 +191,15 @@ class OptimizerComparisonDisplay(StudyDisplay):
                 fontsize=9,
                 annotation_clip=True,  # drawn far outside, it would stretch the layout without end
             )
-        if legend:
+        if legend and means:
             below_axes(self.ax_, self.caption)
 
     def _zoom(self, means):
         """Leave out the first steep rise: what tells optimizers apart is near the end."""
+        means = [mean[np.isfinite(mean)] for mean in means]
+        means = [mean for mean in means if len(mean)]
+        if not means:
+            return
         values = np.concatenate(means)
         top, middle = values.max(), min(np.median(mean) for mean in means)
         low = max(values.min(), middle - (top - middle))
@@ -246,7 +252,8 @@ class OptimizerDifferenceDisplay(StudyDisplay):
         with theme():
             self.figure_, self.ax_ = new_axes(ax)
             if self.best is None:
-                self.ax_.text(0.5, 0.5, "One seed: no comparison", ha="center", transform=self.ax_.transAxes)
+                words = "No comparison: one seed, or all diverged"
+                self.ax_.text(0.5, 0.5, words, ha="center", transform=self.ax_.transAxes)
                 self.ax_.set_axis_off()
                 return self
             styles = line_styles(self.labels)
@@ -287,7 +294,7 @@ def overview(study, title=None):
         axes[1].set_title("Score on rows not trained on")
         axes[2].set_title("Behind the best")
         handles, labels = axes[0].get_legend_handles_labels()
-        legend = {"loc": "outside lower center", "ncols": len(labels), "fontsize": 11}
+        legend = {"loc": "outside lower center", "ncols": max(1, len(labels)), "fontsize": 11}
         figure.legend(handles, labels, title=f"Curves: {score.caption}", title_fontsize=10, **legend)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=12)

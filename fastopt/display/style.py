@@ -121,10 +121,10 @@ def panels(ax, n_panels, size, **options):
     return ax[0].figure, ax
 
 
-def below_axes(ax, title=None):
+def below_axes(ax, title=None, n_columns=3):
     """Put the legend under the axes: which corner inside is free depends on the data."""
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15)}
-    ax.legend(ncols=3, title=title, title_fontsize=9, **place)
+    ax.legend(ncols=n_columns, title=title, title_fontsize=9, **place)
 
 
 def plain_log_ticks(axis):

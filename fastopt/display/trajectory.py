@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ..study.plan import named_optimizer
-from .style import INK, line_styles, new_axes, theme
+from .style import INK, below_axes, line_styles, new_axes, theme
 
 _RATES = tuple(float(f"{rate:.1g}") for rate in np.geomspace(1e-4, 1, 17))
 
@@ -194,7 +194,7 @@ class TrajectoryDisplay:
             self.ax_.set(xlim=(left, right), ylim=(bottom, top), xlabel="x", ylabel="y")
             self.ax_.set_title(f"{self.surface.name}, {self._n_steps} steps (star: minimum)")
             self.ax_.grid(False)
-            self.ax_.legend(loc="best", framealpha=0.85, frameon=True)
+            below_axes(self.ax_, n_columns=2)  # labels are long: they tell the rate
         return self
 
     @property

@@ -104,7 +104,7 @@ class OptimizerStudy(BaseEstimator):
     best_params_ : dict
         Chosen learning rate and batch size by label.
     best_optimizer_ : str or None
-        Label with the best mean score; ``None`` where fewer than two seeds ran.
+        Label with the best mean score; ``None`` where fewer than two seeds ran, or all diverged.
     verdict_, notes_ : list of str
         What the numbers say, in words; and what to be careful about.
     n_read_ : int
@@ -397,7 +397,7 @@ class OptimizerStudy(BaseEstimator):
         self.labels_ = [c.label for c in self._contenders]
         self.yardsticks_ = [c.label for c in self._contenders if c.is_yardstick]
         judged = self.summary_[~self.summary_["optimizer"].isin(self.yardsticks_)]
-        several = not judged.empty and judged["n_seeds"].min() > 1
+        several = not judged.empty and judged["n_seeds"].min() > 1 and judged[metric].notna().any()
         self.best_optimizer_ = judged["optimizer"].iloc[0] if several else None
         self.comparisons_ = tables.comparison_frame(
             self.results_, metric, self.best_optimizer_, judged["optimizer"], **statistics

@@ -7,6 +7,8 @@ import math
 from .run import scorer_name
 from .statistics import holm, paired_difference
 
+#: Below this number of seeds a study warns that its intervals are rough.
+FEW_SEEDS = 5
 _CELL = ["optimizer", "lr", "batch_size"]
 
 
@@ -38,14 +40,15 @@ def _best(study, scores, metric):
     sentence = f"Best mean {metric.replace('_', ' ')}: {_name(best)}, {means[best]:.4f}"
     if n_seeds < 2:
         return f"{sentence} (one seed, which says nothing about chance, so this names no winner)."
-    sentence += f" ({n_seeds} seeds)"
     others = scores.drop(best)
+    if n_seeds < FEW_SEEDS:  # so few find hardly anything different, not even a setting that failed
+        return f"{sentence} ({n_seeds} seeds: too few to say which of the other {len(others)} are worse)."
     gaps = [
         paired_difference(scores.loc[best], row, study._splits.val_to_train, study.confidence).p_value
         for _, row in others.iterrows()
     ]
     tied = int((holm(gaps) >= 1 - study.confidence).sum())
-    return f"{sentence}; {tied} of the other {len(others)} settings are within noise of it."
+    return f"{sentence} ({n_seeds} seeds); {tied} of the other {len(others)} settings are within noise of it."
 
 
 def _rates_by_size(study, scores):
@@ -66,5 +69,10 @@ def _speed(study):
     if len(by_size) < 2:
         return []
     small, large = by_size.index[0], by_size.index[-1]
-    slow, quick = (f"{1000 * by_size[size]:.3g} ms in batches of {size:g}" for size in (small, large))
+    slow, quick = (f"{duration(by_size[size])} in batches of {size:g}" for size in (small, large))
     return [f"An epoch takes {slow} and {quick}."]
+
+
+def duration(seconds):
+    """Return a time as people say it: in ms below a second."""
+    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -8,7 +8,7 @@ import numpy as np
 
 from .run import scorer_name
 from .statistics import paired_difference
-from .sweep_verdict import sweep_verdict
+from .sweep_verdict import FEW_SEEDS, duration, sweep_verdict
 from .tables import scores_by_seed
 
 # Scorers read in hundredths: a difference of 0.012 is "1.2 points".
@@ -51,11 +51,13 @@ def verdict(study):
     summary = study.summary_[~study.summary_["optimizer"].isin(study.yardsticks_)]
     if summary.empty:
         return sweep_verdict(study)
-    n_seeds = int(summary["n_seeds"].max())
-    if study.best_optimizer_ is None:
+    if study.best_optimizer_ is None:  # an interrupted study may have more seeds of some
+        alone = list(summary["optimizer"][summary["n_seeds"] < 2])
+        if not alone:
+            return ["Every optimizer diverged with every seed: try smaller learning rates."]
         return [
-            f"No winner is named: {n_seeds} seed says nothing about chance. Run with 5 seeds or more "
-            "(n_seeds, --seeds)."
+            f"No winner is named: there is one seed of {_listed(alone)}, which says nothing about chance. "
+            "Run with 5 seeds or more (n_seeds, --seeds)."
         ]
     rows = study.comparisons_
     sentences = [_headline(study, rows, metric)]
@@ -141,7 +143,7 @@ def _yardsticks(study, metric):
             f"{contender.label} on the same work: {metric.replace('_', ' ')} "
             f"{rows[metric][contender.label]:.4f} ({leader} differs by "
             f"{with_margin(gap.mean, gap.half_width, metric)}); an epoch takes it "
-            f"{_duration(seconds[contender.label])}, {leader} {_duration(seconds[leader])}: "
+            f"{duration(seconds[contender.label])}, {leader} {duration(seconds[leader])}: "
             f"a factor of {seconds[contender.label] / seconds[leader]:.1f}."
         )
     return sentences
@@ -157,7 +159,7 @@ def _speed(study, metric):
     return [
         f"{quickest['optimizer']} is first at {name} {study.target_score_:g}: "
         f"{_epochs(quickest['epochs_to_target'])} (median), "
-        f"{_duration(quickest['epochs_to_target'] * quickest['seconds_per_epoch'])} of training."
+        f"{duration(quickest['epochs_to_target'] * quickest['seconds_per_epoch'])} of training."
     ]
 
 
@@ -170,7 +172,7 @@ def notes(study):
     n_seeds = judged["seed"].nunique()
     if study.interrupted_:
         found.append("The study was interrupted: these are partial results, and the seeds may be unequal.")
-    if 1 < n_seeds < 5:
+    if 1 < n_seeds < FEW_SEEDS:
         found.append(f"Only {n_seeds} seeds: the intervals are wide and rough. Ten are better.")
     if not study.comparisons_.empty and not study.comparisons_["distinguishable"].all():
         found.append(
@@ -239,7 +241,3 @@ def _listed(names):
 
 def _epochs(n):
     return f"{n:g} epoch{'' if n == 1 else 's'}"
-
-
-def _duration(seconds):
-    return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.1f} s"
