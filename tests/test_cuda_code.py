@@ -9,7 +9,8 @@ import pytest
 from fastopt.kernels import cuda, cuda_memory, cuda_update
 from fastopt.rules.registry import RULES, Rule
 
-pytestmark = pytest.mark.skipif(cuda_code.missing() is not None, reason=str(cuda_code.missing()))
+if cuda_code.missing():
+    pytest.skip(cuda_code.missing(), allow_module_level=True)
 
 NAMES = cuda_code.built_in()
 

@@ -21,7 +21,7 @@ def test_the_error_names_the_device_and_the_extra_and_nothing_is_fitted(device, 
 
 
 def test_a_fitted_network_that_is_sent_to_a_gpu_refuses_to_predict_without_one():
-    clf = MLPClassifier(max_iter=2, random_state=0).fit(X, Y)
+    clf = MLPClassifier(solver="lbfgs", random_state=0).fit(X, Y)
     expected = clf.predict_proba(X)
     clf.set_params(device="cuda")
     with pytest.raises(cuda.DeviceError, match="device='cpu' needs no GPU"):

@@ -1,5 +1,7 @@
 """Which steps a CUDA graph takes: the replay's bookkeeping, with a driver that only writes down."""
 
+import warnings
+
 import pytest
 
 from fastopt.engine import cuda_graph
@@ -77,3 +79,17 @@ def test_a_single_step_builds_no_graph(recorder):
     replay.run(1)
     assert recorder.ran == ["step"]
     assert recorder.captured is None
+
+
+def test_a_small_grid_is_no_reason_for_a_warning(recwarn):
+    class Kernel:
+        def __getitem__(self, configuration):
+            # As numba-cuda 0.30 does for fewer than 128 blocks.
+            warnings.warn("Grid size 8 will likely result in GPU under-utilization", stacklevel=2)
+            self.configuration = configuration
+            return lambda *arguments: setattr(self, "arguments", arguments)
+
+    kernel = Kernel()
+    cuda_graph.Launch(kernel, (8, 1), (16, 16), (1, 2)).on(0)
+    assert (kernel.configuration, kernel.arguments) == (((8, 1), (16, 16), 0), (1, 2))
+    assert not recwarn.list

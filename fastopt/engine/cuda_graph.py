@@ -1,5 +1,6 @@
 """Launches that are the same in every step, and their replay as a CUDA graph."""
 
+import warnings
 from typing import Any, NamedTuple
 
 from fastopt.kernels import cuda
@@ -18,7 +19,11 @@ class Launch(NamedTuple):
 
     def on(self, stream):
         """Launch on a stream, or record in a graph that is being built."""
-        self.kernel[self.grid, self.block, stream](*self.arguments)
+        with warnings.catch_warnings():
+            # Numba warns of grids that leave a GPU idle; a small network's do, and a user cannot change them.
+            warnings.filterwarnings("ignore", "Grid size")
+            configured = self.kernel[self.grid, self.block, stream]
+        configured(*self.arguments)
 
 
 class Replay:

@@ -31,6 +31,23 @@ class ManyTrainer:
     ------
     DeviceError
         If the GPU cannot be used.
+
+    Examples
+    --------
+    Three learning rates, an epoch of each:
+
+    >>> import numpy as np
+    >>> from fastopt import Adam
+    >>> from fastopt.engine import Layout
+    >>> from fastopt.engine.cuda_many import ManyTrainer
+    >>> layout, rates = Layout([4, 8, 1]), [1e-3, 1e-2, 1e-1]
+    >>> params = np.tile(np.random.default_rng(0).normal(0, 0.5, layout.size), (3, 1))
+    >>> updates = [Adam(lr=lr).flat(layout.size, layout.n_decay, np.float64) for lr in rates]
+    >>> X = np.random.default_rng(1).normal(size=(100, 4))
+    >>> trainer = ManyTrainer(layout, 3, activation="relu", out_activation="identity", loss="squared_error",
+    ...                       dtype=np.float64)  # doctest: +SKIP
+    >>> trainer.train(params, X, X[:, :1].copy(), updates, batch_size=20, alpha=0.0).shape  # doctest: +SKIP
+    (3,)
     """
 
     def __init__(self, layout, n_models, *, activation, out_activation, loss, dtype, device="cuda:0"):

@@ -24,18 +24,23 @@ def resolve(device):
     ------
     DeviceError
         If a GPU is asked for that cannot be used; the message says what is missing.
+
+    Examples
+    --------
+    >>> from fastopt.engine import resolve
+    >>> resolve("cpu")
+    'cpu'
     """
     if device == "cpu" or (device == "auto" and cuda.problem()):
         return "cpu"
     if device != "auto":
         cuda.require(device)
-    number, n_devices = int(device.partition(":")[2] or 0), len(cuda.module().gpus)
-    if number >= n_devices:
+    resolved, known = f"cuda:{int(device.partition(':')[2] or 0)}", cuda.names()
+    if resolved not in known:
         raise cuda.DeviceError(
-            f"device={device!r} was asked for, but there are {n_devices} GPUs: 'cuda:0' to "
-            f"'cuda:{n_devices - 1}'."
+            f"device={device!r} was asked for, but this machine has {', '.join(map(repr, known))}"
         )
-    return f"cuda:{number}"
+    return resolved
 
 
 def make_trainer(device, **network):

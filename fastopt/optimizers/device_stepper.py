@@ -88,6 +88,8 @@ class DeviceStepper(Stepper):
 
     def _index(self):
         self._ordinal = _one_device(self._params)
+        with cuda.on_device(self._ordinal):
+            self._addresses = _Addresses(len(self._params))
         super()._index()
 
     def _point(self, cohort):
@@ -97,7 +99,7 @@ class DeviceStepper(Stepper):
     def _make_plan(self):
         self._active = [c for c in self._cohorts if c.members[0].index not in self._absent]
         with cuda.on_device(self._ordinal):
-            self._plan = Launches(self._active, self._table[:, 2], self._ordinal)
+            self._plan = Launches(self._active, self._table[:, 2], self._addresses, self._ordinal)
 
     def _grad_address(self, x, index, p):
         given, name = p.given, f"grads[{index}]"
@@ -141,13 +143,15 @@ class Launches:
         wait until the last step's have been read.
     gradients : ndarray of int64
         The address of each parameter's gradient; read at every run.
+    addresses : _Addresses
+        Their copy in device memory.
     ordinal : int or None
         The GPU.
     """
 
-    def __init__(self, cohorts, gradients, ordinal):
+    def __init__(self, cohorts, gradients, addresses, ordinal):
         self.stream = None
-        self._gradients, self._ordinal = gradients, ordinal
+        self._gradients, self._addresses, self._ordinal = gradients, addresses, ordinal
         self._one, self._many = [], []
         for cohort in cohorts:
             members = [p for p in cohort.members if p.array.size]
@@ -160,7 +164,6 @@ class Launches:
                 blocks = min(len(chunks), cuda_update.BLOCKS * cuda.n_processors(ordinal))
                 kernel = cuda_update.kernel("many", rule, dtype)
                 self._many.append((kernel, blocks, cuda.to_device(chunks), len(chunks), cohort))
-        self._addresses = _Addresses(len(gradients)) if self._many else None
 
     def run(self):
         """Queue everything on `stream`."""
@@ -203,10 +206,10 @@ class _Addresses:
     """
 
     def __init__(self, n):
-        pinned = cuda.module().pinned_array
         self._copy, self.address = cuda.to_device(np.zeros(n, np.int64))
         self._known = np.zeros(n, np.int64)
-        self._buffers = [(pinned(n, np.int64), cuda.event()) for _ in range(_UPLOADS)]
+        pinned = cuda.module().pinned_array((_UPLOADS, n), np.int64)
+        self._buffers = [(row, cuda.event()) for row in pinned]
 
     def update(self, addresses, stream):
         """Queue a copy of the addresses, if they have changed."""
