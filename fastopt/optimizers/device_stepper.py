@@ -186,6 +186,12 @@ def refuse(optimizer, why):
     raise TypeError(f"{name} {why}, which is not done on a GPU; bind arrays in CPU memory")
 
 
+def refuse_on_gpu(optimizer, groups):
+    """Raise TypeError if there are arrays on a GPU, for an optimizer that looks at whole arrays."""
+    if any(device_arrays.is_on_gpu(p) for group in groups for p in listed(group.get("params", ()))):
+        refuse(optimizer, "looks at whole arrays")
+
+
 def _span(p):
     """Return what a kernel must know of a parameter: its index, addresses, stride and size."""
     stride = p.stride if len(p.slots) else 0

@@ -9,8 +9,7 @@ from fastopt.kernels.blas import single_threaded
 from fastopt.optimizers import arrays, checks, scheduling
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.optimizers.bound import BoundState
-from fastopt.optimizers.device_arrays import is_on_gpu
-from fastopt.optimizers.device_stepper import refuse
+from fastopt.optimizers.device_stepper import refuse_on_gpu
 from fastopt.optimizers.groups import listed
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules.quasi_newton import Trial, direction, strong_wolfe
@@ -82,8 +81,7 @@ class LBFGS(Optimizer):
 
     def stepper(self, groups, n_threads, run):
         """Return the stepper for arrays in one group and of one dtype; see `Optimizer.bind`."""
-        if any(is_on_gpu(p) for group in groups for p in listed(group.get("params", ()))):
-            refuse(self, "looks at whole arrays")
+        refuse_on_gpu(self, groups)
         return LBFGSStepper(self, groups, n_threads, run)
 
     def flat(self, size, n_decay, dtype, run=None):

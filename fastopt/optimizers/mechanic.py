@@ -5,6 +5,7 @@ from typing import ClassVar
 from fastopt.optimizers import checks
 from fastopt.optimizers.arrays import order_of
 from fastopt.optimizers.base import Optimizer, get_optimizer, optimizer
+from fastopt.optimizers.device_stepper import refuse_on_gpu
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules import parameter_free as _rules  # noqa: F401  registers the rule
 
@@ -70,7 +71,8 @@ class Mechanic(Optimizer):
             )
 
     def stepper(self, groups, n_threads, run):
-        """Return the stepper for groups of arrays and a `fastopt.schedules.Run`; see `bind`."""
+        """Return the stepper for groups of arrays; see `Optimizer.bind`."""
+        refuse_on_gpu(self, groups)
         return MechanicStepper(self, groups, n_threads, run)
 
 
@@ -89,7 +91,7 @@ class MechanicStepper(Stepper):
             {"params": [self._copies[p.index] for p in self._params if p.group is group]}
             for group in self._groups
         ]
-        self._base = get_optimizer(self._base_name).bind(groups, n_threads=self._n_threads)
+        self._base = get_optimizer(self._base_name).stepper(groups, self._n_threads, self._progress.run)
 
     @property
     def nbytes(self):
@@ -114,9 +116,8 @@ class MechanicStepper(Stepper):
         if any(group["base"] != self._base_name for group in self.param_groups):
             raise ValueError(f"the base is {self._base_name!r} for all groups, and cannot be changed")
         self._refresh()
-        for group, mine in zip(self._base.param_groups, self._groups, strict=True):
-            values = mine.current()
-            group.update({name: values[name] for name in ("lr", "maximize")})
+        for group, mine in zip(self._base.param_groups, self.param_groups, strict=True):
+            group.update({name: mine[name] for name in ("lr", "maximize")})
         for p, copy in zip(self._params, self._copies, strict=True):
             copy[...] = p.array
         self._base.step(grads, grad_scale=grad_scale)

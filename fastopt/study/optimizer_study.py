@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 import warnings
 from functools import partial
 from html import escape
-from numbers import Integral, Real
 
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.metrics import check_scoring, get_scorer_names
 
 from .. import __version__
 from . import search as searches
 from . import tables, verdict
+from .checks import check_parameters, check_scorer
 from .plan import DEFAULT_OPTIMIZERS, Config, describe, make_contenders, network_of, unseeded
 from .progress import Progress, shown
 from .run import Budget, quiet_divergence, scorer_name
@@ -292,7 +290,7 @@ class OptimizerStudy(BaseEstimator):
 
     def _check(self, X, y, X_val, y_val):
         """Check the parameters; make the contenders and the splits."""
-        self._check_parameters()
+        check_parameters(self)
         network = network_of(self.estimator)
         self._is_classification = is_classifier(network)
         self.scoring_ = (
@@ -300,7 +298,7 @@ class OptimizerStudy(BaseEstimator):
         )
         self.metrics_ = self._default_metrics() if self.metrics is None else tuple(self.metrics)
         for scoring in (self.scoring_, *self.metrics_):
-            _check_scoring(network, scoring)
+            check_scorer(network, scoring)
         self._contenders = make_contenders(self.estimator, self.optimizers, self.lr, self.batch_size)
         self._splits = Splits(
             preprocessor_of(self.estimator),
@@ -423,33 +421,6 @@ class OptimizerStudy(BaseEstimator):
         limits = (self.max_epochs, self.max_samples, self.max_seconds)
         return Budget(30) if limits == (None, None, None) else Budget(*limits)
 
-    def _check_parameters(self):
-        for name in ("n_seeds", "n_tuning_seeds", "n_trials", "max_epochs", "max_samples"):
-            value = getattr(self, name)
-            if value is None and name.startswith("max"):
-                continue
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name}={value!r} is not a whole number of at least 1.")
-        if not isinstance(self.random_state, Integral) or not 0 <= self.random_state < 2**31:
-            raise ValueError(
-                f"random_state={self.random_state!r} is not a whole number from 0 to 2**31 - 1. A study has "
-                "to be repeatable, so None and generators are not taken."
-            )
-        if self.max_seconds is not None and not (isinstance(self.max_seconds, Real) and self.max_seconds > 0):
-            raise ValueError(f"max_seconds={self.max_seconds!r} is not a positive number.")
-        if not isinstance(self.halving_factor, Integral) or self.halving_factor < 2:
-            raise ValueError(f"halving_factor={self.halving_factor!r} is not a whole number of at least 2.")
-        if self.n_jobs is not None and (not isinstance(self.n_jobs, Integral) or self.n_jobs == 0):
-            raise ValueError(f"n_jobs={self.n_jobs!r} is not None, a number of workers, or -1 for all.")
-        for name in ("confidence", "validation_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r} is not between 0 and 1.")
-        for name, allowed in (("search", searches.SEARCHES), ("backend", ("loky", "threading"))):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} is not one of {', '.join(map(repr, allowed))}."
-                )
-
     def _repr_mimebundle_(self, **kwargs):
         """Give IPython the verdict, where scikit-learn would draw a diagram of parameters."""
         return {"text/plain": repr(self), "text/html": self._repr_html_()}
@@ -466,13 +437,3 @@ class OptimizerStudy(BaseEstimator):
     def metric_name_(self):
         """Name of the scorer, as tables and axes show it."""
         return scorer_name(self.scoring_).replace("_", " ")
-
-
-def _check_scoring(network, scoring):
-    if isinstance(scoring, str) and scoring not in get_scorer_names():
-        near = difflib.get_close_matches(scoring, get_scorer_names(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"scoring={scoring!r} is not a scorer of scikit-learn (sklearn.metrics.get_scorer_names).{hint}"
-        )
-    check_scoring(network, scoring=scoring)
