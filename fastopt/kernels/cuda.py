@@ -96,9 +96,12 @@ def inlined(function):
     return function if SIMULATED else module().jit(device=True, inline="always")(function)
 
 
-def kernel(function, threads):
-    """Return a kernel that is compiled at its first launch, for blocks of at most ``threads``."""
-    return module().jit(function) if SIMULATED else module().jit(function, launch_bounds=threads)
+def kernel(function, bounds):
+    """Return a kernel that is compiled at its first launch.
+
+    ``bounds`` is the most threads of a block, or that and the fewest blocks on a multiprocessor.
+    """
+    return module().jit(function) if SIMULATED else module().jit(function, launch_bounds=bounds)
 
 
 def launcher(kernel, blocks, threads, stream):

@@ -17,6 +17,10 @@ from fastopt.kernels.cpu import TINY
 #: Threads of a block. The simulator runs each as a thread of Python, so few.
 THREADS = 8 if cuda.SIMULATED else 256
 
+#: The most threads of a block, and the fewest blocks that a multiprocessor must hold. Not told, the assembler
+#: aims at five blocks and spills for some rules; three leave each thread 80 registers.
+BOUNDS = THREADS, 3
+
 #: The most blocks of a launch for each multiprocessor; the rest of the work is strided over.
 BLOCKS = 2 if cuda.SIMULATED else 16
 
@@ -110,7 +114,7 @@ def plain_kernel(form, rule, dtype, **changes):
 @functools.cache
 def kernel(form, rule, dtype):
     """Return a launchable kernel, compiled at its first launch; see `plain_kernel`."""
-    return cuda.kernel(plain_kernel(form, rule, dtype)[0], THREADS)
+    return cuda.kernel(plain_kernel(form, rule, dtype)[0], BOUNDS)
 
 
 def grid(n, dtype, ordinal=None):
