@@ -376,7 +376,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             if shuffle is not None:
                 # The same draws and swaps as scikit-learn's, which permutes a copy.
                 shuffle(rows)
-            with optimizer.training(params):
+            optimizer.update.train(params)
+            try:
                 loss = trainer.train(
                     params,
                     X,
@@ -387,6 +388,8 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
                     order=rows,
                     sample_weight=sample_weight,
                 )
+            finally:
+                optimizer.update.eval(params)
             self.n_iter_ += 1
             self.t_ += n_samples
             self.loss_ = loss / n_samples

@@ -26,6 +26,8 @@ def check_learning_rate(rate, owner):
     InvalidParameterError
         A ValueError and a TypeError, as scikit-learn raises for other parameters.
     """
+    if isinstance(rate, str) and rate in RULES:
+        return
     names, hint = sorted({*RULES, *schedules.list_schedules()}), ""
     if isinstance(rate, str):
         if rate in names:

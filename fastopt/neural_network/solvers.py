@@ -1,6 +1,5 @@
 """From the ``solver`` argument to something that trains: optimizers, learning-rate rules, L-BFGS."""
 
-import contextlib
 import dataclasses
 import warnings
 
@@ -114,15 +113,6 @@ class StochasticSolver:
     @learning_rate.setter
     def learning_rate(self, value):
         self.update.hyper["lr"] = value
-
-    @contextlib.contextmanager
-    def training(self, params):
-        """Keep ``params`` where gradients are to be taken; afterwards they are where to evaluate them."""
-        self.update.train(params)
-        try:
-            yield
-        finally:
-            self.update.eval(params)
 
     def fits(self, params):
         """Whether the state belongs to a vector of this length and dtype."""

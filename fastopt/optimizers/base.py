@@ -52,6 +52,8 @@ class Optimizer(Parameters):
     decoupled: ClassVar[bool] = False
     #: Ranges of hyper-parameters whose name means something else here than in `checks.RANGES`.
     ranges: ClassVar[dict] = {}
+    #: Whether weights are evaluated elsewhere than they are trained; `evaluation` says how they move.
+    has_modes: ClassVar[bool] = False
     #: What a step needs beside the gradients: 'loss', 'closure'.
     needs: ClassVar[str | None] = None
     #: Whether a step may be given estimates of the Hessian's diagonal, which the slot ``hessian`` averages.
@@ -80,11 +82,11 @@ class Optimizer(Parameters):
 
     @classmethod
     def evaluation(cls, h):
-        """Return how weights move between training and evaluation, or None if they are the same.
+        """Return how weights move between training and evaluation, of an optimizer that `has_modes`.
 
         A slot, and the weights of its difference to the parameter in the step to evaluation and in that back.
         """
-        return
+        raise NotImplementedError
 
     @classmethod
     def decays_in_rule(cls, h):

@@ -83,7 +83,7 @@ class DeviceStepper(Stepper):
         super().__init__(optimizer, groups, None, run)
 
     def _switch(self, to_training):
-        if self._has_modes and to_training != self._is_training:
+        if self._optimizer.has_modes and to_training != self._is_training:
             refuse(self._optimizer, "has weights for evaluation beside those of training, to move to")
 
     def _index(self):

@@ -125,9 +125,8 @@ class FlatState:
         self._switch(params, False)
 
     def _switch(self, params, to_training):
-        way = self.optimizer.evaluation(self.values())
-        if way and self.t and self.is_training != to_training:
-            slot, *weights = way
+        if self.optimizer.has_modes and self.t and self.is_training != to_training:
+            slot, *weights = self.optimizer.evaluation(self.values())
             z = self.state[self.rule.slots.index(slot)]
             params += params.dtype.type(weights[to_training]) * (z - params)
             self.is_training = to_training

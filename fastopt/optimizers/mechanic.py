@@ -64,7 +64,7 @@ class Mechanic(Optimizer):
         """Check the values, and that the base needs nothing but gradients."""
         super().check(h)
         inner = get_optimizer(h["base"])
-        if inner.needs or inner.evaluation(inner.get_params()) or isinstance(inner, cls):
+        if inner.needs or inner.has_modes or isinstance(inner, cls):
             raise ValueError(
                 f"Mechanic(base={h['base']!r}): base must be the name of an optimizer that needs nothing but "
                 "gradients and has no evaluation mode, such as 'adamw' or 'sgd'"

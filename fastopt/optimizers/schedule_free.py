@@ -1,11 +1,15 @@
 """Schedule-free methods: no schedule of the learning rate, and an average of the path instead of its end."""
 
+from typing import ClassVar
+
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import schedule_free as _rules  # noqa: F401  registers the rules
 
 
 class _ScheduleFree(Optimizer):
     """What schedule-free methods share: training at y, evaluating at x, stepping z."""
+
+    has_modes: ClassVar[bool] = True
 
     @classmethod
     def evaluation(cls, h):

@@ -6,10 +6,13 @@ import numpy as np
 
 from fastopt.schedules import Run, Schedule
 
+#: Types of values that may be or hold a schedule; one look spares most values another.
+_HOLDERS = Schedule, tuple, list
+
 
 def scheduled(h):
     """Return the names of the hyper-parameters in ``h`` that are schedules, or tuples with one."""
-    return tuple(name for name, value in h.items() if _is_scheduled(value))
+    return [name for name, value in h.items() if isinstance(value, _HOLDERS) and _is_scheduled(value)]
 
 
 def _is_scheduled(value):
@@ -20,8 +23,11 @@ def _is_scheduled(value):
 
 def _mapped(h, change):
     """Return ``h`` with ``change`` applied to every schedule in it."""
+    names = scheduled(h)
+    if not names:
+        return h
     new = dict(h)
-    for name in scheduled(h):
+    for name in names:
         value = h[name]
         if isinstance(value, Schedule):
             new[name] = change(value)

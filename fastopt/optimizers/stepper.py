@@ -42,10 +42,6 @@ class Stepper:
         self._add(groups)
 
     @property
-    def _has_modes(self):
-        return self._optimizer.evaluation(self._groups[0].current()) is not None
-
-    @property
     def param_groups(self):
         """The live groups, as in ``torch.optim``."""
         return [group.values for group in self._groups]
@@ -281,7 +277,7 @@ class Stepper:
         self._switch(True)
 
     def _switch(self, to_training):
-        if self._has_modes and to_training != self._is_training:
+        if self._optimizer.has_modes and to_training != self._is_training:
             for p, rule, t, _ in self._entries():
                 slot, *weights = self._optimizer.evaluation(p.group.current())
                 if t:
@@ -401,7 +397,7 @@ class Stepper:
             schedules, ``'step'`` beside ``'state'`` counts the calls of `step`, by which they go.
         """
         saved = dump(self._groups, (*self._cohorts, *self._ensembles))
-        if self._has_modes:
+        if self._optimizer.has_modes:
             for group in saved["param_groups"]:
                 group["train_mode"] = self._is_training
         if self._is_scheduled:
@@ -434,7 +430,7 @@ class Stepper:
                 _, h, _ = group.treat(entry.p.array.shape)
                 entry.p.allocate(entry.rule, h, slots)
                 entries.append(entry)
-        if self._has_modes:
+        if self._optimizer.has_modes:
             self._is_training = bool(state_dict["param_groups"][0].get("train_mode", True))
         self._hold(entries)
         self._index()
