@@ -13,8 +13,10 @@ import scipy.sparse
 import sklearn.neural_network as sk
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import LabelBinarizer
 
 import fastopt
+from fastopt.neural_network.classifier import _fitted_binarizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -260,3 +262,23 @@ def test_the_warnings_are_scikit_learns(settings, rows):
         heard.append([(w.category, str(w.message)) for w in caught])
     assert heard[0] == heard[1]
     assert any(category is ConvergenceWarning for category, _ in heard[0])
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.arange(8) % 2,
+        np.arange(9, dtype=np.int8) % 3 - 5,
+        np.zeros(4, int),
+        np.arange(6) % 2 == 0,
+        np.array(["a", "b", "a", "b"]),
+        np.arange(4) / 2 // 1,
+        np.eye(3, dtype=int),
+    ],
+)
+def test_the_short_way_to_a_label_binarizer_leads_to_scikit_learns(y):
+    ours, theirs = vars(_fitted_binarizer(y)), vars(LabelBinarizer().fit(y))
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        np.testing.assert_array_equal(ours[name], value)
+        assert type(ours[name]) is type(value)

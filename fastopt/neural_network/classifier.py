@@ -72,7 +72,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = _fitted_binarizer(y)
             self.classes_ = self._label_binarizer.classes_
         else:
             self._check_labels(unique_labels(y))
@@ -220,3 +220,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _fitted_binarizer(y):
+    """Return ``LabelBinarizer().fit(y)``, without validating ``y`` four times more: two small epochs'."""
+    binarizer = LabelBinarizer()
+    if y.ndim > 1 or y.dtype.kind != "i" or not len(y):
+        return binarizer.fit(y)
+    binarizer.classes_, binarizer.sparse_input_ = np.unique(y), False
+    binarizer.y_type_ = "binary" if len(binarizer.classes_) <= 2 else "multiclass"
+    return binarizer
