@@ -82,7 +82,7 @@ def plot(rows, path):
                 ax.minorticks_off()
             if name == "threads":
                 ax.set_yscale("linear")
-                ax.set_ylim(bottom=0)
+                ax.set_ylim(0, 1.1 * max(p["fastopt"] for p in points))
         first = np.atleast_1d(axes)[0]
         first.set_ylabel("seconds of an epoch")
         first.legend()
