@@ -1,6 +1,5 @@
 """What both estimators share: scikit-learn's policy around fastopt's engine."""
 
-import threading
 import warnings
 from abc import ABCMeta, abstractmethod
 from math import isfinite
@@ -17,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastopt.engine import Layout, make_trainer
 from fastopt.neural_network import parameters, rates, solvers, validation
+from fastopt.neural_network.predictors import predictor
 from fastopt.neural_network.progress import fit_bar
 from fastopt.optimizers import Optimizer
 from fastopt.schedules import Run
@@ -25,8 +25,6 @@ from fastopt.schedules import Run
 _CALLER = 6
 # scikit-learn's batch_size="auto".
 _AUTO_BATCH = 200
-# Networks whose buffers a thread keeps for prediction.
-_MAX_PREDICTORS = 8
 
 
 class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
@@ -282,7 +280,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
 
     def _fit_lbfgs(self, X, targets, sample_weight, incremental, report):
         trainer = make_trainer(**self._network(self._params.dtype, self.device_))
-        X, targets, sample_weight = _as_engine_arrays(X, targets, sample_weight, self._params.dtype)
+        X, targets, sample_weight = validation.as_engine_arrays(X, targets, sample_weight, self._params.dtype)
 
         def loss_and_gradient(flat):
             return trainer.loss_and_gradient(
@@ -308,7 +306,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             # scikit-learn carries the count over a warm start, and then stops after a single epoch.
             self._no_improvement_count = 0
 
-        X, targets, sample_weight = _as_engine_arrays(X, targets, sample_weight, params.dtype)
+        X, targets, sample_weight = validation.as_engine_arrays(X, targets, sample_weight, params.dtype)
         rows, held_out = None, None
         if self.early_stopping:
             rows, held_out = self._hold_out(X, targets, sample_weight)
@@ -336,7 +334,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         return parameters.Best(None if again else params)
 
     def _prepare_optimizer(self, params, incremental, n_rows):
-        n_batches = -(-n_rows // min(_AUTO_BATCH if self.batch_size == "auto" else self.batch_size, n_rows))
+        n_batches = -(-n_rows // self._batch_rows(n_rows))
         run = Run(n_batches * self.max_iter, n_batches)
         old = getattr(self, "_optimizer", None)
         usable = old is not None and old.fits(params)
@@ -415,15 +413,17 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
                 stacklevel=_CALLER,
             )
 
+    def _batch_rows(self, n_samples):
+        """Return how many rows a batch has."""
+        return min(_AUTO_BATCH if self.batch_size == "auto" else self.batch_size, n_samples)
+
     def _clipped_batch_size(self, n_samples):
-        if self.batch_size == "auto":
-            return min(_AUTO_BATCH, n_samples)
-        if self.batch_size > n_samples:
+        if self.batch_size != "auto" and self.batch_size > n_samples:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
                 stacklevel=_CALLER + 1,
             )
-        return min(self.batch_size, n_samples)
+        return self._batch_rows(n_samples)
 
     def _watch_loss(self):
         improved = self.loss_ < self.best_loss_
@@ -473,12 +473,12 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
             params = params.astype(dtype, copy=False)
         X = validation.as_engine_array(X, dtype)
         device = validation.check_device(self.device, type(self).__name__)
-        return _predictor(**self._network(dtype, device)).predict(params, X)
+        return predictor(**self._network(dtype, device)).predict(params, X)
 
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):
         """scikit-learn's private loss and gradient, on its packed vector; its workspaces are not used."""
         layout, flat = self._layout, parameters.unpack(self._layout, packed)
-        X, y, sample_weight = _as_engine_arrays(X, y, sample_weight, flat.dtype)
+        X, y, sample_weight = validation.as_engine_arrays(X, y, sample_weight, flat.dtype)
         trainer = make_trainer(**self._network(flat.dtype, "cpu"))
         loss, gradient = trainer.loss_and_gradient(
             flat, X, y, alpha=float(self.alpha), sample_weight=sample_weight
@@ -489,24 +489,3 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _as_engine_arrays(X, targets, sample_weight, dtype):
-    targets = np.ascontiguousarray(targets, dtype=dtype)
-    if sample_weight is not None:
-        sample_weight = np.ascontiguousarray(sample_weight, dtype=dtype)
-    return validation.as_engine_array(X, dtype), targets, sample_weight
-
-
-_local = threading.local()
-
-
-def _predictor(**network):
-    """Return this thread's trainer for a network: setting one up costs more than predicting a row."""
-    kept = _local.__dict__.setdefault("predictors", {})
-    key = tuple(network.values())
-    if key not in kept:
-        if len(kept) >= _MAX_PREDICTORS:
-            del kept[next(iter(kept))]
-        kept[key] = make_trainer(**network)
-    return kept[key]

@@ -96,6 +96,14 @@ def as_engine_array(X, dtype):
     return np.ascontiguousarray(X, dtype=dtype)
 
 
+def as_engine_arrays(X, targets, sample_weight, dtype):
+    """Return all three as the engine reads them; see `as_engine_array`."""
+    targets = np.ascontiguousarray(targets, dtype=dtype)
+    if sample_weight is not None:
+        sample_weight = np.ascontiguousarray(sample_weight, dtype=dtype)
+    return as_engine_array(X, dtype), targets, sample_weight
+
+
 def held_out_rows(n_samples, stratify, random_state, fraction):
     """Draw the early-stopping split, with scikit-learn's draws and messages.
 

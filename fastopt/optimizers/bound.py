@@ -8,7 +8,7 @@ from fastopt.optimizers import scheduling
 from fastopt.optimizers.arrays import check_dtype
 
 
-class BoundState:
+class BoundState(scheduling.Scheduled):
     """An optimizer bound to the layers of one flat vector of parameters, as the training engine drives it.
 
     For wrappers, and optimizers that need a norm, a matrix or one number for all layers: the engine hands
@@ -48,19 +48,11 @@ class BoundState:
         """The rule of a weight matrix under the present hyper-parameters."""
         return self.optimizer.core.rule_for(self.hyper, (2, 2))
 
-    def values(self):
-        """Return the hyper-parameters of the next step as numbers."""
-        return scheduling.at_step(self.optimizer.core, self.hyper, self.run, self.t)
-
     def begin(self, run):
         """Let schedules go by another run from the next step on."""
         self.run = run
         if self._stepper is not None:
             self._stepper.begin(run)
-
-    def observe(self, metric, *, greater_is_better=False):
-        """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""
-        self.hyper = scheduling.observe(self.hyper, metric, greater_is_better)
 
     def apply(self, params, gradient, layout, loss, evaluate):
         """Take one step.

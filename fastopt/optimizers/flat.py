@@ -12,7 +12,7 @@ from fastopt.optimizers.arrays import check_dtype
 _STEPS_AHEAD = 64, 1024
 
 
-class FlatState:
+class FlatState(scheduling.Scheduled):
     """An optimizer bound to one flat vector of parameters: all weights, then all biases.
 
     The engine asks for the constants of many steps at once and calls the update kernel by its address, so
@@ -66,19 +66,11 @@ class FlatState:
             self._kernel = rule, update_address(rule, self.dtype)
         return self._kernel[1]
 
-    def values(self):
-        """Return the hyper-parameters of the next step as numbers."""
-        return scheduling.at_step(self.optimizer, self.hyper, self.run, self.t)
-
     def begin(self, run):
         """Let schedules go by another run from the next step on."""
         if run != self.run:
             self.run = run
             self._table = None
-
-    def observe(self, metric, *, greater_is_better=False):
-        """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""
-        self.hyper = scheduling.observe(self.hyper, metric, greater_is_better)
 
     def constants(self, n_steps, decay=True):
         """Return the kernel constants of the next steps, without taking them.

@@ -101,3 +101,15 @@ class Progress:
 
     run: Run
     step: int = 0
+
+
+class Scheduled:
+    """What the states of the training engine share: ``optimizer``, ``hyper``, ``run`` and ``t``."""
+
+    def values(self):
+        """Return the hyper-parameters of the next step as numbers."""
+        return at_step(self.optimizer.core, self.hyper, self.run, self.t)
+
+    def observe(self, metric, *, greater_is_better=False):
+        """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""
+        self.hyper = observe(self.hyper, metric, greater_is_better)

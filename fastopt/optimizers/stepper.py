@@ -247,16 +247,19 @@ class Stepper:
     def _check_loss(self, loss):
         name = type(self._optimizer).__name__
         if self._optimizer.needs != "loss":
-            raise TypeError(f"{name} takes no loss")
+            raise TypeError(f"{name} takes no loss: leave out loss={loss!r}")
         if isinstance(loss, bool) or not isinstance(loss, Real):
             raise TypeError(f"{name} needs the loss at the present weights: step(grads, loss=...), a number")
 
     def _average_hessian(self, hessian):
         """Let the estimates enter the averages of parameters that take this step."""
         if not self._optimizer.takes_hessian:
-            raise TypeError(f"{type(self._optimizer).__name__} takes no hessian")
+            raise TypeError(f"{type(self._optimizer).__name__} takes no hessian: leave it out")
         if len(hessian) != len(self._params):
-            raise ValueError(f"{len(hessian)} Hessian diagonals for {len(self._params)} parameters")
+            raise ValueError(
+                f"{len(hessian)} Hessian diagonals for {len(self._params)} parameters; "
+                "pass one for each, or None"
+            )
         found = []
         for p, given in zip(self._params, hessian, strict=True):
             if given is not None and p.index not in self._absent:
