@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from peers import needs_torch, torch
 from problems import distance
 
 import fastopt
 
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 SETTINGS = [
@@ -50,6 +50,7 @@ def both(kwargs, dtype=np.float64):
     return (arrays, ours, evaluate), (tensors, theirs, closure)
 
 
+@needs_torch
 @pytest.mark.parametrize("kwargs", SETTINGS)
 def test_steps_and_state_are_those_of_torch(kwargs):
     (arrays, stepper, evaluate), (tensors, reference, closure) = both(kwargs)
@@ -66,6 +67,7 @@ def test_steps_and_state_are_those_of_torch(kwargs):
     assert stepper.nbytes == 17 * 8 * (2 * len(ours["old_dirs"]) + 2)
 
 
+@needs_torch
 @pytest.mark.parametrize("kwargs", SETTINGS[:2])
 def test_a_state_goes_on_here_and_in_torch(kwargs):
     (arrays, stepper, evaluate), (tensors, reference, closure) = both(kwargs | {"max_iter": 4})
@@ -93,6 +95,7 @@ def test_a_state_goes_on_here_and_in_torch(kwargs):
     assert distance(results, tensors) <= 1e-8  # as above
 
 
+@needs_torch
 def test_torch_tensors_are_updated_and_their_state_loads_in_torch():
     tensors = [torch.ones(3, dtype=torch.float64)]
     stepper = fastopt.LBFGS().bind(tensors)

@@ -6,9 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
+from peers import needs_torch, torch
 from sklearn.base import clone
-from torch.optim import lr_scheduler as theirs
 
 from fastopt import schedules
 from fastopt.schedules import (
@@ -35,6 +34,8 @@ from fastopt.schedules import (
 )
 from fastopt.schedules.base import SCHEDULES
 
+theirs = torch and torch.optim.lr_scheduler
+
 # torch multiplies from step to step where we take powers: some 60 roundings of 1e-16 each.
 TORCH = {"rtol": 1e-12, "atol": 1e-15}
 # A formula evaluated in another order of operations.
@@ -57,12 +58,12 @@ def torch_values(make, n, name="lr"):
 
 
 LIKE_TORCH = {
-    "ConstantLR": (piecewise((0.1 / 3, 0.1), (5,)), theirs.ConstantLR),
+    "ConstantLR": (piecewise((0.1 / 3, 0.1), (5,)), lambda o: theirs.ConstantLR(o)),
     "LambdaLR": (function(lambda k: 1 / (1 + k), 0.1), lambda o: theirs.LambdaLR(o, lambda k: 1 / (1 + k))),
     "StepLR": (step(0.1, 7, 0.3), lambda o: theirs.StepLR(o, 7, 0.3)),
     "MultiStepLR": (multistep(0.1, (3, 10, 11), 0.5), lambda o: theirs.MultiStepLR(o, [3, 10, 11], 0.5)),
     "ExponentialLR": (exponential(0.1, 0.97, 1), lambda o: theirs.ExponentialLR(o, 0.97)),
-    "LinearLR": (linear(0.1 / 3, 5, 0.1), theirs.LinearLR),
+    "LinearLR": (linear(0.1 / 3, 5, 0.1), lambda o: theirs.LinearLR(o)),
     "PolynomialLR": (polynomial(0.1, 20, power=1.7), lambda o: theirs.PolynomialLR(o, 20, 1.7)),
     "CosineAnnealingLR": (
         cosine(0.1, 20, 0.01, periodic=True),
@@ -109,12 +110,14 @@ LIKE_TORCH = {
 }
 
 
+@needs_torch
 @pytest.mark.parametrize("name", LIKE_TORCH)
 def test_values_are_those_of_torch(name):
     ours, make = LIKE_TORCH[name]
     np.testing.assert_allclose(ours(np.arange(60)), torch_values(make, 60), **TORCH)
 
 
+@needs_torch
 @pytest.mark.parametrize(
     ("ours", "make"),
     [
@@ -387,6 +390,7 @@ def bumpy_losses(seed):
     return losses.tolist()
 
 
+@needs_torch
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("cooldown", [0, 1, 4])
 @pytest.mark.parametrize("mode", ["rel", "abs"])
@@ -398,6 +402,7 @@ def test_plateau_counts_as_torch(mode, cooldown, seed):
     assert ours[-1] < 0.1  # it did act
 
 
+@needs_torch
 @pytest.mark.parametrize("mode", ["rel", "abs"])
 def test_plateau_counts_scores_as_torchs_max_mode(mode):
     scores = [4 - loss for loss in bumpy_losses(0)]

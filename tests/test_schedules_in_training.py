@@ -6,12 +6,11 @@ import pickle
 import numpy as np
 import pytest
 import sklearn.neural_network as sk
-import torch
+from peers import needs_torch, torch
 from problems import advance, distance, problem
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV
-from torch.optim import lr_scheduler
 
 import fastopt
 from fastopt import SGD, Adam, AdamW, MLPClassifier, MLPRegressor
@@ -136,11 +135,15 @@ def test_constants_do_not_depend_on_how_many_steps_are_folded_at_once(case):
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
+@needs_torch
 @pytest.mark.parametrize(
     ("ours", "make"),
     [
-        (onecycle(0.1, 100), lambda o: lr_scheduler.OneCycleLR(o, 0.1, 100, cycle_momentum=False)),
-        (cosine(0.01, 60, periodic=True), lambda o: lr_scheduler.CosineAnnealingLR(o, 60)),
+        (
+            onecycle(0.1, 100),
+            lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, 100, cycle_momentum=False),
+        ),
+        (cosine(0.01, 60, periodic=True), lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 60)),
     ],
 )
 def test_training_ends_where_torch_with_its_scheduler_ends(ours, make):

@@ -4,16 +4,17 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
+from peers import needs_torch, torch
 from problems import distance, problem
 from sklearn.base import clone
 from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import fastopt
 from fastopt import EMA, SGD, SWA, Adam, AdamW, Clip, Lookahead, MLPClassifier, MultiSteps, SkipNonFinite
 from fastopt.schedules import linear, step
+
+theirs = torch and torch.optim.swa_utils
 
 X, Y = make_classification(n_samples=100, n_features=6, random_state=0)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -33,15 +34,10 @@ WRAPPED = {
 }
 
 
-class Model(torch.nn.Module):
-    def __init__(self, params):
-        super().__init__()
-        self.params = torch.nn.ParameterList([torch.nn.Parameter(torch.tensor(p)) for p in params])
-
-
 def torch_run(params, steps, before=lambda tensors: None, after=lambda model: None, accumulate=1):
     """Train with torch's Adam at 0.1; ``before`` may change the gradients, ``after`` sees the weights."""
-    model = Model(params)
+    model = torch.nn.Module()
+    model.params = torch.nn.ParameterList([torch.nn.Parameter(torch.tensor(p)) for p in params])
     tensors = list(model.params)
     optimizer = torch.optim.Adam(tensors, lr=0.1)
     for k, grads in enumerate(steps):
@@ -62,11 +58,15 @@ def run(optimizer, params, steps):
     return stepper
 
 
+@needs_torch
 @pytest.mark.parametrize(
     ("make", "averager"),
     [
-        (lambda o: EMA(o, decay=0.9), lambda m: AveragedModel(m, multi_avg_fn=get_ema_multi_avg_fn(0.9))),
-        (SWA, AveragedModel),
+        (
+            lambda o: EMA(o, decay=0.9),
+            lambda m: theirs.AveragedModel(m, multi_avg_fn=theirs.get_ema_multi_avg_fn(0.9)),
+        ),
+        (SWA, lambda m: theirs.AveragedModel(m)),
     ],
     ids=["EMA", "SWA"],
 )
@@ -122,6 +122,7 @@ CLIPS = {
 }
 
 
+@needs_torch
 @pytest.mark.parametrize("case", CLIPS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_clipping_is_torchs(case, dtype):
@@ -152,6 +153,7 @@ def test_not_a_number_is_not_clipped_away():
     np.testing.assert_array_equal(w, [np.nan, 1.0])
 
 
+@needs_torch
 def test_accumulated_gradients_make_torchs_steps():
     params, steps = problem(np.float64, n_steps=30)
     expected = torch_run(params, steps, accumulate=3)
@@ -270,6 +272,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(name):
         np.testing.assert_array_equal(a, b)
 
 
+@needs_torch
 def test_groups_memory_orders_and_torch_tensors():
     tensor = torch.zeros(4, dtype=torch.float64)
     fortran = np.asfortranarray(np.zeros((3, 2)))
