@@ -12,6 +12,8 @@ from pathlib import Path
 
 from numba import njit
 
+from fastopt.rules import randomness
+
 #: ``error_model="numpy"``: under the default a division may raise, and then nothing vectorises.
 #: fastmath stays off: ``nnan`` would delete the checks that notice a diverged loss, and even ``contract``
 #: (8 % faster for Adam in cache) rounds ``keep * w - step`` once where torch does twice: 1e-5 apart after
@@ -19,13 +21,13 @@ from numba import njit
 JIT_OPTIONS = {"error_model": "numpy"}
 
 
-def digest(file):
-    """Return eight digits that change with any edit in the folder of ``file``."""
-    folder = sorted(Path(file).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in folder)).hexdigest()[:8]
+def digest(file, *others):
+    """Return eight digits that change with any edit in the folder of ``file`` or in one of the others."""
+    files = [*sorted(Path(file).parent.glob("*.py")), *map(Path, others)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
-_DIGEST = digest(__file__)
+_DIGEST = digest(__file__, randomness.__file__)  # which rules and kernels call
 
 
 def bind(loop, source, suffix="", digest=_DIGEST, **names):
