@@ -53,6 +53,17 @@ _run_parallel = bind(_run_parallel, _run_parallel, **globals())
 _run_parallel = njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)(_run_parallel)
 
 
+def launch(n_threads, serial, parallel):
+    """Call one of two functions with its arguments: in this thread, or where a parallel region may begin."""
+    if n_threads == 1 or threads.is_stranded():
+        function, arguments = serial
+        function(*arguments)
+    else:
+        function, arguments = parallel
+        with threads.region():
+            function(*arguments)
+
+
 class Plan:
     """Which parts of which arrays a step updates, fixed until the arrays change.
 
@@ -90,11 +101,7 @@ class Plan:
 
     def run(self):
         """Update everything, in one parallel region or none."""
-        if self.n_threads == 1 or threads.is_stranded():
-            _run(*self._serial)
-        else:
-            with threads.region():
-                _run_parallel(*self._parallel)
+        launch(self.n_threads, (_run, self._serial), (_run_parallel, self._parallel))
 
 
 def _cut(sizes, n_pieces):

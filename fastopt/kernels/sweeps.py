@@ -147,8 +147,8 @@ def sweep_kernel(sweep, dtype):
         return cfunc(_SIGNATURE, **_OPTIONS)(kernel)  # typed into an interpreter: there is no file
 
 
-class Pass:
-    """One sweep over a list of arrays, ready to run again and again.
+class Prepared:
+    """One sweep over a list of arrays: its constants and sums, without the work list that walks over chunks.
 
     Parameters
     ----------
@@ -157,27 +157,35 @@ class Pass:
         Of each tensor.
     shapes : list of (int, int, bool)
         Rows and columns of each tensor as it lies in memory, and whether that is transposed (Fortran order).
-    n_threads : int
+    chunks : list of int
+        Rows of a chunk of each tensor; elements for a sweep that does not tell rows from columns.
+
+    Attributes
+    ----------
+    table : ndarray of shape (n_tensors, TABLE_COLUMNS)
+        For each tensor the kernel and its first five arguments.
+    operands : ndarray of shape (n_tensors, n_operands)
+        Addresses of the arrays, to be filled in.
     """
 
-    def __init__(self, sweep, dtypes, shapes, n_threads):
+    def __init__(self, sweep, dtypes, shapes, chunks):
         self.sweep, self._shapes = sweep, shapes
         n = len(dtypes)
         self._lying = {True: _transposed(sweep), False: sweep}
         self.operands = np.zeros((n, len(sweep.operands)), np.int64)
         width = 3 + len(sweep.constants)
         self._constants = {dtype: np.zeros((n, width), dtype) for dtype in {np.dtype(d) for d in dtypes}}
-        self._kept, work = [], []
-        self._outputs, self._table = np.zeros((n, 3), np.int64), np.zeros((n, drive.TABLE_COLUMNS), np.int64)
+        self._kept = []
+        self._outputs, self.table = np.zeros((n, 3), np.int64), np.zeros((n, drive.TABLE_COLUMNS), np.int64)
         self._starts, n_chunks = [], 0
-        for i, (dtype, (n_rows, n_columns, swapped)) in enumerate(zip(dtypes, shapes, strict=True)):
+        for i, (dtype, (n_rows, n_columns, swapped), per_chunk) in enumerate(
+            zip(dtypes, shapes, chunks, strict=True)
+        ):
             length, columns = (n_rows, n_columns) if sweep.is_matrix else (n_rows * n_columns, 1)
-            per_chunk = max(1, CHUNK // max(columns, 1))
             n_own = -(-length // per_chunk) if n_columns else 0
-            work += [(i, c * per_chunk, min(length, (c + 1) * per_chunk)) for c in range(n_own)]
             kernel = sweep_kernel(self._lying[swapped and sweep.is_matrix], np.dtype(dtype).name)
             row = self._constants[np.dtype(dtype)][i : i + 1]
-            self._table[i] = kernel.address, 0, row.ctypes.data, 0, per_chunk, columns
+            self.table[i] = kernel.address, 0, row.ctypes.data, 0, per_chunk, columns
             self._starts.append(n_chunks)
             n_chunks += max(1, n_own)
             self._kept.append(self._side_outputs(n_own, length, columns, swapped))
@@ -185,10 +193,9 @@ class Pass:
         self._outputs[:, 0] = self._sums.ctypes.data + self._sums.itemsize * sweep.sums * np.array(
             self._starts
         )
-        self._table[:, 1] = self.operands.ctypes.data + self.operands.strides[0] * np.arange(n)
-        self._table[:, 3] = self._outputs.ctypes.data + self._outputs.strides[0] * np.arange(n)
+        self.table[:, 1] = self.operands.ctypes.data + self.operands.strides[0] * np.arange(n)
+        self.table[:, 3] = self._outputs.ctypes.data + self._outputs.strides[0] * np.arange(n)
         self._outputs[:, 1:] = [[a.ctypes.data for a in kept] for kept in self._kept]
-        self._plan = drive.Plan.of_work(self._table, np.array(work, np.int64).reshape(-1, 3), n_threads)
 
     def _side_outputs(self, n_chunks, n_rows, n_columns, swapped):
         sweep = self._lying[swapped]
@@ -197,8 +204,8 @@ class Pass:
             np.zeros((n_chunks if sweep.column_sums else 0, sweep.column_sums, n_columns)),
         )
 
-    def run(self, head, constants):
-        """Sweep once; return the sums, for a matrix sweep with those along rows and columns.
+    def fill(self, head, constants):
+        """Set what the next run multiplies by.
 
         Parameters
         ----------
@@ -206,17 +213,20 @@ class Pass:
             ``grad_scale``, ``l2`` and ``keep``.
         constants : mapping
             The sweep's own, likewise.
+        """
+        values = (*head, *(constants[name] for name in self.sweep.constants))
+        for rows in self._constants.values():
+            for column, value in zip(rows.T, values, strict=True):
+                column[:] = value
+
+    def collect(self):
+        """Return the sums of the last run.
 
         Returns
         -------
         ndarray of shape (sums, n_tensors), or a tuple of it and two lists of ndarrays (row_sums, rows) and
         (column_sums, columns)
         """
-        values = (*head, *(constants[name] for name in self.sweep.constants))
-        for rows in self._constants.values():
-            for column, value in zip(rows.T, values, strict=True):
-                column[:] = value
-        self._plan.run()
         sums = np.add.reduceat(self._sums, self._starts, axis=0).T
         if not self.sweep.is_matrix:
             return sums
@@ -226,6 +236,45 @@ class Pass:
             (c, r) if shape[2] else (r, c) for r, c, shape in zip(rows, columns, self._shapes, strict=True)
         ]
         return sums, [r for r, _ in pairs], [c for _, c in pairs]
+
+
+class Pass(Prepared):
+    """One sweep over a list of arrays, ready to run again and again.
+
+    Parameters
+    ----------
+    sweep, dtypes, shapes
+        As in `Prepared`.
+    n_threads : int
+    """
+
+    def __init__(self, sweep, dtypes, shapes, n_threads):
+        lengths = [(r, c) if sweep.is_matrix else (r * c, 1) for r, c, _ in shapes]
+        chunks = [rows_per_chunk(columns) for _, columns in lengths]
+        super().__init__(sweep, dtypes, shapes, chunks)
+        work = cut(lengths, chunks)
+        self._plan = drive.Plan.of_work(self.table, work, n_threads)
+
+    def run(self, head, constants):
+        """Sweep once, with what `Prepared.fill` takes; return what `Prepared.collect` does."""
+        self.fill(head, constants)
+        self._plan.run()
+        return self.collect()
+
+
+def rows_per_chunk(n_columns):
+    """Return how many rows of a matrix make a chunk."""
+    return max(1, CHUNK // max(n_columns, 1))
+
+
+def cut(lengths, chunks):
+    """Return the work list of arrays of ``(rows, columns)``, each chunk of which is a row ``(i, lo, hi)``."""
+    work = [
+        (i, lo, min(n_rows, lo + per_chunk))
+        for i, ((n_rows, n_columns), per_chunk) in enumerate(zip(lengths, chunks, strict=True))
+        for lo in range(0, n_rows if n_columns else 0, per_chunk)
+    ]
+    return np.array(work, np.int64).reshape(-1, 3)
 
 
 @functools.cache

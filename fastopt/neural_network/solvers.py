@@ -12,7 +12,8 @@ from sklearn.utils.optimize import _check_optimize_result
 from fastopt.neural_network.rates import with_schedule
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.base import suggestion
-from fastopt.optimizers.wrappers import Clip, Wrapper
+from fastopt.optimizers.gradients import Clip
+from fastopt.optimizers.wrappers import Wrapper
 
 LBFGS = "lbfgs"
 

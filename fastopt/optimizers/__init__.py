@@ -7,6 +7,7 @@ from fastopt.optimizers.base import Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.factored import SM3, Adafactor
 from fastopt.optimizers.flat import FlatState
+from fastopt.optimizers.gradients import AdaptiveClip, Centralize, Clip, GradientNoise
 from fastopt.optimizers.layerwise import LAMB, LARS, MARS, Fromage, NovoGrad
 from fastopt.optimizers.lbfgs import LBFGS
 from fastopt.optimizers.loss import MoMo, MoMoAdam, PolyakSGD
@@ -20,14 +21,16 @@ from fastopt.optimizers.rmsprop import Adadelta, Adagrad, RMSprop
 from fastopt.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD
 from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, SophiaG, Yogi
 from fastopt.optimizers.sgd import SGD, Lion, SignSGD, Signum
+from fastopt.optimizers.sharpness import ASAM, SAM
 from fastopt.optimizers.sparse import SparseAdam
 from fastopt.optimizers.stepper import Stepper
-from fastopt.optimizers.wrappers import EMA, SWA, Clip, Lookahead, MultiSteps, SkipNonFinite
+from fastopt.optimizers.wrappers import EMA, SWA, Cautious, Lookahead, MultiSteps, SkipNonFinite
 from fastopt.rules.registry import register
 from fastopt.rules.tensorwise import sweep, tensor_rule
 
 __all__ = [
     "ADOPT",
+    "ASAM",
     "ASGD",
     "COCOB",
     "EMA",
@@ -37,6 +40,7 @@ __all__ = [
     "LBFGS",
     "MADGRAD",
     "MARS",
+    "SAM",
     "SGD",
     "SM3",
     "SOAP",
@@ -51,13 +55,17 @@ __all__ = [
     "AdamW",
     "Adamax",
     "Adan",
+    "AdaptiveClip",
     "BoundState",
+    "Cautious",
+    "Centralize",
     "Clip",
     "DAdaptAdam",
     "DoG",
     "DoWG",
     "FlatState",
     "Fromage",
+    "GradientNoise",
     "Lion",
     "Lookahead",
     "Mechanic",

@@ -39,6 +39,7 @@ class Stepper:
         self._n_threads = threads.resolve(n_threads)
         self._groups, self._params, self._cohorts, self._ensembles = [], [], [], []
         self._is_training = True
+        self._fused = None  # in place of the plan: the update between what wrappers do; see `fused`
         self._add(groups)
 
     @property
@@ -209,7 +210,7 @@ class Stepper:
         for cohort in self._active:
             cohort.fold(grad_scale)
         if self._active:
-            self._plan.run()
+            (self._fused or self._plan).run()
         for rows in self._rows:
             rows.update(self._table[rows.p.index], self._n_threads or threads.n_available())
         for cohort in self._active:

@@ -1,52 +1,14 @@
 """Steppers around a stepper: what `fastopt.optimizers.wrappers` bind."""
 
 import dataclasses
-import math
 from typing import ClassVar
 
 import numpy as np
 
-from fastopt.kernels import drive, threads
-from fastopt.kernels.sweeps import Pass
 from fastopt.optimizers import arrays
-from fastopt.optimizers.groups import listed
+from fastopt.optimizers.fused import Core
+from fastopt.optimizers.requests import Caution, Stage
 from fastopt.rules import wrapping
-
-
-class Companions:
-    """One array beside each bound parameter, of its shape, dtype and memory order, and sweeps over both."""
-
-    def __init__(self, stepper):
-        if not all(isinstance(p.array, np.ndarray) for p in stepper._params):
-            raise TypeError("wrappers are for arrays in CPU memory; bind the optimizer inside on a GPU")
-        self._stepper, self._passes = stepper, {}
-        self.arrays = [np.array(p.array) for p in stepper._params]
-
-    def sweep(self, sweep, active, grad_scale=1.0, **constants):
-        """Map a sweep over the parameters numbered ``active``; ``b`` in it is the companion.
-
-        Gradients are those that the stepper accepted last. Returns the sums, of shape (sums, len(active)).
-        """
-        stepper, params = self._stepper, [self._stepper._params[i] for i in active]
-        key = sweep, active
-        if key not in self._passes:
-            moved = len(sweep.operands) * sum(p.nbytes for p in params)
-            n_threads = 1 if moved < drive.PARALLEL_BYTES else stepper._n_threads or threads.n_available()
-            one = Pass(
-                sweep, [p.array.dtype for p in params], [(p.array.size, 1, False) for p in params], n_threads
-            )
-            places = {
-                "w": [p.data for p in params],
-                "b": [arrays.address(self.arrays[p.index]) for p in params],
-                "g": 0,  # another place at every step
-            }
-            for column, letter in zip(one.operands.T, sweep.operands, strict=True):
-                column[:] = places[letter]
-            self._passes[key] = one
-        one = self._passes[key]
-        if "g" in sweep.operands:
-            one.operands[:, sweep.operands.index("g")] = stepper._table[list(active), 2]
-        return one.run((grad_scale, 0.0, 1.0), constants)
 
 
 class WrappedStepper:
@@ -59,9 +21,9 @@ class WrappedStepper:
     #: Attributes that belong to the state.
     counts: ClassVar[tuple] = ()
 
-    def __init__(self, inner, companions=True):
+    def __init__(self, inner):
         self.inner = inner
-        self.companions = Companions(inner) if companions else None
+        self.core = inner.core if isinstance(inner, WrappedStepper) else Core(inner)
 
     def __getattr__(self, name):
         if name == "inner":  # not yet made, as in copying
@@ -75,39 +37,31 @@ class WrappedStepper:
 
     def _kept(self):
         """Return the arrays that belong to the state."""
-        return self.companions.arrays if self.companions else ()
+        return ()
 
     def add_param_group(self, group):
         """Refuse: what is kept beside the arrays has begun with those that were bound."""
         raise TypeError(f"arrays cannot be added to a stepper of {self.kind}; bind all of them together")
 
-    def _gradients(self, grads, loss, closure):
-        """Return gradients, the loss if the optimizer wants it, and what `step` returns."""
-        found = None
-        if closure is not None:
-            found, grads, loss = self._call(closure, grads, loss)
-        return listed(grads), loss, found
+    def step(self, grads=None, *, closure=None, grad_scale=1.0, loss=None, hessian=None):
+        """Make one step, with what the wrappers do before and after it; arguments as `Stepper.step`."""
+        call = self.core.call(grads, closure, grad_scale, {"loss": loss, "hessian": hessian}, self.kind)
+        found = self.take(call)
+        self.core.finish(call)
+        return found
 
-    def _active(self, grads):
-        """Accept gradients as `Stepper.step` does; return which are there."""
-        if not self._same(grads):
-            self._accept(grads)
-        if self._rows:
-            raise TypeError(f"{self.kind} needs whole gradients, not the rows (indices, values) of some")
-        return tuple(p.index for p in self._params if p.index not in self._absent)
+    def take(self, call):
+        """Add what is to be done to a `fastopt.optimizers.requests.Call`, hand it on, return the loss."""
+        self.ask(call)
+        return self.pass_on(call)
 
-    def _all(self):
-        return tuple(range(len(self._params)))
+    def ask(self, call):
+        """Add what is to be done to a call."""
 
-    def _tell_torch(self):
-        """Note that the weights were changed where torch cannot see it."""
-        if self._torch:
-            arrays.bump_versions(self._torch)
-
-    def _as_gradients(self, active):
-        """Return the companions as a list of gradients."""
-        present = frozenset(active)
-        return [a if i in present else None for i, a in enumerate(self.companions.arrays)]
+    def pass_on(self, call):
+        """Hand a call to the stepper inside; return the loss that its closure found."""
+        inner = self.inner
+        return inner.take(call) if isinstance(inner, WrappedStepper) else self.core.step(call)
 
     def state_dict(self):
         """Return the state of the stepper inside, and under ``'wrappers'`` what is kept around it."""
@@ -150,25 +104,25 @@ class Averaging(WrappedStepper):
         super().__init__(inner)
         self._decay, self._every, self._first = decay, every, first
         self.count, self.n_averaged, self.is_averaged = 0, 0, False
+        self._averages = self.core.companions()
+        self._begin, self._move = (Stage(s, {"a": self._averages}) for s in (wrapping.copy, wrapping.average))
 
-    def step(self, grads=None, **options):
+    def _kept(self):
+        return self._averages
+
+    def take(self, call):
         """Step, then move the average on."""
         if self.is_averaged:
             raise RuntimeError("the weights are their average; call train() before step()")
-        found = self.inner.step(grads, **options)
-        self.count += 1
-        if self.count > self._first and (self.count - self._first) % self._every == 0:
-            self._average()
-        return found
-
-    def _average(self):
-        if self.n_averaged:
+        since = self.count + 1 - self._first
+        is_due = since > 0 and since % self._every == 0
+        if is_due:
             share = 1.0 / (self.n_averaged + 1) if self._decay is None else 1.0 - self._decay
-            self.companions.sweep(wrapping.average, self._all(), share=share, keep=1.0 - share)
-        else:
-            for average, p in zip(self.companions.arrays, self._params, strict=True):
-                average[...] = p.array
-        self.n_averaged += 1
+            self._move.constants = {"share": share, "keep": 1.0 - share}
+            call.after.append(self._move if self.n_averaged else self._begin)
+        found = self.pass_on(call)
+        self.count, self.n_averaged = self.count + 1, self.n_averaged + is_due
+        return found
 
     def eval(self):
         """Put the average into the weights."""
@@ -183,12 +137,13 @@ class Averaging(WrappedStepper):
     def _exchange(self, to_average):
         if self.is_averaged == to_average or not self.n_averaged:
             return
-        for other, p in zip(self.companions.arrays, self._params, strict=True):
+        for other, p in zip(self._averages, self._params, strict=True):
             kept = other.copy()
             other[...] = p.array
             p.array[...] = kept
         self.is_averaged = to_average
-        self._tell_torch()
+        if self._torch:
+            arrays.bump_versions(self._torch)
 
 
 class LookingAhead(WrappedStepper):
@@ -198,18 +153,19 @@ class LookingAhead(WrappedStepper):
 
     def __init__(self, inner, k, alpha):
         super().__init__(inner)
-        self._k, self._alpha, self.count = k, alpha, 0
+        self._k, self.count, self._slow = k, 0, self.core.companions()
+        self._meet = Stage(wrapping.meet, {"a": self._slow})
+        self._meet.constants = {"share": alpha, "keep": 1.0 - alpha}
 
-    def step(self, grads=None, **options):
+    def _kept(self):
+        return self._slow
+
+    def take(self, call):
         """Step, and every k-th time meet the slow weights."""
-        found = self.inner.step(grads, **options)
+        if (self.count + 1) % self._k == 0:
+            call.after.append(self._meet)
+        found = self.pass_on(call)
         self.count += 1
-        if self.count % self._k == 0:
-            slow = self.companions
-            slow.sweep(wrapping.average, self._all(), share=self._alpha, keep=1.0 - self._alpha)
-            for p, a in zip(self._params, slow.arrays, strict=True):
-                p.array[...] = a
-            self._tell_torch()
         return found
 
 
@@ -221,70 +177,43 @@ class Accumulating(WrappedStepper):
     def __init__(self, inner, n):
         super().__init__(inner)
         self._n, self.count, self.loss, self.present = n, 0, 0.0, ()
+        self._means = self.core.companions()
+        self._begin, self._move = (
+            Stage(s, {"b": self._means}) for s in (wrapping.scale, wrapping.accumulate)
+        )
+
+    def _kept(self):
+        return self._means
 
     def begin(self, run):
         """Let schedules go by another run; they count the steps that are made."""
         self.inner.begin(fewer_steps(run, self._n))
 
-    def step(self, grads=None, *, grad_scale=1.0, loss=None, closure=None):
-        """Add a gradient to the mean, and every n-th time step with it."""
-        grads, loss, found = self._gradients(grads, loss, closure)
-        active = self._active(grads)
-        if self.count == 0:
-            self.present = active
-        elif active != tuple(self.present):
+    def take(self, call):
+        """Let gradients enter the mean; step with it when it is complete."""
+        self.core.evaluate(call, self.kind)
+        if "hessian" in call.options:
+            raise TypeError("estimates of the Hessian are not accumulated; leave out hessian")
+        active, loss = call.active, call.options.get("loss")
+        if self.count and active != tuple(self.present):
             raise ValueError(
                 "the gradients that are None must be the same in all that are accumulated into one step"
             )
         share = 1.0 / (self.count + 1)
         if self.count == 0:  # whatever the buffer holds, infinity or NaN
-            self.companions.sweep(wrapping.scale, active, grad_scale, factor=1.0)
+            self.present = active
+            self.core.write(call, self._begin)
         else:
-            self.companions.sweep(wrapping.accumulate, active, grad_scale, share=share, keep=1.0 - share)
+            self.core.write(call, self._move, share=share, keep=1.0 - share)
         self.loss += share * ((0.0 if loss is None else loss) - self.loss)
         self.count += 1
-        if self.count == self._n:
-            self.inner.step(self._as_gradients(active), **({} if loss is None else {"loss": self.loss}))
-            self.count, self.loss = 0, 0.0
+        if self.count < self._n:
+            return call.found
+        if loss is not None:
+            call.options["loss"] = self.loss
+        found = self.pass_on(call)
+        self.count, self.loss = 0, 0.0
         return found
-
-
-class Clipping(WrappedStepper):
-    """Bounds the gradients of each step."""
-
-    kind = "clipping"
-
-    def __init__(self, inner, value, tensor_norm, norm):
-        super().__init__(inner)
-        self._value, self._tensor_norm, self._norm = value, tensor_norm, norm
-
-    def _kept(self):
-        return ()  # buffers, of which no step needs what the last one left
-
-    def step(self, grads=None, *, grad_scale=1.0, loss=None, closure=None, **options):
-        """Step with bounded gradients: first their values, then each array's norm, then that of all."""
-        grads, loss, found = self._gradients(grads, loss, closure)
-        active = self._active(grads)
-        if self._value is not None:
-            self.companions.sweep(wrapping.clamp, active, grad_scale, bound=self._value)
-            grads, grad_scale = self._as_gradients(active), 1.0
-        if self._tensor_norm is not None:
-            factors = _factor(self._norms(grads, grad_scale), self._tensor_norm)
-            self.companions.sweep(wrapping.scale, active, grad_scale, factor=factors)
-            grads, grad_scale = self._as_gradients(active), 1.0
-        if self._norm is not None and active:
-            grad_scale *= float(_factor(np.linalg.norm(self._norms(grads, grad_scale)), self._norm))
-        self.inner.step(grads, grad_scale=grad_scale, loss=loss, **options)
-        return found
-
-    def _norms(self, grads, grad_scale):
-        (squares,) = self.companions.sweep(wrapping.square, self._active(grads), grad_scale)
-        return np.sqrt(squares)
-
-
-def _factor(norm, bound):
-    # torch's, which spares a comparison with 0; a norm that is not finite makes the gradients NaN or 0.
-    return np.minimum(1.0, bound / (norm + 1e-6))
 
 
 class Skipping(WrappedStepper):
@@ -293,18 +222,31 @@ class Skipping(WrappedStepper):
     kind, counts = "skipping", ("n_skipped",)
 
     def __init__(self, inner):
-        super().__init__(inner, companions=False)
-        self.n_skipped, self._sums = 0, Companions(inner)
+        super().__init__(inner)
+        self.n_skipped = 0
 
-    def step(self, grads=None, *, grad_scale=1.0, loss=None, closure=None, **options):
+    def take(self, call):
         """Step, unless a gradient has an element that is infinite or NaN."""
-        grads, loss, found = self._gradients(grads, loss, closure)
-        (squares,) = self._sums.sweep(wrapping.square, self._active(grads), grad_scale)
-        if all(map(math.isfinite, squares)):
-            self.inner.step(grads, grad_scale=grad_scale, loss=loss, **options)
-        else:
-            self.n_skipped += 1
-        return found
+        self.core.evaluate(call, self.kind)
+        if np.isfinite(self.core.norms(call)).all():
+            return self.pass_on(call)
+        self.n_skipped += 1
+        return call.found
+
+
+class Masking(WrappedStepper):
+    """Lets an update go only where it agrees with the gradient."""
+
+    kind = "caution"
+
+    def __init__(self, inner, is_scaled):
+        super().__init__(inner)
+        self._caution = Caution(self.core, is_scaled)
+
+    def ask(self, call):
+        """Let the update be masked."""
+        self.core.evaluate(call, self.kind)
+        call.caution = self._caution
 
 
 def fewer_steps(run, n):

@@ -1,7 +1,6 @@
 """Wrappers: an optimizer around another one, and used like it."""
 
 import dataclasses
-import math
 from numbers import Real
 from typing import ClassVar
 
@@ -15,8 +14,9 @@ from fastopt.schedules import Run
 class Wrapper(Optimizer):
     """Base of the wrappers: an optimizer inside, whose hyper-parameters are those of the groups.
 
-    Wrappers nest. The training engine hands over the gradient of each mini-batch, which takes longer than the
-    fused update of an optimizer alone.
+    Wrappers nest, and what they do to gradients and weights is done chunk by chunk in the optimizer's own
+    pass over memory, if that updates each weight by itself. The training engine hands over the gradient of
+    each mini-batch, which takes longer than the update inside the backward pass of an optimizer alone.
     """
 
     maximize: ClassVar[bool] = False  # that of the optimizer inside counts
@@ -24,6 +24,8 @@ class Wrapper(Optimizer):
     least: ClassVar[dict] = {}
     #: Allowed shares.
     shares: ClassVar[tuple] = ()
+    #: Parameter to the test of a number and what is allowed, as in `checks.RANGES`.
+    limits: ClassVar[dict] = {}
     #: Whether it works with optimizers whose steps take a closure, and no gradients.
     takes_closure: ClassVar[bool] = False
 
@@ -47,10 +49,17 @@ class Wrapper(Optimizer):
             value = getattr(self, parameter)
             if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
                 raise ValueError(f"{name}({parameter}={value!r}): must be a number in [0, 1]")
+        for parameter, (test, allowed) in self.limits.items():
+            value = getattr(self, parameter)
+            if isinstance(value, bool) or not isinstance(value, Real) or not test(value):
+                raise ValueError(f"{name}({parameter}={value!r}): {parameter} must be {allowed}")
         if isinstance(self.optimizer, Wrapper):
             self.optimizer.check_own()
-        if self.core.needs == "closure" and not self.takes_closure:
-            raise TypeError(f"{name} works on gradients, but {type(self.core).__name__} takes a closure")
+        taker = _closure_taker(self.optimizer)
+        if taker is not None and not self.takes_closure:
+            inside = type(taker).__name__
+            hint = f": put {inside} around {name}" if isinstance(taker, Wrapper) else ""
+            raise TypeError(f"{name} works on gradients, but {inside} takes a closure{hint}")
 
     def stepper(self, groups, n_threads, run):
         """Return the stepper for groups of arrays; see `bind`."""
@@ -63,6 +72,15 @@ class Wrapper(Optimizer):
         core, run = self.core, run or Run()
         core.check(scheduling.at_step(core, core.get_params(deep=False), run, 0))
         return BoundState(self, size, n_decay, dtype, run)
+
+
+def _closure_taker(optimizer):
+    """Return what takes nothing but a closure, of an optimizer and those inside; None if there is none."""
+    while optimizer.needs != "closure":
+        if not isinstance(optimizer, Wrapper):
+            return None
+        optimizer = optimizer.optimizer
+    return optimizer
 
 
 @dataclasses.dataclass(repr=False)
@@ -225,55 +243,6 @@ class MultiSteps(Wrapper):
 
 
 @dataclasses.dataclass(repr=False)
-class Clip(Wrapper):
-    """Bounds the gradients: each value, then the norm of each array, then the norm of all together.
-
-    As torch's ``clip_grad_value_`` and ``clip_grad_norm_``: norms are L2, and gradients are multiplied by
-    ``min(1, bound / (norm + 1e-6))``. The gradients passed in are not written. `norm` alone costs one more
-    reading of the gradients; the others a buffer as well.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-        What makes the steps.
-    norm : float, optional
-        Bound of the norm of all gradients together, those of all groups.
-    value : float, optional
-        Bound of each element.
-    tensor_norm : float, optional
-        Bound of the norm of each array, as Keras' ``clipnorm``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastopt import SGD, Clip
-    >>> w = np.zeros(2)
-    >>> Clip(SGD(lr=1.0), norm=1.0).bind(w).step(np.array([3.0, 4.0]))
-    >>> w.round(6)
-    array([-0.6, -0.8])
-    """
-
-    norm: float | None = None
-    value: float | None = None
-    tensor_norm: float | None = None
-
-    def check_own(self):
-        """Check the bounds."""
-        super().check_own()
-        for name in ("norm", "value", "tensor_norm"):
-            bound = getattr(self, name)
-            if bound is None:
-                continue
-            if isinstance(bound, bool) or not isinstance(bound, Real) or not 0 < bound < math.inf:
-                raise ValueError(f"Clip({name}={bound!r}): {name} must be a finite number > 0, or None")
-
-    def around(self, optimizer, groups, n_threads, run):
-        """Return the clipping stepper."""
-        inner = optimizer.stepper(groups, n_threads, run)
-        return wrapped.Clipping(inner, self.value, self.tensor_norm, self.norm)
-
-
-@dataclasses.dataclass(repr=False)
 class SkipNonFinite(Wrapper):
     """Leaves out steps whose gradients' squares do not add up to a finite number.
 
@@ -298,3 +267,52 @@ class SkipNonFinite(Wrapper):
     def around(self, optimizer, groups, n_threads, run):
         """Return the skipping stepper."""
         return wrapped.Skipping(optimizer.stepper(groups, n_threads, run))
+
+
+@dataclasses.dataclass(repr=False)
+class Cautious(Wrapper):
+    """Moves a weight only where that agrees with its gradient, and there farther (Liang et al., 2024).
+
+    Of the step ``u`` that the optimizer makes, ``w -= u``, those elements are left out whose product with the
+    gradient is not positive, and the others are divided by the share of an array's elements that they are,
+    but not by less than 1e-3: ``u * mask / max(mean(mask), 1e-3)``. As in the authors' C-AdamW, the decoupled
+    decay is no part of the step and shrinks every weight, and the gradient is what the optimizer sees of it:
+    scaled, clipped by wrappers inside, and with the coupled decay. State moves on as without the mask.
+
+    ``u`` is what the weights lose when they are rounded, so it is as exact as they are. With `scale` each
+    step takes another pass over steps and weights.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What makes the steps.
+    scale : bool
+        Whether to divide by the share.
+
+    References
+    ----------
+    Liang et al. (2024), "Cautious Optimizers: Improving Training with One Line of Code", algorithms 1 and 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD, Cautious
+    >>> w = np.zeros(2)
+    >>> stepper = Cautious(SGD(lr=1.0, momentum=0.5)).bind(w)
+    >>> stepper.step(np.array([1.0, 4.0]))
+    >>> stepper.step(np.array([1.0, -1.0]))  # the momentum of the second is 1.0
+    >>> w
+    array([-4., -4.])
+    """
+
+    scale: bool = True
+
+    def check_own(self):
+        """Check the flag."""
+        super().check_own()
+        if not isinstance(self.scale, bool):
+            raise TypeError(f"Cautious(scale={self.scale!r}): scale must be True or False")
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the stepper that masks."""
+        return wrapped.Masking(optimizer.stepper(groups, n_threads, run), self.scale)

@@ -1,0 +1,152 @@
+"""Several kernels over one chunk after another while it is in cache: sweeps, and the update between them.
+
+What wrappers do to gradients before an update, and to weights after it, thus costs no pass over memory. Like
+`drive` this sees integers only, and compiles once.
+"""
+
+import numpy as np
+from numba import carray, njit, prange
+
+from fastopt.kernels import drive, sweeps, threads
+from fastopt.kernels.binding import JIT_OPTIONS, bind
+from fastopt.kernels.foreign import call, fetch_add, pointer
+
+#: Operands that are no addresses: the gradient of the stepper's table, as it stands then, and three buffers
+#: of a thread, as long as a chunk.
+GRADIENT, FIRST, SECOND, KEPT = range(4)
+
+#: In place of a sweep: the update kernel of the stepper's table; its operands are weights and gradient.
+UPDATE = None
+
+# ``[kernel, elements per row, constants, outputs, per_chunk, width, *operands]``; the update has no kernel.
+_OPERANDS = 6
+_STAGE_COLUMNS = 6 + _OPERANDS
+
+# ``[address of its row in the stepper's table, bytes of a row, first stage, last stage]``
+_ARRAY_COLUMNS = 4
+
+# The operands lie before a thread's buffers, in cache lines of their own. Each buffer is followed by a gap,
+# because buffers a multiple of 4096 bytes apart would be mistaken for each other by loads after stores.
+_HEAD, _GAP = 128, 320
+
+
+def _chunk(arrays, stages, array, lo, hi, own, span):
+    """Run an array's stages over its rows ``lo`` to ``hi``."""
+    of_array = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)
+    table = carray(pointer(of_array[0], np.int64), drive.TABLE_COLUMNS)
+    at = carray(pointer(own, np.int64), _OPERANDS)
+    # Kernels count from the array's first element: a buffer holds the chunk's elements alone.
+    buffers = own + _HEAD - lo * of_array[1]
+    for k in range(of_array[2], of_array[3]):
+        stage = carray(pointer(stages + 8 * _STAGE_COLUMNS * k, np.int64), _STAGE_COLUMNS)
+        for j in range(_OPERANDS):
+            code = stage[6 + j]
+            if code > KEPT:
+                at[j] = code
+            elif code > GRADIENT:
+                at[j] = buffers + (code - FIRST) * span
+            else:
+                at[j] = table[2]
+        first, last = lo * stage[1], hi * stage[1]
+        if stage[0]:
+            call(stage[0], (own, stage[2], stage[3], stage[4], stage[5], first, last))
+        else:
+            call(table[0], (at[0], at[1], table[3], table[4], table[5], first, last))
+
+
+_chunk = bind(_chunk, _chunk, **globals())
+_chunk = njit(nogil=True, cache=True, **JIT_OPTIONS)(_chunk)
+
+
+def _run(arrays, stages, work, n_chunks, own, span):
+    list_ = carray(pointer(work, np.int64), (1 << 40,))
+    for k in range(n_chunks):
+        _chunk(arrays, stages, list_[3 * k], list_[3 * k + 1], list_[3 * k + 2], own, span)
+
+
+def _run_parallel(arrays, stages, work, n_chunks, own, span, stride, counter, n_threads):
+    list_ = carray(pointer(work, np.int64), (1 << 40,))
+    carray(pointer(counter, np.int64), 1)[0] = 0
+    for worker in prange(n_threads):
+        k = fetch_add(counter)
+        while k < n_chunks:
+            mine = own + worker * stride
+            _chunk(arrays, stages, list_[3 * k], list_[3 * k + 1], list_[3 * k + 2], mine, span)
+            k = fetch_add(counter)
+
+
+_run = bind(_run, _run, **globals())
+_run = njit(nogil=True, cache=True, **JIT_OPTIONS)(_run)
+_run_parallel = bind(_run_parallel, _run_parallel, **globals())
+_run_parallel = njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)(_run_parallel)
+
+
+class Program:
+    """Stages over a list of arrays, ready to run again and again.
+
+    Chunks are cut by shapes alone, so the bits do not depend on the number of threads.
+
+    Parameters
+    ----------
+    arrays : list of (dtype, int, int, int)
+        Element type, rows and columns as the array lies in memory, and the address of its row in the
+        stepper's table. An array of which no stage knows rows is best one of elements: its columns are 1.
+    stages : list of (Sweep or UPDATE, sequence of int, sequence of sequence of int, sequence of bool)
+        In the order in which they run: the sweep, the arrays it concerns, for each of them the operands, each
+        an address or one of ``GRADIENT`` to ``KEPT``, and whether its rows and columns are swapped.
+    n_threads : int
+
+    Attributes
+    ----------
+    sweeps : list of Prepared or None
+        For each stage its constants and sums; None for the update.
+    """
+
+    def __init__(self, arrays, stages, n_threads):
+        dtypes, rows, columns, table_rows = zip(*arrays, strict=True)
+        chunks = [sweeps.rows_per_chunk(n) for n in columns]
+        self.sweeps, own = [], [[] for _ in arrays]
+        for sweep, places, operands, swapped in stages:
+            if sweep is UPDATE:
+                self.sweeps.append(None)
+                for i, codes in zip(places, operands, strict=True):
+                    own[i].append([0, columns[i], 0, 0, 0, 0, *_padded(codes)])
+                continue
+            one = sweeps.Prepared(
+                sweep,
+                [dtypes[i] for i in places],
+                [(rows[i], columns[i], s) for i, s in zip(places, swapped, strict=True)],
+                [chunks[i] * (1 if sweep.is_matrix else columns[i]) for i in places],
+            )
+            self.sweeps.append(one)
+            for i, codes, row in zip(places, operands, one.table.tolist(), strict=True):
+                per_row = 1 if sweep.is_matrix else columns[i]
+                own[i].append([row[0], per_row, *row[2:], *_padded(codes)])
+        ends = np.cumsum([0, *map(len, own)])
+        row_bytes = [n * np.dtype(dtype).itemsize for n, dtype in zip(columns, dtypes, strict=True)]
+        of_arrays = np.array([table_rows, row_bytes, ends[:-1], ends[1:]], np.int64).T.copy()
+        stages = np.array([stage for stages in own for stage in stages], np.int64).reshape(-1, _STAGE_COLUMNS)
+        work = sweeps.cut(list(zip(rows, columns, strict=True)), chunks)
+        longest = max(c * n for c, n in zip(chunks, row_bytes, strict=True))
+        span = -(-longest // 64) * 64 + _GAP
+        stride = -(-(_HEAD + 3 * span) // 128) * 128
+        self._n_threads = n_threads
+        memory, counter = np.zeros(n_threads * stride + 64, np.uint8), np.zeros(1, np.int64)
+        self._memory = of_arrays, stages, work, memory, counter
+        start = memory.ctypes.data
+        start += -start % 64
+        self._serial = *(a.ctypes.data for a in self._memory[:3]), len(work), start, span
+        self._parallel = *self._serial, stride, counter.ctypes.data, n_threads
+
+    def run(self):
+        """Run all stages, in one parallel region or none."""
+        drive.launch(self._n_threads, (_run, self._serial), (_run_parallel, self._parallel))
+
+
+def _padded(codes):
+    return [*codes, *[0] * (_OPERANDS - len(codes))]
+
+
+def n_threads(n_bytes, wanted):
+    """Return how many threads are worth while for so many bytes read and written."""
+    return 1 if n_bytes < drive.PARALLEL_BYTES else wanted or threads.n_available()

@@ -1,0 +1,292 @@
+"""The stepper inside wrappers, which carries out what they ask for, in one pass over memory if it can.
+
+All stages of a `fastopt.optimizers.requests.Call`, and the update, run chunk by chunk. Rules that look at
+whole arrays cannot be run so; for them the same stages are passes of their own, and changed gradients are
+written to a buffer.
+"""
+
+from numbers import Real
+
+import numpy as np
+
+from fastopt.kernels import stages
+from fastopt.optimizers import arrays
+from fastopt.optimizers.groups import listed
+from fastopt.optimizers.requests import Call, Stage
+from fastopt.optimizers.stepper import Stepper
+from fastopt.rules import wrapping
+
+
+class Core:
+    """The stepper inside wrappers, as they see it.
+
+    Parameters
+    ----------
+    stepper : Stepper
+    """
+
+    def __init__(self, stepper):
+        self.params = stepper._params
+        if not all(isinstance(p.array, np.ndarray) for p in self.params):
+            raise TypeError("wrappers are for arrays in CPU memory; bind the optimizer inside on a GPU")
+        self.stepper = stepper
+        self._programs, self._table = {}, None
+        self._square, self._scale, self._buffers = Stage(wrapping.square), Stage(wrapping.scale), None
+
+    def companions(self):
+        """Return an array beside each parameter, with its values, shape, dtype and memory order."""
+        return [np.array(p.array) for p in self.params]
+
+    def call(self, grads, closure, grad_scale, options, kind):
+        """Return the `Call` that these arguments of ``step`` describe."""
+        if isinstance(grad_scale, bool) or not isinstance(grad_scale, Real):
+            raise TypeError(f"grad_scale must be a number, not {type(grad_scale).__name__}")
+        options = {name: value for name, value in options.items() if value is not None}
+        if closure is None and grads is None:
+            raise TypeError(
+                f"a step of {kind} needs gradients or a closure; pass [None] to skip a single parameter"
+            )
+        if closure is not None and (grads is not None or "loss" in options):
+            raise TypeError("a closure takes the place of grads and loss: pass one or the other")
+        return Call(None if grads is None else listed(grads), closure, float(grad_scale), options)
+
+    def evaluate(self, call, kind):
+        """Make sure that a call has gradients that fit, and say which."""
+        if call.closure is not None:
+            call.found, call.grads, loss = self.stepper._call(call.closure, None, None)
+            call.closure, call.grads = None, listed(call.grads)
+            if loss is not None:
+                call.options["loss"] = loss
+        if call.active is None:
+            call.active = self._accept(call.grads)
+            if self.stepper._rows:
+                raise TypeError(f"{kind} needs whole gradients, not the rows (indices, values) of some")
+
+    def _accept(self, grads):
+        stepper = self.stepper
+        stepper._refresh()
+        if not stepper._same(grads):
+            stepper._accept(grads)
+        return tuple(p.index for p in self.params if p.index not in stepper._absent)
+
+    def add(self, call, stage, **constants):
+        """Let the gradients go through a stage."""
+        self._meet(call, stage)
+        stage.constants, stage.scale = constants, call.scale
+        if stage.members is None:
+            call.scale = 1.0
+        elif not isinstance(call.scale, float) or call.scale != 1.0:
+            call.scale = call.scale * np.ones(len(self.params))
+            call.scale[list(stage.members)] = 1.0
+        call.before.append(stage)
+        call.norms = None
+
+    def _meet(self, call, stage):
+        """Write the gradients out if stages before this one see other rows and columns in them."""
+        for other in call.before:
+            if any(other.units[i][:2] != stage.units[i][:2] for i in other.units.keys() & stage.units.keys()):
+                self._write_out(call)
+                break
+
+    def norms(self, call):
+        """Return the L2 norm of each gradient as it is now, 0 for one that is None."""
+        if call.norms is None:
+            (squares,) = self.reduce(call, self._square)
+            call.norms = np.sqrt(squares)
+        return call.norms
+
+    def reduce(self, call, stage, **constants):
+        """Run a stage that only adds up; return its sums, of shape (sums, parameters).
+
+        Of a sweep that adds up by units a dict of an ndarray (sums, units) for each parameter.
+        """
+        self._meet(call, stage)
+        if not self._concerns(stage, call.active):
+            return {} if stage.units else np.zeros((stage.sweep.sums, len(self.params)))
+        stage.constants, stage.scale = constants, call.scale
+        prepared, members = self._run([*call.before, stage], call.active)[-1]
+        if stage.units:
+            return dict(zip(members, prepared.collect()[2], strict=True))
+        return self._spread(prepared.collect(), members)
+
+    def _spread(self, sums, members):
+        all_ = np.zeros((len(sums), len(self.params)))
+        all_[:, list(members)] = sums
+        return all_
+
+    def apply(self, call, stage, **constants):
+        """Run a stage with the gradients at once."""
+        if self._concerns(stage, call.active):
+            stage.constants, stage.scale = constants, call.scale
+            self._run([*call.before, stage], call.active)
+
+    def write(self, call, stage, **constants):
+        """Run a stage that writes the gradients to arrays of its own, and let the call go on with them."""
+        self.apply(call, stage, **constants)
+        present = frozenset(call.active)
+        call.grads = [a if i in present else None for i, a in enumerate(stage.arrays["b"])]
+        call.before, call.scale, call.norms, call.active = [], 1.0, None, None
+
+    def _write_out(self, call):
+        if self._buffers is None:
+            self._buffers = Stage(wrapping.scale, {"b": self.companions()})
+        self.write(call, self._buffers)
+        call.active = self._accept(call.grads)
+
+    def step(self, call):
+        """Make the step, with what it asks for before and after in the same pass if that is possible."""
+        stepper = self.stepper
+        if call.closure is not None:
+            return stepper.step(closure=call.closure, grad_scale=call.scale, **call.options)
+        stepper._refresh()  # which may turn parameters over to rules of the other protocol
+        has_rows = any(type(g) is tuple for g in call.grads)
+        if type(stepper) is not Stepper or stepper._ensembles or has_rows:
+            self._step_apart(call)
+        elif call.before or call.after or call.caution or not isinstance(call.scale, float):
+            scale = self._even(call)
+            stepper._fused = _Fused(self, call, scale)
+            try:
+                stepper.step(call.grads, grad_scale=scale, **call.options)
+            finally:
+                stepper._fused = None
+        else:
+            stepper.step(call.grads, grad_scale=call.scale, **call.options)
+        return call.found
+
+    def _even(self, call):
+        """Return the one factor of all gradients, after a stage that brings them to one if they differ."""
+        if isinstance(call.scale, float):
+            return call.scale
+        values = {call.scale[i] for i in call.active}
+        if len(values) > 1:
+            self.add(call, self._scale)
+            return 1.0
+        return float(values.pop()) if values else 1.0
+
+    def _step_apart(self, call):
+        """Make the step with gradients from a buffer, where it cannot be fused."""
+        stepper, caution = self.stepper, call.caution
+        if call.before or not isinstance(call.scale, float):
+            self._write_out(call)
+        if caution is None:
+            stepper.step(call.grads, grad_scale=call.scale, **call.options)
+            return
+        head, old = self._prologue(call.scale), self.companions()
+        stepper.step(call.grads, grad_scale=call.scale, **call.options)
+        mask = caution.apart(head)
+        active = tuple(p.index for p in self.params if p.index not in stepper._absent)
+        for i in active:
+            caution.ahead[i][...] = self.params[i].array
+            self.params[i].array[...] = old[i]
+        if active:
+            ((prepared, members),) = self._run([mask], active)
+            rest = caution.lengthen(self._spread(prepared.collect(), members)[0])
+            if rest:
+                self._run(rest, active)
+
+    def _prologue(self, scale):
+        """Return what kernels apply first to each parameter: `Optimizer.prologue`, with the scale."""
+        treatments = [p.group.treat(p.array.shape) for p in self.params]
+        sign, l2, keep = np.array([cls.prologue(values) for cls, values, _ in treatments]).T
+        return sign * scale, l2, keep
+
+    def run_around(self, call, scale):
+        """Update the parameters that take the step, between what the call asks for."""
+        active = tuple(p.index for cohort in self.stepper._active for p in cohort.members)
+        after, caution = call.after[::-1], call.caution
+        if caution is None:
+            self._run([*call.before, stages.UPDATE, *after], active)
+        else:
+            before, behind = caution.around(self._prologue(scale))
+            found = self._run([*call.before, *before, stages.UPDATE, *behind], active)
+            prepared, members = found[-1]
+            rest = caution.lengthen(self._spread(prepared.collect(), members)[0])
+            if rest or after:
+                self._run([*rest, *after], active)
+        call.after.clear()
+
+    def finish(self, call):
+        """Do what is to be done after the step and could not be done with it."""
+        if call.after:
+            self._run(call.after[::-1], ())
+            call.after.clear()
+            if self.stepper._torch:
+                arrays.bump_versions(self.stepper._torch)
+
+    def _concerns(self, stage, active):
+        """Return the parameters that a stage concerns."""
+        members = range(len(self.params)) if stage.members is None else stage.members
+        return [i for i in members if i in active] if stage.is_of_step else list(members)
+
+    def _run(self, wanted, active):
+        """Run stages; return for each of them the prepared sweep and its parameters."""
+        if self._table is not self.stepper._table:  # which the programs point into
+            self._programs, self._table = {}, self.stepper._table
+        key = (*wanted, active)
+        if key not in self._programs:
+            self._programs[key] = _build(self, wanted, active)
+        program, found = self._programs[key]
+        for stage, (prepared, members) in zip(wanted, found, strict=True):
+            if prepared is not None:
+                stage.fill(prepared, members)
+        program.run()
+        return found
+
+
+class _Fused:
+    """What the stepper runs in place of its plan."""
+
+    def __init__(self, core, call, scale):
+        self._core, self._call, self._scale = core, call, scale
+
+    def run(self):
+        """Update, and what belongs around it."""
+        self._core.run_around(self._call, self._scale)
+
+
+def _build(core, wanted, active):
+    """Return the program of some stages, and for each of them its prepared sweep and its parameters."""
+    concerned = [active if s is stages.UPDATE else core._concerns(s, active) for s in wanted]
+    indices = sorted(set().union(*concerned))
+    place = {i: k for k, i in enumerate(indices)}
+    units = {}
+    for stage in wanted:
+        units |= {} if stage is stages.UPDATE else stage.units
+    now = dict.fromkeys(indices, stages.GRADIENT)  # where the gradient is
+    apart, steps, n_bytes = False, [], 0
+    for stage, members in zip(wanted, concerned, strict=True):
+        places = [place[i] for i in members]
+        if stage is stages.UPDATE:
+            weights = {i: stages.KEPT if apart else core.params[i].data for i in members}
+            steps.append((stage, places, [(weights[i], now[i]) for i in members], ()))
+            n_bytes += sum(core.params[i].nbytes * (3 + 2 * len(core.params[i].slots)) for i in members)
+            continue
+        letters = stage.sweep.operands
+        operands = [[_operand(stage, letter, core.params[i], now[i]) for letter in letters] for i in members]
+        if "b" in stage.sweep.writes and "b" not in stage.arrays:
+            now |= {i: _other(now[i]) for i in members}
+        apart = apart or "v" in stage.sweep.writes
+        swapped = [stage.units[i][2] if stage.units else False for i in members]
+        steps.append((stage.sweep, places, operands, swapped))
+        n_outside = len({*letters} - {"b", "v"}) + len(stage.sweep.writes)
+        n_bytes += n_outside * sum(core.params[i].nbytes for i in members)
+    rows = core.stepper._table.ctypes.data + core.stepper._table.strides[0] * np.arange(len(core.params))
+    lying = [
+        (core.params[i].array.dtype, *units.get(i, (core.params[i].array.size, 1))[:2], rows[i])
+        for i in indices
+    ]
+    n_threads = stages.n_threads(n_bytes, core.stepper._n_threads)
+    program = stages.Program(lying, steps, n_threads)
+    return program, list(zip(program.sweeps, concerned, strict=True))
+
+
+def _operand(stage, letter, p, gradient):
+    if letter in stage.arrays:
+        return arrays.address(stage.arrays[letter][p.index])
+    if letter == "b":
+        return _other(gradient)
+    return {"w": p.data, "g": gradient, "v": stages.KEPT}[letter]
+
+
+def _other(gradient):
+    return stages.SECOND if gradient == stages.FIRST else stages.FIRST

@@ -1,0 +1,152 @@
+"""What wrappers ask of a step: stages before the update and after it, which need no pass over memory then.
+
+A wrapper does not touch arrays itself. It adds a `Stage` to the `Call` that goes down to the stepper inside:
+one that changes the gradient, or one that changes weights, or an average of them.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from fastopt.rules import wrapping
+
+
+@dataclasses.dataclass(eq=False)
+class Stage:
+    """A sweep over parameters that a wrapper wants.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        ``w`` are the weights, ``g`` is the gradient as the stages before left it, ``b`` takes what the stages
+        after it see of the gradient, ``v`` are weights that a chunk keeps; any other letter is in `arrays`.
+    arrays : dict
+        Letter to a list of arrays, one for each parameter.
+    members : sequence of int, optional
+        The parameters that it concerns; all by default.
+    units : dict, optional
+        Of a sweep that tells rows from columns: parameter to its rows, its columns, and whether they are
+        swapped.
+    is_of_step : bool
+        Whether it concerns those parameters alone that take the step, as does what reads the gradient.
+
+    Attributes
+    ----------
+    constants : dict
+        Of the next run: numbers, or arrays of one element for each parameter.
+    scale : float or ndarray
+        What the gradient is multiplied by first; likewise.
+    head : tuple or None
+        In place of `scale` the sign, the coupled decay and the share of the weights that the decoupled one
+        keeps, as in `Optimizer.prologue`.
+    """
+
+    sweep: object
+    arrays: dict = dataclasses.field(default_factory=dict)
+    members: object = None
+    units: dict = dataclasses.field(default_factory=dict)
+    is_of_step: bool = False
+
+    def __post_init__(self):
+        self.constants, self.scale, self.head = {}, 1.0, None
+        self.is_of_step = self.is_of_step or "g" in self.sweep.operands
+
+    def fill(self, prepared, members):
+        """Set the constants of a prepared sweep over some parameters."""
+        members = np.array(members)
+        head = self.head or (self.scale, 0.0, 1.0)
+        prepared.fill(
+            [_of(value, members) for value in head],
+            {name: _of(value, members) for name, value in self.constants.items()},
+        )
+
+
+def _of(value, members):
+    return value[members] if isinstance(value, np.ndarray) else value
+
+
+class Caution:
+    """The stages that mask an update.
+
+    Parameters
+    ----------
+    core : Core
+    is_scaled : bool
+        Whether the steps that go on are made longer, by what share of all they are.
+    """
+
+    #: The least share that counts.
+    _LEAST = 1e-3
+
+    def __init__(self, core, is_scaled):
+        self._core, self._sizes = core, np.array([p.array.size for p in core.params], np.float64)
+        self._set_aside, self.ahead = Stage(wrapping.set_aside, is_of_step=True), None
+        self._sweep, shared = wrapping.mask, {}
+        self._lengthen = ()
+        if is_scaled:
+            self._sweep, shared = wrapping.mask_apart, {"d": core.companions()}
+            self._lengthen = (Stage(wrapping.lengthen, shared, is_of_step=True),)
+        self._shared, self._mask = shared, Stage(self._sweep, shared)
+
+    def around(self, head):
+        """Return the stages before and after the update, where both are in one pass."""
+        self._mask.head = head
+        return [self._set_aside], [self._mask]
+
+    def apart(self, head):
+        """Return the stage after the update, and the arrays that must hold the new weights then."""
+        if self.ahead is None:
+            self.ahead = self._core.companions()
+            self._mask_apart = Stage(self._sweep, {**self._shared, "v": self.ahead})
+        self._mask_apart.head = head
+        return self._mask_apart
+
+    def lengthen(self, counts):
+        """Return what remains to be done, with the numbers of elements that go on."""
+        for stage in self._lengthen:
+            shares = counts / np.maximum(self._sizes, 1.0)
+            stage.constants = {"factor": 1.0 / np.maximum(shares, self._LEAST)}
+        return [*self._lengthen]
+
+
+@dataclasses.dataclass(eq=False)
+class Call:
+    """One step on its way down.
+
+    Attributes
+    ----------
+    grads : list or None
+        None as long as there is a closure to give them.
+    closure : callable or None
+    scale : float or ndarray
+        What gradients are still to be multiplied by; one element for each parameter where they differ.
+    options : dict
+        ``loss`` and ``hessian``, where given.
+    found : float or None
+        The closure's loss.
+    active : tuple of int
+        Parameters with a gradient, once the gradients have been accepted.
+    before, after : list of Stage
+        For the gradients, in their order; for the weights, the last of them first.
+    caution : Caution or None
+        How the update is masked.
+    norms : ndarray or None
+        L2 norms of the gradients as they are now, if known; 0 where there is none.
+    """
+
+    grads: object
+    closure: object
+    scale: object
+    options: dict
+    found: object = None
+    active: object = None
+    before: list = dataclasses.field(default_factory=list)
+    after: list = dataclasses.field(default_factory=list)
+    caution: object = None
+    norms: object = None
+
+    def multiply(self, factors):
+        """Multiply the gradients by a number, or each by one."""
+        self.scale = self.scale * factors
+        if self.norms is not None:
+            self.norms = self.norms * factors
