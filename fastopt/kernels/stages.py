@@ -22,8 +22,13 @@ UPDATE = None
 _OPERANDS = 6
 _STAGE_COLUMNS = 6 + _OPERANDS
 
-# ``[address of its row in the stepper's table, bytes of a row, first stage, last stage]``
-_ARRAY_COLUMNS = 4
+# ``[address of its row in the stepper's table, bytes of a row, rows of a chunk, first stage, last stage]``
+_ARRAY_COLUMNS = 5
+
+#: Elements of a chunk where an update is among the stages. So few that the prefetchers, which run ahead in
+#: each array, fetch the next chunk of all of them meanwhile: at 10 million parameters bounding the gradients
+#: of an Adam step then costs nothing, and with 4096 elements a third of the step.
+_SHORT = 512
 
 # The operands lie before a thread's buffers, in cache lines of their own. Each buffer is followed by a gap,
 # because buffers a multiple of 4096 bytes apart would be mistaken for each other by loads after stores.
@@ -37,7 +42,7 @@ def _chunk(arrays, stages, array, lo, hi, own, span):
     at = carray(pointer(own, np.int64), _OPERANDS)
     # Kernels count from the array's first element: a buffer holds the chunk's elements alone.
     buffers = own + _HEAD - lo * of_array[1]
-    for k in range(of_array[2], of_array[3]):
+    for k in range(of_array[3], of_array[4]):
         stage = carray(pointer(stages + 8 * _STAGE_COLUMNS * k, np.int64), _STAGE_COLUMNS)
         for j in range(_OPERANDS):
             code = stage[6 + j]
@@ -58,20 +63,30 @@ _chunk = bind(_chunk, _chunk, **globals())
 _chunk = njit(nogil=True, cache=True, **JIT_OPTIONS)(_chunk)
 
 
-def _run(arrays, stages, work, n_chunks, own, span):
-    list_ = carray(pointer(work, np.int64), (1 << 40,))
-    for k in range(n_chunks):
-        _chunk(arrays, stages, list_[3 * k], list_[3 * k + 1], list_[3 * k + 2], own, span)
+def _piece(arrays, stages, piece, own, span):
+    """Run a piece of the work list chunk by chunk."""
+    bounds = carray(pointer(piece, np.int64), 3)
+    array, first, last = bounds[0], bounds[1], bounds[2]
+    step = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)[2]
+    for lo in range(first, last, step):
+        _chunk(arrays, stages, array, lo, min(lo + step, last), own, span)
 
 
-def _run_parallel(arrays, stages, work, n_chunks, own, span, stride, counter, n_threads):
-    list_ = carray(pointer(work, np.int64), (1 << 40,))
+_piece = bind(_piece, _piece, **globals())
+_piece = njit(nogil=True, cache=True, **JIT_OPTIONS)(_piece)
+
+
+def _run(arrays, stages, work, n_pieces, own, span):
+    for k in range(n_pieces):
+        _piece(arrays, stages, work + 24 * k, own, span)
+
+
+def _run_parallel(arrays, stages, work, n_pieces, own, span, stride, counter, n_threads):
     carray(pointer(counter, np.int64), 1)[0] = 0
     for worker in prange(n_threads):
         k = fetch_add(counter)
-        while k < n_chunks:
-            mine = own + worker * stride
-            _chunk(arrays, stages, list_[3 * k], list_[3 * k + 1], list_[3 * k + 2], mine, span)
+        while k < n_pieces:
+            _piece(arrays, stages, work + 24 * k, own + worker * stride, span)
             k = fetch_add(counter)
 
 
@@ -104,7 +119,8 @@ class Program:
 
     def __init__(self, arrays, stages, n_threads):
         dtypes, rows, columns, table_rows = zip(*arrays, strict=True)
-        chunks = [sweeps.rows_per_chunk(n) for n in columns]
+        size = _SHORT if any(stage[0] is UPDATE for stage in stages) else sweeps.CHUNK
+        chunks = [sweeps.rows_per_chunk(n, size) for n in columns]
         self.sweeps, own = [], [[] for _ in arrays]
         for sweep, places, operands, swapped in stages:
             if sweep is UPDATE:
@@ -124,9 +140,10 @@ class Program:
                 own[i].append([row[0], per_row, *row[2:], *_padded(codes)])
         ends = np.cumsum([0, *map(len, own)])
         row_bytes = [n * np.dtype(dtype).itemsize for n, dtype in zip(columns, dtypes, strict=True)]
-        of_arrays = np.array([table_rows, row_bytes, ends[:-1], ends[1:]], np.int64).T.copy()
+        of_arrays = np.array([table_rows, row_bytes, chunks, ends[:-1], ends[1:]], np.int64).T.copy()
         stages = np.array([stage for stages in own for stage in stages], np.int64).reshape(-1, _STAGE_COLUMNS)
-        work = sweeps.cut(list(zip(rows, columns, strict=True)), chunks)
+        pieces = [k * max(1, sweeps.CHUNK // (k * max(n, 1))) for k, n in zip(chunks, columns, strict=True)]
+        work = sweeps.cut(list(zip(rows, columns, strict=True)), pieces)
         longest = max(c * n for c, n in zip(chunks, row_bytes, strict=True))
         span = -(-longest // 64) * 64 + _GAP
         stride = -(-(_HEAD + 3 * span) // 128) * 128

@@ -262,9 +262,9 @@ class Pass(Prepared):
         return self.collect()
 
 
-def rows_per_chunk(n_columns):
-    """Return how many rows of a matrix make a chunk."""
-    return max(1, CHUNK // max(n_columns, 1))
+def rows_per_chunk(n_columns, n_elements=CHUNK):
+    """Return how many rows of a matrix make a chunk of so many elements."""
+    return max(1, n_elements // max(n_columns, 1))
 
 
 def cut(lengths, chunks):

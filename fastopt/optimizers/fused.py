@@ -16,6 +16,9 @@ from fastopt.optimizers.requests import Call, Stage
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules import wrapping
 
+#: Programs that are kept, for gradients that are now here, now None.
+_PROGRAMS = 64
+
 
 class Core:
     """The stepper inside wrappers, as they see it.
@@ -138,7 +141,8 @@ class Core:
         stepper = self.stepper
         if call.closure is not None:
             return stepper.step(closure=call.closure, grad_scale=call.scale, **call.options)
-        stepper._refresh()  # which may turn parameters over to rules of the other protocol
+        if call.active is None:
+            stepper._refresh()  # which may turn parameters over to rules of the other protocol
         has_rows = any(type(g) is tuple for g in call.grads)
         if type(stepper) is not Stepper or stepper._ensembles or has_rows:
             self._step_apart(call)
@@ -173,16 +177,24 @@ class Core:
             return
         head, old = self._prologue(call.scale), self.companions()
         stepper.step(call.grads, grad_scale=call.scale, **call.options)
-        mask = caution.apart(head)
+        mask, new = caution.apart()
+        mask.head = head
         active = tuple(p.index for p in self.params if p.index not in stepper._absent)
         for i in active:
-            caution.ahead[i][...] = self.params[i].array
+            new[i][...] = self.params[i].array
             self.params[i].array[...] = old[i]
-        if active:
-            ((prepared, members),) = self._run([mask], active)
-            rest = caution.lengthen(self._spread(prepared.collect(), members)[0])
-            if rest:
-                self._run(rest, active)
+        self._run_masked([mask], active, caution, [])
+
+    def _run_masked(self, wanted, active, caution, after):
+        """Run stages that end in a mask, and those that follow it."""
+        if not active:
+            return
+        if not caution.mask.sweep.sums:  # nothing of all elements must be known first
+            self._run([*wanted, *after], active)
+            return
+        prepared, members = self._run(wanted, active)[-1]
+        (counts,) = self._spread(prepared.collect(), members)
+        self._run([*caution.lengthen(counts), *after], active)
 
     def _prologue(self, scale):
         """Return what kernels apply first to each parameter: `Optimizer.prologue`, with the scale."""
@@ -197,12 +209,9 @@ class Core:
         if caution is None:
             self._run([*call.before, stages.UPDATE, *after], active)
         else:
-            before, behind = caution.around(self._prologue(scale))
-            found = self._run([*call.before, *before, stages.UPDATE, *behind], active)
-            prepared, members = found[-1]
-            rest = caution.lengthen(self._spread(prepared.collect(), members)[0])
-            if rest or after:
-                self._run([*rest, *after], active)
+            caution.mask.head = self._prologue(scale)
+            wanted = [*call.before, caution.set_aside, stages.UPDATE, caution.mask]
+            self._run_masked(wanted, active, caution, after)
         call.after.clear()
 
     def finish(self, call):
@@ -224,6 +233,8 @@ class Core:
             self._programs, self._table = {}, self.stepper._table
         key = (*wanted, active)
         if key not in self._programs:
+            if len(self._programs) == _PROGRAMS:
+                self._programs.clear()
             self._programs[key] = _build(self, wanted, active)
         program, found = self._programs[key]
         for stage, (prepared, members) in zip(wanted, found, strict=True):

@@ -73,6 +73,11 @@ class Caution:
     core : Core
     is_scaled : bool
         Whether the steps that go on are made longer, by what share of all they are.
+
+    Attributes
+    ----------
+    set_aside, mask : Stage
+        Before and after the update, where both are in one pass.
     """
 
     #: The least share that counts.
@@ -80,33 +85,25 @@ class Caution:
 
     def __init__(self, core, is_scaled):
         self._core, self._sizes = core, np.array([p.array.size for p in core.params], np.float64)
-        self._set_aside, self.ahead = Stage(wrapping.set_aside, is_of_step=True), None
-        self._sweep, shared = wrapping.mask, {}
-        self._lengthen = ()
-        if is_scaled:
-            self._sweep, shared = wrapping.mask_apart, {"d": core.companions()}
-            self._lengthen = (Stage(wrapping.lengthen, shared, is_of_step=True),)
-        self._shared, self._mask = shared, Stage(self._sweep, shared)
+        self._arrays = {"d": core.companions()} if is_scaled else {}
+        self.set_aside = Stage(wrapping.set_aside, is_of_step=True)
+        self.mask = Stage(wrapping.mask_apart if is_scaled else wrapping.mask, self._arrays)
+        self._lengthen = Stage(wrapping.lengthen, self._arrays, is_of_step=True) if is_scaled else None
+        self._apart = None
 
-    def around(self, head):
-        """Return the stages before and after the update, where both are in one pass."""
-        self._mask.head = head
-        return [self._set_aside], [self._mask]
-
-    def apart(self, head):
-        """Return the stage after the update, and the arrays that must hold the new weights then."""
-        if self.ahead is None:
-            self.ahead = self._core.companions()
-            self._mask_apart = Stage(self._sweep, {**self._shared, "v": self.ahead})
-        self._mask_apart.head = head
-        return self._mask_apart
+    def apart(self):
+        """Return the mask as a pass of its own, and arrays that must hold the new weights then."""
+        if self._apart is None:
+            self._apart = Stage(self.mask.sweep, {**self._arrays, "v": self._core.companions()})
+        return self._apart, self._apart.arrays["v"]
 
     def lengthen(self, counts):
-        """Return what remains to be done, with the numbers of elements that go on."""
-        for stage in self._lengthen:
-            shares = counts / np.maximum(self._sizes, 1.0)
-            stage.constants = {"factor": 1.0 / np.maximum(shares, self._LEAST)}
-        return [*self._lengthen]
+        """Return the stages that remain, given how many elements of each array go on."""
+        if self._lengthen is None:
+            return []
+        shares = counts / np.maximum(self._sizes, 1.0)
+        self._lengthen.constants = {"factor": 1.0 / np.maximum(shares, self._LEAST)}
+        return [self._lengthen]
 
 
 @dataclasses.dataclass(eq=False)

@@ -95,17 +95,16 @@ def set_aside(w, v):
     return w
 
 
-@sweep("w", sums=1)
+@sweep("w")
 def mask(w, g, v):
-    """Liang et al. (2024): go from ``w`` to ``v`` only against the gradient; count where."""
+    """Liang et al. (2024): go from ``w`` to ``v`` only against the gradient."""
     step = v - w
-    agrees = step * g < 0.0
-    return (v if agrees else w + 0.0 * step), (1.0 if agrees else 0.0)  # 0 * NaN: what diverged stays seen
+    return v if step * g < 0.0 else w + 0.0 * step  # 0 * NaN: what diverged stays seen
 
 
 @sweep("w d", sums=1)
 def mask_apart(w, g, v, d):
-    """As `mask`, with the steps that go on in ``d`` and not yet made."""
+    """As `mask`, with the steps that go on in ``d``, not yet made, and their number."""
     step = v - w
     agrees = step * g < 0.0
     return w, (step if agrees else 0.0 * step), (1.0 if agrees else 0.0)
