@@ -11,7 +11,22 @@ from sklearn.datasets import make_classification
 from sklearn.model_selection import GridSearchCV
 
 import fastopt
-from fastopt import EMA, SGD, SWA, Adam, AdamW, Clip, Lookahead, MLPClassifier, MultiSteps, SkipNonFinite
+from fastopt import (
+    EMA,
+    SGD,
+    SWA,
+    Adam,
+    AdamW,
+    AdaptiveClip,
+    Cautious,
+    Centralize,
+    Clip,
+    GradientNoise,
+    Lookahead,
+    MLPClassifier,
+    MultiSteps,
+    SkipNonFinite,
+)
 from fastopt.schedules import linear, step
 
 theirs = torch and torch.optim.swa_utils
@@ -30,6 +45,10 @@ WRAPPED = {
     "MultiSteps": MultiSteps(AdamW(lr=linear(0.1, 20)), n=3),
     "Clip": Clip(Adam(lr=0.1), norm=2.0, value=0.5, tensor_norm=1.5),
     "SkipNonFinite": SkipNonFinite(Adam(lr=0.1)),
+    "AdaptiveClip": AdaptiveClip(Adam(lr=0.1), clipping=0.05),
+    "Centralize": Centralize(Adam(lr=0.1)),
+    "GradientNoise": GradientNoise(SGD(lr=0.1), eta=0.1, seed=3),
+    "Cautious": Cautious(AdamW(lr=0.1, weight_decay=0.0)),
     "nested": EMA(Lookahead(Clip(MultiSteps(Adam(lr=0.1), n=2), norm=1.0), k=2), decay=0.5),
 }
 

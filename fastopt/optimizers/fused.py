@@ -105,10 +105,10 @@ class Core:
         """
         self._meet(call, stage)
         if not self._concerns(stage, call.active):
-            return {} if stage.units else np.zeros((stage.sweep.sums, len(self.params)))
+            return {} if stage.sweep.is_matrix else np.zeros((stage.sweep.sums, len(self.params)))
         stage.constants, stage.scale = constants, call.scale
         prepared, members = self._run([*call.before, stage], call.active)[-1]
-        if stage.units:
+        if stage.sweep.is_matrix:
             return dict(zip(members, prepared.collect()[2], strict=True))
         return self._spread(prepared.collect(), members)
 
