@@ -165,16 +165,16 @@ def sam(closure, params, rho, eta=None, biases=False):
         return np.abs(w) + eta if eta is not None and (biases or w.ndim >= 2) else np.ones_like(w)
 
     def uphill():
-        loss, grads = closure()
+        _, grads = closure()
         scaled = _map(lambda g, w: size(w) * g, grads, params)
         length = np.sqrt(sum((s * s).sum() for s in scaled if s is not None))
         kept = [w.copy() for w in params]
         for w, s in zip(params, scaled, strict=True):
             if s is not None:
                 w += rho * size(w) * s / (length + (1e-12 if eta is None else 1e-16))
-        _, second = closure()
+        there = closure()
         for w, k in zip(params, kept, strict=True):
             w[...] = k
-        return loss, second
+        return there
 
     return uphill

@@ -70,8 +70,9 @@ def test_schedules_go_on_as_on_the_cpu():
 def test_what_is_not_done_on_a_gpu_is_refused():
     params, steps = problem(np.float32, n_steps=1)
     device_params, device_steps = both(params, steps)
-    with pytest.raises(TypeError, match="wrappers are for arrays in CPU memory"):
-        fastopt.EMA(Adam()).bind(device_params)
+    for wrapper in (fastopt.EMA, fastopt.Cautious, fastopt.Centralize, fastopt.GradientNoise, fastopt.SAM):
+        with pytest.raises(TypeError, match="wrappers are for arrays in CPU memory"):
+            wrapper(Adam()).bind(device_params)
     stepper = fastopt.ScheduleFreeAdamW().bind(device_params)
     stepper.step(device_steps[0])
     with pytest.raises(TypeError, match="weights for evaluation"):
