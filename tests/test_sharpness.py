@@ -283,7 +283,7 @@ def network(params, rows, labels, alpha):
     return closure
 
 
-@pytest.mark.parametrize("of", ["adam", "lamb", "muon"])
+@pytest.mark.parametrize("of", ["adam", "lamb", "muon", "lbfgs"])
 @pytest.mark.parametrize("name", ["SAM", "ASAM"])
 def test_an_estimator_takes_both_gradients_of_each_batch(name, of):
     make, settings = WRAPPERS[name]

@@ -175,7 +175,7 @@ class Prepared:
         self.operands = np.zeros((n, len(sweep.operands)), np.int64)
         width = 3 + len(sweep.constants)
         self._constants = {dtype: np.zeros((n, width), dtype) for dtype in {np.dtype(d) for d in dtypes}}
-        self._kept = []
+        self._kept, self._filled = [], None
         self._outputs, self.table = np.zeros((n, 3), np.int64), np.zeros((n, drive.TABLE_COLUMNS), np.int64)
         self._starts, n_chunks = [], 0
         for i, (dtype, (n_rows, n_columns, swapped), per_chunk) in enumerate(
@@ -214,7 +214,13 @@ class Prepared:
         constants : mapping
             The sweep's own, likewise.
         """
-        values = (*head, *(constants[name] for name in self.sweep.constants))
+        values = (*head, *[constants[name] for name in self.sweep.constants])
+        if all(type(value) is float for value in values):
+            if values == self._filled:
+                return
+            self._filled = values
+        else:
+            self._filled = None
         for rows in self._constants.values():
             for column, value in zip(rows.T, values, strict=True):
                 column[:] = value

@@ -225,7 +225,10 @@ class Core:
     def _concerns(self, stage, active):
         """Return the parameters that a stage concerns."""
         members = range(len(self.params)) if stage.members is None else stage.members
-        return [i for i in members if i in active] if stage.is_of_step else list(members)
+        if not stage.is_of_step:
+            return list(members)
+        present = frozenset(active)
+        return [i for i in members if i in present]
 
     def _run(self, wanted, active):
         """Run stages; return for each of them the prepared sweep and its parameters."""

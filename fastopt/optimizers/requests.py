@@ -53,7 +53,6 @@ class Stage:
 
     def fill(self, prepared, members):
         """Set the constants of a prepared sweep over some parameters."""
-        members = np.array(members)
         head = self.head or (self.scale, 0.0, 1.0)
         prepared.fill(
             [_of(value, members) for value in head],
@@ -62,7 +61,7 @@ class Stage:
 
 
 def _of(value, members):
-    return value[members] if isinstance(value, np.ndarray) else value
+    return value[list(members)] if isinstance(value, np.ndarray) else value
 
 
 class Caution:

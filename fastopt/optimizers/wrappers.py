@@ -71,7 +71,8 @@ class Wrapper(Optimizer):
         self.check_own()
         core, run = self.core, run or Run()
         core.check(scheduling.at_step(core, core.get_params(deep=False), run, 0))
-        return BoundState(self, size, n_decay, dtype, run)
+        n_groups = 1 if core.needs == "closure" else 2  # L-BFGS has one direction for all
+        return BoundState(self, size, n_decay, dtype, run, n_groups)
 
 
 def _closure_taker(optimizer):
