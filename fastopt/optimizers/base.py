@@ -9,8 +9,9 @@ from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.device_arrays import is_on_gpu
 from fastopt.optimizers.device_stepper import DeviceStepper
 from fastopt.optimizers.flat import FlatState
-from fastopt.optimizers.groups import as_list, listed
+from fastopt.optimizers.groups import as_list, listed, rule_of
 from fastopt.optimizers.stepper import Stepper
+from fastopt.rules.reduced import Reduced
 from fastopt.rules.registry import RULES
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 from fastopt.schedules import Run
@@ -64,6 +65,7 @@ class Optimizer(Parameters):
 
     _: dataclasses.KW_ONLY
     maximize: bool = False
+    state_dtype: str | None = None
 
     @classmethod
     def rule(cls, h):
@@ -181,7 +183,8 @@ class Optimizer(Parameters):
         """
         h, run = self.get_params(deep=False), run or Run()
         self.check(scheduling.at_step(self, h, run, 0))
-        whole = isinstance(self.rule_for(h, (2, 2)), TensorRule) or self.decays_in_rule(h)
+        rule = rule_of(type(self), h, (2, 2))
+        whole = isinstance(rule, (TensorRule, Reduced)) or self.decays_in_rule(h)
         return (BoundState if whole else FlatState)(self, size, n_decay, dtype, run)
 
 
