@@ -11,7 +11,7 @@ from fastopt.optimizers.device_stepper import DeviceStepper
 from fastopt.optimizers.flat import FlatState
 from fastopt.optimizers.groups import as_list, listed, rule_of
 from fastopt.optimizers.stepper import Stepper
-from fastopt.rules.reduced import Reduced
+from fastopt.rules.reduced import Reduced, keeps_moments
 from fastopt.rules.registry import RULES
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 from fastopt.schedules import Run
@@ -65,7 +65,6 @@ class Optimizer(Parameters):
 
     _: dataclasses.KW_ONLY
     maximize: bool = False
-    state_dtype: str | None = None
 
     @classmethod
     def rule(cls, h):
@@ -188,6 +187,20 @@ class Optimizer(Parameters):
         return (BoundState if whole else FlatState)(self, size, n_decay, dtype, run)
 
 
+@dataclasses.dataclass(repr=False)
+class MomentOptimizer(Optimizer):
+    """Base of optimizers that keep nothing but moments of the gradient, which may be kept in fewer bits.
+
+    Parameters
+    ----------
+    state_dtype : {None, 'bfloat16', 'int8'}
+        What the moments are kept in; None is the dtype of the parameters. See `fastopt.kernels.codecs`.
+    """
+
+    _: dataclasses.KW_ONLY
+    state_dtype: str | None = None
+
+
 def list_optimizers():
     """Return the canonical names of all optimizers, sorted.
 
@@ -246,9 +259,10 @@ def _class_of(rule):
     """Return the optimizer class of a rule that was registered with defaults, made once."""
     cls = OPTIMIZERS.get(rule.name)
     if cls is None or cls._made_from is not rule:
+        base = MomentOptimizer if keeps_moments(rule) else Optimizer
         fields = [(key, Any, dataclasses.field(default=value)) for key, value in rule.defaults.items()]
         cls = dataclasses.make_dataclass(
-            rule.name, fields, bases=(Optimizer,), repr=False, namespace={"__doc__": rule.function.__doc__}
+            rule.name, fields, bases=(base,), repr=False, namespace={"__doc__": rule.function.__doc__}
         )
         cls.name, cls._made_from = rule.name, rule
         OPTIMIZERS[rule.name] = cls

@@ -65,7 +65,7 @@ class Group:
         self.optimizer, self.values, self.index, self.progress = optimizer, values, index, progress
         for name, value in optimizer.get_params(deep=False).items():
             values.setdefault(name, value)
-        self._state_dtype = values["state_dtype"]
+        self._state_dtype = values.get("state_dtype")
         self.refresh()
 
     def is_changed(self):
@@ -110,7 +110,7 @@ class Group:
                     f"param_groups[{self.index}] has {key!r}, which {type(self.optimizer).__name__} does not "
                     f"take; its hyper-parameters are {', '.join(map(repr, known))}.{hint}"
                 )
-        if values["state_dtype"] != self._state_dtype:
+        if values.get("state_dtype") != self._state_dtype:
             raise ValueError(
                 f"param_groups[{self.index}] keeps its state with state_dtype={self._state_dtype!r}, not "
                 f"{values['state_dtype']!r}: state is never cast; bind an optimizer with that state_dtype"

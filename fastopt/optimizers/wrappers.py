@@ -20,7 +20,6 @@ class Wrapper(Optimizer):
     """
 
     maximize: ClassVar[bool] = False  # that of the optimizer inside counts
-    state_dtype: ClassVar[str | None] = None  # likewise
     #: Allowed whole numbers: parameter to the least.
     least: ClassVar[dict] = {}
     #: Allowed shares.

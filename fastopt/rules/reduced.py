@@ -64,6 +64,11 @@ class Reduced(Rule):
         return STATE_DTYPES[self.state_dtype]
 
 
+def keeps_moments(rule):
+    """Tell whether a rule keeps moments of the gradient and nothing else."""
+    return isinstance(rule, Rule) and 0 < len(rule.slots) == sum(s in SIGNED + UNSIGNED for s in rule.slots)
+
+
 @functools.cache
 def reduced(rule, state_dtype):
     """Return ``rule`` with its state in ``state_dtype``, or itself for None.
@@ -75,12 +80,11 @@ def reduced(rule, state_dtype):
     """
     if state_dtype is None:
         return rule
-    others = [name for name in rule.slots if name not in SIGNED + UNSIGNED]
-    if others or not rule.slots or not isinstance(rule, Rule):
-        why = f"keeps {', '.join(map(repr, others))}" if others else "keeps no moments"
+    if not keeps_moments(rule):
+        kept = ", ".join(map(repr, rule.slots)) or "no state"
         raise ValueError(
-            f"state_dtype={state_dtype!r} is for optimizers that keep nothing but moments of the gradient, "
-            f"such as Adam, Lion or SGD with momentum; {rule.name!r} {why}: leave it out"
+            f"state_dtype={state_dtype!r} is for rules that keep nothing but moments of the gradient, and "
+            f"{rule.name!r} keeps {kept}: leave it out"
         )
     scales = tuple(name + _SCALE for name in rule.slots) if state_dtype == "int8" else ()
     values = {field.name: getattr(rule, field.name) for field in dataclasses.fields(Rule)}
