@@ -127,7 +127,8 @@ def magnitude(x):
 @njit(**JIT_OPTIONS)
 def scale_of(largest):
     """Return the scale of a block from the `magnitude` of its largest element, which may be rounded up."""
-    return max(int32(int32(largest + int32((1 << DROPPED) - 1)) >> int32(23)), int32(_LEAST))
+    rounded = uint32(uint32(largest) + uint32((1 << DROPPED) - 1))
+    return min(max(int32(rounded >> uint32(23)), int32(_LEAST)), int32(255))
 
 
 @njit(**JIT_OPTIONS)
