@@ -69,9 +69,12 @@ def hashed(typingctx, counter):
     """Return 32 random bits for a counter."""
 
     def codegen(context, builder, signature, args):
-        # Half of MurmurHash3's last step.
-        x = builder.xor(args[0], builder.lshr(args[0], ir.Constant(_I32, 15)))
-        x = builder.mul(x, ir.Constant(_I32, 0x85EBCA6B))
+        # MurmurHash3's last step, as in `fastopt.rules.randomness.mix`, which Numba would widen. With one
+        # multiplication instead of two, numbers of neighbours and of steps are correlated.
+        x = args[0]
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+            x = builder.xor(x, builder.lshr(x, ir.Constant(_I32, shift)))
+            x = builder.mul(x, ir.Constant(_I32, factor))
         return builder.xor(x, builder.lshr(x, ir.Constant(_I32, 16)))
 
     return types.uint32(types.uint32), codegen
