@@ -194,7 +194,7 @@ class MomentOptimizer(Optimizer):
     Parameters
     ----------
     state_dtype : {None, 'bfloat16', 'int8'}
-        What the moments are kept in; None is the dtype of the parameters. See `fastopt.kernels.codecs`.
+        What the moments are kept in; None is the dtype of the parameters. See ``docs/reduced-state.md``.
     """
 
     _: dataclasses.KW_ONLY
