@@ -4,6 +4,8 @@ What wrappers do to gradients before an update, and to weights after it, thus co
 `drive` this sees integers only, and compiles once.
 """
 
+import math
+
 import numpy as np
 from numba import carray, njit, prange
 
@@ -103,9 +105,10 @@ class Program:
 
     Parameters
     ----------
-    arrays : list of (dtype, int, int, int)
-        Element type, rows and columns as the array lies in memory, and the address of its row in the
-        stepper's table. An array of which no stage knows rows is best one of elements: its columns are 1.
+    arrays : list of (dtype, int, int, int, int)
+        Element type, rows and columns as the array lies in memory, a number of elements of which chunks are
+        multiples, and the address of its row in the stepper's table. An array of which no stage knows rows is
+        best one of elements: its columns are 1.
     stages : list of (Sweep or UPDATE, sequence of int, sequence of sequence of int, sequence of bool)
         In the order in which they run: the sweep, the arrays it concerns, for each of them the operands, each
         an address or one of ``GRADIENT`` to ``KEPT``, and whether its rows and columns are swapped.
@@ -118,9 +121,9 @@ class Program:
     """
 
     def __init__(self, arrays, stages, n_threads):
-        dtypes, rows, columns, table_rows = zip(*arrays, strict=True)
+        dtypes, rows, columns, edges, table_rows = zip(*arrays, strict=True)
         size = _SHORT if any(stage[0] is UPDATE for stage in stages) else sweeps.CHUNK
-        chunks = [sweeps.rows_per_chunk(n, size) for n in columns]
+        chunks = [_multiple(size, n, edge) for n, edge in zip(columns, edges, strict=True)]
         self.sweeps, own = [], [[] for _ in arrays]
         for sweep, places, operands, swapped in stages:
             if sweep is UPDATE:
@@ -158,6 +161,12 @@ class Program:
     def run(self):
         """Run all stages, in one parallel region or none."""
         drive.launch(self._n_threads, (_run, self._serial), (_run_parallel, self._parallel))
+
+
+def _multiple(size, n_columns, edge):
+    """Return how many rows make about ``size`` elements, and a multiple of ``edge``."""
+    unit = edge // math.gcd(n_columns, edge)
+    return -(-sweeps.rows_per_chunk(n_columns, size) // unit) * unit
 
 
 def _padded(codes):

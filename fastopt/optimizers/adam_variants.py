@@ -3,12 +3,12 @@
 import dataclasses
 from typing import ClassVar
 
-from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.optimizers.base import MomentOptimizer, optimizer
 from fastopt.rules import adam_variants as _rules  # noqa: F401  registers the rules
 
 
 @optimizer("nadam", nadamw={"decoupled_weight_decay": True, "weight_decay": 0.01})
-class NAdam(Optimizer):
+class NAdam(MomentOptimizer):
     """Adam with Nesterov momentum.
 
     As ``torch.optim.NAdam``, defaults included.
@@ -30,6 +30,8 @@ class NAdam(Optimizer):
         Shrink the weights instead of adding to the gradient.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -54,7 +56,7 @@ class NAdam(Optimizer):
 
 
 @optimizer("radam")
-class RAdam(Optimizer):
+class RAdam(MomentOptimizer):
     """Rectified Adam: plain momentum until the second moment's variance is known to be finite.
 
     As ``torch.optim.RAdam``, defaults included.
@@ -75,6 +77,8 @@ class RAdam(Optimizer):
         'corrected' adds `eps` after the bias correction, as optax does; torch adds it before ('hat').
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -100,7 +104,7 @@ class RAdam(Optimizer):
 
 
 @optimizer("adamax", adamaxw={"decoupled_weight_decay": True, "weight_decay": 1e-4})
-class Adamax(Optimizer):
+class Adamax(MomentOptimizer):
     """Adam with the infinity norm in place of the second moment.
 
     As ``torch.optim.Adamax``, defaults included.
@@ -121,6 +125,8 @@ class Adamax(Optimizer):
         Shrink the weights instead of adding to the gradient, as optax's ``adamaxw`` does.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -146,7 +152,7 @@ class Adamax(Optimizer):
 
 
 @optimizer("ademamix")
-class AdEMAMix(Optimizer):
+class AdEMAMix(MomentOptimizer):
     """Adam with a second, much slower average of the gradient beside the first.
 
     As the authors' code (apple/ml-ademamix). optax has ``alpha=5``.
@@ -169,6 +175,8 @@ class AdEMAMix(Optimizer):
         Steps over which the slow average's half-life rises from that of the fast one.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------

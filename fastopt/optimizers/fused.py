@@ -15,6 +15,7 @@ from fastopt.optimizers.groups import listed
 from fastopt.optimizers.requests import Call, Stage
 from fastopt.optimizers.stepper import Stepper
 from fastopt.rules import wrapping
+from fastopt.rules.reduced import BLOCK
 
 #: Programs that are kept, for gradients that are now here, now None.
 _PROGRAMS = 64
@@ -273,7 +274,7 @@ def _build(core, wanted, active):
         if stage is stages.UPDATE:
             weights = {i: stages.KEPT if apart else core.params[i].data for i in members}
             steps.append((stage, places, [(weights[i], now[i]) for i in members], ()))
-            n_bytes += sum(core.params[i].nbytes * (3 + 2 * len(core.params[i].slots)) for i in members)
+            n_bytes += sum(3 * core.params[i].nbytes + 2 * core.params[i].state_nbytes for i in members)
             continue
         letters = stage.sweep.operands
         operands = [[_operand(stage, letter, core.params[i], now[i]) for letter in letters] for i in members]
@@ -286,12 +287,17 @@ def _build(core, wanted, active):
         n_bytes += n_outside * sum(core.params[i].nbytes for i in members)
     rows = core.stepper._table.ctypes.data + core.stepper._table.strides[0] * np.arange(len(core.params))
     lying = [
-        (core.params[i].array.dtype, *units.get(i, (core.params[i].array.size, 1))[:2], rows[i])
-        for i in indices
+        (p.array.dtype, *units.get(p.index, (p.array.size, 1))[:2], _edge(p), rows[p.index])
+        for p in (core.params[i] for i in indices)
     ]
     n_threads = stages.n_threads(n_bytes, core.stepper._n_threads)
     program = stages.Program(lying, steps, n_threads)
     return program, list(zip(program.sweeps, concerned, strict=True))
+
+
+def _edge(p):
+    """Return of how many elements chunks must be multiples: 8-bit codes share scales."""
+    return BLOCK if any(slot.itemsize == 1 for slot in p.slots) else 1
 
 
 def _operand(stage, letter, p, gradient):

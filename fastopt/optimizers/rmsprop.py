@@ -4,13 +4,13 @@ import dataclasses
 from typing import ClassVar
 
 from fastopt.optimizers import checks
-from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import rmsprop as _rules  # noqa: F401  registers the rules
 from fastopt.rules.registry import RULES
 
 
 @optimizer("rmsprop")
-class RMSprop(Optimizer):
+class RMSprop(MomentOptimizer):
     """Divide the gradient by a moving average of its size.
 
     As ``torch.optim.RMSprop``, defaults included. optax and Keras put `eps` under the root, the learning rate
@@ -36,6 +36,8 @@ class RMSprop(Optimizer):
         Put the learning rate into the buffer; differs only when the learning rate changes.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------

@@ -4,12 +4,12 @@ import dataclasses
 from typing import ClassVar
 
 from fastopt.optimizers import checks
-from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import second_moment as _rules  # noqa: F401  registers the rules
 
 
 @optimizer("adabelief")
-class AdaBelief(Optimizer):
+class AdaBelief(MomentOptimizer):
     """Adam whose second moment measures how far the gradient is from its own average.
 
     As ``optax.adabelief``. The authors' code also rectifies by default, as `RAdam` does; this does not.
@@ -30,6 +30,8 @@ class AdaBelief(Optimizer):
         Added to the second moment at every step, so that it gathers in the state.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -56,7 +58,7 @@ class AdaBelief(Optimizer):
 
 
 @optimizer("acprop")
-class AcProp(Optimizer):
+class AcProp(MomentOptimizer):
     """AdaBelief whose denominator is that of the step before.
 
     As ``optax.contrib.acprop``: the numerator is the average of the gradient, and at the first step, which
@@ -76,6 +78,8 @@ class AcProp(Optimizer):
         Added to the second moment at every step, so that it gathers in the state.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -101,7 +105,7 @@ class AcProp(Optimizer):
 
 
 @optimizer("yogi")
-class Yogi(Optimizer):
+class Yogi(MomentOptimizer):
     """Adam whose second moment changes by no more than the new square, up or down.
 
     As ``optax.yogi``: bias-corrected, although neither average starts at 0.
@@ -122,6 +126,8 @@ class Yogi(Optimizer):
         Shrink the weights instead of adding to the gradient.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -147,7 +153,7 @@ class Yogi(Optimizer):
 
 
 @optimizer("adopt")
-class ADOPT(Optimizer):
+class ADOPT(MomentOptimizer):
     """Adam that normalises each gradient by the second moment before it, and averages afterwards.
 
     With the authors' clipping, by ``(t - 1) ** 0.25``. The first step only begins the second moment; weight
@@ -167,6 +173,8 @@ class ADOPT(Optimizer):
         Shrink the weights instead of adding to the gradient.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------

@@ -2,13 +2,13 @@
 
 from typing import ClassVar
 
-from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import sgd as _rules  # noqa: F401  registers the rules
 from fastopt.rules.registry import RULES
 
 
 @optimizer("sgd", momentum={"momentum": 0.9}, nesterov={"momentum": 0.9, "nesterov": True})
-class SGD(Optimizer):
+class SGD(MomentOptimizer):
     """Stochastic gradient descent, optionally with (Nesterov) momentum.
 
     ``b = g`` at the first step, then ``b = momentum * b + (1 - dampening) * g``; ``w -= lr * b``, or with
@@ -31,6 +31,8 @@ class SGD(Optimizer):
         scikit-learn do. The same numbers while the learning rate is constant.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -106,7 +108,7 @@ class SignSGD(Optimizer):
 
 
 @optimizer("signum")
-class Signum(Optimizer):
+class Signum(MomentOptimizer):
     """The sign of a moving average of the gradient: ``m += (1 - momentum) * (g - m); w -= lr * sign(m)``.
 
     Parameters
@@ -119,6 +121,8 @@ class Signum(Optimizer):
         Decoupled decay.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -141,7 +145,7 @@ class Signum(Optimizer):
 
 
 @optimizer("lion")
-class Lion(Optimizer):
+class Lion(MomentOptimizer):
     """Evolved sign momentum: ``w -= lr * sign(b1 * m + (1 - b1) * g); m = b2 * m + (1 - b2) * g``.
 
     Parameters
@@ -154,6 +158,8 @@ class Lion(Optimizer):
         Decoupled decay; three to ten times larger than AdamW's.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
