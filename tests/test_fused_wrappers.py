@@ -319,6 +319,16 @@ def test_one_reading_of_the_gradients_serves_all_that_need_their_norms(monkeypat
     assert len(runs) == 1
 
 
+def test_norms_are_read_again_once_the_gradients_have_changed():
+    compare(
+        SkipNonFinite(Clip(Centralize(Clip(Adam(lr=0.1), norm=0.5)), value=0.3, norm=3.0)),
+        lambda step, params: by_hand.clip(
+            by_hand.centralize(by_hand.clip(step, params, norm=0.5), params), params, value=0.3, norm=3.0
+        ),
+        Adam(lr=0.1),
+    )
+
+
 def test_a_refused_step_leaves_no_trace():
     params, steps = problem(4)
     stepper = EMA(Lookahead(GradientNoise(Clip(Adam(lr=0.1), norm=1.0)), k=1)).bind(params)
