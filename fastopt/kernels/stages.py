@@ -32,6 +32,9 @@ _ARRAY_COLUMNS = 5
 #: of an Adam step then costs nothing, and with 4096 elements a third of the step.
 _SHORT = 512
 
+#: Rows of a chunk where columns are added up, at least: each chunk has sums of its own.
+_ROWS = 64
+
 # The operands lie before a thread's buffers, in cache lines of their own. Each buffer is followed by a gap,
 # because buffers a multiple of 4096 bytes apart would be mistaken for each other by loads after stores.
 _HEAD, _GAP = 128, 320
@@ -122,8 +125,11 @@ class Program:
 
     def __init__(self, arrays, stages, n_threads):
         dtypes, rows, columns, edges, table_rows = zip(*arrays, strict=True)
-        size = _SHORT if any(stage[0] is UPDATE for stage in stages) else sweeps.CHUNK
-        chunks = [_multiple(size, n, edge) for n, edge in zip(columns, edges, strict=True)]
+        is_short = any(stage[0] is UPDATE for stage in stages)
+        chunks = [
+            _multiple(_SHORT if is_short else max(sweeps.CHUNK, _ROWS * n), n, edge)
+            for n, edge in zip(columns, edges, strict=True)
+        ]
         self.sweeps, own = [], [[] for _ in arrays]
         for sweep, places, operands, swapped in stages:
             if sweep is UPDATE:
