@@ -204,17 +204,14 @@ class Prepared:
             np.zeros((n_chunks if sweep.column_sums else 0, sweep.column_sums, n_columns)),
         )
 
-    def fill(self, head, constants):
+    def fill(self, values):
         """Set what the next run multiplies by.
 
         Parameters
         ----------
-        head : sequence of three floats or arrays of one element per tensor
-            ``grad_scale``, ``l2`` and ``keep``.
-        constants : mapping
-            The sweep's own, likewise.
+        values : list of float, or of arrays of one element per tensor
+            ``grad_scale``, ``l2``, ``keep`` and the sweep's own constants.
         """
-        values = (*head, *[constants[name] for name in self.sweep.constants])
         if all(type(value) is float for value in values):
             if values == self._filled:
                 return
@@ -262,8 +259,16 @@ class Pass(Prepared):
         self._plan = drive.Plan.of_work(self.table, work, n_threads)
 
     def run(self, head, constants):
-        """Sweep once, with what `Prepared.fill` takes; return what `Prepared.collect` does."""
-        self.fill(head, constants)
+        """Sweep once; return what `Prepared.collect` does.
+
+        Parameters
+        ----------
+        head : sequence of three floats or arrays of one element per tensor
+            ``grad_scale``, ``l2`` and ``keep``.
+        constants : mapping
+            The sweep's own, likewise.
+        """
+        self.fill([*head, *[constants[name] for name in self.sweep.constants]])
         self._plan.run()
         return self.collect()
 

@@ -35,6 +35,7 @@ class Core:
             raise TypeError("wrappers are for arrays in CPU memory; bind the optimizer inside on a GPU")
         self.stepper = stepper
         self._programs, self._table = {}, None
+        self._cohorts = self._members = None
         self._square, self._scale, self._buffers = Stage(wrapping.square), Stage(wrapping.scale), None
 
     def companions(self):
@@ -205,7 +206,10 @@ class Core:
 
     def run_around(self, call, scale):
         """Update the parameters that take the step, between what the call asks for."""
-        active = tuple(p.index for cohort in self.stepper._active for p in cohort.members)
+        if self._cohorts is not self.stepper._active:
+            self._cohorts = self.stepper._active
+            self._members = tuple(p.index for cohort in self._cohorts for p in cohort.members)
+        active = self._members
         after, caution = call.after[::-1], call.caution
         if caution is None:
             self._run([*call.before, stages.UPDATE, *after], active)

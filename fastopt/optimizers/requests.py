@@ -54,14 +54,8 @@ class Stage:
     def fill(self, prepared, members):
         """Set the constants of a prepared sweep over some parameters."""
         head = self.head or (self.scale, 0.0, 1.0)
-        prepared.fill(
-            [_of(value, members) for value in head],
-            {name: _of(value, members) for name, value in self.constants.items()},
-        )
-
-
-def _of(value, members):
-    return value[list(members)] if isinstance(value, np.ndarray) else value
+        values = [*head, *[self.constants[name] for name in self.sweep.constants]]
+        prepared.fill([v[list(members)] if isinstance(v, np.ndarray) else v for v in values])
 
 
 class Caution:
