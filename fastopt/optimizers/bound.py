@@ -38,10 +38,12 @@ class BoundState(scheduling.Scheduled):
         self.n_threads = None
         self.t, self.state = 0, np.zeros((0, self.size), self.dtype)
         self._saved = self._stepper = self._params = self._layout = None
+        self._gradient = self._views = None
 
     def __getstate__(self):
         saved = self._saved if self._stepper is None else self._stepper.state_dict()
-        return {**self.__dict__, "_saved": saved, "_stepper": None, "_params": None}
+        unsaved = dict.fromkeys(("_stepper", "_params", "_gradient", "_views"))
+        return {**self.__dict__, **unsaved, "_saved": saved}
 
     @property
     def rule(self):
@@ -74,9 +76,10 @@ class BoundState(scheduling.Scheduled):
         stepper.param_groups[0].update(self.hyper)
         for biases in stepper.param_groups[1:]:
             biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
-        grads = layout.weights(gradient) + layout.biases(gradient)
+        if self._gradient is not gradient:  # the same views are known to the stepper
+            self._gradient, self._views = gradient, layout.weights(gradient) + layout.biases(gradient)
         known = [loss]  # the first evaluation has been made
-        stepper.step(closure=lambda: (known.pop() if known else evaluate(), grads))
+        stepper.step(closure=lambda: (known.pop() if known else evaluate(), self._views))
         self.t += 1
 
     def train(self, params):
