@@ -319,6 +319,16 @@ def test_one_reading_of_the_gradients_serves_all_that_need_their_norms(monkeypat
     assert len(runs) == 1
 
 
+def test_a_closure_is_fused_as_gradients_are(monkeypatch):
+    params, steps = problem(2)
+    stepper = EMA(Lookahead(Adam(), k=1)).bind(params)
+    apart = []
+    monkeypatch.setattr(type(stepper.core), "finish", lambda self, call: apart.append(len(call.after)))
+    stepper.step(closure=lambda: (1.0, steps[0]))
+    stepper.step(steps[1])
+    assert apart == [0, 0]
+
+
 def test_norms_are_read_again_once_the_gradients_have_changed():
     compare(
         SkipNonFinite(Clip(Centralize(Clip(Adam(lr=0.1), norm=0.5)), value=0.3, norm=3.0)),

@@ -57,15 +57,19 @@ class Core:
 
     def evaluate(self, call, kind):
         """Make sure that a call has gradients that fit, and say which."""
+        self._open(call)
+        if call.active is None:
+            call.active = self._accept(call.grads)
+            if self.stepper._rows:
+                raise TypeError(f"{kind} needs whole gradients, not the rows (indices, values) of some")
+
+    def _open(self, call):
+        """Let a closure give its gradients, if it has not."""
         if call.closure is not None:
             call.found, call.grads, loss = self.stepper._call(call.closure, None, None)
             call.closure, call.grads = None, listed(call.grads)
             if loss is not None:
                 call.options["loss"] = loss
-        if call.active is None:
-            call.active = self._accept(call.grads)
-            if self.stepper._rows:
-                raise TypeError(f"{kind} needs whole gradients, not the rows (indices, values) of some")
 
     def _accept(self, grads):
         stepper = self.stepper
@@ -141,8 +145,9 @@ class Core:
     def step(self, call):
         """Make the step, with what it asks for before and after in the same pass if that is possible."""
         stepper = self.stepper
-        if call.closure is not None:
+        if stepper._optimizer.needs == "closure" and call.closure is not None:
             return stepper.step(closure=call.closure, grad_scale=call.scale, **call.options)
+        self._open(call)
         if call.active is None:
             stepper._refresh()  # which may turn parameters over to rules of the other protocol
         has_rows = any(type(g) is tuple for g in call.grads)
