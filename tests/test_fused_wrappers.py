@@ -276,6 +276,19 @@ def test_the_bits_depend_neither_on_threads_nor_on_how_memory_is_cut(name, dtype
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("name", [name for name in WRAPPERS if name != "GradientNoise"])
+def test_rows_that_are_longer_than_a_chunk_are_the_same_rows(name):
+    make, oracle = WRAPPERS[name]
+    params, steps = problem(3, (((3, 1300), "C"), ((1100, 2), "F"), ((520, 3), "C"), ((2, 513), "C")))
+    expected = [p.copy(order="K") for p in params]
+    step = oracle(Adam(lr=0.1).bind(expected).step, expected)
+    stepper = make(Adam(lr=0.1)).bind(params)
+    for grads in steps:
+        stepper.step(grads)
+        step(grads)
+    assert distance(params, expected) < ROUNDING
+
+
 @pytest.mark.parametrize("state_dtype", ["bfloat16", "int8"])
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_state_in_fewer_bits_is_stepped_as_without_the_wrapper(name, state_dtype):

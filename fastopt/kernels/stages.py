@@ -20,12 +20,17 @@ GRADIENT, FIRST, SECOND, KEPT = range(4)
 #: In place of a sweep: the update kernel of the stepper's table; its operands are weights and gradient.
 UPDATE = None
 
-# ``[kernel, elements per row, constants, outputs, per_chunk, width, *operands]``; the update has no kernel.
+# ``[kernel, whether it knows rows, constants, outputs, per_chunk, width, *operands, *their kinds]``; the update
+# has no kernel.
 _OPERANDS = 6
-_STAGE_COLUMNS = 6 + _OPERANDS
+_STAGE_COLUMNS = 6 + 2 * _OPERANDS
 
-# ``[address of its row in the stepper's table, bytes of a row, rows of a chunk, first stage, last stage]``
-_ARRAY_COLUMNS = 5
+# What an operand has one element for.
+_ELEMENTS, _COLUMNS, _ROWS = range(3)
+
+# ``[address of its row in the stepper's table, bytes of an element, columns, rows of a chunk, columns of a
+# chunk, first stage, last stage]``
+_ARRAY_COLUMNS = 7
 
 #: Elements of a chunk where an update is among the stages. So few that the prefetchers, which run ahead in
 #: each array, fetch the next chunk of all of them meanwhile: at 10 million parameters bounding the gradients
@@ -33,35 +38,43 @@ _ARRAY_COLUMNS = 5
 _SHORT = 512
 
 #: Rows of a chunk where columns are added up, at least: each chunk has sums of its own.
-_ROWS = 64
+_MANY = 64
 
 # The operands lie before a thread's buffers, in cache lines of their own. Each buffer is followed by a gap,
 # because buffers a multiple of 4096 bytes apart would be mistaken for each other by loads after stores.
 _HEAD, _GAP = 128, 320
 
 
-def _chunk(arrays, stages, array, lo, hi, own, span):
-    """Run an array's stages over its rows ``lo`` to ``hi``."""
+def _chunk(arrays, stages, array, lo, hi, skip, n_columns, own, span):
+    """Run an array's stages over some columns of its rows ``lo`` to ``hi``; over all, or of one row."""
     of_array = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)
     table = carray(pointer(of_array[0], np.int64), drive.TABLE_COLUMNS)
     at = carray(pointer(own, np.int64), _OPERANDS)
+    itemsize, width = of_array[1], of_array[2]
+    first, last = lo * width + skip, (hi - 1) * width + skip + n_columns
     # Kernels count from the array's first element: a buffer holds the chunk's elements alone.
-    buffers = own + _HEAD - lo * of_array[1]
-    for k in range(of_array[3], of_array[4]):
+    buffers = own + _HEAD - first * itemsize
+    for k in range(of_array[5], of_array[6]):
         stage = carray(pointer(stages + 8 * _STAGE_COLUMNS * k, np.int64), _STAGE_COLUMNS)
+        is_part = stage[1] and n_columns < width
         for j in range(_OPERANDS):
-            code = stage[6 + j]
+            code, kind = stage[6 + j], stage[6 + _OPERANDS + j]
             if code > KEPT:
                 at[j] = code
             elif code > GRADIENT:
                 at[j] = buffers + (code - FIRST) * span
             else:
                 at[j] = table[2]
-        first, last = lo * stage[1], hi * stage[1]
-        if stage[0]:
-            call(stage[0], (own, stage[2], stage[3], stage[4], stage[5], first, last))
-        else:
+            if is_part:  # a matrix of its own, with one row
+                at[j] += itemsize * (first if kind == _ELEMENTS else (skip if kind == _COLUMNS else lo))
+        if not stage[0]:
             call(table[0], (at[0], at[1], table[3], table[4], table[5], first, last))
+        elif not stage[1]:
+            call(stage[0], (own, stage[2], stage[3], stage[4], stage[5], first, last))
+        elif is_part:
+            call(stage[0], (own, stage[2], stage[3], stage[4], n_columns, 0, 1))
+        else:
+            call(stage[0], (own, stage[2], stage[3], stage[4], stage[5], lo, hi))
 
 
 _chunk = bind(_chunk, _chunk, **globals())
@@ -72,9 +85,12 @@ def _piece(arrays, stages, piece, own, span):
     """Run a piece of the work list chunk by chunk."""
     bounds = carray(pointer(piece, np.int64), 3)
     array, first, last = bounds[0], bounds[1], bounds[2]
-    step = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)[2]
-    for lo in range(first, last, step):
-        _chunk(arrays, stages, array, lo, min(lo + step, last), own, span)
+    of_array = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)
+    width, n_rows, n_columns = of_array[2], of_array[3], of_array[4]
+    for lo in range(first, last, n_rows):
+        for skip in range(0, width, n_columns):
+            n = min(n_columns, width - skip)
+            _chunk(arrays, stages, array, lo, min(lo + n_rows, last), skip, n, own, span)
 
 
 _piece = bind(_piece, _piece, **globals())
@@ -127,7 +143,7 @@ class Program:
         dtypes, rows, columns, edges, table_rows = zip(*arrays, strict=True)
         is_short = any(stage[0] is UPDATE for stage in stages)
         chunks = [
-            _multiple(_SHORT if is_short else max(sweeps.CHUNK, _ROWS * n), n, edge)
+            _multiple(_SHORT if is_short else max(sweeps.CHUNK, _MANY * n), n, edge)
             for n, edge in zip(columns, edges, strict=True)
         ]
         self.sweeps, own = [], [[] for _ in arrays]
@@ -135,7 +151,7 @@ class Program:
             if sweep is UPDATE:
                 self.sweeps.append(None)
                 for i, codes in zip(places, operands, strict=True):
-                    own[i].append([0, columns[i], 0, 0, 0, 0, *_padded(codes)])
+                    own[i].append([0, 0, 0, 0, 0, 0, *_padded(codes), *_padded(())])
                 continue
             one = sweeps.Prepared(
                 sweep,
@@ -144,16 +160,19 @@ class Program:
                 [chunks[i] * (1 if sweep.is_matrix else columns[i]) for i in places],
             )
             self.sweeps.append(one)
-            for i, codes, row in zip(places, operands, one.table.tolist(), strict=True):
-                per_row = 1 if sweep.is_matrix else columns[i]
-                own[i].append([row[0], per_row, *row[2:], *_padded(codes)])
-        ends = np.cumsum([0, *map(len, own)])
-        row_bytes = [n * np.dtype(dtype).itemsize for n, dtype in zip(columns, dtypes, strict=True)]
-        of_arrays = np.array([table_rows, row_bytes, chunks, ends[:-1], ends[1:]], np.int64).T.copy()
+            for i, codes, row, s in zip(places, operands, one.table.tolist(), swapped, strict=True):
+                kinds = _padded([_kind(sweep, letter, s) for letter in sweep.operands])
+                own[i].append([row[0], int(sweep.is_matrix), *row[2:], *_padded(codes), *kinds])
+        ends, itemsizes = np.cumsum([0, *map(len, own)]), [np.dtype(dtype).itemsize for dtype in dtypes]
+        # Sums are those of whole chunks, and so are scales of codes.
+        is_whole = not is_short or any(stage[0] is not UPDATE and stage[0].sums for stage in stages)
+        parts = [n if is_whole or edge > 1 else _part(n) for n, edge in zip(columns, edges, strict=True)]
+        of_arrays = [table_rows, itemsizes, columns, chunks, parts, ends[:-1], ends[1:]]
+        of_arrays = np.array(of_arrays, np.int64).T.copy()
         stages = np.array([stage for stages in own for stage in stages], np.int64).reshape(-1, _STAGE_COLUMNS)
         pieces = [k * max(1, sweeps.CHUNK // (k * max(n, 1))) for k, n in zip(chunks, columns, strict=True)]
         work = sweeps.cut(list(zip(rows, columns, strict=True)), pieces)
-        longest = max(c * n for c, n in zip(chunks, row_bytes, strict=True))
+        longest = max(c * n * size for c, n, size in zip(chunks, parts, itemsizes, strict=True))
         span = -(-longest // 64) * 64 + _GAP
         stride = -(-(_HEAD + 3 * span) // 128) * 128
         self._n_threads = n_threads
@@ -173,6 +192,22 @@ def _multiple(size, n_columns, edge):
     """Return how many rows make about ``size`` elements, and a multiple of ``edge``."""
     unit = edge // math.gcd(n_columns, edge)
     return -(-sweeps.rows_per_chunk(n_columns, size) // unit) * unit
+
+
+def _part(n_columns):
+    """Return how many columns of one row make a chunk: all, or equal parts in whole cache lines."""
+    if n_columns <= _SHORT:
+        return n_columns
+    n_parts = -(-n_columns // _SHORT)
+    return -(-n_columns // (n_parts * 16)) * 16
+
+
+def _kind(sweep, letter, swapped):
+    if letter in sweep.columns:
+        return _ROWS if swapped else _COLUMNS
+    if letter in sweep.rows:
+        return _COLUMNS if swapped else _ROWS
+    return _ELEMENTS
 
 
 def _padded(codes):

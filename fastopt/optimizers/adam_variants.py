@@ -1,7 +1,6 @@
 """Methods that keep Adam's two moments and use them otherwise."""
 
 import dataclasses
-from typing import ClassVar
 
 from fastopt.optimizers.base import MomentOptimizer, optimizer
 from fastopt.rules import adam_variants as _rules  # noqa: F401  registers the rules
@@ -167,6 +166,8 @@ class AdEMAMix(MomentOptimizer):
         Added to the root of the corrected second moment.
     weight_decay : float
         Decoupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     alpha : float
         Weight of the slow average.
     alpha_warmup : int or None
@@ -192,7 +193,6 @@ class AdEMAMix(MomentOptimizer):
     array([0.75, 1.25])
     """
 
-    decoupled: ClassVar[bool] = True
     lr: float = 1e-3
     betas: tuple[float, float, float] = (0.9, 0.999, 0.9999)
     eps: float = 1e-8
@@ -200,3 +200,5 @@ class AdEMAMix(MomentOptimizer):
     alpha: float = 2.0
     alpha_warmup: int | None = None
     beta3_warmup: int | None = None
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = True

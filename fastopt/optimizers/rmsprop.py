@@ -26,6 +26,8 @@ class RMSprop(MomentOptimizer):
         Added to its root.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     momentum : float
         Heavy-ball momentum on the scaled gradient; 0 keeps no buffer.
     centered : bool
@@ -63,6 +65,7 @@ class RMSprop(MomentOptimizer):
     _: dataclasses.KW_ONLY
     eps_in_sqrt: bool = False
     lr_in_momentum: bool = False
+    decoupled_weight_decay: bool = False
 
     @classmethod
     def rule(cls, h):
@@ -85,6 +88,8 @@ class Adagrad(Optimizer):
         Divides the learning rate by ``1 + (t - 1) * lr_decay``.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     initial_accumulator_value : float
         Where the sum starts.
     eps : float
@@ -115,6 +120,7 @@ class Adagrad(Optimizer):
     eps: float = 1e-10
     _: dataclasses.KW_ONLY
     eps_in_sqrt: bool = False
+    decoupled_weight_decay: bool = False
 
 
 @optimizer("adadelta")
@@ -133,6 +139,8 @@ class Adadelta(Optimizer):
         Added under both roots.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -154,3 +162,5 @@ class Adadelta(Optimizer):
     rho: float = 0.9
     eps: float = 1e-6
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False

@@ -74,6 +74,8 @@ class AcProp(MomentOptimizer):
         Added to the root of the second moment.
     weight_decay : float
         Decoupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     eps_root : float
         Added to the second moment at every step, so that it gathers in the state.
     maximize : bool
@@ -95,13 +97,13 @@ class AcProp(MomentOptimizer):
     array([0.75, 1.5 ])
     """
 
-    decoupled: ClassVar[bool] = True
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-16
     weight_decay: float = 0.0
     _: dataclasses.KW_ONLY
     eps_root: float = 1e-16
+    decoupled_weight_decay: bool = True
 
 
 @optimizer("yogi")
@@ -220,6 +222,8 @@ class SophiaG(Optimizer):
         Factor of the estimate; a smaller one clips more.
     weight_decay : float
         Decoupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     empirical_fisher : float
         If not 0, every `update_freq` steps this, for example the batch size, times the gradient's square is
         an estimate.
@@ -244,7 +248,6 @@ class SophiaG(Optimizer):
     array([0.5  , 1.125])
     """
 
-    decoupled: ClassVar[bool] = True
     takes_hessian: ClassVar[bool] = True
     ranges: ClassVar[dict] = {"rho": checks.ABOVE_0, "update_freq": checks.COUNT}
     lr: float = 1e-4
@@ -254,3 +257,4 @@ class SophiaG(Optimizer):
     _: dataclasses.KW_ONLY
     empirical_fisher: float = 0.0
     update_freq: int = 10
+    decoupled_weight_decay: bool = True

@@ -1,6 +1,6 @@
 """Gradient descent with and without momentum, and the sign methods."""
 
-from typing import ClassVar
+import dataclasses
 
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import sgd as _rules  # noqa: F401  registers the rules
@@ -24,6 +24,8 @@ class SGD(MomentOptimizer):
         Damps the gradient that enters the buffer, from the second step on.
     weight_decay : float
         Coupled decay: ``weight_decay * w`` is added to the gradient.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     nesterov : bool
         Nesterov momentum; needs ``momentum > 0`` and ``dampening == 0``.
     lr_in_momentum : bool
@@ -56,6 +58,8 @@ class SGD(MomentOptimizer):
     weight_decay: float = 0.0
     nesterov: bool = False
     lr_in_momentum: bool = False
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False
 
     @classmethod
     def rule(cls, h):
@@ -85,6 +89,8 @@ class SignSGD(Optimizer):
         Learning rate: every weight moves by exactly this much.
     weight_decay : float
         Decoupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -102,9 +108,10 @@ class SignSGD(Optimizer):
     array([0.75, 1.25])
     """
 
-    decoupled: ClassVar[bool] = True
     lr: float = 1e-3
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = True
 
 
 @optimizer("signum")
@@ -119,6 +126,8 @@ class Signum(MomentOptimizer):
         Decay of the average.
     weight_decay : float
         Decoupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
@@ -138,10 +147,11 @@ class Signum(MomentOptimizer):
     array([0.75, 1.25])
     """
 
-    decoupled: ClassVar[bool] = True
     lr: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = True
 
 
 @optimizer("lion")
@@ -156,6 +166,8 @@ class Lion(MomentOptimizer):
         Weight of the old average in the step, and its decay.
     weight_decay : float
         Decoupled decay; three to ten times larger than AdamW's.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
@@ -175,7 +187,8 @@ class Lion(MomentOptimizer):
     array([0.75, 1.25])
     """
 
-    decoupled: ClassVar[bool] = True
     lr: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = True
