@@ -20,8 +20,8 @@ GRADIENT, FIRST, SECOND, KEPT = range(4)
 #: In place of a sweep: the update kernel of the stepper's table; its operands are weights and gradient.
 UPDATE = None
 
-# ``[kernel, whether it knows rows, constants, outputs, per_chunk, width, *operands, *their kinds]``; the update
-# has no kernel.
+# ``[kernel, whether it knows rows, constants, outputs, per_chunk, width, *operands, *their kinds]``; the
+# update's kernel is 0 here.
 _OPERANDS = 6
 _STAGE_COLUMNS = 6 + 2 * _OPERANDS
 
