@@ -132,8 +132,8 @@ class AdaptiveClip(Wrapper):
 
     Where ``norm(g) >= clipping * max(norm(w), eps)``, ``g *= clipping * max(norm(w), eps) / max(norm(g),
     1e-6)``, with the norms of all weights that lead to one output. Arrays with at most one axis longer than 1
-    (biases, scalars) are one unit, as in the authors' code and in optax. The norms cost one more reading of
-    gradients and weights.
+    (biases, scalars) are one unit, as in the authors' code and in optax. The authors spare the last layer;
+    bind it apart to do so. The norms cost one more reading of gradients and weights.
 
     Parameters
     ----------
