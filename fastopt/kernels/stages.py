@@ -37,9 +37,6 @@ _ARRAY_COLUMNS = 7
 #: of an Adam step then costs nothing, and with 4096 elements a third of the step.
 _SHORT = 512
 
-#: Rows of a chunk where columns are added up, at least: each chunk has sums of its own.
-_MANY = 64
-
 # The operands lie before a thread's buffers, in cache lines of their own. Each buffer is followed by a gap,
 # because buffers a multiple of 4096 bytes apart would be mistaken for each other by loads after stores.
 _HEAD, _GAP = 128, 320
@@ -142,10 +139,13 @@ class Program:
     def __init__(self, arrays, stages, n_threads):
         dtypes, rows, columns, edges, table_rows = zip(*arrays, strict=True)
         is_short = any(stage[0] is UPDATE for stage in stages)
-        chunks = [
-            _multiple(_SHORT if is_short else max(sweeps.CHUNK, _MANY * n), n, edge)
-            for n, edge in zip(columns, edges, strict=True)
-        ]
+        if is_short:
+            chunks = [_short(n, edge) for n, edge in zip(columns, edges, strict=True)]
+        else:
+            has_column_sums = any(stage[0].column_sums for stage in stages)
+            chunks = [
+                sweeps.rows_per_chunk(*shape, has_column_sums) for shape in zip(rows, columns, strict=True)
+            ]
         self.sweeps, own = [], [[] for _ in arrays]
         for sweep, places, operands, swapped in stages:
             if sweep is UPDATE:
@@ -188,10 +188,10 @@ class Program:
         drive.launch(self._n_threads, (_run, self._serial), (_run_parallel, self._parallel))
 
 
-def _multiple(size, n_columns, edge):
-    """Return how many rows make about ``size`` elements, and a multiple of ``edge``."""
+def _short(n_columns, edge):
+    """Return how many rows make a chunk beside an update, in a multiple of ``edge`` elements."""
     unit = edge // math.gcd(n_columns, edge)
-    return -(-sweeps.rows_per_chunk(n_columns, size) // unit) * unit
+    return -(-max(1, _SHORT // max(n_columns, 1)) // unit) * unit
 
 
 def _part(n_columns):

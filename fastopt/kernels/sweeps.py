@@ -22,6 +22,9 @@ from fastopt.kernels.foreign import pointer
 #: Elements whose terms are added up before they meet those of others.
 CHUNK = 16_384
 
+#: Rows of a chunk that has sums of its own along columns, if so many chunks are left.
+_ROWS, _CHUNKS = 64, 16
+
 #: ``reassoc`` concerns the sums alone, which it lets vectorise: the functions are compiled without it.
 _OPTIONS = {**JIT_OPTIONS, "fastmath": {"reassoc"}}
 
@@ -253,7 +256,7 @@ class Pass(Prepared):
 
     def __init__(self, sweep, dtypes, shapes, n_threads):
         lengths = [(r, c) if sweep.is_matrix else (r * c, 1) for r, c, _ in shapes]
-        chunks = [rows_per_chunk(columns) for _, columns in lengths]
+        chunks = [rows_per_chunk(*length, sweep.column_sums) for length in lengths]
         super().__init__(sweep, dtypes, shapes, chunks)
         work = cut(lengths, chunks)
         self._plan = drive.Plan.of_work(self.table, work, n_threads)
@@ -273,9 +276,12 @@ class Pass(Prepared):
         return self.collect()
 
 
-def rows_per_chunk(n_columns, n_elements=CHUNK):
-    """Return how many rows of a matrix make a chunk of so many elements."""
-    return max(1, n_elements // max(n_columns, 1))
+def rows_per_chunk(n_rows, n_columns, has_column_sums):
+    """Return how many rows of a matrix make a chunk."""
+    n = max(1, CHUNK // max(n_columns, 1))
+    if has_column_sums:  # each chunk has a row of them to clear, to write and to add up
+        n = max(n, min(_ROWS, n_rows // _CHUNKS))
+    return n
 
 
 def cut(lengths, chunks):
