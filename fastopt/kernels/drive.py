@@ -54,17 +54,6 @@ _run_parallel = bind(_run_parallel, _run_parallel, **globals())
 _run_parallel = njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)(_run_parallel)
 
 
-def launch(n_threads, serial, parallel):
-    """Call one of two functions with its arguments: in this thread, or where a parallel region may begin."""
-    if n_threads == 1 or threads.is_stranded():
-        function, arguments = serial
-        function(*arguments)
-    else:
-        function, arguments = parallel
-        with threads.region():
-            function(*arguments)
-
-
 class Plan:
     """Which parts of which arrays a step updates, fixed until the arrays change.
 
@@ -78,6 +67,8 @@ class Plan:
         The most threads that take pieces; 1 runs serially. Numba's own number, which may change between
         runs, holds too.
     """
+
+    _run, _run_parallel = staticmethod(_run), staticmethod(_run_parallel)
 
     def __init__(self, table, sizes, n_threads):
         total = sum(sizes)
@@ -102,7 +93,11 @@ class Plan:
 
     def run(self):
         """Update everything, in one parallel region or none."""
-        launch(self.n_threads, (_run, self._serial), (_run_parallel, self._parallel))
+        if self.n_threads == 1 or threads.is_stranded():
+            self._run(*self._serial)
+        else:
+            with threads.region():
+                self._run_parallel(*self._parallel)
 
 
 def _cut(sizes, n_pieces):

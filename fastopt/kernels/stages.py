@@ -114,7 +114,7 @@ _run_parallel = bind(_run_parallel, _run_parallel, **globals())
 _run_parallel = njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)(_run_parallel)
 
 
-class Program:
+class Program(drive.Plan):
     """Stages over a list of arrays, ready to run again and again.
 
     Chunks are cut by shapes alone, so the bits do not depend on the number of threads.
@@ -135,6 +135,8 @@ class Program:
     sweeps : list of Prepared or None
         For each stage its constants and sums; None for the update.
     """
+
+    _run, _run_parallel = staticmethod(_run), staticmethod(_run_parallel)
 
     def __init__(self, arrays, stages, n_threads):
         dtypes, rows, columns, edges, table_rows = zip(*arrays, strict=True)
@@ -175,17 +177,13 @@ class Program:
         longest = max(c * n * size for c, n, size in zip(chunks, parts, itemsizes, strict=True))
         span = -(-longest // 64) * 64 + _GAP
         stride = -(-(_HEAD + 3 * span) // 128) * 128
-        self._n_threads = n_threads
+        self.n_threads = n_threads
         memory, counter = np.zeros(n_threads * stride + 64, np.uint8), np.zeros(1, np.int64)
         self._memory = of_arrays, stages, work, memory, counter
         start = memory.ctypes.data
         start += -start % 64
         self._serial = *(a.ctypes.data for a in self._memory[:3]), len(work), start, span
         self._parallel = *self._serial, stride, counter.ctypes.data, n_threads
-
-    def run(self):
-        """Run all stages, in one parallel region or none."""
-        drive.launch(self._n_threads, (_run, self._serial), (_run_parallel, self._parallel))
 
 
 def _short(n_columns, edge):
