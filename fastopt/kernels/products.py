@@ -49,12 +49,12 @@ def product(fields, unused_1, unused_2, unused_3, unused_4, lo, hi):
             a + itemsize * top * (1 if ta else lda), lda, b + itemsize * left * (ldb if tb else 1), ldb,
             scales, scales + itemsize, c + itemsize * (top * ldc + left), ldc,
         )  # fmt: skip
-        if shift != 0.0 and top == left:
-            for i in range(top, min(bottom, right)):
+        if shift != 0.0:
+            for i in range(max(top, left), min(bottom, right)):
                 whole[i * ldc + i] += shift
-        if symmetric and top > left:
+        if symmetric:  # BLAS may round the two halves of a tile on the diagonal otherwise
             for j in range(left, right):
-                for i in range(top, bottom):
+                for i in range(max(top, j + 1), bottom):
                     whole[j * ldc + i] = whole[i * ldc + j]
 
 
@@ -73,6 +73,7 @@ def product_kernel(dtype):
         itemsize=np.dtype(dtype).itemsize,
         n_fields=_FIELDS,
         int64=np.int64,
+        max=max,
         min=min,
         range=range,
     )
@@ -96,7 +97,7 @@ class Products:
     def __init__(self, left, right, out, n_threads, *, start=None, is_symmetric=False):
         n = len(out)
         self._kept = left, right, out, start
-        self._zeros, self._scales = np.zeros(n), [np.zeros(3, c.dtype) for c in out]
+        self._scales = [np.array([1, 0, 0], c.dtype) for c in out]
         self._fields, self._table = (
             np.zeros((n, _FIELDS), np.int64),
             np.zeros((n, drive.TABLE_COLUMNS), np.int64),
@@ -124,14 +125,18 @@ class Products:
         n_threads = n_threads if len(work) > 1 and sum(costs) >= PARALLEL_WORK else 1
         self._plan = drive.Plan.of_work(self._table, work, n_threads)
 
-    def run(self, alpha=1.0, beta=0.0, shift=0.0):
-        """Write ``alpha * left @ right + beta * start + shift * identity`` to each ``out``.
+    def scale(self, alpha=1.0, beta=0.0, shift=0.0):
+        """Let further runs write ``alpha * left @ right + beta * start + shift * identity`` to each ``out``.
 
         The three are numbers, or arrays of one element for each product.
         """
-        values = np.column_stack(np.broadcast_arrays(*np.atleast_1d(alpha, beta, shift), self._zeros)[:3])
-        for scales, three in zip(self._scales, values, strict=True):
+        for scales, *three in zip(
+            self._scales, *(np.resize(v, len(self._scales)) for v in (alpha, beta, shift)), strict=True
+        ):
             scales[:] = three
+
+    def run(self):
+        """Write all products, in one parallel region or none; unscaled at first."""
         self._plan.run()
 
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import scipy.linalg
+from scipy.linalg import lapack
 
 from fastopt.rules.tensorwise import sweep, tensor_rule
 
@@ -68,11 +69,10 @@ def _orthogonalize(x, h, norms):
             continue
         rounds = x.prepared(("orthogonalize", members), functools.partial(_rounds, x, members))
         a, b, c = (k[list(members)] for k in h["ns_coefficients"])
+        rounds[0][1].scale(alpha=c, beta=b, shift=a)  # which both rounds share
         for k in range(n):
-            gram, polynomial, product = rounds[(n - 1 - k) % 2]  # the last one ends in u
-            gram.run()
-            polynomial.run(alpha=c, beta=b, shift=a)
-            product.run()
+            for product in rounds[(n - 1 - k) % 2]:  # the last one ends in u
+                product.run()
 
 
 def _muon_directions(x, h):
@@ -163,18 +163,34 @@ def _shampoo_step(x, members):
     return _grams(x, u, left, right), *_sandwich(x, left_root, u, right_root, u, middle)
 
 
-def _half_root(matrix, order, least):
-    """Return a factor F of ``F @ F.T = matrix ** (-1 / order)``; eigenvalues count as at least ``least``."""
-    values, vectors = scipy.linalg.eigh(matrix, driver="evd", check_finite=False)
-    return vectors * np.maximum(values, least).astype(values.dtype) ** float(-0.5 / order)
+def _eigh(matrix):
+    """Return the eigenvalues, ascending, and eigenvectors, in the matrix's own precision."""
+    values, vectors, failed = (lapack.ssyevd if matrix.itemsize == 4 else lapack.dsyevd)(matrix)
+    if failed:
+        raise np.linalg.LinAlgError("the eigenvalues of the gradients' products did not converge")
+    return values, vectors
+
+
+def _half_root(matrix, order, least, factor):
+    """Find ``factor @ factor.T = matrix ** (-1 / order)``; eigenvalues count as at least ``least``."""
+    values, vectors = _eigh(matrix)
+    np.multiply(vectors, np.maximum(values, least) ** (-0.5 / order), out=factor)
+
+
+def _root_products(x, due):
+    left, right, left_root, right_root = _sided(x, due, *_SIDES)
+    sums = [*left, *right]
+    factors = [np.empty_like(one) for one in sums]
+    product = x.products(factors, _transposed(factors), [*left_root, *right_root], is_symmetric=True)
+    return sums, factors, product
 
 
 def _take_roots(x, h, due):
     """Compute the roots of the ``due`` members' sums anew."""
-    left, right, left_root, right_root = _sided(x, due, *_SIDES)
+    sums, factors, product = x.prepared(("roots", due), functools.partial(_root_products, x, due))
     orders, least = ([*values[list(due)]] * 2 for values in (h["root"], h["eps"]))
-    factors = x.map(_half_root, [*left, *right], orders, least)
-    x.products(factors, _transposed(factors), [*left_root, *right_root], is_symmetric=True).run()
+    x.map(_half_root, sums, orders, least, factors)
+    product.run()
 
 
 @tensor_rule("shampoo", slots={k: k for k in _SIDES}, kinds=_SIDES, work="u other", uses_blas=True)
@@ -188,7 +204,8 @@ def shampoo(x, h):
             side.flat[:: len(side) + 1] = h["eps"][i]
     if members:
         grams, *directions = x.prepared(("shampoo", members), functools.partial(_shampoo_step, x, members))
-        grams.run(beta=1.0)
+        grams.scale(beta=1.0)
+        grams.run()
         due = tuple(i for i in members if (x.t[i] - 1) % h["update_freq"][i] == 0)
         if due:
             _take_roots(x, h, due)
@@ -245,7 +262,7 @@ def _better_basis(basis, turned):
 
 
 def _first_basis(gram, basis):
-    basis[...] = scipy.linalg.eigh(gram, driver="evd", check_finite=False)[1][:, ::-1]
+    basis[...] = _eigh(gram)[1][:, ::-1]
 
 
 def _turn_bases(x, due):
@@ -276,7 +293,9 @@ def soap(x, h):
         into, grams, out = x.prepared(("soap", members), functools.partial(_soap_products, x, members))
         for product in into:
             product.run()
-        grams.run(alpha=np.tile(1.0 - b2[list(members)], 2), beta=np.tile(b2[list(members)], 2))
+        decay = b2[list(members)]
+        grams.scale(alpha=np.tile(1.0 - decay, 2), beta=np.tile(decay, 2))
+        grams.run()
         x.sweep(_soap_moments, d1=1.0 - b1, d2=1.0 - b2, eps=h["eps"], first=x.t == 1)
         for product in out:
             product.run()
