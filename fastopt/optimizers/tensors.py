@@ -202,7 +202,8 @@ class Tensors:
             k = rule.slots.index(rule.letters[letter])
             return [p.slots[k] for p in self._params]
         if letter not in self._work:
-            self._work[letter] = [np.zeros(p.array.size, p.array.dtype) for p in self._params]
+            sizes = [math.prod(rule.slot_shape(letter, shape)) for shape in self.shapes]
+            self._work[letter] = [np.zeros(n, t) for n, t in zip(sizes, self.dtypes, strict=True)]
         return self._work[letter]
 
     def matrices(self, letter):

@@ -104,8 +104,8 @@ def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0):
 
     def decorate(function):
         made = Sweep(
-            function, names, sums, tuple(rows.split()), tuple(columns.split()), row_sums, column_sums
-        )
+            function, names, sums, tuple(rows.split()), tuple(columns.split()), row_sums, column_sums,
+        )  # fmt: skip
         unknown = {*names, *made.rows, *made.columns} - {*made.operands}
         if unknown:
             raise ValueError(f"sweep {function.__name__!r} has no array {sorted(unknown)}: {made.operands}")
@@ -183,7 +183,7 @@ def tensor_rule(
     kinds : mapping
         Name of a slot in the state to a key of `SHAPES`, where it does not have the parameter's shape.
     work : str
-        Names of temporary arrays of the parameter's shape, space-separated; not part of the state.
+        Names of temporary arrays, space-separated; not part of the state. `kinds` has their shapes, too.
     scalars : mapping
         State that is one number per tensor, ``x.scalars[name]``: name to its first value.
     shared : mapping
