@@ -35,8 +35,9 @@ TORCH = {
 }
 FUSED = ("Adagrad", "Adam", "AdamW", "SGD")
 
-#: Relative to the largest weight after three steps: float32's roundings; torch's Muon computes in bfloat16.
-TOLERANCE = {"Muon": 2e-2}
+#: Relative to the largest weight after three steps, instead of 2e-6 for float32's roundings: torch's Muon
+#: computes in bfloat16, and its float32 norm of 10 million weights is off by 4e-4.
+TOLERANCE = {"Muon": 2e-2, "Adafactor": 2e-5}
 
 
 def cases():
