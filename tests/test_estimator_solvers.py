@@ -1,12 +1,14 @@
 """The ``solver`` argument: names, objects, messages; and the other arguments that are not scikit-learn's."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
 import sklearn.neural_network as sk
 from sklearn.base import clone
 from sklearn.datasets import make_classification
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 import fastopt
@@ -123,6 +125,17 @@ def test_a_grid_search_reaches_into_the_optimizer():
 def test_a_grid_search_tries_optimizers():
     search = GridSearchCV(MLPClassifier(**SMALL), {"solver": [Adam(lr=1e-7), Lion(lr=0.01), "adamw"]}, cv=2)
     assert search.fit(X, Y).best_params_["solver"] == Lion(lr=0.01)
+
+
+def test_a_rate_far_below_the_methods_own_is_warned_of():
+    words = r"solver='Prodigy' takes learning_rate_init=0.001 .* own is 1.0, .* solver=Prodigy\(lr=1.0\)"
+    with pytest.warns(UserWarning, match=words):
+        MLPClassifier(solver="Prodigy", **SMALL).fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        MLPClassifier(solver="prodigy", learning_rate_init=1.0, **SMALL).fit(X, Y)
+        MLPClassifier(solver="adamax", **SMALL).fit(X, Y)
 
 
 def test_parameters_of_a_solver_that_is_a_name_are_refused_with_advice():

@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from problems import is_flat
+from problems import advance, is_flat
 from sklearn.base import clone
 
 import fastopt
@@ -101,3 +101,27 @@ def test_constants_do_not_depend_on_how_many_steps_are_folded_at_once(name):
         pieces.append(update.constants(n_steps).copy())
         update.advance(n_steps)
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+SWITCHED = [name for name in NAMES if "decoupled_weight_decay" in fastopt.get_optimizer(name).get_params()]
+
+
+@pytest.mark.parametrize("name", SWITCHED)
+def test_decay_joins_the_gradient_or_shrinks_the_weights(name):
+    """Either form of the first step is one without decay, of another gradient or from other weights."""
+    rng = np.random.default_rng(0)
+    w, g = rng.standard_normal((2, 6, 5))
+    lr, decay = 0.01, 0.3
+
+    def step(w, g, **options):
+        w = w.copy()
+        stepper = fastopt.get_optimizer(name, lr=lr, **options).bind(w)
+        advance(stepper, stepper._optimizer, [g])
+        return w
+
+    coupled = step(w, g, weight_decay=decay, decoupled_weight_decay=False)
+    np.testing.assert_allclose(coupled, step(w, g + decay * w, weight_decay=0.0), rtol=1e-12)
+    if name in ("dadaptadam", "prodigy", "dog"):
+        return  # the first two shrink by their own rate, and DoG begins by the norm of the weights
+    decoupled = step(w, g, weight_decay=decay, decoupled_weight_decay=True)
+    np.testing.assert_allclose(decoupled, step(w * (1 - lr * decay), g, weight_decay=0.0), rtol=1e-12)

@@ -11,8 +11,9 @@ import functools
 import numpy as np
 from numba import cfunc, from_dtype, types
 
-from fastopt.kernels import loops
+from fastopt.kernels import loops, reduced
 from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_scalar
+from fastopt.rules.reduced import Reduced
 
 DTYPES = ("float32", "float64")
 
@@ -31,19 +32,23 @@ def update_kernel(rule, dtype):
     stays valid for the life of the process.
     """
     scalar = np.dtype(dtype).type
-    number = from_dtype(np.dtype(dtype))
-    array = types.CPointer(number)
+    if isinstance(rule, Reduced):
+        array, own, stored = types.int64, reduced.names(scalar), np.float32
+        template, suffix = reduced.template(rule), f"_{dtype}_{rule.state_dtype}"
+    else:
+        array, own, stored = types.CPointer(from_dtype(np.dtype(dtype))), loops.NAMES, scalar
+        template, suffix = loops.LOOPS[len(rule.slots)], f"_{dtype}"
+        own = own | {"n_constants": rule.n_constants}
     signature = types.void(array, array, array, types.int64, array, types.int64, types.int64)
     kernel = bind(
-        loops.LOOPS[len(rule.slots)],
+        template,
         rule.function,
-        f"_{dtype}",
+        suffix,
         rule=compile_scalar(rule.function, scalar),
         prologue=compile_scalar(loops.prologue, scalar),
-        flush=compile_scalar(loops.flush, scalar),
-        tiny=scalar(TINY[dtype]),
-        n_constants=rule.n_constants,
-        **loops.NAMES,
+        flush=compile_scalar(loops.flush, stored),
+        tiny=stored(TINY[np.dtype(stored).name]),
+        **own,
     )
     try:
         return cfunc(signature, cache=True, **JIT_OPTIONS)(kernel)

@@ -11,6 +11,7 @@ from numba import carray, njit, prange
 from fastopt.kernels import threads
 from fastopt.kernels.binding import JIT_OPTIONS, bind
 from fastopt.kernels.foreign import call, fetch_add, pointer
+from fastopt.rules.reduced import BLOCK
 
 TABLE_COLUMNS = 6
 
@@ -24,8 +25,8 @@ _PIECE = 4096, 16_384
 #: Pieces for each thread, between those bounds.
 _PIECES = 4
 
-#: Cuts fall on multiples of this many elements, so that no two threads write to one cache line.
-_EDGE = 16
+#: Cuts fall on multiples of this many elements: whole cache lines, and whole blocks of 8-bit state.
+_EDGE = BLOCK
 
 
 def _run(table, work, first, last):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from numbers import Real
 
 import numpy as np
 import scipy.optimize
@@ -15,6 +16,10 @@ from fastopt.optimizers.base import suggestion
 from fastopt.optimizers.wrappers import Clip, Wrapper
 
 LBFGS = "lbfgs"
+
+#: How many times smaller than an optimizer's own rate ``learning_rate_init`` deserves a warning: methods that
+#: find their rate themselves expect 1, and the default is 0.001.
+_STARVED = 500
 
 
 def check_solver(solver, owner):
@@ -71,7 +76,14 @@ def make_optimizer(estimator):
             betas = (estimator.beta_1, estimator.beta_2)
             return Adam(lr=lr, betas=betas, eps=estimator.epsilon, eps_mode="hat")
         case name:
-            return get_optimizer(name, lr=lr)
+            own = get_optimizer(name)
+            if isinstance(lr, Real) and lr * _STARVED <= own.lr:
+                warnings.warn(
+                    f"solver={solver!r} takes learning_rate_init={lr!r} as its lr, where its own is "
+                    f"{own.lr!r}, and may hardly learn; pass learning_rate_init={own.lr!r} or solver={own!r}",
+                    stacklevel=2,
+                )
+            return own.set_params(lr=lr)
 
 
 class StochasticSolver:

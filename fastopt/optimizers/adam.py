@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.optimizers.base import MomentOptimizer, optimizer
 from fastopt.rules import adam as _rules  # noqa: F401  registers the rules
 from fastopt.rules.registry import RULES
 
@@ -15,7 +15,7 @@ def _adam_rule(h):
 
 
 @optimizer("adam", amsgrad={"amsgrad": True})
-class Adam(Optimizer):
+class Adam(MomentOptimizer):
     """Adam: adaptive moments with bias correction.
 
     As ``torch.optim.Adam``, defaults included; `eps_mode` and `eps_root` give the other libraries' forms.
@@ -34,6 +34,8 @@ class Adam(Optimizer):
         Divide by the largest second moment so far (Reddi, Kale & Kumar, 2018).
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
     decoupled_weight_decay : bool
         Shrink the weights instead, as `AdamW` does.
     eps_mode : {'torch', 'corrected', 'hat'}
@@ -76,7 +78,7 @@ class Adam(Optimizer):
 
 
 @optimizer("adamw")
-class AdamW(Optimizer):
+class AdamW(MomentOptimizer):
     """Adam with decoupled weight decay: ``w *= 1 - lr * weight_decay`` before each step.
 
     As ``torch.optim.AdamW``, defaults included. The default `weight_decay` is 0.01 there, 1e-4 in optax and
@@ -92,7 +94,7 @@ class AdamW(Optimizer):
         Added to the root of the second moment.
     weight_decay : float
         Decoupled decay.
-    amsgrad, maximize, eps_mode, eps_root, amsgrad_corrected
+    amsgrad, maximize, eps_mode, eps_root, amsgrad_corrected, state_dtype
         As in `Adam`.
 
     References

@@ -1,14 +1,13 @@
 """Methods that keep Adam's two moments and use them otherwise."""
 
 import dataclasses
-from typing import ClassVar
 
-from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.optimizers.base import MomentOptimizer, optimizer
 from fastopt.rules import adam_variants as _rules  # noqa: F401  registers the rules
 
 
 @optimizer("nadam", nadamw={"decoupled_weight_decay": True, "weight_decay": 0.01})
-class NAdam(Optimizer):
+class NAdam(MomentOptimizer):
     """Adam with Nesterov momentum.
 
     As ``torch.optim.NAdam``, defaults included.
@@ -30,6 +29,8 @@ class NAdam(Optimizer):
         Shrink the weights instead of adding to the gradient.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -54,7 +55,7 @@ class NAdam(Optimizer):
 
 
 @optimizer("radam")
-class RAdam(Optimizer):
+class RAdam(MomentOptimizer):
     """Rectified Adam: plain momentum until the second moment's variance is known to be finite.
 
     As ``torch.optim.RAdam``, defaults included.
@@ -75,6 +76,8 @@ class RAdam(Optimizer):
         'corrected' adds `eps` after the bias correction, as optax does; torch adds it before ('hat').
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -100,7 +103,7 @@ class RAdam(Optimizer):
 
 
 @optimizer("adamax", adamaxw={"decoupled_weight_decay": True, "weight_decay": 1e-4})
-class Adamax(Optimizer):
+class Adamax(MomentOptimizer):
     """Adam with the infinity norm in place of the second moment.
 
     As ``torch.optim.Adamax``, defaults included.
@@ -121,6 +124,8 @@ class Adamax(Optimizer):
         Shrink the weights instead of adding to the gradient, as optax's ``adamaxw`` does.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -146,7 +151,7 @@ class Adamax(Optimizer):
 
 
 @optimizer("ademamix")
-class AdEMAMix(Optimizer):
+class AdEMAMix(MomentOptimizer):
     """Adam with a second, much slower average of the gradient beside the first.
 
     As the authors' code (apple/ml-ademamix). optax has ``alpha=5``.
@@ -161,6 +166,8 @@ class AdEMAMix(Optimizer):
         Added to the root of the corrected second moment.
     weight_decay : float
         Decoupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     alpha : float
         Weight of the slow average.
     alpha_warmup : int or None
@@ -169,6 +176,8 @@ class AdEMAMix(Optimizer):
         Steps over which the slow average's half-life rises from that of the fast one.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -184,7 +193,6 @@ class AdEMAMix(Optimizer):
     array([0.75, 1.25])
     """
 
-    decoupled: ClassVar[bool] = True
     lr: float = 1e-3
     betas: tuple[float, float, float] = (0.9, 0.999, 0.9999)
     eps: float = 1e-8
@@ -192,3 +200,5 @@ class AdEMAMix(Optimizer):
     alpha: float = 2.0
     alpha_warmup: int | None = None
     beta3_warmup: int | None = None
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = True

@@ -73,6 +73,14 @@ def view(x, name):
     return array
 
 
+def codes(x, name):
+    """Return the codes that a saved state holds as an ndarray; torch's bfloat16 as what it is made of."""
+    torch = sys.modules.get("torch")
+    if is_torch(x) and x.dtype == torch.bfloat16:
+        x = x.view(torch.int16).numpy().view(np.uint16)
+    return _share(x, name)
+
+
 def check_native(dtype, name):
     """Raise TypeError unless an array of ``dtype`` can be updated."""
     if dtype not in _NATIVE:

@@ -1,5 +1,7 @@
 """Averaged gradient descent and resilient propagation."""
 
+import dataclasses
+
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import averaging as _rules  # noqa: F401  registers the rules
 
@@ -22,6 +24,8 @@ class ASGD(Optimizer):
         Step from which on the path is averaged.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -44,6 +48,8 @@ class ASGD(Optimizer):
     alpha: float = 0.75
     t0: float = 1e6
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False
 
 
 @optimizer("rprop")
@@ -60,6 +66,10 @@ class Rprop(Optimizer):
         Factors of a step size after the gradient changed its sign, and after it did not.
     step_sizes : tuple of two floats
         Smallest and largest step size.
+    weight_decay : float
+        Decoupled decay, which torch does not have.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -80,6 +90,9 @@ class Rprop(Optimizer):
     lr: float = 1e-2
     etas: tuple[float, float] = (0.5, 1.2)
     step_sizes: tuple[float, float] = (1e-6, 50.0)
+    weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = True
 
     @classmethod
     def check(cls, h):

@@ -9,8 +9,9 @@ from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.device_arrays import is_on_gpu
 from fastopt.optimizers.device_stepper import DeviceStepper
 from fastopt.optimizers.flat import FlatState
-from fastopt.optimizers.groups import as_list, listed
+from fastopt.optimizers.groups import as_list, listed, rule_of
 from fastopt.optimizers.stepper import Stepper
+from fastopt.rules.reduced import Reduced, keeps_moments
 from fastopt.rules.registry import RULES
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 from fastopt.schedules import Run
@@ -181,8 +182,23 @@ class Optimizer(Parameters):
         """
         h, run = self.get_params(deep=False), run or Run()
         self.check(scheduling.at_step(self, h, run, 0))
-        whole = isinstance(self.rule_for(h, (2, 2)), TensorRule) or self.decays_in_rule(h)
+        rule = rule_of(type(self), h, (2, 2))
+        whole = isinstance(rule, (TensorRule, Reduced)) or self.decays_in_rule(h)
         return (BoundState if whole else FlatState)(self, size, n_decay, dtype, run)
+
+
+@dataclasses.dataclass(repr=False)
+class MomentOptimizer(Optimizer):
+    """Base of optimizers that keep nothing but moments of the gradient, which may be kept in fewer bits.
+
+    Parameters
+    ----------
+    state_dtype : {None, 'bfloat16', 'int8'}
+        What the moments are kept in; None is the dtype of the parameters. See ``docs/reduced-state.md``.
+    """
+
+    _: dataclasses.KW_ONLY
+    state_dtype: str | None = None
 
 
 def list_optimizers():
@@ -243,9 +259,10 @@ def _class_of(rule):
     """Return the optimizer class of a rule that was registered with defaults, made once."""
     cls = OPTIMIZERS.get(rule.name)
     if cls is None or cls._made_from is not rule:
+        base = MomentOptimizer if keeps_moments(rule) else Optimizer
         fields = [(key, Any, dataclasses.field(default=value)) for key, value in rule.defaults.items()]
         cls = dataclasses.make_dataclass(
-            rule.name, fields, bases=(Optimizer,), repr=False, namespace={"__doc__": rule.function.__doc__}
+            rule.name, fields, bases=(base,), repr=False, namespace={"__doc__": rule.function.__doc__}
         )
         cls.name, cls._made_from = rule.name, rule
         OPTIMIZERS[rule.name] = cls

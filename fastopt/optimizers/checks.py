@@ -5,6 +5,8 @@ from numbers import Real
 
 import numpy as np
 
+from fastopt.rules.reduced import STATE_DTYPES
+
 IN_0_1 = (lambda x: 0 <= x <= 1, "a number in [0, 1]")
 FINITE = (math.isfinite, "a finite number")
 ABOVE_0 = (lambda x: 0 < x < math.inf, "a finite number > 0")
@@ -67,6 +69,7 @@ CHOICES = {
     "norm": ("decayed", "sum"),
     "layout": ("io", "oi"),
     "line_search_fn": (None, "strong_wolfe"),
+    "state_dtype": (None, *STATE_DTYPES),
     "adjust_lr_fn": (None, "original", "match_rms_adamw"),
 }
 

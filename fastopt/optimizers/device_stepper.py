@@ -7,6 +7,7 @@ from fastopt.optimizers import arrays, device_arrays
 from fastopt.optimizers.groups import listed
 from fastopt.optimizers.members import Param
 from fastopt.optimizers.stepper import Stepper
+from fastopt.rules.reduced import Reduced
 from fastopt.rules.tensorwise import TensorRule
 
 #: Uploads of changed gradient addresses that may be under way before a step waits for the oldest.
@@ -30,6 +31,8 @@ class DeviceParam(Param):
         """Make the slots as `Param` does, then move them to the GPU."""
         if isinstance(rule, TensorRule):
             refuse(self.group.optimizer, "looks at whole arrays")
+        if isinstance(rule, Reduced):
+            refuse(self.group.optimizer, f"with state_dtype={rule.state_dtype!r} keeps codes of its state")
         super().allocate(rule, h, kept)
         if len(rule.slots):
             rows = np.zeros((len(rule.slots), self.stride), self.array.dtype)

@@ -1,5 +1,6 @@
 """Methods that keep one number for each row and column of a matrix in place of one for each weight."""
 
+import dataclasses
 import math
 from typing import ClassVar
 
@@ -99,6 +100,8 @@ class SM3(Optimizer):
         Added under the root.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -120,6 +123,8 @@ class SM3(Optimizer):
     momentum: float = 0.9
     eps: float = 1e-8
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False
 
     @classmethod
     def rule_for(cls, h, shape):

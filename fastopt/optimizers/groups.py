@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastopt.optimizers import scheduling
+from fastopt.rules.reduced import reduced
 from fastopt.rules.registry import Rule
 from fastopt.rules.tensorwise import TensorRule
 
@@ -40,6 +41,11 @@ def listed(x):
     return list(x)
 
 
+def rule_of(cls, values, shape):
+    """Return the rule by which a class updates parameters of ``shape``, its state in ``state_dtype``."""
+    return reduced(cls.rule_for(values, shape), values.get("state_dtype"))
+
+
 class Group:
     """A live group: the user's dict, and what was made of its values when they last changed.
 
@@ -59,6 +65,7 @@ class Group:
         self.optimizer, self.values, self.index, self.progress = optimizer, values, index, progress
         for name, value in optimizer.get_params(deep=False).items():
             values.setdefault(name, value)
+        self._state_dtype = values.get("state_dtype")
         self.refresh()
 
     def is_changed(self):
@@ -89,7 +96,7 @@ class Group:
         """Return the `Treatment` of parameters of ``shape``."""
         if shape not in self._rules:  # by the schedules themselves, not by what they give now
             cls, values = self.optimizer.treat(self.values, shape)
-            self._rules[shape] = cls.rule_for(values, shape)
+            self._rules[shape] = rule_of(cls, values, shape)
         return Treatment(*self.optimizer.treat(self.current(), shape), self._rules[shape])
 
     def check(self, values):
@@ -103,6 +110,11 @@ class Group:
                     f"param_groups[{self.index}] has {key!r}, which {type(self.optimizer).__name__} does not "
                     f"take; its hyper-parameters are {', '.join(map(repr, known))}.{hint}"
                 )
+        if values.get("state_dtype") != self._state_dtype:
+            raise ValueError(
+                f"param_groups[{self.index}] keeps its state with state_dtype={self._state_dtype!r}, not "
+                f"{values['state_dtype']!r}: state is never cast; bind an optimizer with that state_dtype"
+            )
         self.optimizer.check(
             scheduling.at_step(self.optimizer, values, self.progress.run, self.progress.step)
         )

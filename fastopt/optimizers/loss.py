@@ -1,5 +1,6 @@
 """Methods that choose the step from the value of the loss."""
 
+import dataclasses
 from typing import ClassVar
 
 from fastopt.optimizers import checks
@@ -26,6 +27,8 @@ class PolyakSGD(Optimizer):
         Added to the squared norm, which is that of all tensors together.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -51,6 +54,8 @@ class PolyakSGD(Optimizer):
     scaling: float = 1.0
     eps: float = 0.0
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False
 
 
 class _Momo(Optimizer):

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastopt.kernels.reduced import first_codes
 from fastopt.optimizers import arrays
+from fastopt.rules.reduced import Reduced
 
 _LINE = 64  # bytes; slots start on a cache line
 
@@ -39,19 +41,20 @@ class Param:
 
     def allocate(self, rule, h, kept=()):
         """Make the slots of ``rule``, with their first values; ``kept`` maps names to values to keep."""
-        itemsize = self.array.itemsize
+        dtypes = [np.dtype(rule.slot_dtype(name, self.array.dtype)) for name in rule.slots]
         sizes = [math.prod(rule.slot_shape(name, self.array.shape)) for name in rule.slots]
-        strides = [-(-size * itemsize // _LINE) * _LINE // itemsize for size in sizes]
-        memory = np.zeros(sum(strides) + _LINE // itemsize, self.array.dtype)
-        offset = -arrays.address(memory) % _LINE // itemsize
-        self.start, self.slots = arrays.address(memory) + offset * itemsize, []
-        self.stride = strides[0] if strides else 0  # the same for all slots of an elementwise rule
-        for name, size, stride in zip(rule.slots, sizes, strides, strict=True):
-            row = memory[offset : offset + size]
+        strides = [-(-size * d.itemsize // _LINE) * _LINE for size, d in zip(sizes, dtypes, strict=True)]
+        memory = np.zeros(sum(strides) + _LINE, np.uint8)
+        offset = -arrays.address(memory) % _LINE
+        self.start, self.slots = arrays.address(memory) + offset, []
+        # The same for all slots of an elementwise rule, but for the scales that follow its 8-bit codes.
+        self.stride = strides[0] // dtypes[0].itemsize if strides else 0
+        for name, size, dtype, stride in zip(rule.slots, sizes, dtypes, strides, strict=True):
+            row = memory[offset : offset + size * dtype.itemsize].view(dtype)
             if name in kept:
                 row[:] = kept[name]
-            elif name in rule.initial:
-                row[:] = rule.first(h, rule.initial, name)
+            elif rule.initial:
+                row[:] = _first(rule, h, name)
             self.slots.append(row)
             offset += stride
 
@@ -66,6 +69,13 @@ class Param:
     def state_nbytes(self):
         """Bytes of the slots."""
         return sum(row.nbytes for row in self.slots)
+
+
+def _first(rule, h, name):
+    """Return the number that fills a slot at first."""
+    if not isinstance(rule, Reduced):
+        return rule.first(h, rule.initial, name)
+    return first_codes(rule, name, rule.first(h, rule.initial, rule.moment(name)))
 
 
 class Cohort:

@@ -1,5 +1,7 @@
 """Gradient descent with noise."""
 
+import dataclasses
+
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import noise as _rules  # noqa: F401  registers the rules
 
@@ -24,6 +26,8 @@ class NoisySGD(Optimizer):
         Starts the noise, below 2 ** 32.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -47,3 +51,5 @@ class NoisySGD(Optimizer):
     gamma: float = 0.55
     seed: int = 0
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False

@@ -153,6 +153,8 @@ class DoG(Optimizer):
         Added to the sum of the squared norms.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -176,6 +178,8 @@ class DoG(Optimizer):
     reps_rel: float = 1e-6
     eps: float = 1e-8
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False
 
 
 @optimizer("dowg")
@@ -194,6 +198,8 @@ class DoWG(Optimizer):
         Added to the root of the weighted sum.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -219,3 +225,4 @@ class DoWG(Optimizer):
     _: dataclasses.KW_ONLY
     eps: float = 1e-4
     weight_decay: float = 0.0
+    decoupled_weight_decay: bool = False

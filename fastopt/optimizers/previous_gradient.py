@@ -1,5 +1,7 @@
 """Methods that look at the change from the last gradient, or the last step, to this one."""
 
+import dataclasses
+
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import previous_gradient as _rules  # noqa: F401  registers the rules
 
@@ -76,6 +78,8 @@ class OptimisticGradientDescent(Optimizer):
         Weight of its change; 0 is gradient descent.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -100,6 +104,8 @@ class OptimisticGradientDescent(Optimizer):
     alpha: float = 1.0
     beta: float = 1.0
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False
 
 
 @optimizer("optimisticadam")
@@ -120,6 +126,8 @@ class OptimisticAdam(Optimizer):
         Weight of the steps' change; None is `lr`.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -142,3 +150,5 @@ class OptimisticAdam(Optimizer):
     eps: float = 1e-8
     optimism: float | None = None
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False

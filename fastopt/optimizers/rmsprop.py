@@ -4,13 +4,13 @@ import dataclasses
 from typing import ClassVar
 
 from fastopt.optimizers import checks
-from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import rmsprop as _rules  # noqa: F401  registers the rules
 from fastopt.rules.registry import RULES
 
 
 @optimizer("rmsprop")
-class RMSprop(Optimizer):
+class RMSprop(MomentOptimizer):
     """Divide the gradient by a moving average of its size.
 
     As ``torch.optim.RMSprop``, defaults included. optax and Keras put `eps` under the root, the learning rate
@@ -26,6 +26,8 @@ class RMSprop(Optimizer):
         Added to its root.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     momentum : float
         Heavy-ball momentum on the scaled gradient; 0 keeps no buffer.
     centered : bool
@@ -36,6 +38,8 @@ class RMSprop(Optimizer):
         Put the learning rate into the buffer; differs only when the learning rate changes.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -61,6 +65,7 @@ class RMSprop(Optimizer):
     _: dataclasses.KW_ONLY
     eps_in_sqrt: bool = False
     lr_in_momentum: bool = False
+    decoupled_weight_decay: bool = False
 
     @classmethod
     def rule(cls, h):
@@ -83,6 +88,8 @@ class Adagrad(Optimizer):
         Divides the learning rate by ``1 + (t - 1) * lr_decay``.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     initial_accumulator_value : float
         Where the sum starts.
     eps : float
@@ -113,6 +120,7 @@ class Adagrad(Optimizer):
     eps: float = 1e-10
     _: dataclasses.KW_ONLY
     eps_in_sqrt: bool = False
+    decoupled_weight_decay: bool = False
 
 
 @optimizer("adadelta")
@@ -131,6 +139,8 @@ class Adadelta(Optimizer):
         Added under both roots.
     weight_decay : float
         Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -152,3 +162,5 @@ class Adadelta(Optimizer):
     rho: float = 0.9
     eps: float = 1e-6
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False

@@ -4,12 +4,12 @@ import dataclasses
 from typing import ClassVar
 
 from fastopt.optimizers import checks
-from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import second_moment as _rules  # noqa: F401  registers the rules
 
 
 @optimizer("adabelief")
-class AdaBelief(Optimizer):
+class AdaBelief(MomentOptimizer):
     """Adam whose second moment measures how far the gradient is from its own average.
 
     As ``optax.adabelief``. The authors' code also rectifies by default, as `RAdam` does; this does not.
@@ -30,6 +30,8 @@ class AdaBelief(Optimizer):
         Added to the second moment at every step, so that it gathers in the state.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -56,7 +58,7 @@ class AdaBelief(Optimizer):
 
 
 @optimizer("acprop")
-class AcProp(Optimizer):
+class AcProp(MomentOptimizer):
     """AdaBelief whose denominator is that of the step before.
 
     As ``optax.contrib.acprop``: the numerator is the average of the gradient, and at the first step, which
@@ -72,10 +74,14 @@ class AcProp(Optimizer):
         Added to the root of the second moment.
     weight_decay : float
         Decoupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     eps_root : float
         Added to the second moment at every step, so that it gathers in the state.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -91,17 +97,17 @@ class AcProp(Optimizer):
     array([0.75, 1.5 ])
     """
 
-    decoupled: ClassVar[bool] = True
     lr: float = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-16
     weight_decay: float = 0.0
     _: dataclasses.KW_ONLY
     eps_root: float = 1e-16
+    decoupled_weight_decay: bool = True
 
 
 @optimizer("yogi")
-class Yogi(Optimizer):
+class Yogi(MomentOptimizer):
     """Adam whose second moment changes by no more than the new square, up or down.
 
     As ``optax.yogi``: bias-corrected, although neither average starts at 0.
@@ -122,6 +128,8 @@ class Yogi(Optimizer):
         Shrink the weights instead of adding to the gradient.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -147,7 +155,7 @@ class Yogi(Optimizer):
 
 
 @optimizer("adopt")
-class ADOPT(Optimizer):
+class ADOPT(MomentOptimizer):
     """Adam that normalises each gradient by the second moment before it, and averages afterwards.
 
     With the authors' clipping, by ``(t - 1) ** 0.25``. The first step only begins the second moment; weight
@@ -167,6 +175,8 @@ class ADOPT(Optimizer):
         Shrink the weights instead of adding to the gradient.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -212,6 +222,8 @@ class SophiaG(Optimizer):
         Factor of the estimate; a smaller one clips more.
     weight_decay : float
         Decoupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     empirical_fisher : float
         If not 0, every `update_freq` steps this, for example the batch size, times the gradient's square is
         an estimate.
@@ -236,7 +248,6 @@ class SophiaG(Optimizer):
     array([0.5  , 1.125])
     """
 
-    decoupled: ClassVar[bool] = True
     takes_hessian: ClassVar[bool] = True
     ranges: ClassVar[dict] = {"rho": checks.ABOVE_0, "update_freq": checks.COUNT}
     lr: float = 1e-4
@@ -246,3 +257,4 @@ class SophiaG(Optimizer):
     _: dataclasses.KW_ONLY
     empirical_fisher: float = 0.0
     update_freq: int = 10
+    decoupled_weight_decay: bool = True

@@ -1,14 +1,14 @@
 """Gradient descent with and without momentum, and the sign methods."""
 
-from typing import ClassVar
+import dataclasses
 
-from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import sgd as _rules  # noqa: F401  registers the rules
 from fastopt.rules.registry import RULES
 
 
 @optimizer("sgd", momentum={"momentum": 0.9}, nesterov={"momentum": 0.9, "nesterov": True})
-class SGD(Optimizer):
+class SGD(MomentOptimizer):
     """Stochastic gradient descent, optionally with (Nesterov) momentum.
 
     ``b = g`` at the first step, then ``b = momentum * b + (1 - dampening) * g``; ``w -= lr * b``, or with
@@ -24,6 +24,8 @@ class SGD(Optimizer):
         Damps the gradient that enters the buffer, from the second step on.
     weight_decay : float
         Coupled decay: ``weight_decay * w`` is added to the gradient.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     nesterov : bool
         Nesterov momentum; needs ``momentum > 0`` and ``dampening == 0``.
     lr_in_momentum : bool
@@ -31,6 +33,8 @@ class SGD(Optimizer):
         scikit-learn do. The same numbers while the learning rate is constant.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -54,6 +58,8 @@ class SGD(Optimizer):
     weight_decay: float = 0.0
     nesterov: bool = False
     lr_in_momentum: bool = False
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False
 
     @classmethod
     def rule(cls, h):
@@ -83,6 +89,8 @@ class SignSGD(Optimizer):
         Learning rate: every weight moves by exactly this much.
     weight_decay : float
         Decoupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
 
@@ -100,13 +108,14 @@ class SignSGD(Optimizer):
     array([0.75, 1.25])
     """
 
-    decoupled: ClassVar[bool] = True
     lr: float = 1e-3
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = True
 
 
 @optimizer("signum")
-class Signum(Optimizer):
+class Signum(MomentOptimizer):
     """The sign of a moving average of the gradient: ``m += (1 - momentum) * (g - m); w -= lr * sign(m)``.
 
     Parameters
@@ -117,8 +126,12 @@ class Signum(Optimizer):
         Decay of the average.
     weight_decay : float
         Decoupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -134,14 +147,15 @@ class Signum(Optimizer):
     array([0.75, 1.25])
     """
 
-    decoupled: ClassVar[bool] = True
     lr: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = True
 
 
 @optimizer("lion")
-class Lion(Optimizer):
+class Lion(MomentOptimizer):
     """Evolved sign momentum: ``w -= lr * sign(b1 * m + (1 - b1) * g); m = b2 * m + (1 - b2) * g``.
 
     Parameters
@@ -152,8 +166,12 @@ class Lion(Optimizer):
         Weight of the old average in the step, and its decay.
     weight_decay : float
         Decoupled decay; three to ten times larger than AdamW's.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
 
     References
     ----------
@@ -169,7 +187,8 @@ class Lion(Optimizer):
     array([0.75, 1.25])
     """
 
-    decoupled: ClassVar[bool] = True
     lr: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = True

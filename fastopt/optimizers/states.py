@@ -8,6 +8,7 @@ import numpy as np
 
 from fastopt.optimizers import arrays
 from fastopt.optimizers.arrays import order_of
+from fastopt.optimizers.groups import rule_of
 from fastopt.optimizers.members import Entry
 
 
@@ -30,9 +31,12 @@ def dump(groups, holders):
 
 def _export(row, p, shape):
     array = row.reshape(shape, order=order_of(p.array))
-    if arrays.is_torch(p.given):
-        return sys.modules["torch"].from_numpy(array).to(p.given.device)
-    return array
+    if not arrays.is_torch(p.given):
+        return array
+    torch = sys.modules["torch"]
+    if array.dtype == np.uint16:  # torch has the number type of these codes
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array).to(p.given.device)
 
 
 def _load(p, rule, saved, name):
@@ -51,7 +55,13 @@ def _load(p, rule, saved, name):
     if missing:
         raise ValueError(f"{name} lacks {missing}, which {rule.name!r} needs")
     slots = {
-        key: _import(saved[key], p, rule.slot_shape(key, p.array.shape), f"{name}[{key!r}]")
+        key: _import(
+            saved[key],
+            p,
+            rule.slot_shape(key, p.array.shape),
+            np.dtype(rule.slot_dtype(key, p.array.dtype)),
+            f"{name}[{key!r}]",
+        )
         for key in rule.slots
     }
     return Entry(p, rule, t, tuple(float(saved[key]) for key in rule.numbers)), slots
@@ -76,15 +86,14 @@ def calls(state_dict, parsed):
     return max((entry.t for _, loaded in parsed for entry, _ in loaded), default=0)
 
 
-def _import(value, p, shape, name):
+def _import(value, p, shape, dtype, name):
     """Return a copy of one saved slot in the parameter's memory order."""
-    array = p.open_saved(value, name)
+    array = p.open_saved(value, name) if dtype == p.array.dtype else arrays.codes(value, name)
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape} but {p.name}, of {p.array.shape}, needs {shape}")
-    if array.dtype != p.array.dtype:
-        raise TypeError(
-            f"{name} has dtype {array.dtype} but {p.name} has {p.array.dtype}; state is never cast"
-        )
+    if array.dtype != dtype:
+        needed = f"{p.name} has {dtype}" if dtype == p.array.dtype else f"{p.name} needs codes of {dtype}"
+        raise TypeError(f"{name} has dtype {array.dtype} but {needed}; state is never cast")
     return np.array(array, order=order_of(p.array)).reshape(-1, order=order_of(p.array))
 
 
@@ -128,7 +137,7 @@ def parse(groups, params, state_dict):
         loaded = []
         for p, key in zip(members, ids, strict=True):
             cls, h = group.optimizer.treat(values, p.array.shape)
-            rule = cls.rule_for(h, p.array.shape)
+            rule = rule_of(cls, h, p.array.shape)
             loaded.append(_load(p, rule, states.get(key, {}), f"state[{key!r}]"))
         result.append((values, loaded))
     return result

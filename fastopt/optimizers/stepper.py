@@ -146,7 +146,7 @@ class Stepper:
         for p in (p for cohort in self._active for p in cohort.members if p.index not in by_rows):
             sizes[p.index] = p.array.size
             # The gradient is read, the weight and the slots are read and written.
-            moved += p.nbytes * (3 + 2 * len(p.slots))
+            moved += 3 * p.nbytes + 2 * p.state_nbytes
         n_threads = 1
         if moved >= drive.PARALLEL_BYTES:
             n_threads = self._n_threads or threads.n_available()

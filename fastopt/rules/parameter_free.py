@@ -54,7 +54,7 @@ def prodigy(x, h):
 
 
 @sweep("m v s", sums=2)
-def _dadapt_moments(g, m, v, s, *, d1, b1, d2, b3, d3, eps):
+def _dadapt_moments(w, g, m, v, s, *, d1, b1, d2, b3, d3, eps):  # w, for coupled decay to join g
     ahead = g * s / (math.sqrt(v) + eps)
     m = b1 * m + d1 * g
     v = v + d2 * (g * g - v)

@@ -12,8 +12,21 @@ RULES = {}
 PROLOGUE = ("grad_scale", "l2", "keep")
 
 
+class Slots:
+    """What rules of both protocols know about their slots."""
+
+    def slot_dtype(self, name, dtype):
+        """Return the dtype of a slot for a parameter of ``dtype``: the same."""
+        return dtype
+
+    def first(self, h, values, name):
+        """Return the first value of slot or scalar ``name`` under the hyper-parameters ``h``."""
+        value = values.get(name, 0.0)
+        return float(h[value] if isinstance(value, str) else value)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class Rule:
+class Rule(Slots):
     """One optimizer's mathematics and what the rest of the library must know about it.
 
     Attributes
@@ -74,11 +87,6 @@ class Rule:
     def slot_shape(self, name, shape):
         """Return the shape of a slot for a parameter of ``shape``: the same."""
         return shape
-
-    def first(self, h, values, name):
-        """Return the first value of slot or scalar ``name`` under the hyper-parameters ``h``."""
-        value = values.get(name, 0.0)
-        return float(h[value] if isinstance(value, str) else value)
 
 
 def lookup(name):

@@ -10,6 +10,8 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 
+from fastopt.rules.registry import Slots
+
 #: Every tensor rule by name.
 TENSOR_RULES = {}
 
@@ -115,7 +117,7 @@ def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TensorRule:
+class TensorRule(Slots):
     """One optimizer's mathematics in the second protocol; see `tensor_rule`."""
 
     name: str
@@ -149,11 +151,6 @@ class TensorRule:
     def slot_shape(self, name, shape):
         """Return the shape of slot ``name`` for a parameter of ``shape``."""
         return SHAPES[self.kinds.get(name, "full")](shape)
-
-    def first(self, h, values, name):
-        """Return the first value of slot or scalar ``name`` under the hyper-parameters ``h``."""
-        value = values.get(name, 0.0)
-        return float(h[value] if isinstance(value, str) else value)
 
 
 def tensor_rule(

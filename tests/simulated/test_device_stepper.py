@@ -72,6 +72,8 @@ def test_what_is_not_done_on_a_gpu_is_refused():
     device_params, device_steps = both(params, steps)
     with pytest.raises(TypeError, match="wrappers are for arrays in CPU memory"):
         fastopt.EMA(Adam()).bind(device_params)
+    with pytest.raises(TypeError, match="state_dtype='int8' keeps codes of its state, which is not done"):
+        Adam(state_dtype="int8").bind(device_params)
     stepper = fastopt.ScheduleFreeAdamW().bind(device_params)
     stepper.step(device_steps[0])
     with pytest.raises(TypeError, match="weights for evaluation"):
