@@ -22,6 +22,9 @@ from fastopt.kernels.foreign import pointer
 #: Elements whose terms are added up before they meet those of others.
 CHUNK = 16_384
 
+#: Rows of a chunk that has sums of its own along columns, if so many chunks are left.
+_ROWS, _CHUNKS = 64, 16
+
 #: ``reassoc`` concerns the sums alone, which it lets vectorise: the functions are compiled without it.
 _OPTIONS = {**JIT_OPTIONS, "fastmath": {"reassoc"}}
 
@@ -173,6 +176,8 @@ class Pass:
         for i, (dtype, (n_rows, n_columns, swapped)) in enumerate(zip(dtypes, shapes, strict=True)):
             length, columns = (n_rows, n_columns) if sweep.is_matrix else (n_rows * n_columns, 1)
             per_chunk = max(1, CHUNK // max(columns, 1))
+            if sweep.column_sums:  # each chunk has a row of them to clear, to write and to add up
+                per_chunk = max(per_chunk, min(_ROWS, length // _CHUNKS))
             n_own = -(-length // per_chunk) if n_columns else 0
             work += [(i, c * per_chunk, min(length, (c + 1) * per_chunk)) for c in range(n_own)]
             kernel = sweep_kernel(self._lying[swapped and sweep.is_matrix], np.dtype(dtype).name)

@@ -189,8 +189,8 @@ def tensor_rule(
         Name of a slot in the state to its first value, if that is not 0. A string names a hyper-parameter.
 
     uses_blas : bool
-        Whether the function multiplies matrices; BLAS then runs in one thread, because its bits depend on how
-        many it has (and on a busy machine it is faster so, up to matrices of a thousand rows).
+        Whether the function calls BLAS or LAPACK, which then run in one thread, because their bits depend on
+        how many they have; ``x.products`` multiplies on all threads.
     defaults : mapping, optional
         Hyper-parameters and their defaults; when given, `fastopt.get_optimizer` makes the optimizer.
 
