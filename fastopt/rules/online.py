@@ -62,7 +62,7 @@ def _cube_root(x):
     is_small, is_large = x < 1e-30, x > 1e30
     x = x * (1e30 if is_small else 1e-30 if is_large else 1.0)
     third = np.float32(float_as_int(np.float32(x))) * np.float32(-1.0 / 3.0) + _THIRD
-    z = int_as_float(np.int32(third))
+    z = float(int_as_float(np.int32(third)))
     for _ in range(2):
         h = 1.0 - x * z * z * z
         z = z + z * h * (1.0 / 3.0 + h * (2.0 / 9.0 + h * (14.0 / 81.0)))

@@ -28,7 +28,7 @@ def gaussian(key, i):
     both tails reach 6.2 deviations. Right to 2e-6 in float32 and to 1e-7 in float64.
     """
     bits = mix(np.uint32(mix(np.uint32(np.uint32(i) ^ key)) + key))
-    place = np.float32(np.int32(bits & np.uint32(0x7FFFFFFF))) + 0.5
+    place = float(np.float32(np.int32(bits & np.uint32(0x7FFFFFFF)))) + 0.5
     # The quantile is a ratio of polynomials in t = sqrt(-2 log p) to 4e-8: least greatest error over p from
     # 2^-33 to 1/2, found with SciPy's as the standard. No call, so that the loop around it vectorises.
     t = math.sqrt(-2.0 * _log(place, 32.0))
@@ -42,11 +42,11 @@ def _log(x, halvings):
     bits = float_as_int(np.float32(x))
     exponent = np.int32(np.int32(bits - _ROOT_HALF) >> np.int32(23))
     # What is left of x lies between the roots of 1/2 and 2.
-    f = int_as_float(np.int32(bits - np.int32(exponent << np.int32(23)))) - 1.0
+    f = float(int_as_float(np.int32(bits - np.int32(exponent << np.int32(23))))) - 1.0
     series = -0.1653291253909 + f * (0.1506761026110 + f * (-0.1457708648845 + f * 0.0869284284375))
     series = 0.3333500956281 + f * (-0.2500328770518 + f * (0.1993883959302 + f * series))
     series = 0.9999998805415 + f * (-0.4999997283284 + f * series)
-    return (np.float32(exponent) - halvings) * 0.6931471805599453 + f * series
+    return (float(np.float32(exponent)) - halvings) * 0.6931471805599453 + f * series
 
 
 def keys(*parts):
