@@ -23,7 +23,9 @@ TILE, SYMMETRIC_TILE = (512, 256), (192, 192)
 #: Multiplications from which a run is parallel: for less, entering a region costs about what it would save.
 PARALLEL_WORK = 1_000_000
 
+#: Elements of a cache line, in whole numbers of which tiles are cut.
 _EDGE = 16
+
 _FIELDS = 18
 _SIGNATURE = types.void(*[types.int64] * 7)
 
@@ -53,9 +55,11 @@ def product(fields, unused_1, unused_2, unused_3, unused_4, lo, hi):
             for i in range(max(top, left), min(bottom, right)):
                 whole[i * ldc + i] += shift
         if symmetric:  # BLAS may round the two halves of a tile on the diagonal otherwise
-            for j in range(left, right):
-                for i in range(max(top, j + 1), bottom):
-                    whole[j * ldc + i] = whole[i * ldc + j]
+            for first in range(left, right, edge):  # cache line by cache line
+                last = min(first + edge, right)
+                for i in range(max(top, first + 1), bottom):
+                    for j in range(first, min(last, i)):
+                        whole[j * ldc + i] = whole[i * ldc + j]
 
 
 @functools.cache
@@ -72,6 +76,7 @@ def product_kernel(dtype):
         real=scalar,
         itemsize=np.dtype(dtype).itemsize,
         n_fields=_FIELDS,
+        edge=_EDGE,
         int64=np.int64,
         max=max,
         min=min,
