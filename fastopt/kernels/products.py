@@ -103,10 +103,8 @@ class Products:
         n = len(out)
         self._kept = left, right, out, start
         self._scales = [np.array([1, 0, 0], c.dtype) for c in out]
-        self._fields, self._table = (
-            np.zeros((n, _FIELDS), np.int64),
-            np.zeros((n, drive.TABLE_COLUMNS), np.int64),
-        )
+        self._fields = np.zeros((n, _FIELDS), np.int64)
+        self._table = np.zeros((n, drive.TABLE_COLUMNS), np.int64)
         work, costs = [], []
         for i, (a, b, c, first) in enumerate(zip(left, right, out, start or out, strict=True)):
             if not a.dtype == b.dtype == c.dtype == first.dtype:
