@@ -1,13 +1,16 @@
 """The optimizer step on the user's own arrays: against torch, against memory, and its compile time.
 
-    python bench/bench_step.py [peers rules tensors crossover compile] [--quick] [--json
-    bench/results/step.json]
+    python bench/bench_step.py [peers optimizers matrices rules tensors crossover compile] [--quick]
+        [--json bench/results/step.json] [--plot docs/images/speed.png]
 
-peers      Adam against torch's fused and default Adam, float32, both with all threads; alternating runs rules
-every rule at 10 million float32 parameters, beside what the machine's memory can do; and in cache tensors
-every optimizer that looks at whole tensors, on one matrix; M methods are bound by BLAS, not by memory
-crossover  one thread against all, to place the size from which a step runs in parallel compile    seconds
-until a kernel is ready: compiled in an empty cache, and loaded from it
+peers       Adam against torch's fused and default Adam, float32, both with all threads; alternating runs
+optimizers  every optimizer of the registry, under its own name and defaults, on 10 million float32
+            parameters: beside a copy of memory, and beside torch's where torch has it
+matrices    the optimizers that are bound by matrix products, beside those products alone
+rules       every rule at 10 million float32 parameters, beside what the machine's memory can do; and in cache
+tensors     every optimizer that looks at whole tensors, on one matrix
+crossover   one thread against all, to place the size from which a step runs in parallel
+compile     seconds until a kernel is ready: compiled in an empty cache, and loaded from it
 
 Every kernel is verified before it is timed, against torch or against its rule in plain Python.
 """
@@ -22,6 +25,7 @@ import tempfile
 
 import numpy as np
 from _measure import compare, copy_bandwidth, in_place_bandwidth, measure, run_sections
+from _step_sections import bench_matrices, bench_optimizers, plot
 
 import fastopt
 from fastopt.kernels import cpu, drive, threads
@@ -240,6 +244,8 @@ def bench_compile(options):
 
 SECTIONS = {
     "peers": bench_peers,
+    "optimizers": bench_optimizers,
+    "matrices": bench_matrices,
     "rules": bench_rules,
     "tensors": bench_tensors,
     "crossover": bench_crossover,
@@ -253,7 +259,10 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="fewer repeats, nothing beyond 1 million")
-    run_sections(parser, SECTIONS, ["peers"])
+    parser.add_argument("--plot", help="where to draw the optimizers and matrices")
+    options, rows = run_sections(parser, SECTIONS, ["peers"])
+    if options.plot:
+        plot(rows, options.plot)
 
 
 if __name__ == "__main__":

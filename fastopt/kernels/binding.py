@@ -12,7 +12,7 @@ from pathlib import Path
 
 from numba import njit
 
-from fastopt.rules import randomness
+from fastopt.rules import bits, randomness
 
 #: ``error_model="numpy"``: under the default a division may raise, and then nothing vectorises.
 #: fastmath stays off: ``nnan`` would delete the checks that notice a diverged loss, and even ``contract``
@@ -27,7 +27,7 @@ def digest(file, *others):
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
 
-_DIGEST = digest(__file__, randomness.__file__)  # which rules and kernels call
+_DIGEST = digest(__file__, bits.__file__, randomness.__file__)  # which rules and kernels call
 
 
 def bind(loop, source, suffix="", digest=_DIGEST, **names):

@@ -15,6 +15,7 @@ import numpy as np
 from numba.core import config
 
 from fastopt.kernels.binding import typed_literals
+from fastopt.rules import bits
 
 #: Whether kernels run in Numba's simulator, thread by thread in Python.
 SIMULATED = bool(config.ENABLE_CUDASIM)
@@ -81,7 +82,9 @@ def device_function(function, scalar):
     names = dict(function.__globals__)
     for name in function.__code__.co_names:
         value = names.get(name)
-        if isinstance(value, python_types.FunctionType):
+        if getattr(value, "__module__", None) == bits.__name__ and not SIMULATED:
+            names[name] = getattr(module().libdevice, value.__name__)
+        elif isinstance(value, python_types.FunctionType):
             names[name] = device_function(value, scalar)
         elif SIMULATED and value is math:
             names[name] = _Math()

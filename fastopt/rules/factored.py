@@ -13,17 +13,21 @@ def _squares(w, g):
     return w * w, g * g, g * g
 
 
-@sweep(sums=1, rows="r", columns="c")
-def _factored_size(g, r, c, *, scale, least):
-    v = scale * r * c
-    u = g / math.sqrt(least if v < least else v)
+def _factored(g, a, b, most):
+    # What the row and the column have in common was rooted once for each, not for each weight.
+    gain = a * b
+    return g * (most if gain > most else gain)
+
+
+@sweep(sums=1, rows="a", columns="b")
+def _factored_size(g, a, b, *, most):
+    u = _factored(g, a, b, most)
     return u * u
 
 
-@sweep("w", rows="r", columns="c")
-def _factored_step(w, g, r, c, *, scale, least, lr):
-    v = scale * r * c
-    return w - lr * (g / math.sqrt(least if v < least else v))
+@sweep("w", rows="a", columns="b")
+def _factored_step(w, g, a, b, *, most, lr):
+    return w - lr * _factored(g, a, b, most)
 
 
 def _adafactor_constants(x, h):
@@ -33,21 +37,25 @@ def _adafactor_constants(x, h):
 
 
 @tensor_rule(
-    "adafactor", slots={"r": "row_var", "c": "col_var"}, kinds={"row_var": "row", "col_var": "column"}
+    "adafactor",
+    slots={"r": "row_var", "c": "col_var"},
+    kinds={"row_var": "row", "col_var": "column", "a": "row", "b": "column"},
+    work="a b",
 )
 def adafactor(x, h):
     """Shazeer & Stern (2018), algorithms 4 and 5, as torch writes them: for matrices."""
     eps1, eps2, weight, rho = _adafactor_constants(x, h)
     (square,), rows, columns = x.sweep(_squares)
-    scale = np.empty(len(eps1))
-    for i, (r, c) in enumerate(zip(x.arrays("r"), x.arrays("c"), strict=True)):
+    for i, (r, c, a, b) in enumerate(zip(*map(x.arrays, "rcab"), strict=True)):
         n_rows, n_columns = max(len(r), 1), max(len(c), 1)
         r += weight[i] * (rows[i][0] / n_columns - r)
         c += weight[i] * (columns[i][0] / n_rows - c)
-        scale[i] = 1.0 / max(r.sum(dtype=np.float64) / n_rows, eps1[i])
-    constants = {"scale": scale, "least": eps1 * eps1}
-    (size,), _, _ = x.sweep(_factored_size, **constants)
-    x.sweep(_factored_step, lr=_adafactor_rate(x, h, eps2, rho, square, size), **constants)
+        with np.errstate(divide="ignore", over="ignore"):  # a row of zeros has the largest gain there is
+            a[...] = np.sqrt(max(r.sum(dtype=np.float64) / n_rows, eps1[i]) / np.float64(r))
+            b[...] = 1.0 / np.sqrt(np.float64(c))
+    most = 1.0 / eps1
+    (size,), _, _ = x.sweep(_factored_size, most=most)
+    x.sweep(_factored_step, lr=_adafactor_rate(x, h, eps2, rho, square, size), most=most)
 
 
 def _adafactor_rate(x, h, eps2, rho, square, size):
@@ -84,6 +92,16 @@ def _sm3_step(w, g, m, a, r, c, *, d, eps, lr):
     return w - lr * m, m, a
 
 
+#: Elements whose largest are found while they are in cache.
+_BLOCK = 1 << 18
+
+
+def _largest(a, r):
+    """Write the largest element of each row to ``r``; return those of the columns."""
+    a.max(axis=-1, keepdims=True, initial=0.0, out=r)
+    return a.max(axis=tuple(range(a.ndim - 1)), keepdims=True, initial=0.0)
+
+
 @tensor_rule(
     "sm3",
     slots={"m": "momentum_buffer", "r": "row_accumulator", "c": "col_accumulator"},
@@ -94,8 +112,9 @@ def sm3(x, h):
     """Anil et al. (2019), algorithm SM3-II, on the rows and columns of matrices."""
     x.sweep(_sm3_step, d=1.0 - h["momentum"], eps=h["eps"], lr=h["lr"])
     for a, r, c in zip(*map(x.matrices, "arc"), strict=True):
-        a.max(axis=-1, keepdims=True, initial=0.0, out=r)
-        a.max(axis=tuple(range(a.ndim - 1)), keepdims=True, initial=0.0, out=c)
+        n_blocks = min(max(1, a.size // _BLOCK), max(1, len(a)))
+        columns = x.map(_largest, np.array_split(a, n_blocks), np.array_split(r, n_blocks))
+        np.max(columns, axis=0, out=c)
 
 
 def _sm3_constants(h, t):

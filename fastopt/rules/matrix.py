@@ -1,52 +1,13 @@
 """Methods that treat a weight matrix as a matrix; the products are BLAS's."""
 
+import functools
+import math
+
 import numpy as np
+import scipy.linalg
+from scipy.linalg import lapack
 
 from fastopt.rules.tensorwise import sweep, tensor_rule
-
-
-def orthogonalize(u, norm, coefficients, n_steps, eps, buffer):
-    """Return a matrix with the singular vectors of ``u`` and singular values near 1.
-
-    Newton and Schulz's iteration with a quintic, on the shorter side.
-
-    Parameters
-    ----------
-    u : ndarray of shape (rows, columns)
-        Overwritten.
-    norm : float
-        Its Frobenius norm.
-    coefficients : tuple of three floats
-        Of the odd polynomial.
-    n_steps : int
-    eps : float
-        Least divisor.
-    buffer : callable
-        ``buffer(name, shape, dtype)`` returns an array for intermediate results.
-
-    Returns
-    -------
-    ndarray of shape (rows, columns)
-        A view of ``u`` or of a buffer.
-    """
-    a, b, c = (u.dtype.type(k) for k in coefficients)
-    is_tall = u.shape[0] > u.shape[1]
-    x = u.T if is_tall else u
-    side = (len(x), len(x))
-    gram, polynomial = buffer("gram", side, u.dtype), buffer("polynomial", side, u.dtype)
-    other = buffer("other", u.shape, u.dtype)
-    other = other.T if is_tall else other
-    x /= u.dtype.type(max(norm, eps))
-    for _ in range(n_steps):
-        np.matmul(x, x.T, out=gram)
-        np.matmul(gram, gram.T, out=polynomial)  # symmetric: of a matrix and its transpose BLAS does half
-        polynomial *= c
-        gram *= b
-        polynomial += gram
-        polynomial.flat[:: len(x) + 1] += a  # a x + (b A + c A^2) x in one product
-        np.matmul(polynomial, x, out=other)
-        x, other = other, x
-    return x.T if is_tall else x
 
 
 @sweep("b u", sums=1)
@@ -69,51 +30,104 @@ def _muon_rate(shape, h, i):
     return max(1.0, fan_out / max(fan_in, 1)) ** 0.5
 
 
-def _muon_direction(x, h):
-    """Update the momenta; leave the orthogonalised directions in ``u`` and return them."""
+@sweep("u other")
+def _normalized(u, other, *, norm):
+    u = u / norm
+    return u, u
+
+
+def _rounds(x, members):
+    """Return the products of an iteration from ``other`` to ``u`` and of one back, on shorter sides."""
+    spaces = [[x.matrices(letter)[i] for i in members] for letter in ("other", "u")]
+    spaces = [[m.T if m.shape[0] > m.shape[1] else m for m in space] for space in spaces]
+    sides = [(len(m), len(m)) for m in spaces[0]]
+    grams, polynomials = (
+        [x.buffer((name, i), side, x.dtypes[i]) for i, side in zip(members, sides, strict=True)]
+        for name in ("gram", "polynomial")
+    )
+    transposed = [gram.T for gram in grams]
+    square = x.products(grams, transposed, polynomials, start=grams, is_symmetric=True)
+    return [
+        (
+            x.products(source, [m.T for m in source], grams, is_symmetric=True),
+            square,
+            x.products(polynomials, source, target),
+        )
+        for source, target in (spaces, spaces[::-1])
+    ]
+
+
+def _orthogonalize(x, h, norms):
+    """Give each matrix ``u`` its own singular vectors and singular values near 1.
+
+    Newton and Schulz's iteration with a quintic: ``a X + (b A + c A A) X`` with ``A = X X.T``.
+    """
+    x.sweep(_normalized, norm=np.maximum(norms, h["eps"]))
+    for n in np.unique(h["ns_steps"]).astype(int):
+        members = tuple(np.flatnonzero((h["ns_steps"] == n) & (x.sizes > 0)).tolist())
+        if not members:
+            continue
+        rounds = x.prepared(("orthogonalize", members), functools.partial(_rounds, x, members))
+        a, b, c = (k[list(members)] for k in h["ns_coefficients"])
+        rounds[0][1].scale(alpha=c, beta=b, shift=a)  # which both rounds share
+        for k in range(n):
+            for product in rounds[(n - 1 - k) % 2]:  # the last one ends in u
+                product.run()
+
+
+def _muon_directions(x, h):
+    """Update the momenta; leave the orthogonalised directions in ``u``."""
     ahead = h["momentum"] if h["nesterov"] else 1.0
     (square,) = x.sweep(_muon_momentum, d=1.0 - h["momentum"], mu=ahead)
-    coefficients = np.array(h["ns_coefficients"]).T
-    directions = []
-    for i, u in enumerate(x.matrices("u")):
-        if u.size:
-            found = orthogonalize(
-                u, square[i] ** 0.5, coefficients[i], int(h["ns_steps"][i]), h["eps"][i], x.buffer
-            )
-            if found is not u and not np.shares_memory(found, u):
-                u[...] = found
-        directions.append(u)
-    return directions
+    _orthogonalize(x, h, np.sqrt(square))
 
 
-@tensor_rule("muon", slots={"b": "momentum_buffer"}, work="u", uses_blas=True)
+@tensor_rule("muon", slots={"b": "momentum_buffer"}, work="u other", uses_blas=True)
 def muon(x, h):
     """Jordan et al. (2024), as torch writes it, in the array's own precision."""
-    _muon_direction(x, h)
+    _muon_directions(x, h)
     x.sweep(_muon_step, lr=h["lr"] * [_muon_rate(shape, h, i) for i, shape in enumerate(x.shapes)])
 
 
-def _normuon(x, h):
-    """Li et al. (2025), algorithm 1: Muon whose directions are evened out over the outputs."""
-    axis = 1 if h["layout"] == "oi" else 0
-    for i, (u, v) in enumerate(zip(_muon_direction(x, h), x.matrices("v"), strict=True)):
-        if u.size:
-            length = np.linalg.norm(u)
-            square = np.multiply(u, u, out=x.buffer("square", u.shape, u.dtype))
-            v += (1.0 - h["beta2"][i]) * (square.mean(axis=axis, keepdims=True) - v)
-            u /= np.sqrt(v) + u.dtype.type(1e-10)
-            u *= length / max(np.linalg.norm(u), np.finfo(u.dtype).tiny)
-    x.sweep(_muon_step, lr=h["lr"] * [_muon_rate(shape, h, i) for i, shape in enumerate(x.shapes)])
+#: Added to the root of the size of an output's row, as in the authors' code.
+_NORMUON_EPS = 1e-10
 
 
-for _layout, _kind in (("oi", "row"), ("io", "column")):
-    tensor_rule(
-        f"normuon_{_layout}",
+def _output_squares(u):
+    return u * u
+
+
+def _normuon_step(w, u, v, *, lr, eps):
+    return w - lr * (u / (math.sqrt(v) + eps))
+
+
+def _register_normuon(layout, kind):
+    """Register the rule for outputs that lie along rows or columns of a matrix."""
+    squares = sweep(**{f"{kind}_sums": 1})(_output_squares)
+    step = sweep("w", **{f"{kind}s": "v"})(_normuon_step)
+
+    @tensor_rule(
+        f"normuon_{layout}",
         slots={"b": "momentum_buffer", "v": "second_momentum_buffer"},
-        kinds={"second_momentum_buffer": _kind},
-        work="u",
+        kinds={"second_momentum_buffer": kind},
+        work="u other",
         uses_blas=True,
-    )(_normuon)
+    )
+    def normuon(x, h):
+        """Li et al. (2025), algorithm 1: Muon whose directions are evened out over the outputs."""
+        _muon_directions(x, h)
+        _, rows, columns = x.sweep(squares)
+        rate = h["lr"] * [_muon_rate(shape, h, i) for i, shape in enumerate(x.shapes)]
+        for i, v in enumerate(x.arrays("v")):
+            (square,) = rows[i] if kind == "row" else columns[i]
+            v += (1.0 - h["beta2"][i]) * (square / max(x.sizes[i] / max(len(v), 1), 1) - v)
+            evened = (square / (np.sqrt(v, dtype=np.float64) + _NORMUON_EPS) ** 2).sum()
+            rate[i] *= np.sqrt(square.sum() / max(evened, np.finfo(v.dtype).tiny))  # as long as before
+        x.sweep(step, lr=rate, eps=_NORMUON_EPS)
+
+
+_register_normuon("oi", "row")
+_register_normuon("io", "column")
 
 
 @sweep("u")
@@ -121,31 +135,91 @@ def _take_gradient(w, g, u):
     return g
 
 
-def _inverse_root(matrix, order, least):
-    """Return ``matrix ** (-1 / order)`` of a symmetric matrix with eigenvalues of at least ``least``."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.maximum(values, least) ** (-1.0 / order)) @ vectors.T
-
-
 _SIDES = {"left": "left", "right": "right", "left_root": "left", "right_root": "right"}
 
 
-@tensor_rule("shampoo", slots={k: k for k in _SIDES}, kinds=_SIDES, work="u", uses_blas=True)
+def _sided(x, members, *letters):
+    """Return the matrices of several letters, of the ``members`` only."""
+    return [[x.matrices(letter)[i] for i in members] for letter in letters]
+
+
+def _transposed(matrices):
+    return [m.T for m in matrices]
+
+
+def _sandwich(x, left, inner, right, out, middle):
+    """Return the two products of ``out = left @ inner @ right``."""
+    return x.products(left, inner, middle), x.products(middle, right, out)
+
+
+def _grams(x, u, left, right):
+    """Return the products that add to ``u @ u.T`` and ``u.T @ u``."""
+    across = _transposed(u)
+    return x.products([*u, *across], [*across, *u], [*left, *right], is_symmetric=True)
+
+
+def _shampoo_step(x, members):
+    u, middle, left, right, left_root, right_root = _sided(x, members, "u", "other", *_SIDES)
+    return _grams(x, u, left, right), *_sandwich(x, left_root, u, right_root, u, middle)
+
+
+def _eigh(matrix):
+    """Return the eigenvalues, ascending, and eigenvectors, in the matrix's own precision."""
+    values, vectors, failed = (lapack.ssyevd if matrix.itemsize == 4 else lapack.dsyevd)(matrix)
+    if failed:
+        raise np.linalg.LinAlgError("the eigenvalues of the gradients' products did not converge")
+    return values, vectors
+
+
+def _half_root(matrix, order, least, factor):
+    """Find ``factor @ factor.T = matrix ** (-1 / order)``; eigenvalues count as at least ``least``."""
+    values, vectors = _eigh(matrix)
+    np.multiply(vectors, np.maximum(values, least) ** (-0.5 / order), out=factor)
+
+
+def _root_products(x, due):
+    left, right, left_root, right_root = _sided(x, due, *_SIDES)
+    sums = [*left, *right]
+    factors = [np.empty_like(one) for one in sums]
+    product = x.products(factors, _transposed(factors), [*left_root, *right_root], is_symmetric=True)
+    return sums, factors, product
+
+
+def _take_roots(x, h, due):
+    """Compute the roots of the ``due`` members' sums anew."""
+    sums, factors, product = x.prepared(("roots", due), functools.partial(_root_products, x, due))
+    orders, least = ([*values[list(due)]] * 2 for values in (h["root"], h["eps"]))
+    x.map(_half_root, sums, orders, least, factors)
+    product.run()
+
+
+@tensor_rule("shampoo", slots={k: k for k in _SIDES}, kinds=_SIDES, work="u other", uses_blas=True)
 def shampoo(x, h):
     """Gupta, Koren & Singer (2018), algorithm 1."""
+    members = tuple(np.flatnonzero(x.sizes).tolist())
     x.sweep(_take_gradient)
-    arrays = [x.matrices(name) for name in ("u", *_SIDES)]
-    for i, (u, left, right, left_root, right_root) in enumerate(zip(*arrays, strict=True)):
-        if x.t[i] == 1:
-            for side in (left, right):
-                side.flat[:: len(side) + 1] = h["eps"][i]
-        left += u @ u.T
-        right += u.T @ u
-        if u.size and (x.t[i] - 1) % h["update_freq"][i] == 0:
-            for side, root in ((left, left_root), (right, right_root)):
-                root[...] = _inverse_root(side, h["root"][i], h["eps"][i])
-        u[...] = left_root @ u @ right_root
+    for i in np.flatnonzero(x.t == 1):
+        for letter in ("left", "right"):
+            side = x.matrices(letter)[i]
+            side.flat[:: len(side) + 1] = h["eps"][i]
+    if members:
+        grams, *directions = x.prepared(("shampoo", members), functools.partial(_shampoo_step, x, members))
+        grams.scale(beta=1.0)
+        grams.run()
+        due = tuple(i for i in members if (x.t[i] - 1) % h["update_freq"][i] == 0)
+        if due:
+            _take_roots(x, h, due)
+        for product in directions:
+            product.run()
     x.sweep(_muon_step, lr=h["lr"])
+
+
+@sweep("m v other")
+def _soap_moments(m, v, other, *, d1, d2, eps, first):
+    p = m if first else other
+    m = m + d1 * (p - m)
+    v = v if first else v + d2 * (p * p - v)
+    return m, v, m * 0.0 if first else m / (math.sqrt(v) + eps)
 
 
 @sweep("w")
@@ -156,51 +230,82 @@ def _soap_step(w, u, *, lr, keep):
 _BASES = {"GG_left": "left", "GG_right": "right", "Q_left": "left", "Q_right": "right"}
 
 
-def _turn(gram, basis):
-    """Return a better eigenbasis from one power iteration, and the order of the eigenvalues before it."""
-    order = np.argsort(-np.einsum("ij,ij->j", basis, gram @ basis), kind="stable")
-    return np.linalg.qr(gram @ basis[:, order])[0], order
+def _soap_products(x, members):
+    """Return the products into the basis, of the grams, and out of the basis."""
+    u, other, middle, left, right, q_left, q_right = _sided(x, members, "u", "other", "middle", *_BASES)
+    return (
+        _sandwich(x, _transposed(q_left), u, q_right, other, middle),
+        _grams(x, u, left, right),
+        _sandwich(x, q_left, other, _transposed(q_right), u, middle),
+    )
 
 
-def _soap_direction(u, m, v, bases, t, b1, b2, eps, frequency):
-    """Replace a gradient by SOAP's direction; update moments and bases."""
-    left, right, q_left, q_right = bases
-    gradient = u.copy()
-    if t > 1:
-        projected = q_left.T @ u @ q_right
-        m += (1.0 - b1) * (projected - m)
-        v += (1.0 - b2) * (projected * projected - v)
-        u[...] = q_left @ (m / (np.sqrt(v) + eps)) @ q_right.T
-        m[...] = q_left @ m @ q_right.T  # the basis may change below
-    left += (1.0 - b2) * (gradient @ gradient.T - left)
-    right += (1.0 - b2) * (gradient.T @ gradient - right)
-    if t == 1:
-        for gram, basis in ((left, q_left), (right, q_right)):
-            basis[...] = np.linalg.eigh(gram)[1][:, ::-1]
-        u[...] = 0.0
-        return
-    if (t - 1) % frequency == 0:
-        q_left[...], rows = _turn(left, q_left)
-        q_right[...], columns = _turn(right, q_right)
-        v[...] = v[rows][:, columns]
-    m[...] = q_left.T @ m @ q_right
+def _soap_turn(x, due):
+    """Return the products before a turn of the basis and after it, and where the bases' next vectors are."""
+    m, other, middle, left, right, q_left, q_right = _sided(x, due, "m", "other", "middle", *_BASES)
+    turned = [np.empty_like(q) for q in (*q_left, *q_right)]
+    return (
+        (
+            *_sandwich(x, q_left, m, _transposed(q_right), other, middle),
+            x.products([*left, *right], [*q_left, *q_right], turned),
+        ),
+        _sandwich(x, _transposed(q_left), other, q_right, m, middle),
+        turned,
+    )
+
+
+def _better_basis(basis, turned):
+    """Return the eigenbasis after one power iteration, and the order of the eigenvalues before it."""
+    order = np.argsort(-np.einsum("ij,ij->j", basis, turned), kind="stable")
+    basis[...] = scipy.linalg.qr(turned[:, order], mode="economic", overwrite_a=True, check_finite=False)[0]
+    return order
+
+
+def _first_basis(gram, basis):
+    basis[...] = _eigh(gram)[1][:, ::-1]
+
+
+def _turn_bases(x, due):
+    before, after, turned = x.prepared(("turn", due), functools.partial(_soap_turn, x, due))
+    v, q_left, q_right = _sided(x, due, "v", "Q_left", "Q_right")
+    for product in before:
+        product.run()
+    orders = x.map(_better_basis, [*q_left, *q_right], turned)
+    for second, rows, columns in zip(v, orders, orders[len(due) :], strict=False):
+        second[...] = second[np.ix_(rows, columns)]
+    for product in after:
+        product.run()
 
 
 @tensor_rule(
     "soap",
     slots={"m": "exp_avg", "v": "exp_avg_sq", **{k: k for k in _BASES}},
     kinds=_BASES,
-    work="u",
+    work="u other middle",
     uses_blas=True,
 )
 def soap(x, h):
     """Vyas et al. (2024), algorithm 3, as the authors' code has it: Adam in Shampoo's eigenbasis."""
-    x.sweep(_take_gradient)
+    members = tuple(np.flatnonzero(x.sizes).tolist())
     b1, b2 = h["betas"]
-    arrays = [x.matrices(name) for name in ("u", "m", "v", *_BASES)]
-    for i, (u, m, v, *bases) in enumerate(zip(*arrays, strict=True)):
-        if u.size:
-            _soap_direction(u, m, v, bases, x.t[i], b1[i], b2[i], h["eps"][i], h["precondition_frequency"][i])
+    x.sweep(_take_gradient)
+    if members:
+        into, grams, out = x.prepared(("soap", members), functools.partial(_soap_products, x, members))
+        for product in into:
+            product.run()
+        decay = b2[list(members)]
+        grams.scale(alpha=np.tile(1.0 - decay, 2), beta=np.tile(decay, 2))
+        grams.run()
+        x.sweep(_soap_moments, d1=1.0 - b1, d2=1.0 - b2, eps=h["eps"], first=x.t == 1)
+        for product in out:
+            product.run()
+        fresh = [i for i in members if x.t[i] == 1]
+        if fresh:
+            left, right, q_left, q_right = _sided(x, fresh, *_BASES)
+            x.map(_first_basis, [*left, *right], [*q_left, *q_right])
+        due = tuple(i for i in members if x.t[i] > 1 and (x.t[i] - 1) % h["precondition_frequency"][i] == 0)
+        if due:
+            _turn_bases(x, due)
     t = np.maximum(x.t - 1, 1)  # the first step only builds the basis
     keep = np.where(x.t > 1, 1.0 - h["lr"] * h["weight_decay"], 1.0)
     x.sweep(_soap_step, lr=h["lr"] * np.sqrt(1.0 - b2**t) / (1.0 - b1**t), keep=keep)

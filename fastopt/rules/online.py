@@ -2,6 +2,9 @@
 
 import math
 
+import numpy as np
+
+from fastopt.rules.bits import float_as_int, int_as_float
 from fastopt.rules.registry import register
 
 
@@ -49,21 +52,27 @@ def cocob(w, g, start, largest, total, reward, bet, lr, alpha, first):
     return w + lr * (start + stake * (largest + reward) - w), start, largest, total, reward, bet
 
 
-def _madgrad(h, t):
-    return (h["lr"] + h["eps"]) * t**0.5, 1.0 - h["momentum"], h["eps"], t == 1
+#: Makes the greatest error of the first guess of `_cube_root` least.
+_THIRD = np.float32(1419900555.0)
 
 
 def _cube_root(x):
-    # A power is a call for each element. x^(1/3) is about x^(1/4 + 1/16 + 1/64), from square roots; four of
-    # Halley's steps from there are exact to rounding wherever the root is not negligible beside eps.
-    fourth = math.sqrt(math.sqrt(x))
-    sixteenth = math.sqrt(math.sqrt(fourth))
-    y = fourth * sixteenth * math.sqrt(math.sqrt(sixteenth))
-    twice = x + x
-    for _ in range(4):
-        cube = y * y * y
-        y = y * (cube + twice) / (cube + cube + x)
-    return y if x > 0.0 else x
+    # A power is a call for each element. A third of the logarithm that the bits hold gives x^(-1/3) to 4 %,
+    # and two steps of fourth order from there more than 1e-16.
+    is_small, is_large = x < 1e-30, x > 1e30
+    x = x * (1e30 if is_small else 1e-30 if is_large else 1.0)
+    third = np.float32(float_as_int(np.float32(x))) * np.float32(-1.0 / 3.0) + _THIRD
+    z = float(int_as_float(np.int32(third)))
+    for _ in range(2):
+        h = 1.0 - x * z * z * z
+        z = z + z * h * (1.0 / 3.0 + h * (2.0 / 9.0 + h * (14.0 / 81.0)))
+    # Roots below 1e-22 are lost beside any eps; infinity goes through, and whatever is beyond 1e68.
+    root = x * z * z if 1e-37 < x < 1e38 else x
+    return root * (1e-10 if is_small else 1e10 if is_large else 1.0)
+
+
+def _madgrad(h, t):
+    return (h["lr"] + h["eps"]) * t**0.5, 1.0 - h["momentum"], h["eps"], t == 1
 
 
 @register("madgrad", slots=("grad_sum_sq", "s", "x0"), constants=_madgrad)

@@ -106,8 +106,8 @@ def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0):
 
     def decorate(function):
         made = Sweep(
-            function, names, sums, tuple(rows.split()), tuple(columns.split()), row_sums, column_sums
-        )
+            function, names, sums, tuple(rows.split()), tuple(columns.split()), row_sums, column_sums,
+        )  # fmt: skip
         unknown = {*names, *made.rows, *made.columns} - {*made.operands}
         if unknown:
             raise ValueError(f"sweep {function.__name__!r} has no array {sorted(unknown)}: {made.operands}")
@@ -180,7 +180,7 @@ def tensor_rule(
     kinds : mapping
         Name of a slot in the state to a key of `SHAPES`, where it does not have the parameter's shape.
     work : str
-        Names of temporary arrays of the parameter's shape, space-separated; not part of the state.
+        Names of temporary arrays, space-separated; not part of the state. `kinds` has their shapes, too.
     scalars : mapping
         State that is one number per tensor, ``x.scalars[name]``: name to its first value.
     shared : mapping
@@ -189,8 +189,8 @@ def tensor_rule(
         Name of a slot in the state to its first value, if that is not 0. A string names a hyper-parameter.
 
     uses_blas : bool
-        Whether the function multiplies matrices; BLAS then runs in one thread, because its bits depend on how
-        many it has (and on a busy machine it is faster so, up to matrices of a thousand rows).
+        Whether the function calls BLAS or LAPACK, which then run in one thread, because their bits depend on
+        how many they have; ``x.products`` multiplies on all threads.
     defaults : mapping, optional
         Hyper-parameters and their defaults; when given, `fastopt.get_optimizer` makes the optimizer.
 
