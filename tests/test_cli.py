@@ -325,7 +325,8 @@ def test_without_the_extra_one_line_says_what_to_install(here):
 def test_piped_output_is_quiet_of_bars_and_whole(here):
     done = _run(["compare", "--dataset", "iris", "--optimizers", "adam", *QUICK])
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    said = [line for line in done.stderr.splitlines() if not line.startswith("fastopt: compiling")]
+    assert said == []  # an empty cache is announced, and rightly
     assert "\x1b" not in done.stdout
     assert "…" not in done.stdout
 
