@@ -69,12 +69,12 @@ def bench_matrices(options):
             stepper, step = step_cases.bound(optimizer, shapes)
             n, name = sum(a * b for a, b in shapes), optimizer.name
             n_steps = step_cases.CYCLE.get(name, 1)
-            calls = [step_cases.cycle(name, step), step_cases.floor_call(name, shapes)]
+            calls = [step_cases.cycle(name, step), *step_cases.floor_calls(name, shapes)]
             with np.errstate(all="ignore"):
                 times = measure(calls, repeats) / n_steps
             factorizing = step_cases.factorization_seconds(name, shapes, repeats)
-            # On a busy machine BLAS's threads wait for each other: the fastest run is nearest to the floor.
-            seconds, floor = float(np.median(times[:, 0])), float(times[:, 1].min()) + factorizing
+            seconds = float(np.median(times[:, 0]))
+            floor = step_cases.floor_seconds(times[:, 1:]) + factorizing
             _, ratios = _against_torch(optimizer, shapes, step, repeats)
             row = rows[f"{label}, {network}"] = {
                 "seconds": seconds,

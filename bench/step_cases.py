@@ -150,8 +150,8 @@ def operations(name, shapes):
     return sum(2 * m * n * k * times for m, n, k, times in products(name, shapes))
 
 
-def floor_call(name, shapes):
-    """Return a call that makes the products of a cycle alone, in sgemm with all of BLAS's threads."""
+def floor_calls(name, shapes):
+    """Return calls that make the products of a cycle alone, in sgemm: with all of BLAS's threads, and one."""
     rng = np.random.default_rng(0)
     work = []
     for m, n, k, times in products(name, shapes):
@@ -163,7 +163,21 @@ def floor_call(name, shapes):
             for _ in range(times):
                 np.matmul(a, b, out=out)
 
-    return run
+    def run_on_one():
+        with single_threaded():
+            run()
+
+    return run, run_on_one
+
+
+def floor_seconds(times):
+    """Return the floor, from the seconds of several runs of both calls.
+
+    On a busy machine BLAS's threads wait for each other, to ten times the time that they need. What one would
+    take if it were shared perfectly holds then.
+    """
+    every, one = np.min(times, axis=0)
+    return float(min(every, one / threads.n_available()))
 
 
 def factorization_seconds(name, shapes, repeats):
