@@ -18,6 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastopt.kernels.binding import JIT_OPTIONS
+from fastopt.rules.bits import float_as_int, int_as_float
 from fastopt.rules.reduced import BLOCK
 
 _I32 = ir.IntType(32)
@@ -29,26 +30,7 @@ _LEAST = 36
 
 int32, uint32 = np.int32, np.uint32
 
-
-@intrinsic
-def _bits(typingctx, x):
-    """Return the bits of a float32 as an int32."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], _I32)
-
-    return types.int32(types.float32), codegen
-
-
-@intrinsic
-def _float(typingctx, bits):
-    """Return the float32 of these bits."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), codegen
-
+_bits, _float = njit(**JIT_OPTIONS)(float_as_int), njit(**JIT_OPTIONS)(int_as_float)
 
 #: Added to a counter for each element: Knuth's multiplicative hash, without the multiplication.
 _STEP = 0x9E3779B1
@@ -60,22 +42,6 @@ def count(typingctx, counter):
 
     def codegen(context, builder, signature, args):
         return builder.add(args[0], ir.Constant(_I32, _STEP))
-
-    return types.uint32(types.uint32), codegen
-
-
-@intrinsic
-def hashed(typingctx, counter):
-    """Return 32 random bits for a counter."""
-
-    def codegen(context, builder, signature, args):
-        # MurmurHash3's last step, as in `fastopt.rules.randomness.mix`, which Numba would widen. With one
-        # multiplication instead of two, numbers of neighbours and of steps are correlated.
-        x = args[0]
-        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
-            x = builder.xor(x, builder.lshr(x, ir.Constant(_I32, shift)))
-            x = builder.mul(x, ir.Constant(_I32, factor))
-        return builder.xor(x, builder.lshr(x, ir.Constant(_I32, 16)))
 
     return types.uint32(types.uint32), codegen
 

@@ -11,7 +11,7 @@ import numpy as np
 from numba import carray
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from fastopt.kernels import codecs
+from fastopt.kernels import codecs, hashing
 from fastopt.kernels.codecs import DROPPED
 from fastopt.kernels.foreign import pointer
 from fastopt.rules.reduced import BLOCK, UNSIGNED
@@ -73,7 +73,7 @@ def _random(k, n_bits):
     """Return the statements that make random bits for slot ``k``, and the expression for them."""
     word, half = divmod(k, 2)
     counter = f"uint32(counter + uint32({word * 0x3C6EF372}))" if word else "counter"
-    made = [f"r{word} = hashed({counter})"] * (half == 0)
+    made = [f"r{word} = mix({counter})"] * (half == 0)
     return made, f"{('low_random', 'high_random')[half]}(r{word}, {n_bits})"
 
 
@@ -136,6 +136,7 @@ def names(scalar):
         **{name: getattr(np, name) for name in ("float32", "int32", "int8", "uint8", "uint16", "uint32")},
         "BLOCK": BLOCK,
         "carray": carray,
+        "mix": hashing.mix,
         "itemsize": np.dtype(scalar).itemsize,
         "pointer": pointer,
         "range": range,
