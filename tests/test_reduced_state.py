@@ -12,7 +12,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 import fastopt
 from fastopt.kernels import codecs
-from fastopt.kernels.hashing import mix
 from fastopt.optimizers.base import OPTIMIZERS, MomentOptimizer
 from fastopt.rules.reduced import step_key
 
@@ -110,7 +109,7 @@ def test_eight_bits_keep_zero_and_an_unsigned_code_of_more_is_more(kind):
 def random_words(n, key):
     words, counter = np.empty(n, np.uint32), codecs.counter_at(0, key)
     for i in range(n):
-        words[i] = mix(counter)
+        words[i] = codecs.mix(counter)
         counter = codecs.count(counter)
     return words
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from numba import njit
 
-from fastopt.kernels import hashing
 from fastopt.rules import bits, randomness
 
 #: ``error_model="numpy"``: under the default a division may raise, and then nothing vectorises.
@@ -68,9 +67,7 @@ def compile_scalar(function, scalar):
     names = dict(function.__globals__)
     for name in function.__code__.co_names:
         helper = names.get(name)
-        if helper is randomness.mix:
-            names[name] = hashing.mix
-        elif isinstance(helper, types.FunctionType):
+        if isinstance(helper, types.FunctionType):
             names[name] = compile_scalar(helper, scalar)
     return njit(**JIT_OPTIONS)(typed_literals(function, scalar, names))
 

@@ -46,6 +46,22 @@ def count(typingctx, counter):
     return types.uint32(types.uint32), codegen
 
 
+@intrinsic
+def mix(typingctx, x):
+    """As `fastopt.rules.randomness.mix`, which Numba widens here to 64 bits in spite of its casts."""
+
+    def codegen(context, builder, signature, args):
+        def constant(value):
+            return ir.Constant(_I32, value)
+
+        x = args[0]
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+            x = builder.mul(builder.xor(x, builder.lshr(x, constant(shift))), constant(factor))
+        return builder.xor(x, builder.lshr(x, constant(16)))
+
+    return types.uint32(types.uint32), codegen
+
+
 @njit(**JIT_OPTIONS)
 def counter_at(i, key):
     """Return the counter of element ``i`` under a key (an uint32)."""

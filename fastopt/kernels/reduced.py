@@ -11,7 +11,7 @@ import numpy as np
 from numba import carray
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from fastopt.kernels import codecs, hashing
+from fastopt.kernels import codecs
 from fastopt.kernels.codecs import DROPPED
 from fastopt.kernels.foreign import pointer
 from fastopt.rules.reduced import BLOCK, UNSIGNED
@@ -136,7 +136,6 @@ def names(scalar):
         **{name: getattr(np, name) for name in ("float32", "int32", "int8", "uint8", "uint16", "uint32")},
         "BLOCK": BLOCK,
         "carray": carray,
-        "mix": hashing.mix,
         "itemsize": np.dtype(scalar).itemsize,
         "pointer": pointer,
         "range": range,
