@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 import fastopt
 from fastopt.kernels import codecs
 from fastopt.optimizers.base import OPTIMIZERS, MomentOptimizer
+from fastopt.rules import randomness
 from fastopt.rules.reduced import step_key
 
 STATE_DTYPES = ("bfloat16", "int8")
@@ -112,6 +113,11 @@ def random_words(n, key):
         words[i] = codecs.mix(counter)
         counter = codecs.count(counter)
     return words
+
+
+def test_the_hash_is_that_of_the_rules():
+    x = np.random.default_rng(0).integers(0, 2**32, 1000, np.uint32)
+    np.testing.assert_array_equal(njit(lambda x: [codecs.mix(one) for one in x])(x), randomness.mix(x))
 
 
 def test_the_random_numbers_are_uniform_and_unrelated():

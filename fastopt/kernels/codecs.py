@@ -30,7 +30,10 @@ _LEAST = 36
 
 int32, uint32 = np.int32, np.uint32
 
-_bits, _float = njit(**JIT_OPTIONS)(float_as_int), njit(**JIT_OPTIONS)(int_as_float)
+#: Kernels contain these anyway; the cache spares those who call one from Python seconds of compiling.
+_CACHED = {"cache": True, **JIT_OPTIONS}
+
+_bits, _float = njit(**_CACHED)(float_as_int), njit(**_CACHED)(int_as_float)
 
 #: Added to a counter for each element: Knuth's multiplicative hash, without the multiplication.
 _STEP = 0x9E3779B1
@@ -62,7 +65,7 @@ def mix(typingctx, x):
     return types.uint32(types.uint32), codegen
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def counter_at(i, key):
     """Return the counter of element ``i`` under a key (an uint32)."""
     return uint32(uint32(uint32(i) * uint32(_STEP)) + key)
@@ -78,57 +81,57 @@ def block_buffer(typingctx, like):
     return types.CPointer(like)(like), codegen
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def low_random(word, n_bits):
     """Return the lower ``n_bits`` of 32 random bits."""
     return uint32(word & uint32((1 << n_bits) - 1))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def high_random(word, n_bits):
     """Return the upper ``n_bits``; of 20, the least are also among the lower ones, where they weigh most."""
     return uint32(word >> uint32(32 - n_bits))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def decode_bfloat16(code):
     """Return a float32."""
     return _float(int32(int32(code) << int32(16)))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def encode_bfloat16(x, random):
     """Return the code of a float32, given 16 random bits."""
     bits = int32(_bits(x) + int32(random)) if x == x else int32(0x7FC00000)  # NaN must not overflow
     return np.uint16(uint32(bits) >> uint32(16))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def magnitude(x):
     """Return the bits of abs(x), which order as the numbers do, with NaN above all."""
     return int32(_bits(x) & int32(0x7FFFFFFF))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def scale_of(largest):
     """Return the scale of a block from the `magnitude` of its largest element, which may be rounded up."""
     rounded = uint32(uint32(largest) + uint32((1 << DROPPED) - 1))
     return min(max(int32(rounded >> uint32(23)), int32(_LEAST)), int32(255))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def low_signed(scale):
     """Return the bits of the number that code 0 stands for."""
     return int32(int32(int32(int32(scale) << int32(3)) - int32(15 * 8)) << int32(DROPPED))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def low_unsigned(scale):
     """Return the bits of the number that code 0 stands for, without a sign in the code."""
     return int32(int32(int32(int32(scale) << int32(3)) - int32(31 * 8)) << int32(DROPPED))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def decode_signed(code, low):
     """Return a float32."""
     bits = int32(int32(int32(code) << int32(DROPPED)) & int32(-(1 << 31) | 127 << DROPPED))
@@ -136,27 +139,27 @@ def decode_signed(code, low):
     return _float(bits) - _float(int32(int32(bits & int32(-(1 << 31))) | low))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def decode_unsigned(code, low):
     """Return a float32."""
     return _float(int32(int32(int32(code) << int32(DROPPED)) + low)) - _float(low)
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def _encode(x, low, largest, random):
     bits = uint32(uint32(_bits(x + _float(low))) + random)
     # Only what was infinite or NaN, or rounded up to the next binade because of ``low``, exceeds the largest.
     return min(int32(int32(bits >> uint32(DROPPED)) - int32(low >> int32(DROPPED))), int32(largest))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def encode_signed(x, low, random):
     """Return the code of a float32 in a block, given 20 random bits."""
     code = _encode(_float(magnitude(x)), low, 127, random)
     return np.int8(code | int32(int32(_bits(x) >> int32(24)) & int32(-128)))
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_CACHED)
 def encode_unsigned(x, low, random):
     """Return the code of a float32 >= 0 in a block, given 20 random bits; 0 is for 0 alone."""
     return np.uint8(max(_encode(x, low, 255, random), min(_bits(x), int32(1))))

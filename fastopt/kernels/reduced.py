@@ -16,6 +16,9 @@ from fastopt.kernels.codecs import DROPPED
 from fastopt.kernels.foreign import pointer
 from fastopt.rules.reduced import BLOCK, UNSIGNED
 
+#: Bytes on whose multiples each slot begins.
+LINE = 64
+
 _UPDATE = """
 def update(w, g, s, stride, c, lo, hi):
     head = to_fixed_tuple(carray(pointer(c, real), 3), 3)
@@ -40,7 +43,7 @@ for i in range(hi - lo):
 _INT8 = """
 {buffers}
 scales = s + {n} * stride
-stride_of_scales = ((stride + BLOCK - 1) // BLOCK + 63) // 64 * 64
+stride_of_scales = ((stride + BLOCK - 1) // BLOCK + LINE - 1) // LINE * LINE
 for block in range(lo // BLOCK, (hi + BLOCK - 1) // BLOCK):
     at = block * BLOCK
     n = min(BLOCK, hi - at)
@@ -135,6 +138,7 @@ def names(scalar):
         **{name: value for name, value in vars(codecs).items() if not name.startswith("_")},
         **{name: getattr(np, name) for name in ("float32", "int32", "int8", "uint8", "uint16", "uint32")},
         "BLOCK": BLOCK,
+        "LINE": LINE,
         "carray": carray,
         "itemsize": np.dtype(scalar).itemsize,
         "pointer": pointer,

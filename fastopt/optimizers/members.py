@@ -6,11 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastopt.kernels.reduced import first_codes
+from fastopt.kernels.reduced import LINE, first_codes
 from fastopt.optimizers import arrays
 from fastopt.rules.reduced import Reduced
-
-_LINE = 64  # bytes; slots start on a cache line
 
 
 class Entry(NamedTuple):
@@ -43,9 +41,9 @@ class Param:
         """Make the slots of ``rule``, with their first values; ``kept`` maps names to values to keep."""
         dtypes = [np.dtype(rule.slot_dtype(name, self.array.dtype)) for name in rule.slots]
         sizes = [math.prod(rule.slot_shape(name, self.array.shape)) for name in rule.slots]
-        strides = [-(-size * d.itemsize // _LINE) * _LINE for size, d in zip(sizes, dtypes, strict=True)]
-        memory = np.zeros(sum(strides) + _LINE, np.uint8)
-        offset = -arrays.address(memory) % _LINE
+        strides = [-(-size * d.itemsize // LINE) * LINE for size, d in zip(sizes, dtypes, strict=True)]
+        memory = np.zeros(sum(strides) + LINE, np.uint8)
+        offset = -arrays.address(memory) % LINE
         self.start, self.slots = arrays.address(memory) + offset, []
         # The same for all slots of an elementwise rule, but for the scales that follow its 8-bit codes.
         self.stride = strides[0] // dtypes[0].itemsize if strides else 0
