@@ -10,7 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 
 import fastopt
-from fastopt.kernels import cpu, cuda, cuda_update, drive
+from fastopt.kernels import elementwise, work_queue
+from fastopt.kernels.cuda import api as cuda
+from fastopt.kernels.cuda import elementwise as cuda_elementwise
 from fastopt.rules.registry import RULES
 
 ADAM_BYTES = 28  # of a float32 element: weight, gradient and two moments read, all but the gradient written
@@ -110,10 +112,10 @@ def _on_device(rule, dtype, w, g, slots, row):
     (w_copy, at_w), (g_copy, at_g), (s_copy, at_s) = (
         cuda.to_device(a.astype(dtype)) for a in (w, g, _room(slots))
     )
-    kernel = cuda_update.kernel("one", rule, np.dtype(dtype))
+    kernel = cuda_elementwise.kernel("one", rule, np.dtype(dtype))
     stride = w.size if len(slots) else 0
-    blocks = cuda_update.grid(w.size, dtype)
-    kernel[blocks, cuda_update.THREADS, cuda.stream(None)](
+    blocks = cuda_elementwise.grid(w.size, dtype)
+    kernel[blocks, cuda_elementwise.THREADS, cuda.stream(None)](
         at_w, at_g, at_s if stride else 0, stride, w.size, tuple(row.astype(dtype))
     )
     found = [w_copy.copy_to_host(), s_copy.copy_to_host()[: len(slots)]]
@@ -129,9 +131,9 @@ def _room(slots):
 def _on_cpu(rule, w, g, slots, row):
     """Return the same in float64, by the CPU kernel, which the tests hold to torch and the papers."""
     w, slots = w.copy(), slots.copy()
-    address = cpu.update_address(rule, np.float64)
+    address = elementwise.update_address(rule, np.float64)
     table = np.array([[address, w.ctypes.data, g.ctypes.data, slots.ctypes.data, w.size, row.ctypes.data]])
-    drive.Plan(table, [w.size], 1).run()
+    work_queue.Plan(table, [w.size], 1).run()
     return w, slots
 
 
@@ -169,7 +171,7 @@ def roofline(machine):
     copy = 8 * n / machine.seconds(lambda: m.copy_to_device(w))
     at = [cuda.interface(a)["data"][0] for a in (w, g, state)]
     row = tuple(np.array([1, 0, 1, 1e-3, 0.1, 0.001, 1e-8], np.float32))
-    kernel, figures = cuda_update.kernel("one", RULES["adam"], np.dtype(np.float32)), {}
+    kernel, figures = cuda_elementwise.kernel("one", RULES["adam"], np.dtype(np.float32)), {}
     for per_processor in (4, 8, 16, 32, 64):
         for threads in (128, 256):
             blocks = per_processor * cuda.n_processors()
@@ -181,7 +183,7 @@ def roofline(machine):
             figures[f"{per_processor} x {threads}"] = ADAM_BYTES * n / machine.seconds(call)
         if machine.simulated:
             break
-    chosen = figures.get(f"{cuda_update.BLOCKS} x {cuda_update.THREADS}", max(figures.values()))
+    chosen = figures.get(f"{cuda_elementwise.BLOCKS} x {cuda_elementwise.THREADS}", max(figures.values()))
     return {
         "copy_bytes_per_second": copy,
         "adam_bytes_per_second": chosen,
@@ -264,8 +266,8 @@ def _planned_graph(machine):
         cuda.to_device(a) for a in (w, g, np.zeros((2, n), np.float32), rows, spared, np.zeros(1, np.int64))
     )
     at_g, at_s, at_rows, at_spared, at_step = (address for _, address in kept)
-    kernel = cuda_update.kernel("planned", rule, np.dtype(np.float32))
-    blocks = cuda_update.grid(n, np.float32)
+    kernel = cuda_elementwise.kernel("planned", rule, np.dtype(np.float32))
+    blocks = cuda_elementwise.grid(n, np.float32)
 
     def count(cell):
         cell[0] += 1
@@ -274,7 +276,7 @@ def _planned_graph(machine):
 
     def queue(stream):
         for _ in range(n_steps):
-            kernel[blocks, cuda_update.THREADS, stream](
+            kernel[blocks, cuda_elementwise.THREADS, stream](
                 at_w, at_g, at_s, n, n_decay, n, at_rows, at_spared, at_step
             )
             counting[1, 1, stream](kept[-1][0])
@@ -298,9 +300,9 @@ def _planned_graph(machine):
     expected, moments = w.copy(), np.zeros((2, n), np.float32)
     for step in range(2 * n_steps):
         for lo, hi, row in ((0, n_decay, rows[step]), (n_decay, n, spared[step])):
-            address = cpu.update_address(rule, np.float32)
+            address = elementwise.update_address(rule, np.float32)
             at = [a.ctypes.data + 4 * lo for a in (expected, g, moments)]
-            drive.Plan(np.array([[address, *at, n, row.ctypes.data]]), [hi - lo], 1).run()
+            work_queue.Plan(np.array([[address, *at, n, row.ctypes.data]]), [hi - lo], 1).run()
     # Twenty steps of 0.01 in float32; NVVM contracts a multiply and an add where the CPU rounds twice.
     np.testing.assert_allclose(on_device.copy_to_host(), expected, rtol=1e-4, atol=1e-5)
     figures["checked"] = True
@@ -389,18 +391,18 @@ def training(machine):
 
 def products(machine):
     """Multiply by the engine's own product, by what the engine chooses, and by torch's cuBLAS in float32."""
-    from fastopt.engine import cuda_blas
+    from fastopt.engine.cuda import cublas
 
     torch, figures = machine.torch(), {}
     if torch:
         torch.backends.cuda.matmul.allow_tf32 = False
-    choose = cuda_blas.find
+    choose = cublas.find
     for n, k, m in machine.size(((200, 64, 100), (1024, 512, 512), (4096, 4096, 4096)), ((5, 3, 4),)):
         rng = np.random.default_rng(0)
         X, W, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((n, k), (k, m), m))
         row = figures[f"{n} x {k} x {m}"] = {}
         for label, find in (("own", lambda: None), ("engine", choose)):
-            cuda_blas.find = find
+            cublas.find = find
             row[f"{label}_us"] = 1e6 * _layer_seconds(machine, X, W, b)
         row["own_gflops"] = 2e-3 * n * k * m / row["own_us"]
         if torch:
@@ -412,8 +414,8 @@ def products(machine):
 
 def _layer_seconds(machine, X, W, b):
     """Return the seconds of the engine's ``X @ W + b`` in device memory, after checking it."""
-    from fastopt.engine.cuda_data import Data
-    from fastopt.engine.cuda_network import Network
+    from fastopt.engine.cuda.data import Data
+    from fastopt.engine.cuda.network import Network
     from fastopt.engine.layout import Layout
 
     n, (k, m) = len(X), W.shape

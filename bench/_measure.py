@@ -14,8 +14,8 @@ import scipy.linalg.cython_blas  # noqa: F401  loaded, so that its threads are l
 from llvmlite.binding import get_host_cpu_name
 from threadpoolctl import threadpool_info
 
-from fastopt.engine.registers import vector_bytes
-from fastopt.kernels import threads
+from fastopt.engine.cpu.simd_gemm import vector_bytes
+from fastopt.kernels import threading_layer
 
 _REST = _BLOCK = 0.02
 
@@ -42,7 +42,7 @@ def fingerprint():
             for name in packages
             if find_spec("sklearn" if name == "scikit-learn" else name)
         },
-        "threads": threads.describe(),
+        "threads": threading_layer.describe(),
     }
 
 
@@ -76,7 +76,7 @@ def compare(times, first, second):
 
 def _sweep(arrays, operation, n_passes):
     """Return the bytes per second of ``operation`` on thread-sized parts of the arrays."""
-    n_threads = threads.n_available()
+    n_threads = threading_layer.n_available()
     parts = list(zip(*(np.array_split(a, n_threads) for a in arrays), strict=True))
     with concurrent.futures.ThreadPoolExecutor(n_threads) as pool:
         times = measure([lambda: list(pool.map(lambda part: operation(*part), parts))])

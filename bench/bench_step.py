@@ -28,7 +28,7 @@ from _measure import compare, copy_bandwidth, in_place_bandwidth, measure, run_s
 from _step_sections import bench_matrices, bench_optimizers, plot
 
 import fastopt
-from fastopt.kernels import cpu, drive, threads
+from fastopt.kernels import elementwise, threading_layer, work_queue
 from fastopt.rules.registry import RULES
 from fastopt.rules.tensorwise import TENSOR_RULES
 
@@ -93,10 +93,10 @@ def rule_call(name, n):
     seen = np.linspace(0, n - 1, 101).astype(int)
     before = [np.float64(a[seen]) for a in (w, g, *state)]
     arrays = w, g, state, row
-    address = cpu.update_address(rule, np.float32)
+    address = elementwise.update_address(rule, np.float32)
     table = np.array([[address, *(a.ctypes.data for a in arrays[:3]), n, row.ctypes.data]])
-    is_large = n * bytes_moved(rule) >= drive.PARALLEL_BYTES
-    plan = drive.Plan(table, [n], threads.n_available() if is_large else 1)
+    is_large = n * bytes_moved(rule) >= work_queue.PARALLEL_BYTES
+    plan = work_queue.Plan(table, [n], threading_layer.n_available() if is_large else 1)
 
     def run(_keep=arrays):
         plan.run()

@@ -69,7 +69,7 @@ def main():
         figures = getattr(_gpu_sections, options.sections[0])(_gpu_sections.Machine())
         options.json.write_text(json.dumps(figures))
         return 0
-    from fastopt.kernels import cuda
+    from fastopt.kernels.cuda import api as cuda
 
     reason = cuda.problem()
     if reason:

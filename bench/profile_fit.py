@@ -19,9 +19,9 @@ from numba import carray, cfunc, types
 from numba.extending import intrinsic
 
 import fastopt
-from fastopt.engine import driver
-from fastopt.kernels.foreign import call, pointer
-from fastopt.optimizers.flat import FlatState
+from fastopt.engine.cpu import compilation
+from fastopt.kernels.intrinsics import call, pointer
+from fastopt.stepping.flat_state import FlatState
 
 #: The zeros from which sums on the way back start.
 _zero_row = np.zeros(1 << 16)
@@ -72,16 +72,16 @@ def routine({", ".join(names)}):
 
 def instrument():
     """Make the engine call timed routines, and use one row of zeros that ``timed`` can recognise."""
-    from fastopt.engine import workspace
+    from fastopt.engine.cpu import workspace
 
-    original, point, address = driver.program, workspace.Workspace.point, FlatState.address.fget
+    original, point, address = compilation.program, workspace.Workspace.point, FlatState.address.fget
     programs, kernels = {}, {}
 
     def program(dtype, sparse):
         if (dtype, sparse) not in programs:
             plain = original(dtype, sparse)
             for name, at in plain.routines.items():
-                (template,) = [vars(home)[name] for home in driver._HOMES if name in vars(home)]
+                (template,) = [vars(home)[name] for home in compilation._HOMES if name in vars(home)]
                 plain.routines[name] = timed(name, at, len(inspect.signature(template).parameters))
             programs[dtype, sparse] = plain
         return programs[dtype, sparse]
@@ -97,7 +97,7 @@ def instrument():
             arrays["zeros"] = _zero_row.view(arrays["zeros"].dtype)
         point(self, **arrays)
 
-    driver.program, workspace.Workspace.point, FlatState.address = program, point_to, property(update)
+    compilation.program, workspace.Workspace.point, FlatState.address = program, point_to, property(update)
 
 
 def clock_rate():

@@ -12,8 +12,8 @@ import scipy.linalg
 from _measure import measure
 
 import fastopt
-from fastopt.kernels import threads
-from fastopt.kernels.blas import single_threaded
+from fastopt.kernels import threading_layer
+from fastopt.kernels.blas_threads import single_threaded
 
 #: Optimizers whose cost is matrix products.
 MATRIX = ("muon", "normuon", "shampoo", "soap")
@@ -177,7 +177,7 @@ def floor_seconds(times):
     take if it were shared perfectly holds then.
     """
     every, one = np.min(times, axis=0)
-    return float(min(every, one / threads.n_available()))
+    return float(min(every, one / threading_layer.n_available()))
 
 
 def factorization_seconds(name, shapes, repeats):
@@ -197,7 +197,7 @@ def factorization_seconds(name, shapes, repeats):
         else:
             scipy.linalg.eigh(a, driver="evd", check_finite=False)
 
-    with concurrent.futures.ThreadPoolExecutor(threads.n_available()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(threading_layer.n_available()) as pool:
         ways = (
             (contextlib.nullcontext, lambda: list(map(factorize, sums))),
             (

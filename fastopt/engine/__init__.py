@@ -1,8 +1,8 @@
 """The training step on flat buffers: layouts, compiled passes, and a trainer for each device."""
 
-from fastopt.engine.cpu import Trainer
+from fastopt.engine.cpu.compilation import warmup
+from fastopt.engine.cpu.trainer import Trainer
 from fastopt.engine.devices import make_trainer, resolve
-from fastopt.engine.driver import warmup
 from fastopt.engine.layout import Layout
 
 __all__ = ["Layout", "Trainer", "make_trainer", "resolve", "warmup"]

@@ -2,8 +2,8 @@
 
 import functools
 
-from fastopt.engine.cpu import Trainer
-from fastopt.kernels import cuda
+from fastopt.engine.cpu.trainer import Trainer
+from fastopt.kernels.cuda import api as cuda
 
 
 @functools.cache
@@ -47,6 +47,6 @@ def make_trainer(device, **network):
     """Return the trainer of a resolved device for a network; see `fastopt.engine.Trainer`."""
     if device == "cpu":
         return Trainer(**network)
-    from fastopt.engine.cuda import Trainer as CudaTrainer
+    from fastopt.engine.cuda.trainer import Trainer as CudaTrainer
 
     return CudaTrainer(**network, device=device)

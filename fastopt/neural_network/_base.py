@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from fastopt.engine import Layout, make_trainer
-from fastopt.neural_network import parameters, rates, solvers, validation
+from fastopt.neural_network import learning_rates, parameters, solvers, validation
 from fastopt.neural_network.predictors import predictor
 from fastopt.neural_network.progress import fit_bar
 from fastopt.optimizers import Optimizer
@@ -175,7 +175,7 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
     def _validate_params(self):
         # Before scikit-learn's generic message, which cannot suggest a name.
         solvers.check_solver(self.solver, type(self).__name__)
-        rates.check_learning_rate(self.learning_rate, type(self).__name__)
+        learning_rates.check_learning_rate(self.learning_rate, type(self).__name__)
         super()._validate_params()
 
     def _check_solver(self):

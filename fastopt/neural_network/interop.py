@@ -10,9 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastopt.neural_network import parameters, solvers
 from fastopt.neural_network.classifier import MLPClassifier
-from fastopt.neural_network.rates import RULES
+from fastopt.neural_network.learning_rates import RULES
 from fastopt.neural_network.regressor import MLPRegressor
-from fastopt.optimizers import FlatState
+from fastopt.stepping.flat_state import FlatState
 
 _PAIRS = (
     (MLPClassifier, sklearn.neural_network.MLPClassifier),

@@ -10,11 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastopt.neural_network.rates import with_schedule
+from fastopt.neural_network.learning_rates import with_schedule
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.base import suggestion
-from fastopt.optimizers.gradients import Clip
-from fastopt.optimizers.wrappers import Wrapper
+from fastopt.optimizers.wrappers import Clip, Wrapper
 
 LBFGS = "lbfgs"
 
@@ -101,7 +100,7 @@ class StochasticSolver:
 
     Attributes
     ----------
-    update : FlatState or BoundState
+    update : FlatState or LayerwiseState
         What the engine applies after each batch.
     n_epochs : int
         Epochs of the run so far.

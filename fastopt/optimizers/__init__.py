@@ -1,32 +1,40 @@
 """Optimizers: one class of hyper-parameters each, and the bound stepper that updates arrays in place."""
 
-from fastopt.optimizers.adam import Adam, AdamW
+from fastopt.optimizers.adam import Adam, AdamW, SparseAdam
 from fastopt.optimizers.adam_variants import Adamax, AdEMAMix, NAdam, RAdam
-from fastopt.optimizers.averaging import ASGD, Rprop
+from fastopt.optimizers.asgd import ASGD
 from fastopt.optimizers.base import Optimizer, get_optimizer, list_optimizers
-from fastopt.optimizers.bound import BoundState
 from fastopt.optimizers.factored import SM3, Adafactor
-from fastopt.optimizers.flat import FlatState
-from fastopt.optimizers.gradients import AdaptiveClip, Centralize, Clip, GradientNoise
 from fastopt.optimizers.layerwise import LAMB, LARS, MARS, Fromage, NovoGrad
 from fastopt.optimizers.lbfgs import LBFGS
-from fastopt.optimizers.loss import MoMo, MoMoAdam, PolyakSGD
 from fastopt.optimizers.matrix import SOAP, Muon, NorMuon, Shampoo
-from fastopt.optimizers.mechanic import Mechanic
 from fastopt.optimizers.noise import NoisySGD
 from fastopt.optimizers.online import COCOB, FTRL, MADGRAD
-from fastopt.optimizers.parameter_free import DAdaptAdam, DoG, DoWG, Prodigy
+from fastopt.optimizers.parameter_free import DAdaptAdam, DoG, DoWG, Mechanic, Prodigy
+from fastopt.optimizers.polyak import MoMo, MoMoAdam, PolyakSGD
 from fastopt.optimizers.previous_gradient import Adan, OptimisticAdam, OptimisticGradientDescent
 from fastopt.optimizers.rmsprop import Adadelta, Adagrad, RMSprop
+from fastopt.optimizers.rprop import Rprop
 from fastopt.optimizers.schedule_free import ScheduleFreeAdamW, ScheduleFreeRAdam, ScheduleFreeSGD
 from fastopt.optimizers.second_moment import ADOPT, AcProp, AdaBelief, SophiaG, Yogi
 from fastopt.optimizers.sgd import SGD, Lion, SignSGD, Signum
-from fastopt.optimizers.sharpness import ASAM, SAM
-from fastopt.optimizers.sparse import SparseAdam
-from fastopt.optimizers.stepper import Stepper
-from fastopt.optimizers.wrappers import EMA, SWA, Cautious, Lookahead, MultiSteps, SkipNonFinite
+from fastopt.optimizers.wrappers import (
+    ASAM,
+    EMA,
+    SAM,
+    SWA,
+    AdaptiveClip,
+    Cautious,
+    Centralize,
+    Clip,
+    GradientNoise,
+    Lookahead,
+    MultiSteps,
+    SkipNonFinite,
+)
 from fastopt.rules.registry import register
 from fastopt.rules.tensorwise import sweep, tensor_rule
+from fastopt.stepping.stepper import Stepper
 
 __all__ = [
     "ADOPT",
@@ -56,14 +64,12 @@ __all__ = [
     "Adamax",
     "Adan",
     "AdaptiveClip",
-    "BoundState",
     "Cautious",
     "Centralize",
     "Clip",
     "DAdaptAdam",
     "DoG",
     "DoWG",
-    "FlatState",
     "Fromage",
     "GradientNoise",
     "Lion",

@@ -4,17 +4,18 @@ import dataclasses
 from typing import Any, ClassVar, TypeVar
 
 from fastopt._parameters import Parameters, dataclass_transform, suggestion
-from fastopt.optimizers import checks, scheduling
-from fastopt.optimizers.bound import BoundState
-from fastopt.optimizers.device_arrays import is_on_gpu
-from fastopt.optimizers.device_stepper import DeviceStepper
-from fastopt.optimizers.flat import FlatState
-from fastopt.optimizers.groups import as_list, listed, rule_of
-from fastopt.optimizers.stepper import Stepper
-from fastopt.rules.reduced import Reduced, keeps_moments
+from fastopt.optimizers import validation
+from fastopt.rules.quantized_state import Reduced, keeps_moments
 from fastopt.rules.registry import RULES
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 from fastopt.schedules import Run
+from fastopt.stepping import scheduling
+from fastopt.stepping.cuda_arrays import is_on_gpu
+from fastopt.stepping.cuda_stepper import DeviceStepper
+from fastopt.stepping.flat_state import FlatState
+from fastopt.stepping.layerwise_state import LayerwiseState
+from fastopt.stepping.param_groups import as_list, listed, rule_of
+from fastopt.stepping.stepper import Stepper
 
 #: Canonical name to class.
 OPTIMIZERS = {}
@@ -110,7 +111,7 @@ class Optimizer(Parameters):
     @classmethod
     def check(cls, h):
         """Raise ValueError or TypeError if a hyper-parameter's value is out of its range."""
-        checks.check_values(cls, h, checks.RANGES | cls.ranges)
+        validation.check_values(cls, h, validation.RANGES | cls.ranges)
 
     def bind(self, params, *, n_threads=None, n_steps=None, steps_per_epoch=None):
         """Allocate the state for arrays that are to be updated in place.
@@ -172,7 +173,7 @@ class Optimizer(Parameters):
 
         Returns
         -------
-        FlatState or BoundState
+        FlatState or LayerwiseState
             The latter where the update needs whole gradients, layer by layer.
 
         Raises
@@ -184,7 +185,7 @@ class Optimizer(Parameters):
         self.check(scheduling.at_step(self, h, run, 0))
         rule = rule_of(type(self), h, (2, 2))
         whole = isinstance(rule, (TensorRule, Reduced)) or self.decays_in_rule(h)
-        return (BoundState if whole else FlatState)(self, size, n_decay, dtype, run)
+        return (LayerwiseState if whole else FlatState)(self, size, n_decay, dtype, run)
 
 
 @dataclasses.dataclass(repr=False)

@@ -1,19 +1,14 @@
-"""L-BFGS on one's own arrays."""
+"""L-BFGS."""
 
-import sys
 from typing import ClassVar
 
-import numpy as np
-
-from fastopt.kernels.blas import single_threaded
-from fastopt.optimizers import arrays, checks, scheduling
+from fastopt.optimizers import validation
 from fastopt.optimizers.base import Optimizer, optimizer
-from fastopt.optimizers.bound import BoundState
-from fastopt.optimizers.device_stepper import refuse_on_gpu
-from fastopt.optimizers.groups import listed
-from fastopt.optimizers.stepper import Stepper
-from fastopt.rules.quasi_newton import Trial, direction, strong_wolfe
 from fastopt.schedules import Run
+from fastopt.stepping import scheduling
+from fastopt.stepping.cuda_stepper import refuse_on_gpu
+from fastopt.stepping.layerwise_state import LayerwiseState
+from fastopt.stepping.lbfgs import LBFGSStepper
 
 
 @optimizer("lbfgs")
@@ -65,11 +60,11 @@ class LBFGS(Optimizer):
 
     needs: ClassVar[str] = "closure"
     ranges: ClassVar[dict] = {
-        "max_iter": checks.COUNT,
-        "max_eval": checks.COUNT,
-        "history_size": checks.COUNT,
-        "tolerance_grad": checks.AT_LEAST_0,
-        "tolerance_change": checks.AT_LEAST_0,
+        "max_iter": validation.COUNT,
+        "max_eval": validation.COUNT,
+        "history_size": validation.COUNT,
+        "tolerance_grad": validation.AT_LEAST_0,
+        "tolerance_change": validation.AT_LEAST_0,
     }
     lr: float = 1.0
     max_iter: int = 20
@@ -88,207 +83,4 @@ class LBFGS(Optimizer):
         """Return the state for the training engine; see `Optimizer.flat`."""
         run = run or Run()
         self.check(scheduling.at_step(self, self.get_params(deep=False), run, 0))
-        return BoundState(self, size, n_decay, dtype, run, n_groups=1)
-
-
-class LBFGSStepper(Stepper):
-    """A `Stepper` whose steps evaluate a closure; made by `LBFGS.bind`."""
-
-    def __init__(self, optimizer, groups, n_threads, run):
-        super().__init__(optimizer, groups, n_threads, run)
-        if len(self._groups) > 1:
-            raise ValueError("LBFGS has one direction for all parameters: pass one group")
-        if len({p.array.dtype for p in self._params}) > 1:
-            raise TypeError("LBFGS has one direction for all parameters: pass arrays of one dtype")
-        self._state = {"func_evals": 0, "n_iter": 0}
-        self._pairs = []
-
-    @property
-    def nbytes(self):
-        """Bytes of state, without the parameters."""
-        vectors = [a for pair in self._pairs for a in pair[:2]]
-        vectors += [a for a in self._state.values() if isinstance(a, np.ndarray)]
-        return sum(a.nbytes for a in vectors)
-
-    def add_param_group(self, group):
-        """Refuse: there is one group."""
-        raise ValueError("LBFGS has one direction for all parameters, and so one group")
-
-    def step(self, grads=None, *, closure=None, grad_scale=1.0):
-        """Make up to ``max_iter`` iterations.
-
-        Parameters
-        ----------
-        grads : None
-            The closure gives the gradients.
-        closure : callable
-            ``closure()`` returns ``(loss, gradients)`` at the present weights; the gradients as in
-            `Stepper.step`, None for zeros.
-        grad_scale : float
-            Multiplies loss and gradients.
-
-        Returns
-        -------
-        float
-            The loss before the step.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If ``grads`` is given, or a gradient does not fit its parameter.
-        """
-        if grads is not None or closure is None:
-            raise TypeError("LBFGS takes no gradients, but a closure that evaluates them: step(closure=f)")
-        self._refresh()
-        h = self._groups[0].current()
-        scale = -grad_scale if h["maximize"] else grad_scale
-        with single_threaded():  # the bits of a long product depend on BLAS's threads
-            loss = self._iterate(h, lambda: self._evaluate(closure, scale))
-        self._progress.step += 1
-        return loss / scale
-
-    def _evaluate(self, closure, scale):
-        """Return the loss and the gradient as one vector."""
-        loss, grads = closure()
-        grads = listed(grads)
-        self._accept(grads)
-        flat = [
-            np.zeros(p.array.size, p.array.dtype)
-            if g is None
-            else arrays.view(g, p.name).ravel(arrays.order_of(p.array))
-            for p, g in zip(self._params, grads, strict=True)
-        ]
-        self._state["func_evals"] += 1
-        return scale * float(loss), np.concatenate(flat) * flat[0].dtype.type(scale)
-
-    def _move(self, vector, t):
-        """Add ``t`` times a vector to the weights."""
-        first = 0
-        for p in self._params:
-            part = vector[first : first + p.array.size]
-            p.array += vector.dtype.type(t) * part.reshape(p.array.shape, order=arrays.order_of(p.array))
-            first += p.array.size
-        if self._torch:
-            arrays.bump_versions(self._torch)
-
-    def _iterate(self, h, evaluate):
-        state = self._state
-        first_loss, g = evaluate()
-        loss, n_evals = first_loss, 1
-        if np.abs(g).max(initial=0.0) <= h["tolerance_grad"]:
-            return first_loss
-        most = h["max_iter"] * 5 // 4 if h["max_eval"] is None else h["max_eval"]
-        for i in range(1, h["max_iter"] + 1):
-            d = self._direction(g, h["history_size"])
-            state["prev_flat_grad"], state["prev_loss"] = g, loss
-            t = h["lr"] * (min(1.0, 1.0 / float(np.abs(g).sum())) if state["n_iter"] == 1 else 1.0)
-            state["d"], state["t"] = d, t
-            slope = float(g @ d)
-            if slope > -h["tolerance_change"]:
-                break
-            if h["line_search_fn"]:
-                start = Trial(0.0, loss, slope, g)
-                (t, loss, _, g), n = self._search(
-                    evaluate, start, d, t, h["tolerance_change"], most - n_evals
-                )
-                n_evals += n
-                state["t"] = t
-            self._move(d, t)
-            if not h["line_search_fn"] and i < h["max_iter"]:
-                loss, g = evaluate()
-                n_evals += 1
-            if self._is_over(h, g, d, t, loss, n_evals, most):
-                break
-        return first_loss
-
-    def _direction(self, g, history_size):
-        """Keep the change since the last iteration and return the direction."""
-        state = self._state
-        state["n_iter"] += 1
-        if state["n_iter"] == 1:
-            state["H_diag"] = 1.0
-            return -g
-        y, s = g - state["prev_flat_grad"], state["d"] * g.dtype.type(state["t"])
-        product = float(y @ s)
-        if product > 1e-10:
-            del self._pairs[: max(0, len(self._pairs) + 1 - history_size)]
-            self._pairs.append((y, s, 1.0 / product))
-            state["H_diag"] = product / float(y @ y)
-        return direction(g, self._pairs, state["H_diag"])
-
-    def _search(self, evaluate, start, d, t, tolerance, most):
-        """Search along ``d`` from the present weights, which are the same afterwards."""
-        here = [p.array.copy(order="K") for p in self._params]
-
-        def trial(t):
-            self._move(d, t)
-            loss, g = evaluate()
-            for p, before in zip(self._params, here, strict=True):
-                p.array[...] = before
-            return Trial(t, loss, float(g @ d), g)
-
-        return strong_wolfe(trial, start, t, float(np.abs(d).max()), tolerance, most)
-
-    def _is_over(self, h, g, d, t, loss, n_evals, most):
-        change = h["tolerance_change"]
-        return (
-            n_evals >= most
-            or np.abs(g).max() <= h["tolerance_grad"]
-            or np.abs(d * g.dtype.type(t)).max() <= change
-            or abs(loss - self._state["prev_loss"]) < change
-        )
-
-    def state_dict(self):
-        """Return a copy of the state, in torch's layout: all of it belongs to the first parameter."""
-        groups = [{**g.values, "params": list(range(len(self._params)))} for g in self._groups]
-        step = {"step": self._progress.step} if self._is_scheduled else {}
-        if not self._state["n_iter"]:
-            return {"state": {}, "param_groups": groups, **step}
-        own = {key: self._export(value) for key, value in self._state.items()}
-        for key, column in zip(("old_dirs", "old_stps", "ro"), self._columns(), strict=True):
-            own[key] = [self._export(value) for value in column]
-        return {"state": {0: own}, "param_groups": groups, **step}
-
-    def _columns(self):
-        return zip(*self._pairs, strict=True) if self._pairs else ([], [], [])
-
-    def _export(self, value):
-        if not isinstance(value, np.ndarray):
-            return value
-        return sys.modules["torch"].from_numpy(value.copy()) if self._torch else value.copy()
-
-    def load_state_dict(self, state_dict):
-        """Take over a copy of a state, from `state_dict` or from ``torch.optim.LBFGS``; see `Stepper`."""
-        if not isinstance(state_dict, dict) or not {"state", "param_groups"} <= set(state_dict):
-            raise ValueError("a state_dict is a dict with 'state' and 'param_groups'")
-        (saved,) = state_dict["param_groups"]
-        if len(saved["params"]) != len(self._params):
-            raise ValueError(f"the state_dict has {len(saved['params'])} parameters, not {len(self._params)}")
-        known = self._optimizer.get_params(deep=False)
-        values = self._groups[0].values | {key: value for key, value in saved.items() if key in known}
-        self._groups[0].check(values)
-        own = state_dict["state"].get(0, {"func_evals": 0, "n_iter": 0})
-        state = {key: self._import(own[key], key) for key in _NUMBERS + _VECTORS if key in own}
-        columns = [own.get(key) or [] for key in ("old_dirs", "old_stps", "ro")]
-        pairs = [
-            (self._import(y, "d"), self._import(s, "d"), float(rho))
-            for y, s, rho in zip(*columns, strict=True)
-        ]
-        self._groups[0].values.update(values)
-        self._state, self._pairs = state, pairs
-        self._progress.step = int(state_dict.get("step", 0))
-
-    def _import(self, value, key):
-        if key not in _VECTORS:
-            return int(value) if key in ("func_evals", "n_iter") else float(value)
-        vector = np.array(arrays.view(value, f"state[0][{key!r}]"))
-        size, dtype = sum(p.array.size for p in self._params), self._params[0].array.dtype
-        if vector.shape != (size,):
-            raise ValueError(f"state[0][{key!r}] has shape {vector.shape}, not {(size,)}")
-        if vector.dtype != dtype:
-            raise TypeError(f"state[0][{key!r}] has dtype {vector.dtype}, not {dtype}; state is never cast")
-        return vector
-
-
-_NUMBERS = ("func_evals", "n_iter", "t", "H_diag", "prev_loss")
-_VECTORS = ("d", "prev_flat_grad")
+        return LayerwiseState(self, size, n_decay, dtype, run, n_groups=1)

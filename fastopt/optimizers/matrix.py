@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from fastopt.optimizers import checks
+from fastopt.optimizers import validation
 from fastopt.optimizers.base import OPTIMIZERS, Optimizer, optimizer
 from fastopt.rules import matrix as _rules  # noqa: F401  registers the rules
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
@@ -93,7 +93,7 @@ class Muon(_Matrix):
     """
 
     decoupled: ClassVar[bool] = True
-    ranges: ClassVar[dict] = {"ns_coefficients": checks.FINITE, "ns_steps": checks.WHOLE}
+    ranges: ClassVar[dict] = {"ns_coefficients": validation.FINITE, "ns_steps": validation.WHOLE}
     lr: float = 1e-3
     weight_decay: float = 0.1
     momentum: float = 0.95
@@ -200,7 +200,11 @@ class Shampoo(_Preconditioned):
            [ 0. ,  0.5]])
     """
 
-    ranges: ClassVar[dict] = {"eps": checks.ABOVE_0, "root": checks.ABOVE_0, "update_freq": checks.COUNT}
+    ranges: ClassVar[dict] = {
+        "eps": validation.ABOVE_0,
+        "root": validation.ABOVE_0,
+        "update_freq": validation.COUNT,
+    }
     lr: float = 1e-1
     eps: float = 1e-4
     weight_decay: float = 0.0
@@ -255,7 +259,7 @@ class SOAP(_Preconditioned):
            [1. , 1.5]])
     """
 
-    ranges: ClassVar[dict] = {"precondition_frequency": checks.COUNT}
+    ranges: ClassVar[dict] = {"precondition_frequency": validation.COUNT}
     lr: float = 3e-3
     betas: tuple[float, float] = (0.95, 0.95)
     eps: float = 1e-8

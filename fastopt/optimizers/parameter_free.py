@@ -4,8 +4,11 @@ import dataclasses
 import math
 from typing import ClassVar
 
-from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.optimizers import validation
+from fastopt.optimizers.base import Optimizer, get_optimizer, optimizer
 from fastopt.rules import parameter_free as _rules  # noqa: F401  registers the rules
+from fastopt.stepping.cuda_stepper import refuse_on_gpu
+from fastopt.stepping.mechanic import MechanicStepper
 
 
 class _Adaptive(Optimizer):
@@ -226,3 +229,74 @@ class DoWG(Optimizer):
     eps: float = 1e-4
     weight_decay: float = 0.0
     decoupled_weight_decay: bool = False
+
+
+@optimizer("mechanic")
+class Mechanic(Optimizer):
+    """Another optimizer whose steps are added up and scaled by a factor that is learned.
+
+    As ``optax.contrib.mechanize``, for six discounts.
+
+    Parameters
+    ----------
+    lr : float
+        The other optimizer's learning rate; its size does not matter, its schedule does.
+    base : str
+        Name of the other optimizer, which has its own defaults; one that needs nothing but gradients.
+    weight_decay : float
+        Draws towards 0 the weights that the factor is learned from, in proportion to the gradient.
+    eps : float
+        Keeps divisions from 0.
+    s_init : float
+        First value of the factor for each discount.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Cutkosky, Defazio & Mehta (2023), "Mechanic: A Learning Rate Tuner", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Mechanic
+    >>> w = np.array([3.0, -4.0])
+    >>> stepper = Mechanic(base="sgd", lr=0.1).bind(w)
+    >>> for _ in range(300):
+    ...     stepper.step([w - 1.0])
+    >>> bool(np.abs(w - 1.0).max() < 0.5)
+    True
+    """
+
+    ranges: ClassVar[dict] = {"s_init": validation.ABOVE_0, "eps": validation.ABOVE_0}
+    lr: float = 1.0
+    base: str = "adamw"
+    weight_decay: float = 1e-2
+    eps: float = 1e-8
+    s_init: float = 1e-6
+
+    @classmethod
+    def prologue(cls, h):
+        """Return what kernels apply first: the sign alone."""
+        return super().prologue(h)[0], 0.0, 1.0
+
+    @classmethod
+    def check(cls, h):
+        """Check the values, and that the base needs nothing but gradients."""
+        super().check(h)
+        inner = cls.make_base(h["base"])
+        if inner.needs or inner.has_modes or isinstance(inner, cls):
+            raise ValueError(
+                f"Mechanic(base={h['base']!r}): base must be the name of an optimizer that needs nothing but "
+                "gradients and has no evaluation mode, such as 'adamw' or 'sgd'"
+            )
+
+    @staticmethod
+    def make_base(name):
+        """Return the optimizer whose steps are scaled."""
+        return get_optimizer(name)
+
+    def stepper(self, groups, n_threads, run):
+        """Return the stepper for groups of arrays; see `Optimizer.bind`."""
+        refuse_on_gpu(self, groups)
+        return MechanicStepper(self, groups, n_threads, run)

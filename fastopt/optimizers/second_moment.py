@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from fastopt.optimizers import checks
+from fastopt.optimizers import validation
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import second_moment as _rules  # noqa: F401  registers the rules
 
@@ -249,7 +249,7 @@ class SophiaG(Optimizer):
     """
 
     takes_hessian: ClassVar[bool] = True
-    ranges: ClassVar[dict] = {"rho": checks.ABOVE_0, "update_freq": checks.COUNT}
+    ranges: ClassVar[dict] = {"rho": validation.ABOVE_0, "update_freq": validation.COUNT}
     lr: float = 1e-4
     betas: tuple[float, float] = (0.965, 0.99)
     rho: float = 0.04

@@ -167,7 +167,7 @@ def tensor_rule(
 ):
     """Register a rule of the second protocol; use it as a decorator.
 
-    The function takes ``x``, the tensors of a step (`fastopt.optimizers.tensors.Tensors`), and ``h``, the
+    The function takes ``x``, the tensors of a step (`fastopt.stepping.tensor_rules.Tensors`), and ``h``, the
     hyper-parameters, in which every number is a float64 array with one element per tensor: groups may differ.
     It calls ``x.sweep(function, constant=...)`` and uses NumPy on a few numbers per tensor in between.
 

@@ -1,0 +1,121 @@
+"""The compiled loop over batches: one worker leads it, the others join in whatever pass is open.
+
+`work` is the engine as a C function of two integers, the address of a record of type `CONTEXT` and the
+worker's number. The first two functions are templates of routines: ``driver.py`` binds ``real``.
+"""
+
+import numpy as np
+from numba import njit
+
+from fastopt.engine.cpu.context import PREDICT, TRAIN, layer_record, record, row_number, vector
+from fastopt.engine.cpu.forward_backward import work_on_rows, work_on_tiles
+from fastopt.engine.cpu.vector_math import INNER_JIT
+from fastopt.engine.cpu.work_sharing import (
+    LEADER,
+    OVER,
+    close_blocks,
+    close_tiles,
+    line,
+    open_blocks,
+    open_tiles,
+    relax,
+)
+from fastopt.kernels.intrinsics import call, fetch_add, load_shared, store_shared
+
+
+def sum_weights(context, out):
+    """Write the sum of the sample weights of the current batch to a float64."""
+    c = record(context)
+    total = 0.0
+    for i in range(c.n_rows):
+        total += vector(c.sample_weight + row_number(c, i) * c.itemsize, real, 1)[0]
+    vector(out, np.float64, 1)[0] = total
+
+
+def set_constants(context, batch):
+    """Complete a batch's constants: the gradient of the mean, and scikit-learn's penalty."""
+    c = record(context)
+    width = c.n_constants
+    weight, alpha = vector(c.batch_weight, np.float64, 1)[0], vector(c.alpha, np.float64, 1)[0]
+    source = vector(c.constants + (batch - c.first_batch) * width * c.itemsize, real, width)
+    weights, biases = vector(c.weight_constants, real, width), vector(c.bias_constants, real, width)
+    for i in range(width):
+        weights[i] = biases[i] = source[i]
+    weights[0] /= weight
+    weights[1] += alpha / weight
+    biases[0] /= weight
+    biases[1] = 0  # decay spares biases
+    biases[2] = 1
+
+
+@njit(**INNER_JIT)
+def _begin(c, batch):
+    """Set what the passes read of a batch."""
+    c.step += 1
+    c.start = batch * c.batch_size
+    c.n_rows = min(c.batch_size, c.n_samples - c.start)
+    c.n_blocks = (c.n_rows + c.block_rows - 1) // c.block_rows
+    # Rows that are not gathered, and predictions, are read and written where they are.
+    first, last = layer_record(c, 0), layer_record(c, c.n_layers - 1)
+    first.source = c.gathered if c.has_order else c.x + c.start * first.source_stride
+    if c.mode == PREDICT:
+        last.target = c.out + c.start * last.target_stride
+
+
+@njit(**INNER_JIT)
+def _batch_loss(c, weight, alpha):
+    """Return a batch's mean loss times its rows, penalty included; outside training the sum of its losses."""
+    total = 0.0
+    losses = vector(c.block_losses, np.float64, c.n_blocks)
+    for block in range(c.n_blocks):
+        total += losses[block]
+    if c.mode != TRAIN:
+        return total
+    if c.penalized:
+        squares = vector(c.tile_squares, np.float64, c.n_tiles)
+        for tile in range(c.n_tiles):
+            total += 0.5 * alpha * squares[tile]
+    return total / weight * c.n_rows
+
+
+@njit(**INNER_JIT)
+def _lead(context, c, worker):
+    """Run the batches ``first_batch:last_batch``; add their losses and weights to ``result``, one by one."""
+    alpha, weight = vector(c.alpha, np.float64, 1)[0], vector(c.batch_weight, np.float64, 1)
+    outputs = layer_record(c, c.n_layers - 1).target
+    result = vector(c.result, np.float64, 2)
+    for batch in range(c.first_batch, c.last_batch):
+        if load_shared(line(c, OVER)):
+            break
+        _begin(c, batch)
+        weight[0] = c.n_rows
+        if c.has_weight:
+            call(c.sum_weights, (context, c.batch_weight))
+        result[1] += weight[0]
+        if weight[0] == 0 and c.mode == TRAIN:
+            continue  # no row counts: nothing to learn from
+        open_blocks(c)
+        work_on_rows(context, c, worker)
+        close_blocks(c)
+        if c.mode == PREDICT:
+            continue
+        if c.mode == TRAIN:
+            call(c.set_constants, (context, batch))
+        open_tiles(c)
+        work_on_tiles(context, c, worker)
+        close_tiles(c)
+        result[0] += _batch_loss(c, weight[0], alpha)
+    layer_record(c, c.n_layers - 1).target = outputs
+    store_shared(line(c, OVER), 1)
+
+
+def work(context, worker):
+    """Take part in a run."""
+    c = record(context)
+    if c.alone or fetch_add(line(c, LEADER)) == 0:
+        _lead(context, c, worker)
+        return
+    idle = 0
+    while not load_shared(line(c, OVER)):
+        n_items = work_on_rows(context, c, worker) + work_on_tiles(context, c, worker)
+        idle = 0 if n_items else relax(c, idle)

@@ -1,0 +1,107 @@
+"""What one training run needs, as one record that compiled code reads through its address.
+
+Arrays stand in the record as addresses; ``vector`` turns one back into an array. So do the routines, which
+know the element type: whatever calls them through the record is compiled once for all (see ``driver.py``).
+"""
+
+import numpy as np
+from numba import carray, from_dtype, njit
+
+from fastopt.engine.cpu.vector_math import INNER_JIT
+from fastopt.kernels.intrinsics import pointer
+
+#: What knows the element type: C functions of integers, compiled for each (see ``driver.py``) ...
+DENSE_ROUTINES = (
+    "multiply transpose dots repeat sum_of_squares activate backpropagate output loss gather sum_weights "
+    "set_constants"
+).split()
+#: ... and those for inputs that are read by their non-zeros.
+SPARSE_ROUTINES = "mark marked_forward marked_gradient csr_forward csr_gradient sort_entries".split()
+_ADDRESSES = (
+    # the network
+    "layers params "
+    # the data: dense rows or CSR, targets, weights, and the order in which rows are visited
+    "x indptr indices data y sample_weight order "
+    # the batch: gathered rows; where they are not zero, by row and by group of columns; lists made of these,
+    # a buffer a worker; CSR elements by tile
+    "gathered row_bits group_bits lists list_starts entry_start entry_column entry_row entry_value "
+    # workspaces: constants; transposed weights and a tile's gradient, a buffer a worker
+    "zeros one transposed buffers cleared "
+    # the update: state slots, constants of each batch, and those of this one for weights and for biases
+    "state constants weight_constants bias_constants alpha batch_weight "
+    # the work: tiles and which worker begins with which, shared counters, partial sums, the whole gradient,
+    # predictions, the sums of losses and weights
+    "tiles tile_bounds counters transposed_for block_losses tile_squares gradient out result"
+).split()
+_INTEGERS = (
+    "n_layers n_features capacity block_rows n_blocks n_tiles n_workers "
+    "list_length block_entries input_shift n_input_tiles buffer_stride transposed_stride "
+    "first_batch last_batch batch_size n_samples alone n_constants step start n_rows "
+    "inputs mode has_order has_weight penalized activation out_activation loss_kind "
+    "stride update gemm give_way in_registers itemsize"
+).split()
+#: A layer: its shape; addresses of its weights, bias, inputs (``source``), outputs (``target``) and of the
+#: gradients at either; bytes from one row to the next; places in the flat vector; bytes into a worker's
+#: buffer of transposed weights, -1 where there are none.
+_LAYER = (
+    "n_in n_out weights bias source target source_delta delta source_stride target_stride "
+    "weights_at bias_at transposed_at"
+).split()
+#: A tile: rows ``first:last`` of a layer's weights (all of its bias where ``first`` is -1), and its number
+#: where partial sums are added up, the same for any number of workers.
+TILE_COLUMNS = 4
+#: Bytes of a cache line.
+LINE = 64
+
+CONTEXT = np.dtype([(name, np.int64) for name in DENSE_ROUTINES + SPARSE_ROUTINES + _ADDRESSES + _INTEGERS])
+CONTEXT_TYPE = from_dtype(CONTEXT)
+LAYER = np.dtype([(name, np.int64) for name in _LAYER])
+LAYER_TYPE = from_dtype(LAYER)
+_LAYER_BYTES = LAYER.itemsize
+
+# How inputs are read (``inputs``): dense rows whole; dense rows whose zeros are left out; CSR.
+DENSE, COMPRESS, CSR = 0, 1, 2
+# What a pass is for (``mode``): update the parameters tile by tile, add to a whole gradient, or stop after
+# the forward pass.
+TRAIN, GRADIENT, PREDICT = 0, 1, 2
+
+
+@njit(**INNER_JIT)
+def vector(address, kind, n):
+    """Return the ``n`` elements of the scalar type ``kind`` that begin at ``address``."""
+    return carray(pointer(address, kind), n)
+
+
+@njit(**INNER_JIT)
+def matrix(address, kind, n, m):
+    """Return the (n, m) C-contiguous matrix of the scalar type ``kind`` that begins at ``address``."""
+    return carray(pointer(address, kind), (n, m))
+
+
+@njit(**INNER_JIT)
+def record(address):
+    """Return the record of type `CONTEXT` at ``address``."""
+    return carray(pointer(address, CONTEXT_TYPE), 1)[0]
+
+
+@njit(**INNER_JIT)
+def row_number(c, i):
+    """Return which row of the data is row ``i`` of the current batch."""
+    at = c.start + i
+    if c.has_order:
+        return vector(c.order, np.int64, at + 1)[at]
+    return at
+
+
+@njit(**INNER_JIT)
+def layer_record(c, number):
+    """Return the record of layer ``number``."""
+    return carray(pointer(c.layers + number * _LAYER_BYTES, LAYER_TYPE), 1)[0]
+
+
+@njit(**INNER_JIT)
+def fill(address, kind, n, value):
+    """Write ``value`` to the ``n`` elements of the scalar type ``kind`` that begin at ``address``."""
+    out = vector(address, kind, n)
+    for i in range(n):
+        out[i] = value

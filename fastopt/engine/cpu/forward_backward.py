@@ -1,0 +1,171 @@
+"""The two passes of a training step, each shared by all workers.
+
+Rows of a batch are independent through forward, loss and backward; tiles of the weight matrices are
+independent through gradient and update. So a step synchronises twice, whatever its depth. How the work is
+cut depends on the shapes alone, never on the number of threads, and neither do the bits of the result.
+
+What depends on the element type is a routine, called through the record; the passes see integers only and are
+compiled once.
+"""
+
+import numpy as np
+from numba import njit
+
+from fastopt.engine.cpu import layer_products
+from fastopt.engine.cpu.context import (
+    COMPRESS,
+    CSR,
+    DENSE,
+    GRADIENT,
+    LINE,
+    PREDICT,
+    TILE_COLUMNS,
+    layer_record,
+    vector,
+)
+from fastopt.engine.cpu.vector_math import INNER_JIT
+from fastopt.engine.cpu.work_sharing import BLOCKS_DONE, TILES_DONE, finish, take_block, take_tile
+from fastopt.kernels.intrinsics import call
+
+
+@njit(**INNER_JIT)
+def _read_inputs(context, c, block, lo, hi):
+    """Bring the batch's rows ``lo:hi`` into the form that the first layer's products take."""
+    if c.inputs == CSR:
+        if c.mode != PREDICT:
+            call(c.sort_entries, (context, block, lo, hi))
+        return
+    if c.has_order:
+        call(c.gather, (context, lo, hi))
+    if c.inputs == COMPRESS:
+        call(c.mark, (context, layer_record(c, 0).source, block, lo, hi))
+
+
+@njit(**INNER_JIT)
+def _forward(context, c, lo, hi, worker):
+    rows = hi - lo
+    for number in range(c.n_layers):
+        layer = layer_record(c, number)
+        n_in, n_out, weights, bias = layer.n_in, layer.n_out, layer.weights, layer.bias
+        target = layer.target + lo * layer.target_stride
+        if number or c.inputs == DENSE:
+            source = layer.source + lo * layer.source_stride
+            layer_products.forward(c, rows, n_in, n_out, source, weights, bias, target)
+        elif c.inputs == COMPRESS:
+            call(c.marked_forward, (context, worker, layer.source, lo, hi, target, weights, bias, n_out))
+        else:
+            call(c.csr_forward, (context, lo, hi, target, weights, bias, n_out))
+        if number == c.n_layers - 1:
+            call(c.output, (c.out_activation, target, rows, n_out))
+        else:
+            call(c.activate, (c.activation, target, rows * n_out))
+
+
+@njit(**INNER_JIT)
+def _transposed(c, layer, worker):
+    """Return the address of this worker's transpose of a layer's weights, 0 if it keeps none."""
+    if layer.n_out == 1:
+        return layer.weights  # a column is its own transpose
+    if layer.transposed_at < 0:
+        return 0
+    return c.transposed + worker * c.transposed_stride + layer.transposed_at
+
+
+@njit(**INNER_JIT)
+def _transpose_weights(c, worker):
+    """Transpose, once a step, what the products on the way back read in rows."""
+    done_for = vector(c.transposed_for + worker * LINE, np.int64, 1)
+    if done_for[0] == c.step:
+        return
+    done_for[0] = c.step
+    for number in range(1, c.n_layers):
+        layer = layer_record(c, number)
+        if layer.transposed_at >= 0:
+            call(c.transpose, (layer.n_in, layer.n_out, layer.weights, _transposed(c, layer, worker)))
+
+
+@njit(**INNER_JIT)
+def _backward(c, lo, hi, worker):
+    rows = hi - lo
+    for number in range(c.n_layers - 1, 0, -1):
+        layer = layer_record(c, number)
+        n_in, n_out = layer.n_in, layer.n_out
+        delta = layer.delta + lo * layer.target_stride
+        target = layer.source_delta + lo * layer.source_stride
+        transposed = _transposed(c, layer, worker)
+        layer_products.backward(c, rows, n_in, n_out, delta, layer.weights, transposed, target)
+        outputs = layer.source + lo * layer.source_stride
+        call(c.backpropagate, (c.activation, outputs, target, rows * n_in))
+
+
+@njit(**INNER_JIT)
+def work_on_rows(context, c, worker):
+    """Take blocks of rows until none is left; return how many it were."""
+    count = 0
+    block = take_block(c)
+    while block >= 0:
+        count += 1
+        lo = block * c.block_rows
+        hi = min(lo + c.block_rows, c.n_rows)
+        _read_inputs(context, c, block, lo, hi)
+        _forward(context, c, lo, hi, worker)
+        if c.mode != PREDICT:
+            call(c.loss, (context, block, lo, hi))
+            _transpose_weights(c, worker)
+            _backward(c, lo, hi, worker)
+        finish(c, BLOCKS_DONE)
+        block = take_block(c)
+    return count
+
+
+@njit(**INNER_JIT)
+def _weight_gradient(context, c, layer, number, first, last, out, worker):
+    """Write rows ``first:last`` of a layer's weight gradient, or add them to the whole gradient."""
+    n_in, n_out, source, delta, keep = layer.n_in, layer.n_out, layer.source, layer.delta, c.mode == GRADIENT
+    if number or c.inputs == DENSE:
+        layer_products.weight_gradient(c, first, last, n_in, n_out, source, delta, out, keep)
+    elif c.inputs == COMPRESS:
+        call(c.marked_gradient, (context, worker, source, first, last, out, delta, n_out, keep))
+    else:
+        call(c.csr_gradient, (context, first, out, delta, n_out, False))
+
+
+@njit(**INNER_JIT)
+def _work_on_tile(context, c, layer, tile, worker):
+    """Form the gradient of a tile and apply it while it is in cache, or add it to the whole gradient."""
+    number, first, last = tile[0], tile[1], tile[2]
+    is_bias = first < 0
+    is_csr = number == 0 and not is_bias and c.inputs == CSR
+    lo = layer.bias_at if is_bias else layer.weights_at + first * layer.n_out
+    n = layer.n_out if is_bias else (last - first) * layer.n_out
+    if c.mode == GRADIENT:
+        out = c.gradient + lo * c.itemsize
+    else:
+        # CSR gradients are mostly zeros: they are added to a buffer that is zero, and taken out again.
+        out = (c.cleared if is_csr else c.buffers) + worker * c.buffer_stride
+    if is_bias:
+        layer_products.bias_gradient(c, layer.n_out, layer.delta, out, c.mode == GRADIENT)
+    else:
+        _weight_gradient(context, c, layer, number, first, last, out, worker)
+        if c.penalized:
+            call(c.sum_of_squares, (n, c.params + lo * c.itemsize, c.tile_squares + tile[3] * 8))
+    if c.mode != GRADIENT:
+        constants = c.bias_constants if is_bias else c.weight_constants
+        # The kernel indexes weights, gradient and state alike; the tile's buffer begins at ``lo``.
+        call(c.update, (c.params, out - lo * c.itemsize, c.state, c.stride, constants, lo, lo + n))
+        if is_csr:
+            call(c.csr_gradient, (context, first, out, layer.delta, layer.n_out, True))
+
+
+@njit(**INNER_JIT)
+def work_on_tiles(context, c, worker):
+    """Take tiles of the weights until none is left; return how many it were."""
+    count = 0
+    at = take_tile(c, worker)
+    while at >= 0:
+        count += 1
+        tile = vector(c.tiles + at * TILE_COLUMNS * 8, np.int64, TILE_COLUMNS)
+        _work_on_tile(context, c, layer_record(c, tile[0]), tile, worker)
+        finish(c, TILES_DONE)
+        at = take_tile(c, worker)
+    return count

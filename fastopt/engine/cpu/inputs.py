@@ -1,0 +1,212 @@
+"""The first layer's inputs: dense rows, dense rows that are mostly zeros, or CSR.
+
+A zero input adds nothing to a sum, so where most inputs are zeros (pixels, one-hot columns, word counts) the
+first layer's two products run over the others only.
+
+Dense rows are marked, a bit for each non-zero, as they are gathered. The forward product takes the columns
+where a row is not zero; the gradient takes four columns at a time and the rows where any of them is not
+zero. CSR rows are read where they are; for the gradient their elements are sorted by tile.
+
+Templates: ``driver.py`` binds ``real``. ``context`` is the address of a record; arrays are addresses, too.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from fastopt.engine.cpu import simd_gemm
+from fastopt.engine.cpu.context import LINE, fill, record, row_number, vector
+from fastopt.engine.cpu.vector_math import INNER_JIT
+from fastopt.kernels.intrinsics import prefetch
+
+#: Bytes of a row from which asking for the next one early pays.
+_LONG_ROW = 512
+#: Columns of the weight matrix that are worked on at a time: 784 rows of 128 float32 fit the L2 cache.
+_COLUMNS = 128
+#: Neighbouring input columns whose gradients are formed together.
+GROUP = 4
+#: Bits of a word, and of each four neighbours in it the last.
+WORD, _LAST_OF_FOUR = 64, np.uint64(0x1111111111111111)
+
+
+@intrinsic
+def _lowest(typingctx, bits):
+    """Return the place of the lowest bit that is set."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), codegen
+
+
+@njit(**INNER_JIT)
+def _ask_for(address, nbytes):
+    """Begin to load some memory."""
+    for offset in range(0, nbytes, LINE):
+        prefetch(address + offset)
+
+
+def gather(context, lo, hi):
+    """Copy the batch's rows ``lo:hi`` into the workspace.
+
+    They lie anywhere in memory, so the next row's loading begins before this one is copied.
+    """
+    c = record(context)
+    n = c.n_features
+    nbytes = n * c.itemsize
+    for i in range(lo, hi):
+        if nbytes >= _LONG_ROW:
+            _ask_for(c.x + row_number(c, min(i + 1, hi - 1)) * nbytes, nbytes)
+        source = vector(c.x + row_number(c, i) * nbytes, real, n)
+        target = vector(c.gathered + i * n * c.itemsize, real, n)
+        for j in range(n):
+            target[j] = source[j]
+
+
+@njit(**INNER_JIT)
+def _words(n):
+    return (n + WORD - 1) // WORD
+
+
+def mark(context, source, block, lo, hi):
+    """Mark the non-zero inputs of the batch's rows ``lo:hi``, by row and by group of columns."""
+    c = record(context)
+    n, n_words, n_groups = c.n_features, _words(c.n_features), (c.n_features + GROUP - 1) // GROUP
+    block_words = _words(c.block_rows)
+    by_group = vector(c.group_bits + 8 * block * block_words * n_groups, np.uint64, block_words * n_groups)
+    fill(by_group.ctypes.data, np.int64, block_words * n_groups, 0)
+    one = np.uint64(1)
+    for i in range(lo, hi):
+        by_row = vector(c.row_bits + 8 * i * n_words, np.uint64, n_words)
+        at = (i - lo) // WORD * n_groups
+        bit = one << np.uint64((i - lo) % WORD)
+        for w in range(n_words):
+            address = source + (i * n + w * WORD) * c.itemsize
+            bits = simd_gemm.nonzero_bits(real(0), address, min(WORD, n - w * WORD))
+            by_row[w] = bits
+            bits |= bits >> np.uint64(2)
+            bits = (bits | bits >> one) & _LAST_OF_FOUR
+            while bits:
+                by_group[at + w * (WORD // GROUP) + _lowest(bits) // GROUP] |= bit
+                bits &= bits - one
+
+
+@njit(**INNER_JIT)
+def _list_bits(bits, first, index, count):
+    """Append ``first`` plus the place of every bit to ``index`` and return the new count."""
+    while bits:
+        index[count] = first + _lowest(bits)
+        count += 1
+        bits &= bits - np.uint64(1)
+    return count
+
+
+def marked_forward(context, worker, source, lo, hi, out, weights, bias, n):
+    """Write ``X @ W + b`` for the batch's rows ``lo:hi``, which are marked."""
+    c = record(context)
+    n_words, n_in, size = _words(c.n_features), c.n_features, c.itemsize
+    index = vector(c.lists + 4 * worker * c.list_length, np.int32, c.list_length)
+    bits = vector(c.row_bits, np.uint64, hi * n_words)
+    starts = vector(c.list_starts + 8 * worker * (c.block_rows + 1), np.int64, c.block_rows + 1)
+    count = 0
+    for i in range(lo, hi):
+        starts[i - lo] = count
+        for w in range(n_words):
+            count = _list_bits(bits[i * n_words + w], w * WORD, index, count)
+    starts[hi - lo] = count
+    for j in range(0, n, _COLUMNS):
+        width, skip = min(_COLUMNS, n - j), j * size
+        for i in range(hi - lo):
+            simd_gemm.chosen_product(
+                real(0), 1, width, starts[i + 1] - starts[i], source + (lo + i) * n_in * size, 0, 1,
+                weights + skip, n, index.ctypes.data + 4 * starts[i], bias + skip, 0,
+                out + i * n * size + skip, n,
+            )  # fmt: skip
+
+
+def marked_gradient(context, worker, source, first, last, out, delta, n, keep):
+    """Write (or add, to ``keep``) rows ``first:last`` of ``X.T @ delta``; ``first`` begins a group."""
+    c = record(context)
+    n_groups, block_words, size = (c.n_features + GROUP - 1) // GROUP, _words(c.block_rows), c.itemsize
+    index = vector(c.lists + 4 * worker * c.list_length, np.int32, c.list_length)
+    bits = vector(c.group_bits, np.uint64, c.n_blocks * block_words * n_groups)
+    for k in range(first, last, GROUP):
+        count = 0
+        for block in range(c.n_blocks):
+            for w in range(block_words):
+                one_word = bits[(block * block_words + w) * n_groups + k // GROUP]
+                count = _list_bits(one_word, block * c.block_rows + w * WORD, index, count)
+        target = out + (k - first) * n * size
+        simd_gemm.four_row_product(
+            real(0), min(GROUP, last - k), n, count, source + k * size, 1, c.n_features, delta, n,
+            index.ctypes.data, target if keep else c.zeros, n * keep, target, n,
+        )  # fmt: skip
+
+
+def csr_forward(context, lo, hi, out, weights, bias, n):
+    """Write ``X @ W + b`` for the batch's rows ``lo:hi`` of a CSR matrix."""
+    c = record(context)
+    for i in range(lo, hi):
+        row = row_number(c, i)
+        ends = vector(c.indptr + 8 * row, np.int64, 2)
+        simd_gemm.listed_product(
+            real(0), 1, n, ends[1] - ends[0], c.data + c.itemsize * ends[0], 0, 1, weights, n,
+            c.indices + 4 * ends[0], bias, 0, out + (i - lo) * n * c.itemsize, n,
+        )  # fmt: skip
+
+
+def sort_entries(context, block, lo, hi):
+    """Copy the elements of the batch's CSR rows ``lo:hi``, sorted by the tile that holds their column."""
+    c = record(context)
+    base, n_tiles, shift = block * c.block_entries, c.n_input_tiles, c.input_shift
+    start = vector(c.entry_start + 8 * block * (n_tiles + 2), np.int64, n_tiles + 2)
+    column = vector(c.entry_column + 4 * base, np.int32, c.block_entries)
+    batch_row = vector(c.entry_row + 4 * base, np.int32, c.block_entries)
+    value = vector(c.entry_value + c.itemsize * base, real, c.block_entries)
+    fill(start.ctypes.data, np.int64, n_tiles + 2, 0)
+    # Counts stand two places up, so that after the scatter each tile's end has become its start.
+    for scatter in range(2):
+        for i in range(lo, hi):
+            row = row_number(c, i)
+            ends = vector(c.indptr + 8 * row, np.int64, 2)
+            n = ends[1] - ends[0]
+            if not scatter:  # the rows lie anywhere in memory
+                ahead = vector(c.indptr + 8 * row_number(c, min(i + 1, hi - 1)), np.int64, 2)
+                _ask_for(c.indices + 4 * ahead[0], 4 * (ahead[1] - ahead[0]))
+                _ask_for(c.data + c.itemsize * ahead[0], c.itemsize * (ahead[1] - ahead[0]))
+            columns = vector(c.indices + 4 * ends[0], np.int32, n)
+            values = vector(c.data + c.itemsize * ends[0], real, n)
+            for p in range(n):
+                tile = columns[p] >> shift
+                if scatter:
+                    at = start[tile + 1]
+                    start[tile + 1] = at + 1
+                    column[at] = columns[p]
+                    batch_row[at] = i
+                    value[at] = values[p]
+                else:
+                    start[tile + 2] += 1
+        if not scatter:
+            for tile in range(2, n_tiles + 2):
+                start[tile] += start[tile - 1]
+
+
+def csr_gradient(context, first, out, delta, n, clear):
+    """Add the part of ``X.T @ delta`` that the tile which begins at row ``first`` holds, or ``clear`` it."""
+    c = record(context)
+    tile, n_tiles = first >> c.input_shift, c.n_input_tiles
+    for block in range(c.n_blocks):
+        base = block * c.block_entries
+        start = vector(c.entry_start + 8 * block * (n_tiles + 2), np.int64, n_tiles + 2)
+        column = vector(c.entry_column + 4 * base, np.int32, c.block_entries)
+        batch_row = vector(c.entry_row + 4 * base, np.int32, c.block_entries)
+        value = vector(c.entry_value + c.itemsize * base, real, c.block_entries)
+        for p in range(start[tile], start[tile + 1]):
+            target = out + (column[p] - first) * n * c.itemsize
+            if clear:
+                fill(target, real, n, real(0))
+            else:
+                line, d = vector(target, real, n), vector(delta + batch_row[p] * n * c.itemsize, real, n)
+                for j in range(n):
+                    line[j] += value[p] * d[j]

@@ -1,0 +1,103 @@
+"""The matrix products of a network's layers, each by what is quickest for its size.
+
+The first functions are templates of routines: ``driver.py`` binds ``real`` and compiles them for each element
+type. The others choose between them and BLAS; they see integers only. Arrays are row-major, given by address.
+"""
+
+import numpy as np
+from numba import njit
+
+from fastopt.engine.cpu import simd_gemm
+from fastopt.engine.cpu.context import matrix, vector
+from fastopt.engine.cpu.vector_math import INNER_JIT
+from fastopt.kernels.gemm import gemm
+from fastopt.kernels.intrinsics import call
+
+#: Bytes of the right-hand matrix up to which a product in registers beats a BLAS call, by the width of the
+#: vectors: with AVX-512 it streams from the L3 cache as fast as it is used (``bench/README.md``).
+IN_REGISTERS = {64: 1 << 22, 32: 1 << 17}
+
+
+def multiply(m, n, k, a, a_row, a_column, b, ldb, start, start_row, out, ldo):
+    """Compute ``out = start + a @ b`` in registers; strides as in `registers.dense_product`."""
+    simd_gemm.dense_product(real(0), m, n, k, a, a_row, a_column, b, ldb, 0, start, start_row, out, ldo)
+
+
+def transpose(m, n, a, out):
+    """Write the transpose of the (m, n) matrix ``a``."""
+    simd_gemm.transpose(real(0), m, n, a, n, out, m)
+
+
+@njit(**INNER_JIT | {"fastmath": {"contract", "reassoc"}})
+def _dot(x, w):
+    """Return the inner product; reassociation makes it vector sums, the same for the same length."""
+    total = x[0] * w[0]
+    for i in range(1, x.shape[0]):
+        total += x[i] * w[i]
+    return total
+
+
+def dots(m, k, a, b, start, out):
+    """Compute ``out[i] = start[0] + a[i] @ b`` for the rows of an (m, k) matrix."""
+    a, b, out, start = matrix(a, real, m, k), vector(b, real, k), vector(out, real, m), vector(start, real, 1)
+    for i in range(m):
+        out[i] = start[0] + _dot(a[i], b)
+
+
+def repeat(m, n, row, out):
+    """Write ``row`` to each row of the (m, n) matrix ``out``."""
+    row, out = vector(row, real, n), matrix(out, real, m, n)
+    for i in range(m):
+        for j in range(n):
+            out[i, j] = row[j]
+
+
+def sum_of_squares(n, a, out):
+    """Write the sum of the squares of ``n`` elements to a float64."""
+    a = vector(a, real, n)
+    vector(out, np.float64, 1)[0] = _dot(a, a)
+
+
+@njit(**INNER_JIT)
+def forward(c, rows, n_in, n_out, source, weights, bias, target):
+    """Write ``source @ weights + bias`` to ``target`` (rows, n_out)."""
+    if n_out == 1:
+        call(c.dots, (rows, n_in, source, weights, bias, target))
+    elif n_in * n_out * c.itemsize <= c.in_registers:
+        call(c.multiply, (rows, n_out, n_in, source, n_in, 1, weights, n_out, bias, 0, target, n_out))
+    else:
+        call(c.repeat, (rows, n_out, bias, target))
+        one = c.one
+        gemm(c.gemm, False, False, rows, n_out, n_in, source, n_in, weights, n_out, one, one, target, n_out)
+
+
+@njit(**INNER_JIT)
+def backward(c, rows, n_in, n_out, delta, weights, transposed, target):
+    """Write ``delta @ weights.T`` to ``target`` (rows, n_in); ``transposed`` is 0 where there is no copy."""
+    if transposed:
+        call(c.multiply, (rows, n_in, n_out, delta, n_out, 1, transposed, n_in, c.zeros, 0, target, n_in))
+    else:
+        one, zero = c.one, c.zeros
+        gemm(c.gemm, False, True, rows, n_in, n_out, delta, n_out, weights, n_out, one, zero, target, n_in)
+
+
+@njit(**INNER_JIT)
+def weight_gradient(c, first, last, n_in, n_out, source, delta, out, keep):
+    """Write (or add, to ``keep``) the rows ``first:last`` of ``source.T @ delta`` of the whole batch."""
+    m, k, size = last - first, c.n_rows, c.itemsize
+    source += first * size
+    start = out if keep else c.zeros
+    if n_out == 1:
+        call(c.multiply, (1, m, k, delta, 0, 1, source, n_in, start, 0, out, m))
+    elif k * n_out * size <= c.in_registers:
+        call(c.multiply, (m, n_out, k, source, 1, n_in, delta, n_out, start, n_out * keep, out, n_out))
+    else:
+        beta = c.one if keep else c.zeros
+        gemm(c.gemm, True, False, m, n_out, k, source, n_in, delta, n_out, c.one, beta, out, n_out)
+
+
+@njit(**INNER_JIT)
+def bias_gradient(c, n_out, delta, out, keep):
+    """Write (or add, to ``keep``) the column sums of the batch's ``delta``."""
+    start = out if keep else c.zeros
+    call(c.multiply, (1, n_out, c.n_rows, c.one, 0, 0, delta, n_out, start, 0, out, n_out))

@@ -1,0 +1,298 @@
+"""The training engine on the processor."""
+
+import concurrent.futures
+import contextlib
+import functools
+import math
+import operator
+import threading
+import time
+
+import numpy as np
+
+from fastopt.engine import validation
+from fastopt.engine.cpu import compilation
+from fastopt.engine.cpu.context import DENSE, GRADIENT, PREDICT, TRAIN
+from fastopt.engine.cpu.thread_count import remembered
+from fastopt.engine.cpu.workspace import Workspace, choose_inputs
+from fastopt.kernels import threading_layer
+from fastopt.kernels.blas_threads import single_threaded
+
+#: Rows of a pass over data that is not cut into batches: prediction, or the gradient of all of it.
+_PASS_ROWS = 1024
+#: Floating-point operations of a batch below which a second thread is not even tried.
+_PARALLEL_FLOPS = 1e6
+#: Operations between two looks for Ctrl-C, a tenth of a second or so.
+_SLICE_FLOPS = 2e9
+#: Operations of a batch that alone may take longer than Ctrl-C should wait.
+_LONG_FLOPS = 2e10
+
+
+class Trainer:
+    """Training, prediction and gradients of a fully connected network on flat vectors.
+
+    Parameters
+    ----------
+    layout : Layout
+        Shapes of the layers, and where each lies in the flat vectors.
+    activation : {'identity', 'relu', 'tanh', 'logistic'}
+        Of the hidden layers.
+    out_activation : {'identity', 'softmax', 'logistic', 'exp'}
+        Of the last layer.
+    loss : {'squared_error', 'log_loss', 'binary_log_loss', 'poisson'}
+        Together with ``out_activation``, a pair whose gradient at the last layer is ``output - target``.
+    dtype : {numpy.float32, numpy.float64}
+        Of every array that is passed; arithmetic is done in it.
+    n_threads : int, optional
+        Most threads to use; ``None`` is Numba's current number. Results do not depend on it.
+
+    Notes
+    -----
+    Arrays are read and written where they are, so each has to be C-contiguous and of ``dtype``; ``X`` may be
+    CSR with int32 indices. What does not fit is refused with a ValueError that names it. The numbers in
+    ``order`` are taken on trust.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD
+    >>> from fastopt.engine import Layout, Trainer
+    >>> layout = Layout([1, 1])
+    >>> trainer = Trainer(layout, activation="relu", out_activation="identity", loss="squared_error",
+    ...                   dtype=np.float64)
+    >>> params = np.zeros(layout.size)
+    >>> X = np.array([[1.0], [2.0], [3.0]])
+    >>> update = SGD(lr=0.1).flat(layout.size, layout.n_decay, np.float64)
+    >>> for _ in range(200):
+    ...     loss = trainer.train(params, X, 2 * X, update, batch_size=3, alpha=0.0)
+    >>> trainer.predict(params, X).round(1).ravel()
+    array([2., 4., 6.])
+    """
+
+    def __init__(self, layout, *, activation, out_activation, loss, dtype, n_threads=None):
+        self.layout = layout
+        self.dtype = np.dtype(dtype)
+        self.n_threads = threading_layer.resolve(n_threads)
+        self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
+        self._shape, self._runs = None, {}
+        self._chosen = self._last = None
+        self._dtype_name = self.dtype.name
+
+    def train(self, params, X, Y, update, *, batch_size, alpha, order=None, sample_weight=None):
+        """Make one pass over the rows ``X[order]`` in batches, updating ``params`` in place.
+
+        Parameters
+        ----------
+        params : ndarray of shape (layout.size,)
+            Written.
+        X : ndarray or CSR matrix of shape (n_samples, n_features)
+        Y : ndarray of shape (n_samples, n_outputs)
+            Targets; one column per class for 'log_loss'.
+        update : FlatState or LayerwiseState
+            The optimizer; its state is written and its steps advance by the number of batches.
+        batch_size : int
+        alpha : float
+            L2 penalty on the weights, divided by the weight of the batch as scikit-learn does.
+        order : ndarray of int64, optional
+            Which rows, in which order; all of them in their own order by default.
+        sample_weight : ndarray of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+            Sum over the batches of mean loss (penalty included) times rows.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C, between batches; ``params`` and ``update`` stand at the last batch done. A batch of
+            more than a few tenths of a second is left part way: what it has updated by then stays so.
+        """
+        n_samples = X.shape[0] if order is None else order.shape[0]
+        if not n_samples:
+            raise ValueError("X has no rows to train on")
+        batch_size = min(batch_size, n_samples)
+        n_batches = -(-n_samples // batch_size)
+        address = getattr(update, "address", None)
+        run = self._prepare(
+            GRADIENT if address is None else TRAIN, params, X, batch_size, Y, order, sample_weight
+        )
+        if address is None:
+            return self._train_by_gradient(run, params, update, n_samples, batch_size, alpha)
+        work = run.work
+        work.point(state=update.state)
+        work.set(stride=update.state.shape[1], update=address, penalized=alpha > 0)
+        first = 0
+        while first < n_batches:
+            n_workers, count = run.next(n_batches - first)
+            work.point_to_constants(update.constants(count), alpha)
+            update.advance(count)  # first, because Ctrl-C during the call is raised on its return
+            run.batches(first, first + count, batch_size, n_samples, n_workers)
+            first += count
+        return work.take_result()[0]
+
+    def _train_by_gradient(self, run, params, update, n_samples, batch_size, alpha):
+        """Train with an optimizer that needs whole gradients: norms, matrices, global scalars."""
+        gradient = np.zeros(self.layout.size, self.dtype)
+        total = 0.0
+        run.work.set(penalized=False)
+        run.work.point(gradient=gradient)
+        update.n_threads = self.n_threads
+
+        def evaluate(batch):
+            gradient[:] = 0
+            n_workers, _ = run.next(1)
+            run.batches(batch, batch + 1, batch_size, n_samples, n_workers)
+            loss, weight = run.work.take_result()
+            if weight == 0:
+                return None
+            return validation.penalize(self.layout, params, gradient, alpha, weight, loss)
+
+        for batch in range(-(-n_samples // batch_size)):
+            loss = evaluate(batch)
+            if loss is None:
+                continue  # no row counts
+            total += loss * min(batch_size, n_samples - batch * batch_size)
+            update.apply(params, gradient, self.layout, loss, functools.partial(evaluate, batch))
+        return total
+
+    def loss_and_gradient(self, params, X, Y, *, alpha, sample_weight=None, out=None):
+        """Return the mean loss of all rows, penalty included, and its gradient.
+
+        Parameters
+        ----------
+        params, X, Y, alpha, sample_weight
+            As in ``train``; nothing of them is written.
+        out : ndarray of shape (layout.size,), optional
+            Where to write the gradient.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray of shape (layout.size,)
+            In the flat layout; padding is zero.
+        """
+        gradient = np.zeros(self.layout.size, self.dtype) if out is None else out
+        gradient[:] = 0
+        n_samples = X.shape[0]
+        run = self._prepare(GRADIENT, params, X, min(_PASS_ROWS, n_samples), Y, None, sample_weight)
+        run.work.point(gradient=gradient)
+        run.work.set(penalized=False)
+        loss, weight = run.over_all(n_samples)
+        return validation.penalize(self.layout, params, gradient, alpha, weight, loss), gradient
+
+    def predict(self, params, X, *, keep=False):
+        """Return the outputs of the last layer, an ndarray of shape (n_samples, n_outputs).
+
+        Parameters
+        ----------
+        params, X
+            As in ``train``; nothing of them is written.
+        keep : bool
+            Whether to keep what was prepared for ``X`` for a next call, before which the numbers in it must
+            not change.
+        """
+        n_samples = X.shape[0]
+        out = np.empty((n_samples, self.layout.layer_sizes[-1]), self.dtype)
+        if not n_samples:
+            return out
+        run = self._prepare(PREDICT, params, X, min(_PASS_ROWS, n_samples), None, None, None)
+        run.work.point(out=out)
+        run.over_all(n_samples)
+        if not keep:
+            run.work.forget("x", "indptr", "indices", "data", "out", "params")
+            self._chosen = self._last = None
+        return out
+
+    def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
+        """Return the way into the program for these arguments: that of the last call if they are the same."""
+        arguments = (mode, params, X, batch_size, Y, order, sample_weight)
+        if self._last is None or not all(map(operator.is_, arguments, self._last[0])):
+            self._last = arguments, self._point(*arguments)
+        run = self._last[1]
+        if not isinstance(X, np.ndarray):
+            self._last = None  # a sparse matrix may get other arrays
+        return run
+
+    def _point(self, mode, params, X, batch_size, Y, order, sample_weight):
+        validation.check(self.layout, self.dtype, params, X, Y, order, sample_weight)
+        if self._chosen is None or self._chosen[0] is not X or self._chosen[1] != batch_size:
+            self._chosen = X, batch_size, *choose_inputs(X, batch_size)
+        inputs, share, block_entries = self._chosen[2:]
+        left_out = (1.0 - share) * math.prod(self.layout.shapes[0])
+        flops = 6.0 * batch_size * (self.layout.n_decay - left_out) + 50.0 * self.layout.size
+        n_workers = 1
+        if flops >= _PARALLEL_FLOPS:
+            n_workers = self.n_threads or threading_layer.n_available()
+        shape = (batch_size, inputs, block_entries, n_workers)
+        if shape != self._shape:  # the last workspace does not fit
+            self._shape, self._runs = shape, {}
+        if mode not in self._runs:
+            self._runs[mode] = self._make_run(mode, shape, flops)
+        run = self._runs[mode]
+        work = run.work
+        work.point_to_inputs(X, inputs)
+        work.point_to_params(params)
+        work.set(mode=mode, has_order=order is not None, has_weight=sample_weight is not None)
+        for name, array in (("y", Y), ("order", order), ("sample_weight", sample_weight)):
+            if array is not None:
+                work.point(**{name: array})
+        return run
+
+    def _make_run(self, mode, shape, flops):
+        _, inputs, _, n_workers = shape
+        program = compilation.program(self._dtype_name, inputs != DENSE)
+        if n_workers > 1:
+            compilation.prepare(True)
+        pace = remembered((self.layout, self._dtype_name, mode, shape), n_workers, flops)
+        for other in self._runs.values():
+            return _Run(program.task, other.work, pace, flops)
+        work = Workspace(self.layout, self._names, self.dtype, program.routines, *shape)
+        return _Run(program.task, work, pace, flops)
+
+
+class _Run:
+    """One call's way into the compiled program: the workspace, the threads, and how often to look up."""
+
+    def __init__(self, task, work, pace, flops):
+        self.work, self._task, self._pace = work, task, pace
+        self._slice = max(1, int(_SLICE_FLOPS / flops))
+        self._is_long = flops > _LONG_FLOPS
+        self._blas = single_threaded if work.calls_blas else contextlib.nullcontext
+
+    def next(self, n_left):
+        """Return how many workers shall run how many of the batches that remain."""
+        return self._pace.next(min(n_left, self._slice))
+
+    def batches(self, first, last, batch_size, n_samples, n_workers):
+        """Run some batches, as `next` said; BLAS is held to one thread meanwhile."""
+        work = self.work
+        work.begin(first, last, batch_size, n_samples, n_workers)
+        # Signals reach the main thread only.
+        beside = self._is_long and threading.current_thread() is threading.main_thread()
+        start = time.perf_counter()
+        with self._blas():
+            (self._call_beside if beside else compilation.run)(self._task, work.address, n_workers)
+        self._pace.record(time.perf_counter() - start)
+
+    def _call_beside(self, *arguments):
+        """Run a long batch in another thread, so that this one can answer Ctrl-C and stop it."""
+        with concurrent.futures.ThreadPoolExecutor(1) as helper:
+            task = helper.submit(compilation.run, *arguments)
+            try:
+                while not task.done():
+                    concurrent.futures.wait([task], timeout=0.1)
+            except KeyboardInterrupt:
+                self.work.stop()
+                raise
+            task.result()
+
+    def over_all(self, n_samples):
+        """Run every batch and return the sums of losses and weights."""
+        size = self.work.capacity
+        n_batches, first = -(-n_samples // size), 0
+        while first < n_batches:
+            n_workers, count = self.next(n_batches - first)
+            self.batches(first, first + count, size, n_samples, n_workers)
+            first += count
+        return self.work.take_result()

@@ -1,0 +1,144 @@
+"""How workers share the items of a pass: counters in memory, each on a cache line of its own.
+
+A worker that has nothing to do looks again and again, for some microseconds; then it gives way to whoever
+else wants the processor. No worker is ever waited for before it has taken an item, so a run goes on at full
+speed when the others come late or not at all, as on a busy machine.
+
+A pass is open while its counters hold places of items. Whoever finds it open finds everything ready, because
+opening is the last thing written; so a worker need not know which pass or step it is about to join.
+"""
+
+import ctypes
+import functools
+import sys
+
+import numpy as np
+from numba import njit
+
+from fastopt.engine.cpu.context import LINE, vector
+from fastopt.engine.cpu.vector_math import INNER_JIT
+from fastopt.kernels.intrinsics import call, fetch_add, load_shared, pause, store_shared
+
+#: Places of the counters, in lines: who came first; whether the run is over; the next block of rows, and how
+#: many are done; how many tiles are done; from there on each worker's next tile. Numba compiles a function
+#: anew for each literal integer that it is given, not so for NumPy's.
+LEADER, OVER, NEXT_BLOCK, BLOCKS_DONE, TILES_DONE, NEXT_TILE = map(np.int64, range(6))
+#: What a counter holds while its pass is closed.
+CLOSED = np.int64(1 << 62)
+#: Looks before giving way: some 20 microseconds.
+_PATIENCE = 500
+
+
+@functools.cache
+def give_way_address():
+    """Return the address of the system's function that lets other threads run."""
+    library = ctypes.windll.kernel32 if sys.platform == "win32" else ctypes.CDLL(None)
+    function = library.SwitchToThread if sys.platform == "win32" else library.sched_yield
+    return ctypes.cast(function, ctypes.c_void_p).value
+
+
+@njit(**INNER_JIT)
+def line(c, place):
+    """Return the address of a counter."""
+    return c.counters + place * LINE
+
+
+@njit(**INNER_JIT)
+def _take(c, place):
+    """Return what a counter holds and add one to it."""
+    if c.alone:
+        counter = vector(line(c, place), np.int64, 1)
+        at = counter[0]
+        counter[0] = at + 1
+        return at
+    return fetch_add(line(c, place))
+
+
+@njit(**INNER_JIT)
+def _is_over(c):
+    return load_shared(line(c, OVER)) != 0
+
+
+@njit(**INNER_JIT)
+def take_block(c):
+    """Return a block of rows that nobody has taken, -1 if there is none."""
+    if _is_over(c) or load_shared(line(c, NEXT_BLOCK)) >= c.n_blocks:  # a look is cheaper than taking in vain
+        return -1
+    at = _take(c, NEXT_BLOCK)
+    return at if at < c.n_blocks else -1
+
+
+@njit(**INNER_JIT)
+def take_tile(c, worker):
+    """Return the place of a tile that nobody has taken, -1 if there is none.
+
+    A worker's own come first, so that the state of a tile stays in one core's cache from step to step.
+    """
+    if _is_over(c):
+        return -1
+    bounds = vector(c.tile_bounds, np.int64, c.n_workers + 1)
+    for turn in range(c.n_workers):
+        owner = worker + turn
+        if owner >= c.n_workers:
+            owner -= c.n_workers
+        if load_shared(line(c, NEXT_TILE + owner)) < bounds[owner + 1]:
+            at = _take(c, NEXT_TILE + owner)
+            if at < bounds[owner + 1]:
+                return at
+    return -1
+
+
+@njit(**INNER_JIT)
+def finish(c, place):
+    """Count an item as done, at BLOCKS_DONE or TILES_DONE."""
+    if not c.alone:
+        fetch_add(line(c, place))
+
+
+@njit(**INNER_JIT)
+def open_blocks(c):
+    """Let workers take blocks of rows."""
+    store_shared(line(c, BLOCKS_DONE), 0)
+    store_shared(line(c, NEXT_BLOCK), 0)
+
+
+@njit(**INNER_JIT)
+def close_blocks(c):
+    """Wait until all blocks are done, then let no more be taken."""
+    _wait(c, BLOCKS_DONE, c.n_blocks)
+    store_shared(line(c, NEXT_BLOCK), CLOSED)
+
+
+@njit(**INNER_JIT)
+def open_tiles(c):
+    """Let workers take tiles."""
+    bounds = vector(c.tile_bounds, np.int64, c.n_workers + 1)
+    store_shared(line(c, TILES_DONE), 0)
+    for owner in range(c.n_workers):
+        store_shared(line(c, NEXT_TILE + owner), bounds[owner])
+
+
+@njit(**INNER_JIT)
+def close_tiles(c):
+    """Wait until all tiles are done, then let no more be taken."""
+    _wait(c, TILES_DONE, c.n_tiles)
+    for owner in range(c.n_workers):
+        store_shared(line(c, NEXT_TILE + owner), CLOSED)
+
+
+@njit(**INNER_JIT)
+def _wait(c, place, n_items):
+    """Wait until ``n_items`` are counted as done, or the run is over."""
+    idle = 0
+    while not c.alone and load_shared(line(c, place)) < n_items and not _is_over(c):
+        idle = relax(c, idle)
+
+
+@njit(**INNER_JIT)
+def relax(c, idle):
+    """Wait a moment and return how often that was done."""
+    if idle < _PATIENCE:
+        pause()
+    else:
+        call(c.give_way, ())
+    return idle + 1

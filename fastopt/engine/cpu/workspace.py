@@ -1,0 +1,283 @@
+"""Buffers of one training run, and how its work is cut into blocks of rows and tiles of weights."""
+
+import ctypes
+
+import numpy as np
+
+from fastopt.engine.cpu.activations import ACTIVATIONS, LOSSES, OUTPUTS
+from fastopt.engine.cpu.context import COMPRESS, CONTEXT, CSR, DENSE, LAYER, LINE
+from fastopt.engine.cpu.inputs import GROUP, WORD
+from fastopt.engine.cpu.layer_products import IN_REGISTERS
+from fastopt.engine.cpu.simd_gemm import vector_bytes
+from fastopt.engine.cpu.work_sharing import CLOSED, LEADER, NEXT_TILE, OVER, give_way_address
+from fastopt.kernels.gemm import gemm_address
+
+#: Rows that go through the network together; fewer make the products inefficient, more leave threads
+#: without work.
+BLOCK_ROWS = 64
+#: Weights whose gradient is formed and applied while it is in the L2 cache.
+TILE = 32768
+#: Tiles a network is cut into at the least, if they keep this many weights each.
+MIN_TILES, MIN_TILE = 8, 2048
+#: Rows of a tile come in whole eights, as the products' blocks do.
+TILE_ROWS = 8
+#: Width of the widest row of constants that an update kernel may take.
+MAX_CONSTANTS = 64
+
+
+def block_rows(n_rows):
+    """Return the rows of a block: an even number of blocks near ``BLOCK_ROWS``, or one; whole fours."""
+    return 4 * -(-n_rows // (4 * max(1, 2 * round(n_rows / (2 * BLOCK_ROWS)))))
+
+
+def tile_rows(layout, layer, inputs):
+    """Return the rows of a layer's tiles: for CSR inputs a power of two, so that a shift finds the tile."""
+    n_in, n_out = layout.shapes[layer]
+    target = min(TILE, max(MIN_TILE, layout.n_decay // MIN_TILES))
+    rows = -(-n_in // max(1, round(n_in * n_out / target)))
+    if layer == 0 and inputs == CSR:
+        return 1 << max(0, rows.bit_length() - 1)
+    return -(-rows // TILE_ROWS) * TILE_ROWS
+
+
+def cut_tiles(layout, inputs):
+    """Return the tiles (layer, first row, last row, number); a first row of -1 is the bias."""
+    tiles = []
+    for layer, (n_in, _) in enumerate(layout.shapes):
+        rows = tile_rows(layout, layer, inputs)
+        tiles += [(layer, first, min(first + rows, n_in)) for first in range(0, n_in, rows)]
+    tiles += [(layer, -1, 0) for layer in range(len(layout.shapes))]
+    return np.array([(*tile, number) for number, tile in enumerate(tiles)], dtype=np.int64)
+
+
+def share_tiles(tiles, layout, n_workers):
+    """Give each worker tiles of about the same size; return them worker by worker, and where each begins."""
+    sizes = [(last - first) * layout.shapes[layer][1] for layer, first, last, _ in tiles]
+    shares, loads = [[] for _ in range(n_workers)], [0] * n_workers
+    for number in sorted(range(len(tiles)), key=lambda i: -sizes[i]):
+        worker = loads.index(min(loads))
+        shares[worker].append(number)
+        loads[worker] += sizes[number]
+    bounds = np.cumsum([0, *map(len, shares)])
+    return tiles[[number for share in shares for number in share]], bounds
+
+
+#: Place of each field in the record.
+_AT = {name: i for i, name in enumerate(CONTEXT.names)}
+_BEGIN = slice(_AT["first_batch"], _AT["alone"] + 1)
+
+
+def _address(array):
+    if array.flags.carray and array.size:  # the quick way: several addresses are taken for each prediction
+        return ctypes.addressof(ctypes.c_byte.from_buffer(array))
+    return array.__array_interface__["data"][0]
+
+
+def _padded(sizes):
+    """Round sizes up so that what follows begins on a cache line."""
+    return -(-np.asarray(sizes, np.int64) // 16) * 16
+
+
+class Workspace:
+    """The record that the compiled passes read, with the arrays that its addresses point to.
+
+    Parameters
+    ----------
+    layout : Layout
+    names : dict
+        Activation, output activation and loss.
+    dtype : dtype
+    routines : dict
+        Addresses of the routines for this dtype.
+    capacity : int
+        Rows of the largest batch.
+    inputs, block_entries : int
+        As `choose_inputs` returned them.
+    n_workers : int
+    """
+
+    def __init__(self, layout, names, dtype, routines, capacity, inputs, block_entries, n_workers):
+        self.context = np.zeros(1, CONTEXT)
+        self._fields = self.context.view(np.int64)  # every field is one; a record's item is slow to set
+        self.address = self.context.ctypes.data
+        self._arrays, self._params_at = {}, None
+        self._layout, self.capacity = layout, capacity
+        rows = block_rows(capacity)
+        n_blocks = -(-capacity // rows)
+        self._counters = np.full((NEXT_TILE + n_workers, LINE // 8), CLOSED, np.int64)
+        self._result, self._alpha = np.zeros(2), np.zeros(1)
+        self.set(
+            n_layers=len(layout.shapes), n_features=layout.layer_sizes[0], capacity=capacity,
+            block_rows=rows, n_workers=n_workers, itemsize=dtype.itemsize, inputs=inputs,
+            in_registers=IN_REGISTERS[vector_bytes()], give_way=give_way_address(),
+            gemm=gemm_address(dtype.itemsize), activation=ACTIVATIONS[names["activation"]],
+            out_activation=OUTPUTS[names["out_activation"]], loss_kind=LOSSES[names["loss"]], **routines,
+        )  # fmt: skip
+        self.point(
+            one=np.ones(1, dtype), batch_weight=np.zeros(1),
+            zeros=np.zeros(max(layout.layer_sizes), dtype),
+            counters=self._counters, result=self._result, alpha=self._alpha,
+            transposed_for=np.zeros((n_workers, LINE // 8), np.int64),
+            block_losses=np.zeros(n_blocks), weight_constants=np.zeros(MAX_CONSTANTS, dtype),
+            bias_constants=np.zeros(MAX_CONSTANTS, dtype),
+        )  # fmt: skip
+        #: Whether a right-hand matrix, weights or the batch's deltas, is too large for the registers.
+        self.calls_blas = any(
+            max(n_in, capacity) * n_out * dtype.itemsize > IN_REGISTERS[vector_bytes()]
+            for n_in, n_out in layout.shapes
+        )
+        self._place_tiles(dtype, inputs, n_workers)
+        self._place_inputs(dtype, inputs, rows, n_blocks, block_entries, n_workers)
+        self._place_layers(capacity, dtype, n_workers)
+
+    def _place_tiles(self, dtype, inputs, n_workers):
+        """Cut the weights into tiles and make room for a gradient of one for each worker."""
+        layout = self._layout
+        tiles, bounds = share_tiles(cut_tiles(layout, inputs), layout, n_workers)
+        largest = max((last - first) * layout.shapes[layer][1] for layer, first, last, _ in tiles)
+        size = int(_padded(max(largest, *layout.layer_sizes[1:])))
+        self.set(n_tiles=len(tiles), buffer_stride=size * dtype.itemsize)
+        self.point(
+            tiles=tiles, tile_bounds=bounds, tile_squares=np.zeros(len(tiles)),
+            buffers=np.empty((n_workers, size), dtype),
+            cleared=np.zeros((n_workers, size if inputs == CSR else 1), dtype),
+        )  # fmt: skip
+
+    def _place_inputs(self, dtype, inputs, rows, n_blocks, block_entries, n_workers):
+        """Make room for gathered rows, their marks and lists, or for sorted CSR elements."""
+        n_features = self._layout.layer_sizes[0]
+        if inputs == CSR:
+            rows_of_tile = tile_rows(self._layout, 0, inputs)
+            n_tiles, shift = -(-n_features // rows_of_tile), rows_of_tile.bit_length() - 1
+            self.set(input_shift=shift, n_input_tiles=n_tiles, block_entries=block_entries)
+            self.point(
+                entry_start=np.empty((n_blocks, n_tiles + 2), np.int64),
+                entry_column=np.empty(n_blocks * block_entries + 1, np.int32),
+                entry_row=np.empty(n_blocks * block_entries + 1, np.int32),
+                entry_value=np.empty(n_blocks * block_entries + 1, dtype),
+            )
+            return
+        self.point(gathered=np.empty((self.capacity, n_features), dtype))
+        if inputs == COMPRESS:
+            n_words, n_groups = -(-n_features // WORD), -(-n_features // GROUP)
+            length = max(rows * n_features, n_blocks * rows)
+            self.set(list_length=length)
+            self.point(
+                row_bits=np.empty((n_blocks * rows, n_words), np.uint64),
+                group_bits=np.empty((n_blocks, -(-rows // WORD), n_groups), np.uint64),
+                lists=np.empty((n_workers, length), np.int32),
+                list_starts=np.empty((n_workers, rows + 1), np.int64),
+            )
+
+    def _place_layers(self, capacity, dtype, n_workers):
+        """Make room for the layers' outputs, deltas and transposed weights, and describe the layers."""
+        layout, itemsize = self._layout, dtype.itemsize
+        shapes = np.array(layout.shapes, np.int64)
+        sizes = _padded(capacity * shapes[:, 1])
+        at = np.concatenate([[0], np.cumsum(sizes)]) * itemsize
+        self._outputs = np.empty(sizes.sum(), dtype)
+        self._deltas = np.empty(sizes.sum(), dtype)
+        layers = self._layers = np.zeros(len(shapes), LAYER)
+        layers["n_in"], layers["n_out"] = shapes.T
+        layers["source_stride"], layers["target_stride"] = shapes.T * itemsize
+        layers["weights_at"], layers["bias_at"] = layout.weights_at, layout.biases_at
+        layers["target"] = _address(self._outputs) + at[:-1]
+        layers["delta"] = _address(self._deltas) + at[:-1]
+        layers["source"][1:], layers["source_delta"][1:] = layers["target"][:-1], layers["delta"][:-1]
+        n_weights = shapes.prod(axis=1)
+        is_kept = (n_weights * itemsize <= IN_REGISTERS[vector_bytes()]) & (shapes[:, 1] > 1)
+        is_kept[0] = False  # nothing goes back through the first layer
+        room = _padded(n_weights) * is_kept
+        layers["transposed_at"] = np.where(is_kept, (np.cumsum(room) - room) * itemsize, -1)
+        self.set(transposed_stride=room.sum() * itemsize)
+        self.point(layers=layers, transposed=np.empty((n_workers, max(1, room.sum())), dtype))
+
+    def set(self, **values):
+        """Set integers of the record."""
+        for name, value in values.items():
+            self._fields[_AT[name]] = value
+
+    def point(self, **arrays):
+        """Set addresses of the record and keep the arrays alive."""
+        for name, array in arrays.items():
+            if self._arrays.get(name) is not array:
+                self._arrays[name] = array
+                self._fields[_AT[name]] = _address(array)
+
+    def forget(self, *names):
+        """Let go of arrays, so that a kept workspace keeps no data alive."""
+        for name in names:
+            self._arrays.pop(name, None)
+
+    def begin(self, first, last, batch_size, n_samples, n_workers):
+        """Set which batches to run, and that nobody has begun."""
+        self._fields[_BEGIN] = first, last, batch_size, n_samples, n_workers == 1
+        self._counters[LEADER, 0] = self._counters[OVER, 0] = 0
+        if first == 0:
+            self._result.fill(0)  # an interrupted run may have left some
+
+    def stop(self):
+        """End a run: workers finish the items that are in hand."""
+        self._counters[OVER, 0] = 1
+
+    def point_to_constants(self, rows, alpha):
+        """Set the update's constants, a row a batch, and the penalty."""
+        self.point(constants=rows)
+        self.set(n_constants=rows.shape[1])
+        self._alpha[0] = alpha
+
+    def take_result(self):
+        """Return the sums of losses and of weights since the last call."""
+        loss, weight = self._result.tolist()
+        self._result.fill(0)
+        return loss, weight
+
+    def point_to_params(self, params):
+        """Set where the weights and biases are."""
+        self.point(params=params)
+        base, itemsize = int(self._fields[_AT["params"]]), params.itemsize
+        if base != self._params_at:
+            self._params_at = base
+            self._layers["weights"] = base + self._layout.weights_at * itemsize
+            self._layers["bias"] = base + self._layout.biases_at * itemsize
+
+    def point_to_inputs(self, x, inputs):
+        """Set where the rows of ``x`` are."""
+        if inputs != CSR:
+            self.point(x=x)
+        elif self._arrays.get("data") is not x.data:
+            self.point(indptr=x.indptr.astype(np.int64, copy=False), indices=x.indices, data=x.data)
+
+
+def choose_inputs(x, batch_size):
+    """Decide how to read ``x``: CSR as it is, dense rows whole, or dense rows without their zeros.
+
+    Of at most 1,024 dense rows, evenly spaced, the share of non-zeros decides: below it leaving out the zeros
+    wins (``bench/README.md``). The answer is the same for any number of threads.
+
+    Returns
+    -------
+    inputs : int
+    share : float
+        Of the elements that are read.
+    block_entries : int
+        Most elements of a block of CSR rows, however they are shuffled.
+    """
+    if not isinstance(x, np.ndarray):
+        sizes, rows = np.diff(x.indptr), block_rows(batch_size)
+        share = x.nnz / max(1, x.shape[0] * x.shape[1])
+        if len(sizes) > rows:
+            sizes = np.partition(sizes, len(sizes) - rows)[-rows:]
+        return CSR, share, int(sizes.sum(dtype=np.int64))
+    n, n_features = x.shape
+    if n_features < SPARSE_MIN_FEATURES:
+        return DENSE, 1.0, 0
+    sample = x[:: max(1, n // 1024)]
+    share = np.count_nonzero(sample) / sample.size
+    return (COMPRESS, share, 0) if share <= SPARSE_SHARE else (DENSE, 1.0, 0)
+
+
+#: Dense inputs with fewer non-zeros than this share are read without their zeros ...
+SPARSE_SHARE = 0.3
+#: ... if they have at least this many features: below, the whole product is as quick.
+SPARSE_MIN_FEATURES = 64

@@ -1,0 +1,172 @@
+"""From the kernels' templates to launchable kernels for one network, element type and optimizer."""
+
+import functools
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+from numba import from_dtype
+
+from fastopt.engine.cuda import functions, kernels
+from fastopt.kernels.binding import bind
+from fastopt.kernels.cuda import api as cuda
+from fastopt.kernels.cuda import elementwise
+from fastopt.rules.registry import Rule
+
+
+class Tiles(NamedTuple):
+    """How the products are cut; see `cuda_kernels`.
+
+    Attributes
+    ----------
+    block : int
+        Threads along either side of a tile.
+    micro : int
+        Sums along either side that a thread keeps.
+    depth : int
+        Length of a slice in shared memory.
+    """
+
+    block: int
+    micro: int
+    depth: int
+
+    @property
+    def side(self):
+        """Elements along a tile's side."""
+        return self.block * self.micro
+
+    @property
+    def bounds(self):
+        """Threads of a block, and how many blocks a multiprocessor shall have registers for.
+
+        Without the latter the assembler reaches for more blocks and spills.
+        """
+        return self.block**2, 2
+
+
+#: For layers too small to occupy a GPU in large tiles; and for the rest, where a thread forms 16 products for
+#: 8 loads. The simulator runs a thread of Python for each of a block's.
+SMALL, LARGE = (Tiles(2, 2, 3), Tiles(2, 3, 2)) if cuda.SIMULATED else (Tiles(16, 2, 32), Tiles(16, 4, 16))
+
+
+def _collect(w, g, total, unused):
+    return w, total + g
+
+
+#: Not an optimizer: adds a step's gradient to a slot, so that gradients come from the same kernels as steps.
+COLLECT = Rule("collect", _collect, ("gradient",), lambda h, t: (0.0,), {}, {})
+
+
+def _learn(rule, scalar):
+    """Return what updates one parameter in memory, ``learn(w, g, state, stride, place, ...) -> w``.
+
+    Written out for the rule's numbers of slots and constants, because Numba inlines no call with ``*args``.
+    """
+    slots = [f"state[uint64({k} * stride) + place]" for k in range(len(rule.slots))]
+    constants = [f"constants[row, {3 + k}]" for k in range(rule.n_constants)]
+    lines = [
+        "def learn(w, g, state, stride, place, constants, row, is_weight):",
+        "    l2 = constants[row, 1] if is_weight else zero",  # decay spares biases
+        "    keep = constants[row, 2] if is_weight else one",
+        f"    c = (constants[row, 0], l2, keep, {', '.join(constants)})",
+        f"    new = element(({', '.join(['w', 'g', *slots])}), c)",
+        *(f"    {slot} = new[{1 + k}]" for k, slot in enumerate(slots)),
+        "    return new[0]",
+    ]
+    names = {
+        "element": elementwise.element_update(rule, scalar),
+        "zero": scalar(0),
+        "one": scalar(1),
+        "uint64": np.uint64,
+    }
+    exec("\n".join(lines), names)
+    return cuda.inlined(names["learn"])
+
+
+def _shared_names(dtype, tiles):
+    """Return what the free names of `cuda_kernels` stand for, those apart that depend on more."""
+    scalar = np.dtype(dtype).type
+    names = {
+        "cuda": cuda.module(),
+        "uint64": np.uint64,
+        "REAL": from_dtype(np.dtype(dtype)),
+        "ZERO": scalar(0),
+        "ONE": scalar(1),
+        "BLOCK": tiles.block,
+        "MICRO": tiles.micro,
+        "SIDE": tiles.side,
+        "PADDED": tiles.side + 1,  # an odd stride, so that a column lies in as many banks as a row
+        "DEPTH": tiles.depth,
+        "NEXT": kernels.NEXT,
+        "NOW": kernels.NOW,
+    }
+    helpers = (
+        kernels.load_rows,
+        kernels.load_columns,
+        kernels.clear,
+        kernels.accumulate,
+    )
+    return names | {helper.__name__: cuda.inlined(bind(helper, helper, **names)) for helper in helpers}
+
+
+def plain_passes(dtype, activation, out_activation, loss, tiles):
+    """Return the kernels that do not depend on the optimizer, bound but not compiled, by name.
+
+    Parameters
+    ----------
+    dtype : {'float32', 'float64'}
+    activation, out_activation, loss : str
+        As `Trainer` takes them.
+    tiles : Tiles
+    """
+    scalar = np.dtype(dtype).type
+    activate, backpropagate = functions.ACTIVATIONS[activation]
+    chosen = {
+        "activate": activate,
+        "backpropagate": backpropagate,
+        "finish": functions.OUTPUTS[out_activation],
+        "element_loss": functions.LOSSES[loss],
+    }
+    names = {
+        **_shared_names(dtype, tiles),
+        "EPSILON": scalar(np.finfo(dtype).eps),
+        "SOFTMAX": out_activation == "softmax",
+        **{name: cuda.device_function(function, scalar) for name, function in chosen.items()},
+    }
+    templates = (
+        kernels.forward,
+        kernels.output,
+        kernels.backward,
+        kernels.gather,
+        kernels.conclude,
+        kernels.descend,
+        kernels.clear_rest,
+    )
+    return {one.__name__: bind(one, one, f"_{dtype}", **names) for one in templates}
+
+
+def plain_updates(rule, dtype, tiles):
+    """Return the kernels that update parameters by ``rule``, bound but not compiled, by name."""
+    names = _shared_names(dtype, tiles) | {
+        "learn": _learn(rule, np.dtype(dtype).type),
+        "PENALTY": 3 + rule.n_constants,
+    }
+    templates = (kernels.update, kernels.apply)
+    return {one.__name__: bind(one, one, f"_{rule.name}_{dtype}", **names) for one in templates}
+
+
+@functools.cache
+def passes(dtype, activation, out_activation, loss, tiles):
+    """Return launchable kernels as attributes, compiled at their first launch; see `plain_passes`."""
+    return _launchable(plain_passes(dtype, activation, out_activation, loss, tiles), tiles)
+
+
+@functools.cache
+def updates(rule, dtype, tiles):
+    """Return launchable kernels as attributes, compiled at their first launch; see `plain_updates`."""
+    return _launchable(plain_updates(rule, dtype, tiles), tiles)
+
+
+def _launchable(plain, tiles):
+    return SimpleNamespace(**{name: cuda.kernel(kernel, tiles.bounds) for name, kernel in plain.items()})

@@ -1,0 +1,311 @@
+"""A network's memory on a GPU, and the launches that train it or predict with it."""
+
+import math
+
+import numpy as np
+
+from fastopt.engine.cuda import compilation, cublas
+from fastopt.engine.cuda.cublas import Product
+from fastopt.kernels.cuda import api as cuda
+from fastopt.kernels.cuda.graph import Launch, Replay
+
+#: Batches whose constants lie on the device at a time.
+MAX_BATCHES = 16 if cuda.SIMULATED else 1024
+#: Floating-point operations after which to wait for the GPU and look for Ctrl-C: a few tenths of a second.
+_SLICE_FLOPS = 5e11
+#: Most blocks of a launch; they take tile after tile. The simulator runs them one by one.
+_BLOCKS = 2 if cuda.SIMULATED else 1 << 20
+
+
+class Network:
+    """Device memory for one network and batches of up to ``capacity`` rows.
+
+    Parameters
+    ----------
+    layout : Layout
+    names : dict
+        Activation, output activation and loss.
+    dtype : dtype
+    capacity : int
+    rule : Rule, optional
+        The optimizer's, or `cuda_program.COLLECT`; none for prediction.
+    n_models : int
+        Networks of one shape that train side by side.
+
+    Attributes
+    ----------
+    params, state, outputs, losses, squares : device arrays
+        Flat: the parameters; the optimizer's slots, one after the other; the last layer's outputs; each row's
+        loss; and what the penalty adds to the loss, in parts. Each holds one model after the other, ``state``
+        within each slot.
+    max_batches : int
+        Batches that can be prepared at once.
+    """
+
+    def __init__(self, layout, names, dtype, capacity, rule=None, n_models=1):
+        self.layout, self.rule, self.dtype, self.capacity = layout, rule, np.dtype(dtype), capacity
+        #: scikit-learn's squared error is half of it, and the mean over the outputs.
+        self._loss_scale = 0.5 / layout.layer_sizes[-1] if names["loss"] == "squared_error" else 1.0
+        self.n_models, self.max_batches = n_models, max(1, MAX_BATCHES // n_models)
+        self.tiles = _choose_tiles(layout, capacity * n_models)
+        self._kernels = compilation.passes(self.dtype.name, *names.values(), self.tiles)
+        to_device, device_array = cuda.module().to_device, cuda.module().device_array
+        widths = np.array(layout.layer_sizes[1:], np.int64)
+        self._at = np.cumsum(capacity * widths) - capacity * widths
+        self._n_units = int(capacity * widths.sum())
+        self.params = device_array(n_models * layout.size, self.dtype)
+        # Many models are worth training together only where each is small.
+        self._blas = cublas.find() if n_models == 1 else None
+        #: Layers whose products cuBLAS forms.
+        self._is_wide = [
+            self._blas is not None and 2.0 * capacity * n_in * n_out >= cublas.MIN_FLOPS
+            for n_in, n_out in layout.shapes
+        ]
+        if self._is_wide[0]:
+            self._gathered = device_array(capacity * layout.layer_sizes[0], self.dtype)
+        # Zeros, because cuBLAS sums over rows that no batch may have written.
+        self._activations = to_device(np.zeros(n_models * self._n_units, self.dtype))
+        self.outputs = self._activations[int(self._at[-1]) :]
+        self._batches = to_device(np.zeros((self.max_batches, 2), np.int64))
+        self._cells = to_device(np.zeros(2, np.int64))
+        if rule is None:
+            return
+        self._updates = compilation.updates(rule, self.dtype.name, self.tiles)
+        self._deltas = device_array(n_models * self._n_units, self.dtype)
+        wide = np.array(layout.shapes)[self._is_wide]
+        self._gradient = device_array(int(wide.prod(axis=1).max(initial=1)), self.dtype)
+        self.state = device_array(max(1, len(rule.slots) * n_models * layout.size), self.dtype)
+        self._rows_of_constants = np.zeros((n_models, self.max_batches, 4 + rule.n_constants), self.dtype)
+        self._constants = to_device(self._rows_of_constants.reshape(-1, 4 + rule.n_constants))
+        self._layers = to_device(
+            np.column_stack([
+                np.array(layout.shapes, np.int64),
+                layout.weights_at,
+                layout.biases_at,
+                np.append(0, self._at[:-1]),
+                self._at,
+            ])
+        )  # fmt: skip
+        tiles = _cut(layout, self.tiles.side, self._is_wide)
+        self._tiles = to_device(tiles)
+        #: Where the squares of a wide layer's weights go: after those of the tiles, a place for each thread.
+        self._squares_at = [n_models * len(tiles) * self.tiles.block**2]
+        for (n_in, n_out), is_wide in zip(layout.shapes, self._is_wide, strict=True):
+            self._squares_at.append(self._squares_at[-1] + is_wide * self._n_threads(n_in * n_out))
+        self._no_squares = np.zeros(self._squares_at[-1], self.dtype)
+        self.squares = to_device(self._no_squares)
+
+    def attach(self, data):
+        """Make the launches that read ``data``."""
+        self._data = data
+        sizes = self.layout.size, self._n_units, data.capacity
+        self._place = data.rows, self._batches, self._cells, *sizes
+        if self.rule is None:
+            unused = self._activations
+            self._replay = Replay([*self._forward(), self._output(unused, unused, False)])
+            return
+        self.losses = cuda.module().device_array(self.n_models * data.capacity, self.dtype)
+        self._replay = Replay(
+            [
+                *self._forward(),
+                self._output(self.losses, self._deltas, True),
+                *self._backward(),
+                *self._apply(),
+                self._update(),
+            ]
+        )
+
+    def begin(self):
+        """Forget the penalty that was collected."""
+        self.squares.copy_to_device(self._no_squares)
+
+    def prepare(self, batches, constants=None):
+        """Set what the next batches are.
+
+        Parameters
+        ----------
+        batches : ndarray of int64, shape (n, 2)
+            First row, among those of ``data.rows``, and number of rows; at most ``max_batches``.
+        constants : ndarray of shape (n, 4 + n_constants) or (n_models, n, 4 + n_constants), optional
+            As `cuda_kernels.update` reads them.
+        """
+        self._batches[: len(batches)].copy_to_device(batches)
+        self._cells.copy_to_device(np.zeros(2, np.int64))
+        if constants is not None:
+            self._rows_of_constants[:, : len(batches)] = constants
+            self._constants.copy_to_device(self._rows_of_constants.reshape(self._constants.shape))
+
+    def run(self, n_batches):
+        """Run that many batches and wait for them."""
+        self._replay.run(n_batches)
+        cuda.module().synchronize()
+
+    def take(self, updates, n_batches):
+        """Run batches that are prepared, and let the optimizers count the steps, also those before Ctrl-C."""
+        try:
+            self.run(n_batches)
+        except KeyboardInterrupt:
+            n_batches = int(self._cells.copy_to_host()[0])
+            raise
+        finally:
+            for update in updates:
+                update.advance(n_batches)
+
+    def slices(self, first, last):
+        """Cut batches into parts short enough for Ctrl-C and for the tables on the device."""
+        flops = 6.0 * self.n_models * self.capacity * self.layout.n_decay
+        step = min(self.max_batches, max(1, int(_SLICE_FLOPS / flops)))
+        return [(at, min(at + step, last)) for at in range(first, last, step)]
+
+    def loss(self, losses, axis=None):
+        """Return the sum of what `losses` held of some rows, as scikit-learn defines it."""
+        return losses.sum(axis=axis, dtype=np.float64) * self._loss_scale
+
+    def _launch(self, kernel, n_tiles, *arguments):
+        block = self.tiles.block
+        grid = min(max(1, n_tiles), _BLOCKS), self.n_models
+        return Launch(kernel, grid, (block, block), arguments)
+
+    def _each(self, kernel, n, *arguments):
+        """Return a launch of a kernel whose threads stride over ``n`` elements."""
+        threads = self.tiles.block**2
+        return Launch(kernel, self._n_threads(n) // threads, threads, arguments)
+
+    def _n_threads(self, n):
+        threads = self.tiles.block**2
+        return min(-(-n // threads), _BLOCKS, 2048) * threads
+
+    def _n_tiles(self, width):
+        """Return how many tiles a product of a batch has that is ``width`` columns wide."""
+        return -(-self.capacity // self.tiles.side) * -(-width // self.tiles.side)
+
+    def _forward(self):
+        last = len(self.layout.shapes) - 1
+        for number, (n_in, n_out) in enumerate(self.layout.shapes):
+            weights_at, bias_at = int(self.layout.weights_at[number]), int(self.layout.biases_at[number])
+            target = self._activations, int(self._at[number]), int(number == last)
+            if self._is_wide[number]:
+                if number == 0:
+                    yield self._each(
+                        self._kernels.gather, self.capacity * n_in,
+                        self._data.x, n_in, self._gathered, self.capacity, *self._place[:3],
+                    )  # fmt: skip
+                shape = self.capacity, n_out, n_in
+                factors = *self._source(number), self.params, weights_at
+                yield Product(self._blas, *factors, *target[:2], shape, "")
+                yield self._each(
+                    self._kernels.conclude, self.capacity * n_out,
+                    self.params, bias_at, n_out, *target, self.capacity,
+                )  # fmt: skip
+                continue
+            source = self._source(number) if number else (self._data.x, 0)
+            yield self._launch(
+                self._kernels.forward, self._n_tiles(n_out),
+                self.params, weights_at, bias_at, n_in, n_out, *source, int(number == 0), *target,
+                *self._place,
+            )  # fmt: skip
+
+    def _source(self, number):
+        """Return where the inputs of a layer stand: an array, and a place in it."""
+        return (self._activations, int(self._at[number - 1])) if number else (self._gathered, 0)
+
+    def _output(self, losses, deltas, is_training):
+        data = self._data
+        return self._launch(
+            self._kernels.output, -(-self.capacity // self.tiles.block),
+            self._activations, int(self._at[-1]), self.layout.layer_sizes[-1],
+            data.y, data.w, int(data.is_weighted), deltas, losses, int(is_training), *self._place,
+        )  # fmt: skip
+
+    def _backward(self):
+        for number in range(len(self.layout.shapes) - 1, 0, -1):
+            n_in, n_out = self.layout.shapes[number]
+            weights_at, at, source_at = (
+                int(self.layout.weights_at[number]), int(self._at[number]), int(self._at[number - 1])
+            )  # fmt: skip
+            if self._is_wide[number]:
+                shape = self.capacity, n_in, n_out
+                factors = self._deltas, at, self.params, weights_at
+                yield Product(self._blas, *factors, self._deltas, source_at, shape, "b")
+                n = self.capacity * n_in
+                yield self._each(self._kernels.descend, n, self._deltas, self._activations, source_at, n)
+                continue
+            yield self._launch(
+                self._kernels.backward, self._n_tiles(n_in),
+                self.params, weights_at, n_in, n_out, self._deltas, at, self._activations, source_at,
+                *self._place,
+            )  # fmt: skip
+
+    def _apply(self):
+        """Yield what updates the weights of the layers whose products cuBLAS forms."""
+        for number, (n_in, n_out) in enumerate(self.layout.shapes):
+            if not self._is_wide[number]:
+                continue
+            at, n = int(self._at[number]), n_in * n_out
+            yield self._each(
+                self._kernels.clear_rest, self.capacity * n_out,
+                self._deltas, at, n_out, self.capacity, self._batches, self._cells,
+            )  # fmt: skip
+            shape, factors = (n_in, n_out, self.capacity), (*self._source(number), self._deltas, at)
+            yield Product(self._blas, *factors, self._gradient, 0, shape, "a")
+            yield self._each(
+                self._updates.apply, n,
+                self.params, self.state, self.layout.size, self._constants, self._gradient,
+                int(self.layout.weights_at[number]), n, self.squares, self._squares_at[number],
+                self._batches, self._cells,
+            )  # fmt: skip
+
+    def _update(self):
+        return self._launch(
+            self._updates.update, len(self._tiles),
+            self.params, self.state, self.n_models * self.layout.size, self._constants, self._data.x,
+            self._activations, self._deltas, self._layers, self._tiles, self.squares, *self._place,
+        )  # fmt: skip
+
+
+def complete(rows, weight, n_rows, alpha):
+    """Return the constants of batches for the gradient of the mean, with scikit-learn's penalty.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, 3 + n_constants)
+        Of `FlatState.constants`.
+    weight, n_rows : ndarray of shape (n,)
+        Sum of each batch's weights, and its rows.
+    alpha : float
+
+    Returns
+    -------
+    ndarray of shape (n, 4 + n_constants)
+        The last column is what a squared weight adds to the loss.
+    """
+    weight = np.where(weight != 0, weight, math.inf)
+    constants = np.empty((len(rows), rows.shape[1] + 1), rows.dtype)
+    constants[:, :-1] = rows
+    constants[:, 0] = rows[:, 0] / weight
+    constants[:, 1] = rows[:, 1] + alpha / weight
+    constants[:, -1] = 0.5 * alpha * n_rows / weight
+    return constants
+
+
+def _choose_tiles(layout, capacity):
+    """Return the large tiles if the widest layer alone occupies every multiprocessor with them."""
+    side = compilation.LARGE.side
+    n_tiles = -(-capacity // side) * max(-(-n_out // side) for _, n_out in layout.shapes)
+    return compilation.LARGE if n_tiles >= cuda.n_processors() else compilation.SMALL
+
+
+def _cut(layout, side, is_wide):
+    """Return the tiles of all layers' gradients, biases included: rows of ``[layer, row, column]``.
+
+    Of a wide layer's gradient only the biases' row, which is the last.
+    """
+    return np.array(
+        [
+            (number, row, column)
+            for number, (n_in, n_out) in enumerate(layout.shapes)
+            for row in range(n_in if is_wide[number] else 0, n_in + 1, side)
+            for column in range(0, n_out, side)
+        ],
+        np.int64,
+    )

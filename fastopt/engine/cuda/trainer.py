@@ -1,0 +1,239 @@
+"""The training engine on a GPU. Proven in Numba's simulator; not yet run on hardware."""
+
+import functools
+
+import numpy as np
+
+from fastopt.engine import validation
+from fastopt.engine.cuda.compilation import COLLECT
+from fastopt.engine.cuda.data import Data
+from fastopt.engine.cuda.network import Network, complete
+from fastopt.kernels.cuda import api as cuda
+
+#: Rows of a pass over data that is not cut into batches: prediction, or the gradient of all of it.
+_PASS_ROWS = 8 if cuda.SIMULATED else 16_384
+#: Share of the free device memory that data may take.
+_SHARE = 0.8
+
+
+def free_bytes():
+    """Return how many bytes of the current device's memory are free."""
+    return int(min(cuda.module().current_context().get_memory_info().free, 1 << 60))
+
+
+def data_bytes():
+    """Return how many bytes of the current device's memory data may take."""
+    return int(_SHARE * free_bytes())
+
+
+class Trainer:
+    """`fastopt.engine.Trainer` on a GPU: the same methods, arguments and results, up to rounding.
+
+    Parameters
+    ----------
+    layout, activation, out_activation, loss, dtype
+        As of `fastopt.engine.Trainer`.
+    n_threads : int, optional
+        Not used.
+    device : str
+        ``'cuda:N'``; which GPU.
+    data_bytes : int, optional
+        The most memory on the GPU for data, which else streams through it in blocks of whole batches; four
+        fifths of what is free by default.
+
+    Notes
+    -----
+    ``X``, ``Y`` and ``sample_weight`` are moved when a call has another array than the last one; they must
+    not change in between. Sparse ``X`` is dense on the device. Parameters and the optimizer's state are moved
+    to the device at the beginning of a call and back at its end, also when Ctrl-C ends it, so that the host's
+    arrays hold the truth between calls. Every run gives the same bits.
+
+    Raises
+    ------
+    DeviceError
+        If the GPU cannot be used; the message says what is missing.
+    """
+
+    def __init__(
+        self,
+        layout,
+        *,
+        activation,
+        out_activation,
+        loss,
+        dtype,
+        n_threads=None,
+        device="cuda:0",
+        data_bytes=None,
+    ):
+        cuda.require(device)
+        self.layout, self.dtype = layout, np.dtype(dtype)
+        self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
+        self._ordinal = int(device.partition(":")[2] or 0)
+        self._data_bytes = data_bytes
+        self._bound = None
+
+    def train(self, params, X, Y, update, *, batch_size, alpha, order=None, sample_weight=None):
+        """Make one pass over the rows ``X[order]`` in batches; see `fastopt.engine.Trainer.train`.
+
+        Raises
+        ------
+        ValueError
+            If an argument does not fit.
+        KeyboardInterrupt
+            On Ctrl-C; ``params`` and ``update`` stand at the last batch done.
+
+        Notes
+        -----
+        An optimizer that needs whole gradients (norms, matrices, global scalars) gets each batch's from the
+        device and takes its step on the host.
+        """
+        validation.check(self.layout, self.dtype, params, X, Y, order, sample_weight)
+        n_visits = X.shape[0] if order is None else order.shape[0]
+        if not n_visits:
+            raise ValueError("X has no rows to train on")
+        batch_size = min(batch_size, n_visits)
+        starts = np.arange(0, n_visits, batch_size)
+        n_rows = np.minimum(batch_size, n_visits - starts)
+        weight = n_rows.astype(np.float64)
+        if sample_weight is not None:
+            visited = sample_weight if order is None else sample_weight[order]
+            weight = np.add.reduceat(visited, starts, dtype=np.float64)
+        is_elementwise = hasattr(type(update), "address")
+        with cuda.on_device(self._ordinal):
+            rule = update.rule if is_elementwise else COLLECT
+            network, data = self._bind(X, Y, sample_weight, n_visits, batch_size, rule)
+            if not is_elementwise:
+                return self._train_by_gradient(network, data, params, update, order, weight, n_rows, alpha)
+            losses = self._pass(network, data, params, update, order, weight, n_rows, alpha)
+            penalty = network.squares.copy_to_host().sum(dtype=np.float64)
+        means = np.divide(losses, weight, out=np.zeros_like(weight), where=weight != 0)
+        return float(means @ n_rows + penalty)
+
+    def loss_and_gradient(self, params, X, Y, *, alpha, sample_weight=None, out=None):
+        """Return the mean loss of all rows and its gradient; see `fastopt.engine.Trainer`."""
+        validation.check(self.layout, self.dtype, params, X, Y, None, sample_weight)
+        n = X.shape[0]
+        batch_size = min(_PASS_ROWS, n)
+        n_rows = np.minimum(batch_size, n - np.arange(0, n, batch_size))
+        collector = _Collector(self.layout.size, self.dtype)
+        with cuda.on_device(self._ordinal):
+            network, data = self._bind(X, Y, sample_weight, n, batch_size, COLLECT)
+            # Sums, not means: as if each batch weighed 1.
+            losses = self._pass(network, data, params, collector, None, np.ones(len(n_rows)), n_rows, 0.0)
+        gradient = np.empty(self.layout.size, self.dtype) if out is None else out
+        gradient[:] = collector.state[0]
+        weight = float(n if sample_weight is None else sample_weight.sum(dtype=np.float64))
+        loss = validation.penalize(self.layout, params, gradient, alpha, weight, losses.sum())
+        return loss, gradient
+
+    def predict(self, params, X, *, keep=False):
+        """Return the outputs of the last layer; see `fastopt.engine.Trainer.predict`."""
+        validation.check(self.layout, self.dtype, params, X, None, None, None)
+        n, n_outputs = X.shape[0], self.layout.layer_sizes[-1]
+        out = np.empty((n, n_outputs), self.dtype)
+        if not n:
+            return out
+        size = min(_PASS_ROWS, n)
+        with cuda.on_device(self._ordinal):
+            network, data = self._bind(X, None, None, n, size, None)
+            network.params.copy_to_device(params)
+            for lo, hi in data.blocks(None, n):
+                for first in range(lo, hi, size):
+                    last = min(first + size, hi)
+                    network.prepare(np.array([[first - lo, last - first]]))
+                    network.run(1)
+                    part = network.outputs[: (last - first) * n_outputs].copy_to_host()
+                    out[first:last] = part.reshape(-1, n_outputs)
+        if not keep:
+            self._bound = None
+        return out
+
+    def _bind(self, X, Y, sample_weight, n_visits, batch_size, rule):
+        """Return the network and the data on the device: those of the last call if they are the same."""
+        key = X, Y, sample_weight, rule, n_visits, batch_size
+        if self._bound is not None:
+            known = self._bound[0]
+            if all(a is b for a, b in zip(key[:4], known[:4], strict=True)) and key[4:] == known[4:]:
+                return self._bound[1:]
+        self._bound = None  # frees its memory first
+        network = Network(self.layout, self._names, self.dtype, batch_size, rule)
+        n_bytes = data_bytes() if self._data_bytes is None else self._data_bytes
+        data = Data(X, Y, sample_weight, n_visits, batch_size, n_bytes)
+        network.attach(data)
+        self._bound = key, network, data
+        return network, data
+
+    def _pass(self, network, data, params, update, order, weight, n_rows, alpha):
+        """Run every batch once and return the sum of each batch's losses.
+
+        ``params`` are written unless gradients are collected, ``update`` always.
+        """
+        n_visits, batch_size = int(n_rows.sum()), network.capacity
+        losses = np.empty(n_visits, self.dtype)
+        network.params.copy_to_device(params)
+        if update.state.size:
+            network.state.copy_to_device(update.state.reshape(-1))
+        network.begin()
+        try:
+            for lo, hi in data.blocks(order, n_visits):
+                for first, last in network.slices(lo // batch_size, -(-hi // batch_size)):
+                    part = slice(first, last)
+                    starts = np.arange(first, last) * batch_size - lo
+                    # A batch that weighs nothing is left out by having no rows.
+                    sizes = np.where(weight[part] != 0, n_rows[part], 0)
+                    rows = update.constants(last - first)
+                    constants = complete(rows, weight[part], n_rows[part], alpha)
+                    network.prepare(np.column_stack([starts, sizes]), constants)
+                    network.take([update], last - first)
+                losses[lo:hi] = network.losses[: hi - lo].copy_to_host()
+        finally:
+            if network.rule is not COLLECT:
+                network.params.copy_to_host(params)
+            if update.state.size:
+                network.state.copy_to_host(update.state.reshape(-1))
+        starts = np.arange(0, n_visits, batch_size)
+        sums = np.array([network.loss(losses[start : start + batch_size]) for start in starts])
+        sums[weight == 0] = 0.0
+        return sums
+
+    def _train_by_gradient(self, network, data, params, update, order, weight, n_rows, alpha):
+        """Train with an optimizer whose step the host takes, batch by batch; return the sum of the losses."""
+        n_visits, batch_size, total = int(n_rows.sum()), network.capacity, 0.0
+        collector = _Collector(self.layout.size, self.dtype)
+        gradient = np.zeros(self.layout.size, self.dtype)
+
+        def evaluate(start, n, weight):
+            collector.state[:] = 0
+            network.params.copy_to_device(params)
+            network.state.copy_to_device(collector.state[0])
+            constants = complete(collector.constants(1), np.ones(1), np.array([n]), 0.0)
+            network.prepare(np.array([[start, n]]), constants)
+            network.run(1)
+            network.state.copy_to_host(gradient)
+            losses = network.loss(network.losses[start : start + n].copy_to_host())
+            return validation.penalize(self.layout, params, gradient, alpha, weight, losses)
+
+        for lo, hi in data.blocks(order, n_visits):
+            for batch in range(lo // batch_size, -(-hi // batch_size)):
+                if weight[batch] == 0:
+                    continue
+                start, n = batch * batch_size - lo, int(n_rows[batch])
+                again = functools.partial(evaluate, start, n, float(weight[batch]))
+                loss = again()
+                total += loss * n
+                update.apply(params, gradient, self.layout, loss, again)
+        return total
+
+
+class _Collector:
+    """What `Trainer._pass` needs of an optimizer, to add up gradients with `COLLECT`."""
+
+    def __init__(self, size, dtype):
+        self.state = np.zeros((1, size), dtype)
+
+    def constants(self, n_steps):
+        return np.tile(np.array([1.0, 0.0, 1.0, 0.0], self.state.dtype), (n_steps, 1))
+
+    def advance(self, n_steps):
+        pass

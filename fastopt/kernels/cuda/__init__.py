@@ -1,0 +1,1 @@
+"""Kernels for a GPU. `api` is the one module that imports numba.cuda."""

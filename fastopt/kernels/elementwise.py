@@ -1,0 +1,63 @@
+"""Update kernels: one C function per rule and dtype, called by address.
+
+``void update(T *w, const T *g, T *s, int64 stride, const T *c, int64 lo, int64 hi)`` updates the elements
+``lo`` to ``hi`` of ``w`` in place. Slot ``k`` starts at ``s + k * stride``; ``c`` is the row of constants
+``[grad_scale, l2, keep, *the rule's own]``. Elements are independent, so any cutting into chunks, on any
+number of threads, gives the same bits.
+"""
+
+import functools
+
+import numpy as np
+from numba import cfunc, from_dtype, types
+
+from fastopt.kernels import elementwise_loops, quantized_state
+from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_scalar
+from fastopt.rules.quantized_state import Reduced
+
+DTYPES = ("float32", "float64")
+
+#: Slots closer to zero are stored as 0. Moments of a zero gradient would otherwise become subnormal and,
+#: because rounding keeps them there, stay so for ever, at several times the cost of a normal number. A step
+#: from one of these values multiplied by 1 - beta = 1e-4 is still normal; both lie far below any eps**2
+#: that could be seen beside them.
+TINY = {"float32": 1e-33, "float64": 1e-300}
+
+
+@functools.cache
+def update_kernel(rule, dtype):
+    """Return the compiled update of ``rule`` for arrays of ``dtype`` ('float32' or 'float64').
+
+    Compiled at the first call and cached on disk, when the rule lives in a file. The result's ``address``
+    stays valid for the life of the process.
+    """
+    scalar = np.dtype(dtype).type
+    if isinstance(rule, Reduced):
+        array, own, stored = types.int64, quantized_state.names(scalar), np.float32
+        template, suffix = quantized_state.template(rule), f"_{dtype}_{rule.state_dtype}"
+    else:
+        array, own, stored = types.CPointer(from_dtype(np.dtype(dtype))), elementwise_loops.NAMES, scalar
+        template, suffix = elementwise_loops.LOOPS[len(rule.slots)], f"_{dtype}"
+        own = own | {"n_constants": rule.n_constants}
+    signature = types.void(array, array, array, types.int64, array, types.int64, types.int64)
+    kernel = bind(
+        template,
+        rule.function,
+        suffix,
+        rule=compile_scalar(rule.function, scalar),
+        prologue=compile_scalar(elementwise_loops.prologue, scalar),
+        flush=compile_scalar(elementwise_loops.flush, stored),
+        tiny=stored(TINY[np.dtype(stored).name]),
+        **own,
+    )
+    try:
+        return cfunc(signature, cache=True, **JIT_OPTIONS)(kernel)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        return cfunc(signature, **JIT_OPTIONS)(kernel)  # a rule typed into an interpreter has no file
+
+
+def update_address(rule, dtype):
+    """Return the address of `update_kernel` as an integer, for ``kernels.foreign.call_update``."""
+    return update_kernel(rule, np.dtype(dtype).name).address

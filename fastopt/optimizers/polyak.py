@@ -1,0 +1,160 @@
+"""Methods that choose the step from the value of the loss."""
+
+import dataclasses
+from typing import ClassVar
+
+from fastopt.optimizers import validation
+from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules import polyak as _rules  # noqa: F401  registers the rules
+
+
+@optimizer("polyaksgd")
+class PolyakSGD(Optimizer):
+    """Gradient descent whose step is the loss above its least value, over the gradient's squared norm.
+
+    As ``optax.polyak_sgd`` with ``variant='sps+'``: a loss below `f_min` gives no step. Needs
+    ``stepper.step(grads, loss=...)``; the estimators pass the loss of each batch.
+
+    Parameters
+    ----------
+    lr : float
+        Largest step.
+    f_min : float
+        Least value of the loss.
+    scaling : float
+        Factor of the step.
+    eps : float
+        Added to the squared norm, which is that of all tensors together.
+    weight_decay : float
+        Coupled decay.
+    decoupled_weight_decay : bool
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Loizou et al. (2021), "Stochastic Polyak Step-size for SGD: An Adaptive Learning
+    Rate for Fast Convergence".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import PolyakSGD
+    >>> w = np.array([3.0, 4.0])
+    >>> PolyakSGD().bind(w).step([2 * w], loss=w @ w)
+    >>> w
+    array([1.5, 2. ])
+    """
+
+    needs: ClassVar[str] = "loss"
+    ranges: ClassVar[dict] = {"f_min": validation.FINITE}
+    lr: float = 1.0
+    f_min: float = 0.0
+    scaling: float = 1.0
+    eps: float = 0.0
+    weight_decay: float = 0.0
+    _: dataclasses.KW_ONLY
+    decoupled_weight_decay: bool = False
+
+
+class _Momo(Optimizer):
+    """What the two MoMo methods share."""
+
+    needs: ClassVar[str] = "loss"
+    ranges: ClassVar[dict] = {"lower_bound": validation.FINITE}
+
+    @classmethod
+    def prologue(cls, h):
+        """Return what kernels apply first: the sign alone."""
+        return super().prologue(h)[0], 0.0, 1.0
+
+
+@optimizer("momo")
+class MoMo(_Momo):
+    """Momentum whose step follows from averages of the loss and of the gradient.
+
+    As ``optax.contrib.momo``. Needs ``stepper.step(grads, loss=...)``; the estimators pass the loss of each
+    batch.
+
+    Parameters
+    ----------
+    lr : float
+        Largest step.
+    beta : float
+        Decay of the averages, below 1.
+    lower_bound : float
+        Bound of the loss from below.
+    weight_decay : float
+        Decay, proximal: divides by ``1 + lr * weight_decay``.
+    adapt_lower_bound : bool
+        Raise the bound when the loss says so.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Schaipp et al. (2023), "MoMo: Momentum Models for Adaptive Learning Rates", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import MoMo
+    >>> w = np.array([3.0, 4.0])
+    >>> MoMo().bind(w).step([2 * w], loss=w @ w)
+    >>> w
+    array([1.5, 2. ])
+    """
+
+    ranges: ClassVar[dict] = {"lower_bound": validation.FINITE, "beta": validation.BELOW_1}
+    lr: float = 1.0
+    beta: float = 0.9
+    lower_bound: float = 0.0
+    weight_decay: float = 0.0
+    adapt_lower_bound: bool = False
+
+
+@optimizer("momoadam")
+class MoMoAdam(_Momo):
+    """Adam whose step follows from averages of the loss and of the gradient.
+
+    As ``optax.contrib.momo_adam``. Needs ``stepper.step(grads, loss=...)``; the estimators pass the loss of
+    each batch.
+
+    Parameters
+    ----------
+    lr : float
+        Largest step.
+    betas : tuple of two floats
+        Decay of the averages of gradient and loss, and of the squared gradient.
+    eps : float
+        Added to the root of the corrected second moment.
+    lower_bound : float
+        Bound of the loss from below.
+    weight_decay : float
+        Decay, proximal: divides by ``1 + lr * weight_decay``.
+    adapt_lower_bound : bool
+        Raise the bound when the loss says so.
+    maximize : bool
+        Ascend instead of descend.
+
+    References
+    ----------
+    Schaipp et al. (2023), "MoMo: Momentum Models for Adaptive Learning Rates", algorithm 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import MoMoAdam
+    >>> w = np.array([3.0, 4.0])
+    >>> MoMoAdam(lr=0.5).bind(w).step([2 * w], loss=w @ w)
+    >>> w.round(6)
+    array([2.5, 3.5])
+    """
+
+    lr: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    lower_bound: float = 0.0
+    weight_decay: float = 0.0
+    adapt_lower_bound: bool = False

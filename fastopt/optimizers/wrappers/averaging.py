@@ -1,0 +1,207 @@
+"""Averages of weights: exponential (EMA), stochastic weight averaging (SWA) and Lookahead."""
+
+import dataclasses
+from typing import ClassVar
+
+from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
+from fastopt.rules import wrappers as rules
+from fastopt.stepping import arrays
+from fastopt.stepping.fusion_stages import Stage
+
+
+@dataclasses.dataclass(repr=False)
+class EMA(Wrapper):
+    """Exponential moving average of the weights, which evaluation uses.
+
+    ``average = decay * average + (1 - decay) * weights`` after each step; the first time a copy. As
+    ``torch.optim.swa_utils.AveragedModel`` with ``get_ema_multi_avg_fn(decay)``. A bound stepper has
+    ``eval()``, which exchanges weights and average, and ``train()`` back; estimators do that themselves, so
+    that validation, the best weights and the fitted model are the average.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What makes the steps.
+    decay : float
+        In [0, 1].
+    every : int
+        Average after every so many steps.
+    first : int
+        Steps before the first.
+
+    References
+    ----------
+    Polyak & Juditsky (1992), "Acceleration of Stochastic Approximation by Averaging".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import EMA, SGD
+    >>> w = np.zeros(1)
+    >>> stepper = EMA(SGD(lr=1.0), decay=0.5).bind(w)
+    >>> for _ in range(2):
+    ...     stepper.step(np.ones(1))
+    >>> stepper.eval()
+    >>> w
+    array([-1.5])
+    """
+
+    takes_closure: ClassVar[bool] = True
+    least: ClassVar[dict] = {"every": 1, "first": 0}
+    shares: ClassVar[tuple] = ("decay",)
+    decay: float = 0.999
+    every: int = 1
+    first: int = 0
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the averaging stepper."""
+        inner = optimizer.stepper(groups, n_threads, run)
+        return AveragingStepper(inner, self.decay, self.every, self.first)
+
+
+@dataclasses.dataclass(repr=False)
+class SWA(Wrapper):
+    """Mean of the weights of many steps, which evaluation uses (Izmailov et al., 2018).
+
+    As ``torch.optim.swa_utils.AveragedModel``. See `EMA` for ``eval()`` and ``train()``.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What makes the steps.
+    every : int
+        Average after every so many steps.
+    first : int
+        Steps before the first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD, SWA
+    >>> w = np.zeros(1)
+    >>> stepper = SWA(SGD(lr=1.0)).bind(w)
+    >>> for _ in range(3):
+    ...     stepper.step(np.ones(1))
+    >>> stepper.eval()
+    >>> w
+    array([-2.])
+    """
+
+    takes_closure: ClassVar[bool] = True
+    least: ClassVar[dict] = {"every": 1, "first": 0}
+    every: int = 1
+    first: int = 0
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the averaging stepper."""
+        return AveragingStepper(optimizer.stepper(groups, n_threads, run), None, self.every, self.first)
+
+
+class AveragingStepper(WrappedStepper):
+    """Keeps an average of the weights; `eval` exchanges it with the weights, `train` back."""
+
+    kind, counts = "averages", ("count", "n_averaged", "is_averaged")
+
+    def __init__(self, inner, decay, every, first):
+        super().__init__(inner)
+        self._decay, self._every, self._first = decay, every, first
+        self.count, self.n_averaged, self.is_averaged = 0, 0, False
+        self._averages = self.core.companions()
+        self._begin, self._move = (Stage(s, {"a": self._averages}) for s in (rules.copy, rules.average))
+
+    def _kept(self):
+        return self._averages
+
+    def take(self, call):
+        """Step, then move the average on."""
+        if self.is_averaged:
+            raise RuntimeError("the weights are their average; call train() before step()")
+        since = self.count + 1 - self._first
+        is_due = since > 0 and since % self._every == 0
+        if is_due:
+            share = 1.0 / (self.n_averaged + 1) if self._decay is None else 1.0 - self._decay
+            self._move.constants = {"share": share, "keep": 1.0 - share}
+            call.after.append(self._move if self.n_averaged else self._begin)
+        found = self.pass_on(call)
+        self.count, self.n_averaged = self.count + 1, self.n_averaged + is_due
+        return found
+
+    def eval(self):
+        """Put the average into the weights."""
+        self.inner.eval()
+        self._exchange(True)
+
+    def train(self):
+        """Put the weights of training back."""
+        self._exchange(False)
+        self.inner.train()
+
+    def _exchange(self, to_average):
+        if self.is_averaged == to_average or not self.n_averaged:
+            return
+        for other, p in zip(self._averages, self._params, strict=True):
+            kept = other.copy()
+            other[...] = p.array
+            p.array[...] = kept
+        self.is_averaged = to_average
+        if self._torch:
+            arrays.bump_versions(self._torch)
+
+
+@dataclasses.dataclass(repr=False)
+class Lookahead(Wrapper):
+    """Every `k` steps: ``slow += alpha * (fast - slow); fast = slow`` (Zhang et al., 2019, algorithm 1).
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What moves the fast weights.
+    k : int
+        Steps between two meetings.
+    alpha : float
+        Share of the way that the slow weights go, in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD, Lookahead
+    >>> w = np.zeros(1)
+    >>> stepper = Lookahead(SGD(lr=1.0), k=2).bind(w)
+    >>> for _ in range(3):
+    ...     stepper.step(np.ones(1))
+    >>> w
+    array([-2.])
+    """
+
+    takes_closure: ClassVar[bool] = True
+    least: ClassVar[dict] = {"k": 1}
+    shares: ClassVar[tuple] = ("alpha",)
+    k: int = 5
+    alpha: float = 0.5
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the stepper with slow weights."""
+        return LookaheadStepper(optimizer.stepper(groups, n_threads, run), self.k, self.alpha)
+
+
+class LookaheadStepper(WrappedStepper):
+    """Every k steps moves slow weights towards the fast ones, and these back to them."""
+
+    kind, counts = "lookahead", ("count",)
+
+    def __init__(self, inner, k, alpha):
+        super().__init__(inner)
+        self._k, self.count, self._slow = k, 0, self.core.companions()
+        self._meet = Stage(rules.meet, {"a": self._slow})
+        self._meet.constants = {"share": alpha, "keep": 1.0 - alpha}
+
+    def _kept(self):
+        return self._slow
+
+    def take(self, call):
+        """Step, and every k-th time meet the slow weights."""
+        if (self.count + 1) % self._k == 0:
+            call.after.append(self._meet)
+        found = self.pass_on(call)
+        self.count += 1
+        return found

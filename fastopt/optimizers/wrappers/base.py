@@ -1,0 +1,171 @@
+"""What all wrappers share: the class of hyper-parameters and the stepper around a stepper."""
+
+import dataclasses
+from numbers import Real
+from typing import ClassVar
+
+import numpy as np
+
+from fastopt.optimizers.base import Optimizer
+from fastopt.schedules import Run
+from fastopt.stepping import scheduling
+from fastopt.stepping.fusion import Core
+from fastopt.stepping.layerwise_state import LayerwiseState
+
+
+@dataclasses.dataclass(repr=False)
+class Wrapper(Optimizer):
+    """Base of the wrappers: an optimizer inside, whose hyper-parameters are those of the groups.
+
+    Wrappers nest, and what they do to gradients and weights is done chunk by chunk in the optimizer's own
+    pass over memory, if that updates each weight by itself. The training engine hands over the gradient of
+    each mini-batch, which takes longer than the update inside the backward pass of an optimizer alone.
+    """
+
+    maximize: ClassVar[bool] = False  # that of the optimizer inside counts
+    #: Allowed whole numbers: parameter to the least.
+    least: ClassVar[dict] = {}
+    #: Allowed shares.
+    shares: ClassVar[tuple] = ()
+    #: Parameter to the test of a number and what is allowed, as in `validation.RANGES`.
+    limits: ClassVar[dict] = {}
+    #: Whether it works with optimizers whose steps take a closure, and no gradients.
+    takes_closure: ClassVar[bool] = False
+
+    optimizer: Optimizer
+
+    @property
+    def core(self):
+        """The optimizer inside, however deep."""
+        return self.optimizer.core
+
+    def check_own(self):
+        """Raise TypeError or ValueError if a parameter of the wrapper is not acceptable."""
+        name = type(self).__name__
+        if not isinstance(self.optimizer, Optimizer):
+            raise TypeError(f"{name} wraps an optimizer such as Adam(), not {type(self.optimizer).__name__}")
+        for parameter, least in self.least.items():
+            value = getattr(self, parameter)
+            if isinstance(value, bool) or not isinstance(value, Real) or value != int(value) or value < least:
+                raise ValueError(f"{name}({parameter}={value!r}): must be a whole number >= {least}")
+        for parameter in self.shares:
+            value = getattr(self, parameter)
+            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+                raise ValueError(f"{name}({parameter}={value!r}): must be a number in [0, 1]")
+        for parameter, (test, allowed) in self.limits.items():
+            value = getattr(self, parameter)
+            if isinstance(value, bool) or not isinstance(value, Real) or not test(value):
+                raise ValueError(f"{name}({parameter}={value!r}): {parameter} must be {allowed}")
+        if isinstance(self.optimizer, Wrapper):
+            self.optimizer.check_own()
+        taker = _closure_taker(self.optimizer)
+        if taker is not None and not self.takes_closure:
+            inside = type(taker).__name__
+            hint = f": put {inside} around {name}" if isinstance(taker, Wrapper) else ""
+            raise TypeError(f"{name} works on gradients, but {inside} takes a closure{hint}")
+
+    def stepper(self, groups, n_threads, run):
+        """Return the stepper for groups of arrays; see `bind`."""
+        self.check_own()
+        return self.around(self.optimizer, groups, n_threads, run)
+
+    def flat(self, size, n_decay, dtype, run=None):
+        """Return the state for one flat vector of parameters; see `Optimizer.flat`."""
+        self.check_own()
+        core, run = self.core, run or Run()
+        core.check(scheduling.at_step(core, core.get_params(deep=False), run, 0))
+        n_groups = 1 if core.needs == "closure" else 2  # L-BFGS has one direction for all
+        return LayerwiseState(self, size, n_decay, dtype, run, n_groups)
+
+
+def _closure_taker(optimizer):
+    """Return what takes nothing but a closure, of an optimizer and those inside; None if there is none."""
+    while optimizer.needs != "closure":
+        if not isinstance(optimizer, Wrapper):
+            return None
+        optimizer = optimizer.optimizer
+    return optimizer
+
+
+class WrappedStepper:
+    """A stepper that does something before or after each step of another, and is used like it.
+
+    What it does not define is that of the stepper inside: ``param_groups``, ``observe``, ...
+    """
+
+    kind: ClassVar[str]
+    #: Attributes that belong to the state.
+    counts: ClassVar[tuple] = ()
+
+    def __init__(self, inner):
+        self.inner = inner
+        self.core = inner.core if isinstance(inner, WrappedStepper) else Core(inner)
+
+    def __getattr__(self, name):
+        if name == "inner":  # not yet made, as in copying
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    @property
+    def nbytes(self):
+        """Bytes of state, without the parameters."""
+        return self.inner.nbytes + sum(a.nbytes for a in self._kept())
+
+    def _kept(self):
+        """Return the arrays that belong to the state."""
+        return ()
+
+    def add_param_group(self, group):
+        """Refuse: what is kept beside the arrays has begun with those that were bound."""
+        raise TypeError(f"arrays cannot be added to a stepper of {self.kind}; bind all of them together")
+
+    def step(self, grads=None, *, closure=None, grad_scale=1.0, loss=None, hessian=None):
+        """Make one step, with what the wrappers do before and after it; arguments as `Stepper.step`."""
+        call = self.core.call(grads, closure, grad_scale, {"loss": loss, "hessian": hessian}, self.kind)
+        found = self.take(call)
+        self.core.finish(call)
+        return found
+
+    def take(self, call):
+        """Add what is to be done to a `fastopt.stepping.fusion_stages.Call`, hand it on, return the loss."""
+        self.ask(call)
+        return self.pass_on(call)
+
+    def ask(self, call):
+        """Add what is to be done to a call."""
+
+    def pass_on(self, call):
+        """Hand a call to the stepper inside; return the loss that its closure found."""
+        inner = self.inner
+        return inner.take(call) if isinstance(inner, WrappedStepper) else self.core.step(call)
+
+    def state_dict(self):
+        """Return the state of the stepper inside, and under ``'wrappers'`` what is kept around it."""
+        state = self.inner.state_dict()
+        own = {"kind": self.kind, **{name: getattr(self, name) for name in self.counts}}
+        own["arrays"] = [a.copy() for a in self._kept()]
+        return state | {"wrappers": [*state.get("wrappers", ()), own]}
+
+    def load_state_dict(self, state_dict):
+        """Take over a copy of a state from `state_dict`; nothing changes if it does not fit."""
+        *others, own = state_dict.get("wrappers") or [{}]
+        self._check_own(own)
+        self.inner.load_state_dict({**state_dict, "wrappers": others})
+        for name in self.counts:
+            setattr(self, name, own[name])
+        for mine, saved in zip(self._kept(), own["arrays"], strict=True):
+            mine[...] = saved
+
+    def _check_own(self, own):
+        if own.get("kind") != self.kind:
+            raise ValueError(f"the state_dict is not of {self.kind} but of {own.get('kind', 'none')!r}")
+        missing = [name for name in self.counts if name not in own]
+        if missing:
+            raise ValueError(f"the state_dict of {self.kind} lacks {missing}")
+        mine = [(a.shape, a.dtype) for a in self._kept()]
+        theirs = [(a.shape, a.dtype) for a in map(np.asarray, own["arrays"])]
+        if mine != theirs:
+            raise ValueError(f"the state_dict of {self.kind} has arrays {theirs}, not {mine}")
+
+    def __reduce__(self):
+        raise TypeError("a stepper is bound to arrays in memory and does not pickle; save its state_dict()")

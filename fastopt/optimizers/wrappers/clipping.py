@@ -1,0 +1,178 @@
+"""Gradient clipping: by value, by global norm, and by the norm of each unit."""
+
+import dataclasses
+import math
+from numbers import Real
+from typing import ClassVar
+
+import numpy as np
+
+from fastopt.optimizers import validation
+from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
+from fastopt.optimizers.wrappers.units import check_layout, of_units, units_of
+from fastopt.rules import wrappers as rules
+from fastopt.stepping.fusion_stages import Stage
+
+
+@dataclasses.dataclass(repr=False)
+class Clip(Wrapper):
+    """Bounds the gradients: each value, then the norm of each array, then the norm of all together.
+
+    As torch's ``clip_grad_value_`` and ``clip_grad_norm_``: norms are L2, and gradients are multiplied by
+    ``min(1, bound / (norm + 1e-6))``. The gradients passed in are not written. The norms cost one more
+    reading of the gradients, in which several wrappers share.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What makes the steps.
+    norm : float, optional
+        Bound of the norm of all gradients together, those of all groups.
+    value : float, optional
+        Bound of each element.
+    tensor_norm : float, optional
+        Bound of the norm of each array, as Keras' ``clipnorm``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD, Clip
+    >>> w = np.zeros(2)
+    >>> Clip(SGD(lr=1.0), norm=1.0).bind(w).step(np.array([3.0, 4.0]))
+    >>> w.round(6)
+    array([-0.6, -0.8])
+    """
+
+    norm: float | None = None
+    value: float | None = None
+    tensor_norm: float | None = None
+
+    def check_own(self):
+        """Check the bounds."""
+        super().check_own()
+        for name in ("norm", "value", "tensor_norm"):
+            bound = getattr(self, name)
+            if bound is None:
+                continue
+            if isinstance(bound, bool) or not isinstance(bound, Real) or not 0 < bound < math.inf:
+                raise ValueError(f"Clip({name}={bound!r}): {name} must be a finite number > 0, or None")
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the clipping stepper."""
+        inner = optimizer.stepper(groups, n_threads, run)
+        return ClipStepper(inner, self.value, self.tensor_norm, self.norm)
+
+
+class ClipStepper(WrappedStepper):
+    """Bounds the gradients of each step."""
+
+    kind = "clipping"
+
+    def __init__(self, inner, value, tensor_norm, norm):
+        super().__init__(inner)
+        self._value, self._tensor_norm, self._norm = value, tensor_norm, norm
+        self._clamp = Stage(rules.clamp)
+
+    def ask(self, call):
+        """Bound values, then each array's norm, then that of all."""
+        core = self.core
+        core.evaluate(call, self.kind)
+        if self._value is not None:
+            core.add(call, self._clamp, bound=self._value)
+        if self._tensor_norm is not None:
+            call.multiply(_factor(core.norms(call), self._tensor_norm))
+        if self._norm is not None:
+            call.multiply(float(_factor(np.linalg.norm(core.norms(call)), self._norm)))
+
+
+def _factor(norm, bound):
+    # torch's, which spares a comparison with 0; a norm that is not finite makes the gradients NaN or 0.
+    return np.minimum(1.0, bound / (norm + 1e-6))
+
+
+@dataclasses.dataclass(repr=False)
+class AdaptiveClip(Wrapper):
+    """Bounds the norm of each unit's gradient by a share of the norm of its weights (Brock et al., 2021).
+
+    Where ``norm(g) >= clipping * max(norm(w), eps)``, ``g *= clipping * max(norm(w), eps) / max(norm(g),
+    1e-6)``, with the norms of all weights that lead to one output. Arrays with at most one axis longer than 1
+    (biases, scalars) are one unit, as in the authors' code and in optax. The authors spare the last layer;
+    bind it apart to do so. The norms cost one more reading of gradients and weights.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What makes the steps.
+    clipping : float
+        The share.
+    eps : float
+        The least norm of weights that counts, so that those which are 0 can move.
+    layout : {'io', 'oi'}
+        Whether the outputs are the last axis, as here, in Keras and in the authors' code, or the first, as in
+        torch.
+
+    References
+    ----------
+    Brock et al. (2021), "High-Performance Large-Scale Image Recognition Without Normalization", equation 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD, AdaptiveClip
+    >>> w = np.array([[3.0, 1.0], [4.0, 0.0]])
+    >>> AdaptiveClip(SGD(lr=1.0), clipping=0.1).bind(w).step(np.array([[5.0, 0.0], [0.0, 0.01]]))
+    >>> w
+    array([[ 2.5 ,  1.  ],
+           [ 4.  , -0.01]])
+    """
+
+    limits: ClassVar[dict] = {"clipping": validation.ABOVE_0, "eps": validation.ABOVE_0}
+    clipping: float = 0.01
+    eps: float = 1e-3
+    layout: str = "io"
+
+    def check_own(self):
+        """Check the layout, too."""
+        super().check_own()
+        check_layout(self)
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the clipping stepper."""
+        inner = optimizer.stepper(groups, n_threads, run)
+        return AdaptiveClipStepper(inner, self.clipping, self.eps, self.layout)
+
+
+class AdaptiveClipStepper(WrappedStepper):
+    """Bounds the norm of each unit's gradient."""
+
+    kind = "adaptive clipping"
+
+    def __init__(self, inner, clipping, eps, layout):
+        super().__init__(inner)
+        self._clipping, self._eps = clipping, eps
+        params = self.core.params
+        units = units_of((p for p in params if sum(n > 1 for n in p.array.shape) > 1), layout)
+        whole = [p.index for p in params if p.index not in units]
+        self._factors = of_units(self.core, units)
+        self._unit_squares = Stage(rules.unit_squares, {}, [*units], units)
+        self._whole_squares = Stage(rules.both_squares, {}, whole)
+        self._scale = Stage(rules.scale_units, {"f": self._factors}, [*units], units)
+
+    def ask(self, call):
+        """Bound each unit's gradient."""
+        core = self.core
+        core.evaluate(call, self.kind)
+        whole = self._factor(*np.sqrt(core.reduce(call, self._whole_squares)))
+        by_unit = core.reduce(call, self._unit_squares)
+        for i, sums in by_unit.items():
+            self._factors[i][:] = self._factor(*np.sqrt(sums))
+        if self._whole_squares.members:
+            factors = np.ones(len(core.params))
+            factors[self._whole_squares.members] = whole[self._whole_squares.members]
+            call.multiply(factors)
+        if by_unit:
+            core.add(call, self._scale)
+
+    def _factor(self, weights, gradients):
+        bound = self._clipping * np.maximum(weights, self._eps)
+        return np.where(gradients < bound, 1.0, bound / np.maximum(gradients, 1e-6))

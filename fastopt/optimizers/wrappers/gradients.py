@@ -1,0 +1,151 @@
+"""Changes to gradients: centralization, and noise."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from fastopt.optimizers import validation
+from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
+from fastopt.optimizers.wrappers.units import check_layout, of_units, units_of
+from fastopt.rules import wrappers as rules
+from fastopt.rules.randomness import keys
+from fastopt.stepping.fusion_stages import Stage
+
+
+@dataclasses.dataclass(repr=False)
+class Centralize(Wrapper):
+    """Takes from each gradient the mean over its unit (gradient centralisation, Yong et al., 2020).
+
+    The mean of the gradients of all weights that lead to one output, for arrays with at least two axes;
+    others pass. It costs one more reading of the gradients.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What makes the steps.
+    layout : {'io', 'oi'}
+        Whether the outputs are the last axis, as here and in Keras, or the first, as in torch and in
+        ``optax.centralize``.
+
+    References
+    ----------
+    Yong et al. (2020), "Gradient Centralization: A New Optimization Technique for Deep Neural Networks",
+    equation 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD, Centralize
+    >>> w = np.zeros((2, 2))
+    >>> Centralize(SGD(lr=1.0)).bind(w).step(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> w
+    array([[ 1.,  0.],
+           [-1.,  0.]])
+    """
+
+    layout: str = "io"
+
+    def check_own(self):
+        """Check the layout, too."""
+        super().check_own()
+        check_layout(self)
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the stepper that centres gradients."""
+        return CentralizeStepper(optimizer.stepper(groups, n_threads, run), self.layout)
+
+
+class CentralizeStepper(WrappedStepper):
+    """Takes from each gradient the mean over its unit."""
+
+    kind = "centralisation"
+
+    def __init__(self, inner, layout):
+        super().__init__(inner)
+        units = units_of(self.core.params, layout)
+        self._means = of_units(self.core, units)
+        self._sum = Stage(rules.column_sum, {}, [*units], units)
+        self._center = Stage(rules.center, {"m": self._means}, [*units], units)
+        self._per_unit = {i: columns if is_row else rows for i, (rows, columns, is_row) in units.items()}
+
+    def ask(self, call):
+        """Centre the gradients."""
+        self.core.evaluate(call, self.kind)
+        sums = self.core.reduce(call, self._sum)
+        for i, (sums_of_units,) in sums.items():
+            self._means[i][:] = sums_of_units / max(self._per_unit[i], 1)
+        if sums:
+            self.core.add(call, self._center)
+
+
+@dataclasses.dataclass(repr=False)
+class GradientNoise(Wrapper):
+    """Adds Gaussian noise of variance ``eta / (1 + t) ** gamma`` to the gradients of step ``t``, from 0.
+
+    The noise depends on `seed`, the step, the number of the parameter and the element's place in memory
+    alone, so it is the same for any number of threads, and in float32 and float64 up to rounding.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What makes the steps.
+    eta : float
+        Variance at the first step. The paper takes 0.01, 0.3 and 1.
+    gamma : float
+        Power of the step by which it decays.
+    seed : int
+        Starts the noise, below 2 ** 32.
+
+    References
+    ----------
+    Neelakantan et al. (2015), "Adding Gradient Noise Improves Learning for Very Deep Networks", equation 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD, GradientNoise
+    >>> a, b = np.zeros(1000), np.zeros(1000)
+    >>> GradientNoise(SGD(lr=1.0), eta=0.25).bind(a).step([np.ones(1000)])
+    >>> GradientNoise(SGD(lr=1.0), eta=0.25).bind(b).step([np.ones(1000)])
+    >>> bool((a == b).all()), bool(abs(a.mean() + 1.0) < 0.05), bool(abs(a.std() - 0.5) < 0.05)
+    (True, True, True)
+    """
+
+    limits: ClassVar[dict] = {
+        "eta": validation.AT_LEAST_0,
+        "gamma": validation.AT_LEAST_0,
+        "seed": (lambda x: validation.WHOLE[0](x) and x < 2**32, "a whole number in [0, 2 ** 32)"),
+    }
+    eta: float = 0.01
+    gamma: float = 0.55
+    seed: int = 0
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the stepper that adds noise."""
+        return GradientNoiseStepper(
+            optimizer.stepper(groups, n_threads, run), self.eta, self.gamma, self.seed
+        )
+
+
+class GradientNoiseStepper(WrappedStepper):
+    """Adds noise to the gradients of each step."""
+
+    kind, counts = "noise", ("count",)
+
+    def __init__(self, inner, eta, gamma, seed):
+        super().__init__(inner)
+        self._eta, self._gamma, self._seed = eta, gamma, seed
+        self.count, self._add = 0, Stage(rules.add_noise)
+
+    def take(self, call):
+        """Add noise, then step."""
+        self.core.evaluate(call, self.kind)
+        key = keys(self._seed, self.count, np.arange(len(self.core.params)))
+        deviation = math.sqrt(self._eta / (1 + self.count) ** self._gamma)
+        # A float32 holds 16 bits of the key, not 32.
+        self.core.add(call, self._add, high=key >> 16, low=key & 0xFFFF, deviation=deviation)
+        found = self.pass_on(call)
+        self.count += 1
+        return found

@@ -1,0 +1,170 @@
+"""Sharpness-aware minimization: gradients are taken where the loss is highest nearby."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from fastopt.optimizers import validation
+from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
+from fastopt.rules import wrappers as rules
+from fastopt.stepping import arrays
+from fastopt.stepping.fusion_stages import Stage
+from fastopt.stepping.param_groups import listed
+
+
+@dataclasses.dataclass(repr=False)
+class SAM(Wrapper):
+    """Steps along the gradient at ``w + rho * g / (norm(g) + 1e-12)`` (sharpness-aware minimisation).
+
+    A step evaluates its closure twice: at the weights, and where the gradient leads uphill from there. Then
+    the weights are what they were, to the bit, and the optimizer inside steps along the second gradient, with
+    the second loss if it needs one. The norm is that of all gradients together. Wrappers that change
+    gradients belong inside, and change the second one: ``SAM(Clip(Adam(), norm=1.0))``. In an estimator both
+    gradients are those of the mini-batch, with its penalty.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What makes the steps; any.
+    rho : float
+        Length of the way uphill.
+
+    References
+    ----------
+    Foret et al. (2021), "Sharpness-Aware Minimization for Efficiently Improving Generalization", algorithm 1;
+    with the 1e-12 of the implementations.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SAM, SGD
+    >>> w = np.array([3.0])
+    >>> stepper = SAM(SGD(lr=0.5), rho=1.0).bind(w)
+    >>> stepper.step(closure=lambda: (0.5 * float(w @ w), [w.copy()]))  # the loss at 3; the gradient at 4
+    4.5
+    >>> w
+    array([1.])
+    """
+
+    needs: ClassVar[str | None] = "closure"
+    takes_closure: ClassVar[bool] = True
+    limits: ClassVar[dict] = {"rho": validation.AT_LEAST_0}
+    rho: float = 0.05
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the stepper that looks uphill."""
+        return SAMStepper(optimizer.stepper(groups, n_threads, run), self.rho)
+
+
+@dataclasses.dataclass(repr=False)
+class ASAM(SAM):
+    """SAM with a way uphill that grows with the weights (adaptive SAM).
+
+    With ``t = abs(w) + eta`` the way is ``rho * t ** 2 * g / (norm(t * g) + 1e-16)``, so that it does not
+    change when the weights of one layer are multiplied and those of the next divided. Arrays with fewer than
+    two axes (biases) have ``t = 1``, as in the authors' code.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What makes the steps; any.
+    rho : float
+        Length of the way uphill, in units of the weights.
+    eta : float
+        What keeps weights near 0 from standing still.
+    biases : bool
+        Whether arrays with fewer than two axes have the same ``t`` as others.
+
+    References
+    ----------
+    Kwon et al. (2021), "ASAM: Adaptive Sharpness-Aware Minimization for Scale-Invariant Learning of Deep
+    Neural Networks", algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import ASAM, SGD
+    >>> w = np.array([[3.0]])
+    >>> stepper = ASAM(SGD(lr=0.5), rho=0.5, eta=0.0).bind(w)
+    >>> stepper.step(closure=lambda: (0.5 * float(w[0, 0] ** 2), [w.copy()]))  # the gradient at 4.5
+    4.5
+    >>> w
+    array([[0.75]])
+    """
+
+    limits: ClassVar[dict] = {"rho": validation.AT_LEAST_0, "eta": validation.AT_LEAST_0}
+    rho: float = 0.5
+    eta: float = 0.01
+    biases: bool = False
+
+    def check_own(self):
+        """Check the flag."""
+        super().check_own()
+        if not isinstance(self.biases, bool):
+            raise TypeError(f"ASAM(biases={self.biases!r}): biases must be True or False")
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the stepper that looks uphill."""
+        inner = optimizer.stepper(groups, n_threads, run)
+        return SAMStepper(inner, self.rho, self.eta, 0 if self.biases else 2)
+
+
+class SAMStepper(WrappedStepper):
+    """Steps along gradients that are taken uphill of the weights.
+
+    Parameters
+    ----------
+    inner : Stepper or WrappedStepper
+    rho : float
+    eta : float, optional
+        That of `ASAM`; without it the weights' sizes do not matter.
+    n_axes : int
+        From how many axes on they do.
+    """
+
+    kind = "sharpness-aware minimisation"
+
+    def __init__(self, inner, rho, eta=None, n_axes=0):
+        super().__init__(inner)
+        params = self.core.params
+        adapts = np.array([eta is not None and p.array.ndim >= n_axes for p in params])
+        self._size = {"share": adapts.astype(float), "offset": np.where(adapts, eta or 0.0, 1.0)}
+        self._rho, self._least = rho, 1e-12 if eta is None else 1e-16
+        self._square, self._ascend = Stage(rules.ascent_square), Stage(rules.ascend)
+        self._here = self.core.companions()
+
+    def take(self, call):
+        """Let the step go by a closure that looks uphill; return the loss at the weights."""
+        if call.closure is None:
+            raise TypeError(
+                f"{self.kind} evaluates two gradients: step(closure=f), with f() returning (loss, grads)"
+            )
+        here, closure = [], call.closure
+
+        def uphill():
+            loss, grads = closure()
+            here.append(float(loss))
+            return self._uphill(listed(grads), closure, call.scale)
+
+        call.closure = uphill
+        self.pass_on(call)
+        return here[0]
+
+    def _uphill(self, grads, closure, scale):
+        core = self.core
+        inner = core.call(grads, None, scale, {}, self.kind)
+        core.evaluate(inner, self.kind)
+        sign = np.array([-1.0 if p.group.current().get("maximize") else 1.0 for p in core.params])
+        inner.scale = scale * sign
+        norm = np.sqrt(core.reduce(inner, self._square, **self._size).sum())
+        for here, p in zip(self._here, core.params, strict=True):
+            here[...] = p.array
+        try:
+            core.apply(inner, self._ascend, factor=self._rho / (norm + self._least), **self._size)
+            return closure()
+        finally:
+            for here, p in zip(self._here, core.params, strict=True):
+                p.array[...] = here
+            if self._torch:
+                arrays.bump_versions(self._torch)

@@ -1,0 +1,52 @@
+"""Skipping steps whose gradients are not finite."""
+
+import dataclasses
+
+import numpy as np
+
+from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
+
+
+@dataclasses.dataclass(repr=False)
+class SkipNonFinite(Wrapper):
+    """Leaves out steps whose gradients' squares do not add up to a finite number.
+
+    As ``optax.apply_if_finite`` without a limit. A stepper counts them in ``n_skipped``.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What makes the steps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import SGD, SkipNonFinite
+    >>> w = np.zeros(1)
+    >>> stepper = SkipNonFinite(SGD(lr=1.0)).bind(w)
+    >>> stepper.step(np.array([np.nan]))
+    >>> w, stepper.n_skipped
+    (array([0.]), 1)
+    """
+
+    def around(self, optimizer, groups, n_threads, run):
+        """Return the skipping stepper."""
+        return SkipStepper(optimizer.stepper(groups, n_threads, run))
+
+
+class SkipStepper(WrappedStepper):
+    """Leaves out steps whose gradients are not finite."""
+
+    kind, counts = "skipping", ("n_skipped",)
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.n_skipped = 0
+
+    def take(self, call):
+        """Step, unless a gradient has an element that is infinite or NaN."""
+        self.core.evaluate(call, self.kind)
+        if np.isfinite(self.core.norms(call)).all():
+            return self.pass_on(call)
+        self.n_skipped += 1
+        return call.found

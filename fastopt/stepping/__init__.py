@@ -1,0 +1,1 @@
+"""Steppers: an optimizer's state beside the arrays that it updates in place, in CPU or CUDA memory."""

@@ -1,0 +1,144 @@
+"""Optimizer state over one flat vector, as the training engine drives it."""
+
+import copy
+
+import numpy as np
+
+from fastopt.kernels.elementwise import update_address
+from fastopt.stepping import scheduling
+from fastopt.stepping.arrays import check_dtype
+
+#: Steps whose constants are folded at once: at first, and at the most.
+_STEPS_AHEAD = 64, 1024
+
+
+class FlatState(scheduling.Scheduled):
+    """An optimizer bound to one flat vector of parameters: all weights, then all biases.
+
+    The engine asks for the constants of many steps at once and calls the update kernel by its address, so
+    that no Python runs between mini-batches. Made by `Optimizer.flat`. Pickles and copies: it holds arrays
+    and numbers, never compiled code.
+
+    Attributes
+    ----------
+    hyper : dict
+        Hyper-parameters, numbers or schedules; a changed value counts from the next step.
+    run : Run
+        What schedules know about the run.
+    t : int
+        Steps taken.
+    state : ndarray of shape (n_slots, size)
+        The slots, in the order of ``rule.slots``. Written by the kernel.
+    scalars : tuple of float
+        State that is one number, for rules that declare ``scalars``.
+    is_training : bool
+        Whether the parameters are those of training (`train`) or of evaluation (`eval`).
+    """
+
+    def __init__(self, optimizer, size, n_decay, dtype, run):
+        self.optimizer = copy.deepcopy(optimizer)
+        self.hyper = self.optimizer.get_params(deep=False)
+        self.run, self.t = run, 0
+        first = self.values()
+        self.dtype = check_dtype(dtype)
+        self.size, self.n_decay = int(size), int(n_decay)
+        rule = self.rule
+        self.state = np.zeros((len(rule.slots), self.size), self.dtype)
+        for name, row in zip(rule.slots, self.state, strict=True):
+            row[:] = rule.first(first, rule.initial, name)
+        self.scalars = tuple(rule.first(first, rule.scalars, name) for name in rule.scalars)
+        self.is_training = True
+        self._table = self._kernel = None
+
+    def __getstate__(self):
+        return {**self.__dict__, "_table": None, "_kernel": None}
+
+    @property
+    def rule(self):
+        """The scalar rule for the present hyper-parameters."""
+        return self.optimizer.rule(self.hyper)
+
+    @property
+    def address(self):
+        """Address of the update kernel (`fastopt.kernels.elementwise`); compiles it on first use."""
+        rule = self.rule
+        if self._kernel is None or self._kernel[0] is not rule:
+            self._kernel = rule, update_address(rule, self.dtype)
+        return self._kernel[1]
+
+    def begin(self, run):
+        """Let schedules go by another run from the next step on."""
+        if run != self.run:
+            self.run = run
+            self._table = None
+
+    def constants(self, n_steps, decay=True):
+        """Return the kernel constants of the next steps, without taking them.
+
+        Parameters
+        ----------
+        n_steps : int
+            How many steps.
+        decay : bool
+            False for elements from ``n_decay`` on, which weight decay spares.
+
+        Returns
+        -------
+        ndarray of shape (n_steps, 3 + n_constants)
+            Row ``i`` belongs to step ``t + 1 + i``.
+        """
+        if not decay or self.scalars:
+            return self._fold(n_steps, decay)[0]
+        # Folded for many steps ahead, because an epoch of a small network is over in fewer than that takes.
+        if self._table is None or self._table[0] != self.hyper or not self.t <= self._table_end - n_steps:
+            known = 0 if self._table is None else len(self._table[2])
+            first, most = _STEPS_AHEAD
+            ahead = max(n_steps, first, min(2 * known, most))
+            self._table = (dict(self.hyper), self.t, self._fold(ahead, decay)[0])
+        first = self.t - self._table[1]
+        return self._table[2][first : first + n_steps]
+
+    @property
+    def _table_end(self):
+        return self._table[1] + len(self._table[2])
+
+    def advance(self, n_steps):
+        """Count ``n_steps`` as taken."""
+        if self.scalars:
+            self.scalars = self._fold(n_steps, True)[1]
+        self.t += n_steps
+
+    def train(self, params):
+        """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""
+        self._switch(params, True)
+
+    def eval(self, params):
+        """Move ``params`` to where they are to be evaluated; for most optimizers there is nothing to do."""
+        self._switch(params, False)
+
+    def _switch(self, params, to_training):
+        if self.optimizer.has_modes and self.t and self.is_training != to_training:
+            slot, *weights = self.optimizer.evaluation(self.values())
+            z = self.state[self.rule.slots.index(slot)]
+            params += params.dtype.type(weights[to_training]) * (z - params)
+            self.is_training = to_training
+
+    def _fold(self, n_steps, decay):
+        t = np.arange(self.t + 1, self.t + n_steps + 1)
+        names = scheduling.scheduled(self.hyper)
+        h = scheduling.evaluate(self.optimizer, self.hyper, self.run, t - 1)
+        if not decay:
+            h = h | {"weight_decay": 0.0}
+        rule, scalars = self.rule, self.scalars
+        rows = np.empty((n_steps, 3 + rule.n_constants), self.dtype)
+        for column, value in zip(rows.T, self.optimizer.prologue(h), strict=False):
+            column[:] = value
+        if rule.scalars:  # each step's scalars need the last one's
+            for i in range(n_steps):
+                of_step = scheduling.pick(h, names, i) if names else h
+                rows[i, 3:], scalars = rule.fold(of_step, self.t + 1 + i, scalars)
+            return rows, scalars
+        constants, _ = rule.fold(h, t, scalars)
+        for column, value in zip(rows.T[3:], constants, strict=True):
+            column[:] = value
+        return rows, scalars

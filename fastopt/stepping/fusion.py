@@ -1,0 +1,321 @@
+"""The stepper inside wrappers, which carries out what they ask for, in one pass over memory if it can.
+
+All stages of a `fastopt.stepping.fusion_stages.Call`, and the update, run chunk by chunk. Rules that look at
+whole arrays cannot be run so; for them the same stages are passes of their own, and changed gradients are
+written to a buffer.
+"""
+
+from numbers import Real
+
+import numpy as np
+
+from fastopt.kernels import fused_chunks
+from fastopt.rules import wrappers
+from fastopt.rules.quantized_state import BLOCK
+from fastopt.stepping import arrays
+from fastopt.stepping.fusion_stages import Call, Stage
+from fastopt.stepping.param_groups import listed
+from fastopt.stepping.stepper import Stepper
+
+#: Programs that are kept, for gradients that are now here, now None.
+_PROGRAMS = 64
+
+
+class Core:
+    """The stepper inside wrappers, as they see it.
+
+    Parameters
+    ----------
+    stepper : Stepper
+    """
+
+    def __init__(self, stepper):
+        self.params = stepper._params
+        if not all(isinstance(p.array, np.ndarray) for p in self.params):
+            raise TypeError("wrappers are for arrays in CPU memory; bind the optimizer inside on a GPU")
+        self.stepper = stepper
+        self._programs, self._table = {}, None
+        self._cohorts = self._members = None
+        self._square, self._scale, self._buffers = Stage(wrappers.square), Stage(wrappers.scale), None
+
+    def companions(self):
+        """Return an array beside each parameter, with its values, shape, dtype and memory order."""
+        return [np.array(p.array) for p in self.params]
+
+    def call(self, grads, closure, grad_scale, options, kind):
+        """Return the `Call` that these arguments of ``step`` describe."""
+        if isinstance(grad_scale, bool) or not isinstance(grad_scale, Real):
+            raise TypeError(f"grad_scale must be a number, not {type(grad_scale).__name__}")
+        options = {name: value for name, value in options.items() if value is not None}
+        if closure is None and grads is None:
+            raise TypeError(
+                f"a step of {kind} needs gradients or a closure; pass [None] to skip a single parameter"
+            )
+        if closure is not None and (grads is not None or "loss" in options):
+            raise TypeError("a closure takes the place of grads and loss: pass one or the other")
+        return Call(None if grads is None else listed(grads), closure, float(grad_scale), options)
+
+    def evaluate(self, call, kind):
+        """Make sure that a call has gradients that fit, and say which."""
+        self._open(call)
+        if call.active is None:
+            call.active = self._accept(call.grads)
+            if self.stepper._rows:
+                raise TypeError(f"{kind} needs whole gradients, not the rows (indices, values) of some")
+
+    def _open(self, call):
+        """Let a closure give its gradients, if it has not."""
+        if call.closure is not None:
+            call.found, call.grads, loss = self.stepper._call(call.closure, None, None)
+            call.closure, call.grads = None, listed(call.grads)
+            if loss is not None:
+                call.options["loss"] = loss
+
+    def _accept(self, grads):
+        stepper = self.stepper
+        stepper._refresh()
+        if not stepper._same(grads):
+            stepper._accept(grads)
+        return tuple(p.index for p in self.params if p.index not in stepper._absent)
+
+    def add(self, call, stage, **constants):
+        """Let the gradients go through a stage."""
+        self._meet(call, stage)
+        stage.constants, stage.scale = constants, call.scale
+        if stage.members is None:
+            call.scale = 1.0
+        elif not isinstance(call.scale, float) or call.scale != 1.0:
+            call.scale = call.scale * np.ones(len(self.params))
+            call.scale[list(stage.members)] = 1.0
+        call.before.append(stage)
+        call.norms = None
+
+    def _meet(self, call, stage):
+        """Write the gradients out if stages before this one see other rows and columns in them."""
+        for other in call.before:
+            if any(other.units[i][:2] != stage.units[i][:2] for i in other.units.keys() & stage.units.keys()):
+                self._write_out(call)
+                break
+
+    def norms(self, call):
+        """Return the L2 norm of each gradient as it is now, 0 for one that is None."""
+        if call.norms is None:
+            (squares,) = self.reduce(call, self._square)
+            call.norms = np.sqrt(squares)
+        return call.norms
+
+    def reduce(self, call, stage, **constants):
+        """Run a stage that only adds up; return its sums, of shape (sums, parameters).
+
+        Of a sweep that adds up by units a dict of an ndarray (sums, units) for each parameter.
+        """
+        self._meet(call, stage)
+        if not self._concerns(stage, call.active):
+            return {} if stage.sweep.is_matrix else np.zeros((stage.sweep.sums, len(self.params)))
+        stage.constants, stage.scale = constants, call.scale
+        prepared, members = self._run([*call.before, stage], call.active)[-1]
+        if stage.sweep.is_matrix:
+            return dict(zip(members, prepared.collect()[2], strict=True))
+        return self._spread(prepared.collect(), members)
+
+    def _spread(self, sums, members):
+        all_ = np.zeros((len(sums), len(self.params)))
+        all_[:, list(members)] = sums
+        return all_
+
+    def apply(self, call, stage, **constants):
+        """Run a stage with the gradients at once."""
+        if self._concerns(stage, call.active):
+            stage.constants, stage.scale = constants, call.scale
+            self._run([*call.before, stage], call.active)
+
+    def write(self, call, stage, **constants):
+        """Run a stage that writes the gradients to arrays of its own, and let the call go on with them."""
+        self.apply(call, stage, **constants)
+        present = frozenset(call.active)
+        call.grads = [a if i in present else None for i, a in enumerate(stage.arrays["b"])]
+        call.before, call.scale, call.norms, call.active = [], 1.0, None, None
+
+    def _write_out(self, call):
+        if self._buffers is None:
+            self._buffers = Stage(wrappers.scale, {"b": self.companions()})
+        self.write(call, self._buffers)
+        call.active = self._accept(call.grads)
+
+    def step(self, call):
+        """Make the step, with what it asks for before and after in the same pass if that is possible."""
+        stepper = self.stepper
+        if stepper._optimizer.needs == "closure" and call.closure is not None:
+            return stepper.step(closure=call.closure, grad_scale=call.scale, **call.options)
+        self._open(call)
+        if call.active is None:
+            stepper._refresh()  # which may turn parameters over to rules of the other protocol
+        has_rows = any(type(g) is tuple for g in call.grads)
+        if type(stepper) is not Stepper or stepper._ensembles or has_rows:
+            self._step_apart(call)
+        elif call.before or call.after or call.caution or not isinstance(call.scale, float):
+            scale = self._even(call)
+            stepper._fused = _Fused(self, call, scale)
+            try:
+                stepper.step(call.grads, grad_scale=scale, **call.options)
+            finally:
+                stepper._fused = None
+        else:
+            stepper.step(call.grads, grad_scale=call.scale, **call.options)
+        return call.found
+
+    def _even(self, call):
+        """Return the one factor of all gradients, after a stage that brings them to one if they differ."""
+        if isinstance(call.scale, float):
+            return call.scale
+        values = {call.scale[i] for i in call.active}
+        if len(values) > 1:
+            self.add(call, self._scale)
+            return 1.0
+        return float(values.pop()) if values else 1.0
+
+    def _step_apart(self, call):
+        """Make the step with gradients from a buffer, where it cannot be fused."""
+        stepper, caution = self.stepper, call.caution
+        if call.before or not isinstance(call.scale, float):
+            self._write_out(call)
+        if caution is None:
+            stepper.step(call.grads, grad_scale=call.scale, **call.options)
+            return
+        head, old = self._prologue(call.scale), self.companions()
+        stepper.step(call.grads, grad_scale=call.scale, **call.options)
+        mask, new = caution.apart()
+        mask.head = head
+        active = tuple(p.index for p in self.params if p.index not in stepper._absent)
+        for i in active:
+            new[i][...] = self.params[i].array
+            self.params[i].array[...] = old[i]
+        self._run_masked([mask], active, caution, [])
+
+    def _run_masked(self, wanted, active, caution, after):
+        """Run stages that end in a mask, and those that follow it."""
+        if not active:
+            return
+        if not caution.mask.sweep.sums:  # nothing of all elements must be known first
+            self._run([*wanted, *after], active)
+            return
+        prepared, members = self._run(wanted, active)[-1]
+        (counts,) = self._spread(prepared.collect(), members)
+        self._run([*caution.lengthen(counts), *after], active)
+
+    def _prologue(self, scale):
+        """Return what kernels apply first to each parameter: `Optimizer.prologue`, with the scale."""
+        treatments = [p.group.treat(p.array.shape) for p in self.params]
+        sign, l2, keep = np.array([cls.prologue(values) for cls, values, _ in treatments]).T
+        return sign * scale, l2, keep
+
+    def run_around(self, call, scale):
+        """Update the parameters that take the step, between what the call asks for."""
+        if self._cohorts is not self.stepper._active:
+            self._cohorts = self.stepper._active
+            self._members = tuple(p.index for cohort in self._cohorts for p in cohort.members)
+        active = self._members
+        after, caution = call.after[::-1], call.caution
+        if caution is None:
+            self._run([*call.before, fused_chunks.UPDATE, *after], active)
+        else:
+            caution.mask.head = self._prologue(scale)
+            wanted = [*call.before, caution.set_aside, fused_chunks.UPDATE, caution.mask]
+            self._run_masked(wanted, active, caution, after)
+        call.after.clear()
+
+    def finish(self, call):
+        """Do what is to be done after the step and could not be done with it."""
+        if call.after:
+            self._run(call.after[::-1], ())
+            call.after.clear()
+            if self.stepper._torch:
+                arrays.bump_versions(self.stepper._torch)
+
+    def _concerns(self, stage, active):
+        """Return the parameters that a stage concerns."""
+        members = range(len(self.params)) if stage.members is None else stage.members
+        if not stage.is_of_step:
+            return list(members)
+        present = frozenset(active)
+        return [i for i in members if i in present]
+
+    def _run(self, wanted, active):
+        """Run stages; return for each of them the prepared sweep and its parameters."""
+        if self._table is not self.stepper._table:  # which the programs point into
+            self._programs, self._table = {}, self.stepper._table
+        key = (*wanted, active)
+        if key not in self._programs:
+            if len(self._programs) == _PROGRAMS:
+                self._programs.clear()
+            self._programs[key] = _build(self, wanted, active)
+        program, found = self._programs[key]
+        for stage, (prepared, members) in zip(wanted, found, strict=True):
+            if prepared is not None:
+                stage.fill(prepared, members)
+        program.run()
+        return found
+
+
+class _Fused:
+    """What the stepper runs in place of its plan."""
+
+    def __init__(self, core, call, scale):
+        self._core, self._call, self._scale = core, call, scale
+
+    def run(self):
+        """Update, and what belongs around it."""
+        self._core.run_around(self._call, self._scale)
+
+
+def _build(core, wanted, active):
+    """Return the program of some stages, and for each of them its prepared sweep and its parameters."""
+    concerned = [active if s is fused_chunks.UPDATE else core._concerns(s, active) for s in wanted]
+    indices = sorted(set().union(*concerned))
+    place = {i: k for k, i in enumerate(indices)}
+    units = {}
+    for stage in wanted:
+        units |= {} if stage is fused_chunks.UPDATE else stage.units
+    now = dict.fromkeys(indices, fused_chunks.GRADIENT)  # where the gradient is
+    apart, steps, n_bytes = False, [], 0
+    for stage, members in zip(wanted, concerned, strict=True):
+        places = [place[i] for i in members]
+        if stage is fused_chunks.UPDATE:
+            weights = {i: fused_chunks.KEPT if apart else core.params[i].data for i in members}
+            steps.append((stage, places, [(weights[i], now[i]) for i in members], ()))
+            n_bytes += sum(3 * core.params[i].nbytes + 2 * core.params[i].state_nbytes for i in members)
+            continue
+        letters = stage.sweep.operands
+        operands = [[_operand(stage, letter, core.params[i], now[i]) for letter in letters] for i in members]
+        if "b" in stage.sweep.writes and "b" not in stage.arrays:
+            now |= {i: _other(now[i]) for i in members}
+        apart = apart or "v" in stage.sweep.writes
+        swapped = [stage.units[i][2] if stage.units else False for i in members]
+        steps.append((stage.sweep, places, operands, swapped))
+        n_outside = len({*letters} - {"b", "v"}) + len(stage.sweep.writes)
+        n_bytes += n_outside * sum(core.params[i].nbytes for i in members)
+    rows = core.stepper._table.ctypes.data + core.stepper._table.strides[0] * np.arange(len(core.params))
+    lying = [
+        (p.array.dtype, *units.get(p.index, (p.array.size, 1))[:2], _edge(p), rows[p.index])
+        for p in (core.params[i] for i in indices)
+    ]
+    n_threads = fused_chunks.n_threads(n_bytes, core.stepper._n_threads)
+    program = fused_chunks.Program(lying, steps, n_threads)
+    return program, list(zip(program.sweeps, concerned, strict=True))
+
+
+def _edge(p):
+    """Return of how many elements chunks must be multiples: 8-bit codes share scales."""
+    return BLOCK if any(slot.itemsize == 1 for slot in p.slots) else 1
+
+
+def _operand(stage, letter, p, gradient):
+    if letter in stage.arrays:
+        return arrays.address(stage.arrays[letter][p.index])
+    if letter == "b":
+        return _other(gradient)
+    return {"w": p.data, "g": gradient, "v": fused_chunks.KEPT}[letter]
+
+
+def _other(gradient):
+    return fused_chunks.SECOND if gradient == fused_chunks.FIRST else fused_chunks.FIRST

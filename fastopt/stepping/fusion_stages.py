@@ -1,0 +1,142 @@
+"""What wrappers ask of a step: stages before the update and after it, which need no pass over memory then.
+
+A wrapper does not touch arrays itself. It adds a `Stage` to the `Call` that goes down to the stepper inside:
+one that changes the gradient, or one that changes weights, or an average of them.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from fastopt.rules import wrappers
+
+
+@dataclasses.dataclass(eq=False)
+class Stage:
+    """A sweep over parameters that a wrapper wants.
+
+    Parameters
+    ----------
+    sweep : Sweep
+        ``w`` are the weights, ``g`` is the gradient as the stages before left it, ``b`` takes what the stages
+        after it see of the gradient, ``v`` are weights that a chunk keeps; any other letter is in `arrays`.
+    arrays : dict
+        Letter to a list of arrays, one for each parameter.
+    members : sequence of int, optional
+        The parameters that it concerns; all by default.
+    units : dict, optional
+        Of a sweep that tells rows from columns: parameter to its rows, its columns, and whether they are
+        swapped.
+    is_of_step : bool
+        Whether it concerns those parameters alone that take the step, as does what reads the gradient.
+
+    Attributes
+    ----------
+    constants : dict
+        Of the next run: numbers, or arrays of one element for each parameter.
+    scale : float or ndarray
+        What the gradient is multiplied by first; likewise.
+    head : tuple or None
+        In place of `scale` the sign, the coupled decay and the share of the weights that the decoupled one
+        keeps, as in `Optimizer.prologue`.
+    """
+
+    sweep: object
+    arrays: dict = dataclasses.field(default_factory=dict)
+    members: object = None
+    units: dict = dataclasses.field(default_factory=dict)
+    is_of_step: bool = False
+
+    def __post_init__(self):
+        self.constants, self.scale, self.head = {}, 1.0, None
+        self.is_of_step = self.is_of_step or "g" in self.sweep.operands
+
+    def fill(self, prepared, members):
+        """Set the constants of a prepared sweep over some parameters."""
+        head = self.head or (self.scale, 0.0, 1.0)
+        values = [*head, *[self.constants[name] for name in self.sweep.constants]]
+        prepared.fill([v[list(members)] if isinstance(v, np.ndarray) else v for v in values])
+
+
+class Caution:
+    """The stages that mask an update.
+
+    Parameters
+    ----------
+    core : Core
+    is_scaled : bool
+        Whether the steps that go on are made longer, by what share of all they are.
+
+    Attributes
+    ----------
+    set_aside, mask : Stage
+        Before and after the update, where both are in one pass.
+    """
+
+    #: The least share that counts.
+    _LEAST = 1e-3
+
+    def __init__(self, core, is_scaled):
+        self._core, self._sizes = core, np.array([p.array.size for p in core.params], np.float64)
+        self._arrays = {"d": core.companions()} if is_scaled else {}
+        self.set_aside = Stage(wrappers.set_aside, is_of_step=True)
+        self.mask = Stage(wrappers.mask_apart if is_scaled else wrappers.mask, self._arrays)
+        self._lengthen = Stage(wrappers.lengthen, self._arrays, is_of_step=True) if is_scaled else None
+        self._apart = None
+
+    def apart(self):
+        """Return the mask as a pass of its own, and arrays that must hold the new weights then."""
+        if self._apart is None:
+            self._apart = Stage(self.mask.sweep, {**self._arrays, "v": self._core.companions()})
+        return self._apart, self._apart.arrays["v"]
+
+    def lengthen(self, counts):
+        """Return the stages that remain, given how many elements of each array go on."""
+        if self._lengthen is None:
+            return []
+        shares = counts / np.maximum(self._sizes, 1.0)
+        self._lengthen.constants = {"factor": 1.0 / np.maximum(shares, self._LEAST)}
+        return [self._lengthen]
+
+
+@dataclasses.dataclass(eq=False)
+class Call:
+    """One step on its way down.
+
+    Attributes
+    ----------
+    grads : list or None
+        None as long as there is a closure to give them.
+    closure : callable or None
+    scale : float or ndarray
+        What gradients are still to be multiplied by; one element for each parameter where they differ.
+    options : dict
+        ``loss`` and ``hessian``, where given.
+    found : float or None
+        The closure's loss.
+    active : tuple of int
+        Parameters with a gradient, once the gradients have been accepted.
+    before, after : list of Stage
+        For the gradients, in their order; for the weights, the last of them first.
+    caution : Caution or None
+        How the update is masked.
+    norms : ndarray or None
+        L2 norms of the gradients as they are now, if known; 0 where there is none.
+    """
+
+    grads: object
+    closure: object
+    scale: object
+    options: dict
+    found: object = None
+    active: object = None
+    before: list = dataclasses.field(default_factory=list)
+    after: list = dataclasses.field(default_factory=list)
+    caution: object = None
+    norms: object = None
+
+    def multiply(self, factors):
+        """Multiply the gradients by a number, or each by one."""
+        self.scale = self.scale * factors
+        if self.norms is not None:
+            self.norms = self.norms * factors

@@ -1,0 +1,109 @@
+"""Optimizer state for the training engine where an update needs whole gradients, layer by layer."""
+
+import copy
+
+import numpy as np
+
+from fastopt.stepping import scheduling
+from fastopt.stepping.arrays import check_dtype
+
+
+class LayerwiseState(scheduling.Scheduled):
+    """An optimizer bound to the layers of one flat vector of parameters, as the training engine drives it.
+
+    For wrappers, and optimizers that need a norm, a matrix or one number for all layers: the engine hands
+    over the gradient of each mini-batch, and a `Stepper` on views of the vector updates it. Pickles and
+    copies: what it holds then is the stepper's ``state_dict``.
+
+    Attributes
+    ----------
+    hyper : dict
+        Hyper-parameters, numbers or schedules; a changed value counts from the next step.
+    run : Run
+        What schedules know about the run.
+    t : int
+        Steps taken.
+    n_threads : int or None
+        As in `Optimizer.bind`, when the layers are bound.
+    state : ndarray of shape (0, size)
+        There are no flat slots.
+    """
+
+    def __init__(self, optimizer, size, n_decay, dtype, run, n_groups=2):
+        self.optimizer, self.run = copy.deepcopy(optimizer), run
+        self.hyper = self.optimizer.core.get_params(deep=False)
+        self.dtype = check_dtype(dtype)
+        self.size, self.n_decay = int(size), int(n_decay)
+        self._n_groups = n_groups
+        self.n_threads = None
+        self.t, self.state = 0, np.zeros((0, self.size), self.dtype)
+        self._saved = self._stepper = self._params = self._layout = None
+        self._gradient = self._views = None
+
+    def __getstate__(self):
+        saved = self._saved if self._stepper is None else self._stepper.state_dict()
+        unsaved = dict.fromkeys(("_stepper", "_params", "_gradient", "_views"))
+        return {**self.__dict__, **unsaved, "_saved": saved}
+
+    @property
+    def rule(self):
+        """The rule of a weight matrix under the present hyper-parameters."""
+        return self.optimizer.core.rule_for(self.hyper, (2, 2))
+
+    def begin(self, run):
+        """Let schedules go by another run from the next step on."""
+        self.run = run
+        if self._stepper is not None:
+            self._stepper.begin(run)
+
+    def apply(self, params, gradient, layout, loss, evaluate):
+        """Take one step.
+
+        Parameters
+        ----------
+        params : ndarray of shape (size,)
+            Written.
+        gradient : ndarray of shape (size,)
+        layout : Layout
+            Where the layers lie in both.
+        loss : float
+            Mean loss at ``params``.
+        evaluate : callable
+            Writes the gradient at the present ``params`` to ``gradient`` and returns their loss.
+        """
+        self._layout = layout
+        stepper = self._bound(params)
+        stepper.param_groups[0].update(self.hyper)
+        for biases in stepper.param_groups[1:]:
+            biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
+        if self._gradient is not gradient:  # the same views are known to the stepper
+            self._gradient, self._views = gradient, layout.weights(gradient) + layout.biases(gradient)
+        known = [loss]  # the first evaluation has been made
+        stepper.step(closure=lambda: (known.pop() if known else evaluate(), self._views))
+        self.t += 1
+
+    def train(self, params):
+        """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""
+        if self.t:
+            self._bound(params).train()
+
+    def eval(self, params):
+        """Move ``params`` to where they are to be evaluated; for most optimizers there is nothing to do."""
+        if self.t:
+            self._bound(params).eval()
+
+    def _bound(self, params):
+        """Return the stepper on the layers of ``params``, made anew when that is another array."""
+        if self._params is not params:
+            saved = self.__getstate__()["_saved"]
+            optimizer = copy.deepcopy(self.optimizer)
+            optimizer.core.set_params(**self.hyper)
+            layers = self._layout.weights(params), self._layout.biases(params)
+            if self._n_groups == 1:
+                layers = (layers[0] + layers[1],)
+            groups = [{"params": views} for views in layers]
+            self._stepper = optimizer.stepper(groups, self.n_threads, self.run)
+            if saved is not None:
+                self._stepper.load_state_dict(saved)
+            self._params = params
+        return self._stepper

@@ -1,0 +1,67 @@
+"""The stepper of Mechanic: it scales the steps of the optimizer inside."""
+
+from fastopt.stepping.arrays import order_of
+from fastopt.stepping.stepper import Stepper
+
+
+class MechanicStepper(Stepper):
+    """A `Stepper` that lets another one move copies of the weights first; made by `Mechanic.bind`."""
+
+    def __init__(self, optimizer, groups, n_threads, run):
+        super().__init__(optimizer, groups, n_threads, run)
+        self._bind_base()
+
+    def _bind_base(self):
+        """Bind the other optimizer to the slots that hold the copies."""
+        self._copies = [p.slots[1].reshape(p.array.shape, order=order_of(p.array)) for p in self._params]
+        self._base_name = self._groups[0].values["base"]
+        groups = [
+            {"params": [self._copies[p.index] for p in self._params if p.group is group]}
+            for group in self._groups
+        ]
+        self._base = self._optimizer.make_base(self._base_name).stepper(
+            groups, self._n_threads, self._progress.run
+        )
+
+    @property
+    def nbytes(self):
+        """Bytes of state, the other optimizer's included."""
+        return super().nbytes + self._base.nbytes
+
+    def add_param_group(self, group):
+        """Bind more arrays; see `Stepper.add_param_group`."""
+        saved = self._base.state_dict()
+        super().add_param_group(group)
+        self._bind_base()
+        saved["param_groups"].append(self._base.state_dict()["param_groups"][-1])
+        self._base.load_state_dict(saved)
+
+    def step(self, grads=None, *, closure=None, grad_scale=1.0, loss=None, hessian=None):
+        """Apply one update in place; see `Stepper.step`."""
+        found = None
+        if closure is not None:
+            found, grads, loss = self._call(closure, grads, loss)
+        if loss is not None or hessian is not None or grads is None:
+            raise TypeError("Mechanic needs gradients or a closure, and takes no loss and no hessian")
+        if any(group["base"] != self._base_name for group in self.param_groups):
+            raise ValueError(f"the base is {self._base_name!r} for all groups, and cannot be changed")
+        self._refresh()
+        for group, mine in zip(self._base.param_groups, self.param_groups, strict=True):
+            group.update({name: mine[name] for name in ("lr", "maximize")})
+        for p, copy in zip(self._params, self._copies, strict=True):
+            copy[...] = p.array
+        self._base.step(grads, grad_scale=grad_scale)
+        super().step(grads, grad_scale=grad_scale)
+        return found
+
+    def state_dict(self):
+        """Return a copy of the state as `Stepper.state_dict` does, with the other optimizer's as ``base``."""
+        return super().state_dict() | {"base": self._base.state_dict()}
+
+    def load_state_dict(self, state_dict):
+        """Take over a copy of a state; see `Stepper.load_state_dict`."""
+        if not isinstance(state_dict, dict) or "base" not in state_dict:
+            raise ValueError("a state_dict of Mechanic has the other optimizer's state as 'base'")
+        super().load_state_dict(state_dict)
+        self._bind_base()
+        self._base.load_state_dict(state_dict["base"])

@@ -1,0 +1,126 @@
+"""What a stepper holds: bound arrays with their slots, and those of them that share constants."""
+
+import math
+import weakref
+from typing import NamedTuple
+
+import numpy as np
+
+from fastopt.kernels.quantized_state import LINE, first_codes
+from fastopt.rules.quantized_state import Reduced
+from fastopt.stepping import arrays
+
+
+class Entry(NamedTuple):
+    """A parameter, the rule that updates it, its steps so far and its state that is no array."""
+
+    p: "Param"
+    rule: object
+    t: int
+    numbers: tuple
+
+
+class Param:
+    """One bound array: the user's object, its memory as an ndarray, and its slots."""
+
+    __slots__ = (
+        "array", "data", "given", "group", "guard", "index", "name", "nbytes", "slots", "start", "stride"
+    )  # fmt: skip
+
+    def __init__(self, given, index, group):
+        self.given, self.index, self.group, name = given, index, group, f"params[{index}]"
+        self.name = name
+        self.array = arrays.view(given, name)
+        arrays.check_param(self.array, name)
+        self.data, self.nbytes = arrays.address(self.array), self.array.nbytes
+        # NumPy refuses to resize (and so to move) an array that has a weak reference.
+        self.guard = weakref.ref(self.array)
+        self.slots = self.start = self.stride = None
+
+    def allocate(self, rule, h, kept=()):
+        """Make the slots of ``rule``, with their first values; ``kept`` maps names to values to keep."""
+        dtypes = [np.dtype(rule.slot_dtype(name, self.array.dtype)) for name in rule.slots]
+        sizes = [math.prod(rule.slot_shape(name, self.array.shape)) for name in rule.slots]
+        strides = [-(-size * d.itemsize // LINE) * LINE for size, d in zip(sizes, dtypes, strict=True)]
+        memory = np.zeros(sum(strides) + LINE, np.uint8)
+        offset = -arrays.address(memory) % LINE
+        self.start, self.slots = arrays.address(memory) + offset, []
+        # The same for all slots of an elementwise rule, but for the scales that follow its 8-bit codes.
+        self.stride = strides[0] // dtypes[0].itemsize if strides else 0
+        for name, size, dtype, stride in zip(rule.slots, sizes, dtypes, strides, strict=True):
+            row = memory[offset : offset + size * dtype.itemsize].view(dtype)
+            if name in kept:
+                row[:] = kept[name]
+            elif rule.initial:
+                row[:] = _first(rule, h, name)
+            self.slots.append(row)
+            offset += stride
+
+    def read(self):
+        """Return copies of the slots, in CPU memory."""
+        return [row.copy() for row in self.slots]
+
+    #: Give what a saved state holds as an ndarray; raise as `arrays.view`.
+    open_saved = staticmethod(arrays.view)
+
+    @property
+    def state_nbytes(self):
+        """Bytes of the slots."""
+        return sum(row.nbytes for row in self.slots)
+
+
+def _first(rule, h, name):
+    """Return the number that fills a slot at first."""
+    if not isinstance(rule, Reduced):
+        return rule.first(h, rule.initial, name)
+    return first_codes(rule, name, rule.first(h, rule.initial, rule.moment(name)))
+
+
+class Cohort:
+    """Parameters of one group and dtype that took the same steps, so they share one row of constants."""
+
+    __slots__ = ("_prologue", "_values", "group", "members", "next_scalars", "row", "rule", "scalars", "t")
+
+    def __init__(self, group, members, t, scalars):
+        self.group, self.members, self.t, self.scalars = group, members, t, scalars
+        self.refresh()
+        self.row = np.empty(3 + self.rule.n_constants, self.members[0].array.dtype)
+
+    def refresh(self):
+        """Take over the group's hyper-parameters."""
+        cls, self._values, self.rule = self._treatment
+        self._prologue = cls.prologue(self._values)
+
+    @property
+    def _treatment(self):
+        return self.group.treat(self.members[0].array.shape)
+
+    def is_outdated(self):
+        """Tell whether the group's values now need another rule."""
+        return self._treatment.rule is not self.rule
+
+    def entries(self):
+        """Yield each parameter with its rule, its steps and its state that is no array."""
+        for p in self.members:
+            yield Entry(p, self.rule, self.t, self.scalars)
+
+    def fold(self, grad_scale):
+        """Write the constants of the next step, without taking it."""
+        sign, l2, keep = self._prologue
+        constants, self.next_scalars = self.rule.fold(self._values, self.t + 1, self.scalars)
+        self.row[:] = (sign * grad_scale, l2, keep, *constants)
+
+    def advance(self):
+        """Count the step that was folded."""
+        self.t += 1
+        self.scalars = self.next_scalars
+
+
+def retreated(entry):
+    """Return an entry under the rule of its group's present values; slots that both rules have are kept."""
+    _, h, rule = entry.p.group.treat(entry.p.array.shape)
+    if rule is entry.rule:
+        return entry
+    entry.p.allocate(rule, h, dict(zip(entry.rule.slots, entry.p.read(), strict=True)))
+    kept = rule.numbers == entry.rule.numbers
+    return entry._replace(rule=rule, numbers=entry.numbers if kept else rule.first_numbers(h))

@@ -1,0 +1,252 @@
+"""Parameters under a rule of the second protocol: their state, and what the rule sees of a step."""
+
+import concurrent.futures
+import contextlib
+import math
+from numbers import Real
+
+import numpy as np
+
+from fastopt.kernels import threading_layer, work_queue
+from fastopt.kernels.blas_threads import single_threaded
+from fastopt.kernels.reductions import Pass
+from fastopt.kernels.tiled_gemm import Products
+from fastopt.stepping.arrays import order_of
+from fastopt.stepping.parameters import Entry
+
+#: Elements from which `Tensors.map` starts threads: to factorise 100 x 100 takes 0.3 ms.
+_MAP_SIZE = 20_000
+
+
+class Ensemble:
+    """All parameters of a stepper that one tensor rule updates together, across groups and dtypes.
+
+    Parameters
+    ----------
+    members : list of Entry
+    n_threads : int or None
+        As in `Optimizer.bind`.
+    """
+
+    def __init__(self, members, n_threads):
+        self.params = [one.p for one in members]
+        self.rule, self._n_threads = members[0].rule, n_threads
+        self.t = np.array([one.t for one in members], np.int64)
+        n_own = len(self.rule.scalars)
+        own = np.array([one.numbers[:n_own] for one in members], np.float64).reshape(len(members), n_own).T
+        self._scalars = dict(zip(self.rule.scalars, own.copy(), strict=True))
+        oldest = max(members, key=lambda one: one.t)
+        self._shared = dict(zip(self.rule.shared, oldest.numbers[n_own:], strict=True))
+        self._tensors = None
+        self.refresh()
+
+    def entries(self):
+        """Yield each parameter with its rule, its steps and its state that is no array."""
+        for i, p in enumerate(self.params):
+            own = tuple(float(values[i]) for values in self._scalars.values())
+            yield Entry(p, self.rule, int(self.t[i]), (*own, *map(float, self._shared.values())))
+
+    def refresh(self):
+        """Take over the groups' hyper-parameters."""
+        self._flags = flags(self._treat(0).values)
+        if self._tensors is not None:
+            self._tensors.take(*gather(map(self._treat, self._tensors.active)))
+
+    def is_outdated(self):
+        """Tell whether a group's values now need another rule, or part it from the others."""
+        treatments = map(self._treat, range(len(self.params)))
+        return any(one.rule is not self.rule or flags(one.values) != self._flags for one in treatments)
+
+    def _treat(self, i):
+        p = self.params[i]
+        return p.group.treat(p.array.shape)
+
+    def step(self, table, absent, grad_scale, loss):
+        """Update the members that have gradients.
+
+        Parameters
+        ----------
+        table : ndarray
+            The stepper's, whose third column holds the gradients' addresses.
+        absent : set of int
+            Parameters without a gradient.
+        grad_scale : float
+        loss : float or None
+        """
+        active = tuple(i for i, p in enumerate(self.params) if p.index not in absent)
+        if not active:
+            return
+        if self._tensors is None or self._tensors.active != active:
+            params = [self.params[i] for i in active]
+            self._tensors = Tensors(active, self.rule, params, self._n_threads)
+            self.refresh()
+        x, at = self._tensors, list(active)
+        self.t[at] += 1
+        scalars = {name: values[at] for name, values in self._scalars.items()}
+        x.begin(self.t[at], table, grad_scale, scalars, self._shared, loss)
+        with single_threaded() if self.rule.uses_blas else contextlib.nullcontext():
+            self.rule.function(x, x.h)
+        for name, values in x.scalars.items():
+            self._scalars[name][at] = values
+
+
+def gather(treatments):
+    """Return ``(prologue, values)`` of tensors, each number a float64 array with one element for each."""
+    treatments = list(treatments)
+    cls, first, _ = treatments[0]
+    values = {}
+    for name, value in first.items():
+        if name == "params":
+            continue
+        column = [treatment.values[name] for treatment in treatments]
+        if is_number(value):
+            value = np.array(column, np.float64)
+        elif isinstance(value, tuple) and all(map(is_number, value)):
+            value = tuple(np.array(column, np.float64).T)
+        values[name] = value
+    return cls.prologue(values), values
+
+
+def is_number(value):
+    """Tell a number from a flag, a name or None."""
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+def flags(values):
+    """Return what two groups must share to be updated together: the values that are no numbers."""
+    return tuple(
+        (name, value)
+        for name, value in values.items()
+        if name != "params" and not is_number(value) and not isinstance(value, tuple)
+    )
+
+
+class Tensors:
+    """What a tensor rule sees of a step.
+
+    Attributes
+    ----------
+    t : ndarray of int64
+        Each tensor's step, from 1.
+    sizes : ndarray of int64
+        Elements of each tensor.
+    places : ndarray of int64
+        Each tensor's number among the bound parameters.
+    shapes : list of tuple
+    dtypes : list of dtype
+    h : dict
+        Hyper-parameters; a number is a float64 array with one element for each tensor.
+    scalars : dict of ndarray
+        State of one number for each tensor; assign new values to its keys.
+    shared : dict of float
+        State of one number for all tensors; likewise.
+    loss : float or None
+        What the caller passed.
+    """
+
+    def __init__(self, active, rule, params, n_threads):
+        self.active, self._rule, self._params = active, rule, params
+        self.shapes, self.dtypes = [p.array.shape for p in params], [p.array.dtype for p in params]
+        self.sizes = np.array([p.array.size for p in params])
+        self.places = np.array([p.index for p in params])
+        moved = 4 * sum(p.nbytes for p in params)
+        self._most_threads = n_threads or threading_layer.n_available()
+        self._n_threads = 1 if moved < work_queue.PARALLEL_BYTES else self._most_threads
+        self._passes, self._work, self._buffers, self._built = {}, {}, {}, {}
+
+    def take(self, prologue, h):
+        """Take over hyper-parameters."""
+        self._prologue, self.h = prologue, h
+
+    def begin(self, t, table, grad_scale, scalars, shared, loss):
+        """Take over what belongs to one step."""
+        self.t, self._table, self.scalars, self.shared, self.loss = t, table, scalars, shared, loss
+        sign, l2, keep = self._prologue
+        self._head = sign * grad_scale, l2, keep
+
+    def sweep(self, sweep, **constants):
+        """Map a sweep over all tensors.
+
+        Parameters
+        ----------
+        sweep : Sweep
+        **constants
+            Numbers, or arrays of one element for each tensor.
+
+        Returns
+        -------
+        ndarray of shape (sums, n_tensors)
+            With a matrix sweep a tuple of it, a list of the sums along rows and a list of those along
+            columns: for each tensor an ndarray of shape (row_sums, rows) and (column_sums, columns).
+        """
+        if sweep not in self._passes:
+            self._passes[sweep] = self._prepare(sweep)
+        one = self._passes[sweep]
+        if "g" in sweep.operands:
+            one.operands[:, sweep.operands.index("g")] = self._table[self.places, 2]
+        return one.run(self._head, constants)
+
+    def _prepare(self, sweep):
+        one = Pass(sweep, self.dtypes, [_lying(p.array) for p in self._params], self._n_threads)
+        for column, letter in zip(one.operands.T, sweep.operands, strict=True):
+            if letter != "g":
+                column[:] = [a.ctypes.data for a in self.arrays(letter)]
+        return one
+
+    def arrays(self, letter):
+        """Return the memory of array ``letter`` of each tensor, one-dimensional."""
+        rule = self._rule
+        if letter == "w":
+            return [p.array.ravel("K") for p in self._params]
+        if letter in rule.letters:
+            k = rule.slots.index(rule.letters[letter])
+            return [p.slots[k] for p in self._params]
+        if letter not in self._work:
+            sizes = [math.prod(rule.slot_shape(letter, shape)) for shape in self.shapes]
+            self._work[letter] = [np.zeros(n, t) for n, t in zip(sizes, self.dtypes, strict=True)]
+        return self._work[letter]
+
+    def matrices(self, letter):
+        """Return the array ``letter`` of each tensor in its own shape, as views."""
+        rule = self._rule
+        name = rule.letters.get(letter)
+        shapes = self.shapes if name is None else [rule.slot_shape(name, shape) for shape in self.shapes]
+        return [
+            memory.reshape(shape, order=order_of(p.array))
+            for memory, shape, p in zip(self.arrays(letter), shapes, self._params, strict=True)
+        ]
+
+    def products(self, left, right, out, **options):
+        """Return products of lists of matrices, on as many threads as pay; see `kernels.tiled_gemm`."""
+        return Products(left, right, out, self._most_threads, **options)
+
+    def map(self, function, *columns):
+        """Return what a function returns for each row of lists of arrays, in turn or on Python threads.
+
+        For LAPACK, which lets other Python threads run.
+        """
+        n_threads = min(self._most_threads, len(columns[0]))
+        if n_threads < 2 or sum(a.size for a in columns[0]) < _MAP_SIZE:
+            return list(map(function, *columns))
+        with concurrent.futures.ThreadPoolExecutor(n_threads) as pool:
+            return list(pool.map(function, *columns))
+
+    def prepared(self, key, build):
+        """Return what ``build()`` returned at the first call with this key."""
+        if key not in self._built:
+            self._built[key] = build()
+        return self._built[key]
+
+    def buffer(self, name, shape, dtype):
+        """Return an array for intermediate results that is the same at every step."""
+        key = name, shape, np.dtype(dtype)
+        if key not in self._buffers:
+            self._buffers[key] = np.empty(shape, dtype)
+        return self._buffers[key]
+
+
+def _lying(array):
+    """Return an array's rows and columns as they lie in memory, and whether they are swapped."""
+    shape = array.shape or (1,)
+    lead, last = math.prod(shape[:-1]), shape[-1]
+    return (lead, last, False) if order_of(array) == "C" else (last, lead, True)

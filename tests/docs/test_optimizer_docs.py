@@ -1,0 +1,44 @@
+"""The page on optimizers says what the registry holds, and its settings exist."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastopt
+from fastopt.optimizers.base import OPTIMIZERS
+
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "optimizers.md").read_text() if DOCS.exists() else ""
+pytestmark = pytest.mark.skipif(not TEXT, reason="an installation without its documentation")
+
+
+def script(name):
+    """Import a script of the documentation."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_table_is_the_registrys():
+    assert script("optimizer_table").page(TEXT) == TEXT, "run python docs/optimizer_table.py"
+
+
+def test_the_speeds_are_those_that_were_measured():
+    table, text = script("speed_table"), (DOCS / "speed.md").read_text()
+    results = json.loads(table.RESULTS.read_text())
+    assert table.page(text, results) == text, "run python docs/speed_table.py"
+    measured = {*results["rows"]["optimizers"]["optimizers"]}
+    measured |= {label.split(", ")[0] for label in results["rows"]["matrices"]}
+    built_in = {name for name, cls in OPTIMIZERS.items() if cls.__module__.startswith("fastopt.")}
+    assert built_in - {"lbfgs"} <= measured, "run the benchmark that docs/speed.md names"
+
+
+@pytest.mark.parametrize("setting", sorted(set(re.findall(r"`([A-Z]\w*\([^`]*\))`", TEXT))))
+def test_every_setting_on_the_page_is_accepted(setting):
+    optimizer = eval(setting, vars(fastopt).copy())
+    optimizer.bind(np.ones((2, 3)))

@@ -1,0 +1,500 @@
+"""Schedules where they are used: the bound stepper, the flat state of the engine, the estimators."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import sklearn.neural_network as sk
+from reference.peers import needs_torch, torch
+from reference.problems import advance, distance, problem
+from sklearn.base import clone
+from sklearn.datasets import make_classification
+from sklearn.model_selection import GridSearchCV
+
+import fastopt
+from fastopt import SGD, Adam, AdamW, MLPClassifier, MLPRegressor
+from fastopt.optimizers.base import OPTIMIZERS
+from fastopt.schedules import (
+    Run,
+    constant,
+    cosine,
+    exponential,
+    function,
+    linear,
+    multistep,
+    onecycle,
+    plateau,
+    step,
+    warmup,
+)
+
+X, Y = make_classification(n_samples=100, n_features=6, random_state=0)
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+SMALL = {"hidden_layer_sizes": (5,), "max_iter": 6, "random_state": 0, "batch_size": 20, "tol": 0}
+
+
+def by_hand(optimizer, changes, params, steps):
+    """Step with numbers set before every step: what a schedule must amount to."""
+    stepper = optimizer.bind(params)
+    for k, grads in enumerate(steps):
+        stepper.param_groups[0].update({name: values(k) for name, values in changes.items()})
+        stepper.step(grads)
+    return params
+
+
+SCHEDULED = {
+    "lr": (Adam(), {"lr": cosine(0.1, 20)}),
+    "momentum": (SGD(lr=0.1, nesterov=True, momentum=0.9), {"momentum": linear(0.5, 20, 0.99)}),
+    "a beta and decoupled decay": (
+        AdamW(),
+        {
+            "betas": (linear(0.8, 20, 0.95), 0.99),
+            "weight_decay": exponential(0.5, 0.9, 1),
+            "lr": step(0.1, 7),
+        },
+    ),
+    "coupled decay": (Adam(), {"weight_decay": linear(0.3, 25)}),
+    "both betas and eps": (Adam(), {"betas": (constant(0.9), linear(0.9, 9, 0.99)), "eps": constant(1e-3)}),
+    "a rule with scalars": (
+        fastopt.NAdam(),
+        {"lr": cosine(0.1, 20), "betas": (0.9, linear(0.99, 30, 0.999))},
+    ),
+    "a rule whose state begins with lr": (fastopt.ASGD(), {"lr": linear(0.1, 20, 0.2)}),
+}
+
+
+def numbers(value):
+    """Return a function of k for a schedule, or a tuple with some."""
+    if isinstance(value, tuple):
+        return lambda k: tuple(v(k) if callable(v) else v for v in value)
+    return value
+
+
+@pytest.mark.parametrize("case", SCHEDULED)
+def test_a_stepper_does_what_setting_the_values_by_hand_does(case):
+    optimizer, changes = SCHEDULED[case]
+    params, steps = problem(np.float64, n_steps=80)
+    ours = [p.copy() for p in params]
+    first = {name: numbers(value)(0) for name, value in changes.items()}
+    by_hand(clone(optimizer).set_params(**first), {n: numbers(v) for n, v in changes.items()}, params, steps)
+    stepper = clone(optimizer).set_params(**changes).bind(ours)
+    for grads in steps:
+        stepper.step(grads)
+    for a, b in zip(ours, params, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("case", SCHEDULED)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_engines_constants_are_those_of_the_numbers_of_each_step(case, dtype):
+    optimizer, changes = SCHEDULED[case]
+    ahead = clone(optimizer).set_params(**changes).flat(4, 4, dtype)
+    first = {name: numbers(value)(0) for name, value in changes.items()}
+    slow = clone(optimizer).set_params(**first).flat(4, 4, dtype)
+    rows = ahead.constants(90)
+    for k in range(90):
+        slow.hyper.update({name: numbers(value)(k) for name, value in changes.items()})
+        # A power of an array and one of a number may round differently; float32 rounds it away or doubles it.
+        np.testing.assert_allclose(rows[k], slow.constants(1)[0], rtol=4 * np.finfo(dtype).eps)
+        slow.advance(1)
+
+
+def in_schedules(value):
+    """Return a hyper-parameter with a constant schedule in place of every finite number."""
+    if isinstance(value, tuple):
+        return tuple(map(in_schedules, value))
+    return constant(value) if type(value) is float and np.isfinite(value) else value
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_number_of_every_optimizer_may_be_a_schedule(name):
+    plain = fastopt.get_optimizer(name)
+    changes = {name: in_schedules(value) for name, value in plain.get_params(deep=False).items()}
+    scheduled = clone(plain).set_params(**changes)
+    results = []
+    for optimizer in (plain, scheduled):
+        params, steps = problem(np.float64, n_steps=5)
+        stepper = optimizer.bind(params)
+        for grads in steps:
+            advance(stepper, optimizer, grads)
+        results.append(params)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("case", SCHEDULED)
+def test_constants_do_not_depend_on_how_many_steps_are_folded_at_once(case):
+    optimizer, changes = SCHEDULED[case]
+    optimizer = clone(optimizer).set_params(**changes)
+    whole = optimizer.flat(8, 8, np.float64).constants(400)
+    pieces, update = [], optimizer.flat(8, 8, np.float64)
+    for n_steps in (1, 2, 3, 61, 64, 100, 169):
+        pieces.append(update.constants(n_steps).copy())
+        update.advance(n_steps)
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("ours", "make"),
+    [
+        (
+            onecycle(0.1, 100),
+            lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, 100, cycle_momentum=False),
+        ),
+        (cosine(0.01, 60, periodic=True), lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 60)),
+    ],
+)
+def test_training_ends_where_torch_with_its_scheduler_ends(ours, make):
+    params, steps = problem(np.float64)
+    tensors = [torch.tensor(p, requires_grad=True) for p in params]
+    optimizer = torch.optim.AdamW(tensors, lr=0.01)
+    scheduler = make(optimizer)
+    stepper = AdamW(lr=ours).bind(params)
+    for k, grads in enumerate(steps):
+        for tensor, g in zip(tensors, grads, strict=True):
+            tensor.grad = torch.tensor(g)
+        optimizer.step()
+        if k < 99:
+            scheduler.step()
+        stepper.step(grads)
+    # As the parity test without schedules: 100 steps of rounding in float64.
+    assert distance(params, [t.detach().numpy() for t in tensors]) < 1e-12
+
+
+def test_every_call_of_step_counts_whichever_gradients_are_missing():
+    a, b = np.zeros(1), np.zeros(1)
+    stepper = SGD(lr=multistep(1.0, (1,), 0.5)).bind([a, b])
+    stepper.step([np.ones(1), None])
+    stepper.step([np.ones(1), np.ones(1)])
+    assert (a[0], b[0]) == (-1.5, -0.5)  # b's first step is the run's second
+
+
+def test_groups_have_their_own_schedules_and_live_ones_may_be_replaced():
+    a, b = np.zeros(1), np.zeros(1)
+    stepper = SGD(lr=1.0).bind([{"params": a, "lr": step(1.0, 1, 0.5)}, {"params": b}])
+    for _ in range(2):
+        stepper.step([np.ones(1), np.ones(1)])
+    assert (a[0], b[0]) == (-1.5, -2.0)
+    assert [group["lr"] for group in stepper.current_values()] == [0.25, 1.0]
+    stepper.param_groups[0]["lr"] = 2.0
+    stepper.param_groups[1]["lr"] = linear(8.0, 4)
+    stepper.step([np.ones(1), np.ones(1)])
+    assert (a[0], b[0]) == (-3.5, -6.0)  # the schedule is asked for step 2 of the run
+    assert "params" not in stepper.current_values()[0]
+
+
+def test_bind_tells_schedules_how_long_the_run_is():
+    w = np.zeros(1)
+    stepper = SGD(lr=linear(1.0) * step(1.0, 1, 0.5, unit="epoch")).bind(w, n_steps=4, steps_per_epoch=2)
+    for _ in range(4):
+        stepper.step(np.ones(1))
+    assert w[0] == -(1 + 0.75 + 0.25 + 0.125)
+    with pytest.raises(ValueError, match="needs n_steps"):
+        SGD(lr=linear(1.0)).bind(w)
+
+
+def test_momentum_that_begins_at_zero_has_its_buffer_from_the_start():
+    w = np.zeros(1)
+    stepper = SGD(lr=1.0, momentum=linear(0.0, 2, 1.0)).bind(w)
+    for _ in range(3):
+        stepper.step(np.ones(1))
+    assert w[0] == -(1 + 1.5 + 2.5)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [
+        (
+            SGD(lr=linear(1.0, 10, -1.0)),
+            r"lr must be a finite number >= 0; this is what lr=linear\(value=1.0",
+        ),
+        (Adam(betas=(0.9, linear(0.9, 10, 1.0))), r"betas must be a number in \[0, 1\); this is what betas="),
+        (SGD(lr=function(lambda k: float("nan") if k == 20 else 1.0)), "lr must be a finite number"),
+        (SGD(momentum=linear(0.9, 10), nesterov=True), "needs momentum > 0"),
+    ],
+)
+def test_a_schedule_that_leaves_the_range_is_refused_with_its_name(optimizer, words):
+    with pytest.raises(ValueError, match=words):
+        optimizer.flat(4, 4, np.float64).constants(100)
+    with pytest.raises(ValueError, match=words):
+        optimizer.bind(np.ones(2))  # which evaluates the first steps
+
+
+def test_a_switch_cannot_be_a_schedule():
+    with pytest.raises(TypeError, match="amsgrad must be True or False, not float"):
+        Adam(amsgrad=constant(1.0)).bind(np.ones(2))
+
+
+def test_a_state_dict_carries_the_schedules_and_where_they_are():
+    params, steps = problem(np.float64, n_steps=40)
+    start = [p.copy() for p in params]
+    optimizer = Adam(lr=warmup(plateau(0.1, 0.5, 0), 10), betas=(linear(0.8, 30, 0.9), 0.99))
+
+    def epoch(stepper, which):
+        for grads in which:
+            stepper.step(grads)
+        stepper.observe(1.0)
+
+    whole = optimizer.bind(params)
+    for first in range(0, 40, 10):
+        epoch(whole, steps[first : first + 10])
+    half = optimizer.bind(start)
+    epoch(half, steps[:10])
+    epoch(half, steps[10:20])
+    saved = pickle.loads(pickle.dumps(half.state_dict()))
+    again = optimizer.bind(start)
+    again.load_state_dict(saved)
+    epoch(again, steps[20:30])
+    epoch(again, steps[30:])
+    for a, b in zip(start, params, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert whole.current_values()[0]["lr"] == again.current_values()[0]["lr"] == 0.1 * 0.5**3
+
+
+def test_a_state_without_schedules_is_torchs_and_nothing_more():
+    stepper = Adam().bind(np.ones(2))
+    stepper.step(np.ones(2))
+    state = stepper.state_dict()
+    assert set(state) == {"state", "param_groups"}
+    json.dumps(state["param_groups"])
+
+
+def test_a_refused_load_leaves_the_schedules_step():
+    stepper = SGD(lr=step(1.0, 1, 0.5)).bind(np.ones(2))
+    stepper.step(np.ones(2))
+    state = stepper.state_dict()
+    for bad in ("x", -1, 1.5):
+        with pytest.raises(ValueError, match="step"):
+            stepper.load_state_dict(state | {"step": bad})
+    assert stepper.current_values()[0]["lr"] == 0.5
+
+
+LAYERWISE = {
+    "norms": fastopt.LAMB(lr=0.01),
+    "matrices": fastopt.Muon(lr=0.02),
+    "one number for all": fastopt.Prodigy(),
+    "two modes": fastopt.ScheduleFreeAdamW(lr=0.01),
+    "factors": fastopt.Adafactor(lr=0.02),
+}
+
+
+@pytest.mark.parametrize("case", LAYERWISE)
+def test_rules_over_whole_tensors_do_what_setting_lr_by_hand_does(case):
+    optimizer, schedule = LAYERWISE[case], cosine(0.1, 12)
+    params, steps = problem(np.float64, n_steps=15)
+    ours = [p.copy() for p in params]
+    by_hand(clone(optimizer).set_params(lr=schedule(0)), {"lr": schedule}, params, steps)
+    stepper = clone(optimizer).set_params(lr=schedule).bind(ours)
+    for grads in steps:
+        stepper.step(grads)
+    for a, b in zip(ours, params, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("case", LAYERWISE)
+def test_rules_over_whole_tensors_follow_a_schedule_in_the_estimator(case):
+    """One step an epoch, so that training by hand can set a rate for each."""
+    settings = SMALL | {"batch_size": 100, "shuffle": False}
+    solver = clone(LAYERWISE[case])
+    ours = MLPClassifier(solver=clone(solver).set_params(lr=linear(0.1)), **settings).fit(X, Y)
+    theirs = MLPClassifier(solver=solver, **settings | {"max_iter": 1})
+    theirs.set_params(warm_start=True, reset_optimizer=False)
+    curve = []
+    for rate in linear(0.1)(np.arange(6), n_steps=6):
+        theirs.set_params(solver__lr=float(rate))
+        curve.append(theirs.fit(X, Y).loss_)
+    np.testing.assert_allclose(ours.loss_curve_, curve, rtol=1e-12)
+    again = pickle.loads(pickle.dumps(ours))
+    assert again._optimizer.learning_rate == ours._optimizer.learning_rate == 0.0
+
+
+# Estimators
+
+
+SOLVERS = {"adam": "adam", "sgd": "sgd", "lion": "lion", "AdamW": AdamW(lr=0.02, weight_decay=0.1)}
+
+
+class _Watched(MLPClassifier):
+    """Sets the learning rate by hand: one batch an epoch, so that a rate a step is a rate an epoch."""
+
+    def by_hand(self, rates):
+        self.set_params(warm_start=True, max_iter=1, reset_optimizer=False)
+        curve = []
+        for rate in rates:
+            if isinstance(self.solver, str):
+                self.set_params(learning_rate_init=float(rate))
+            else:
+                self.set_params(solver__lr=float(rate))
+            curve.append(self.fit(X, Y).loss_)
+        return curve
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    "rate", ["cosine", "onecycle", linear(0.05, 4), exponential(0.1, 0.5, 1, unit="epoch")]
+)
+def test_the_loss_curve_is_that_of_setting_the_rate_by_hand(solver, rate):
+    settings = SMALL | {"batch_size": 100, "shuffle": False, "learning_rate_init": 0.02}
+    ours = MLPClassifier(solver=SOLVERS[solver], learning_rate=rate, **settings).fit(X, Y)
+    schedule = rate if not isinstance(rate, str) else fastopt.schedules.get_schedule(rate, value=0.02)
+    rates = schedule(np.arange(6), n_steps=6, steps_per_epoch=1)
+    theirs = _Watched(solver=clone(SOLVERS[solver], safe=False), **settings)
+    rates = np.maximum(rates, 1e-300)  # learning_rate_init must be positive
+    np.testing.assert_allclose(ours.loss_curve_, theirs.by_hand(rates), rtol=1e-13)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_steps_within_an_epoch_have_their_own_rates(solver):
+    """Five batches an epoch, against scikit-learn's own update with the rate set in every step."""
+    ours = MLPClassifier(solver=solver, learning_rate=linear(0.05, 30, 0.001), **SMALL).fit(X, Y)
+    theirs = sk.MLPClassifier(solver=solver, **SMALL)
+    module = sk._stochastic_optimizers
+    rates = iter(np.linspace(0.05, 0.001, 31))
+    name = {"adam": "AdamOptimizer", "sgd": "SGDOptimizer"}[solver]
+    original = getattr(module, name)._get_updates
+
+    def with_rate(self, grads):
+        setattr(self, "learning_rate" if solver == "sgd" else "learning_rate_init", next(rates))
+        return original(self, grads)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(getattr(module, name), "_get_updates", with_rate)
+        theirs.fit(X, Y)
+    # The engine's parity with scikit-learn: another BLAS, 30 steps.
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-10)
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["constant", "invscaling", "adaptive"])
+def test_scikit_learns_rules_do_nothing_for_other_solvers(rule):
+    with_rule = MLPClassifier(solver="adam", learning_rate=rule, **SMALL).fit(X, Y)
+    assert with_rule.loss_curve_ == MLPClassifier(solver="adam", **SMALL).fit(X, Y).loss_curve_
+
+
+def test_a_function_takes_the_share_of_the_run_and_scales_the_rate():
+    seen = []
+
+    def half(share):
+        seen.append(share)
+        return 0.5
+
+    ours = MLPClassifier(learning_rate=half, learning_rate_init=0.02, **SMALL).fit(X, Y)
+    assert ours.loss_curve_ == MLPClassifier(learning_rate_init=0.01, **SMALL).fit(X, Y).loss_curve_
+    assert {0.0, 0.5, 29 / 30} <= set(seen)
+
+
+def test_warmup_is_a_share_of_the_epochs_and_goes_with_any_schedule():
+    for rate, then in (("constant", constant(0.01)), ("cosine", cosine(0.01)), (linear(0.3), linear(0.3))):
+        by_name = MLPClassifier(learning_rate=rate, warmup=0.25, learning_rate_init=0.01, **SMALL).fit(X, Y)
+        by_object = MLPClassifier(learning_rate=warmup(then, 0.25, unit="run"), **SMALL).fit(X, Y)
+        assert by_name.loss_curve_ == by_object.loss_curve_
+    lr = warmup(cosine(0.01), 0.25, unit="run")
+    solver = Adam(lr=cosine(0.01), eps_mode="hat")
+    by_solver = MLPClassifier(solver=solver, warmup=0.25, **SMALL).fit(X, Y)
+    assert by_solver.loss_curve_ == MLPClassifier(learning_rate=lr, **SMALL).fit(X, Y).loss_curve_
+
+
+def test_plateau_sees_the_training_loss_or_the_validation_score():
+    settings = SMALL | {"max_iter": 12, "n_iter_no_change": 100}
+    rate = plateau(0.5, 0.5, 0, 0.01)
+    clf = MLPClassifier(learning_rate=rate, **settings).fit(X, Y)
+    schedule = rate
+    for loss in clf.loss_curve_:
+        schedule = schedule.observe(loss)
+    assert clf._optimizer.learning_rate == schedule(0) < 0.5
+    clf = MLPClassifier(learning_rate=rate, early_stopping=True, **settings).fit(X, Y)
+    schedule = rate
+    for score in clf.validation_scores_:
+        schedule = schedule.observe(score, greater_is_better=True)
+    assert clf._optimizer.learning_rate == schedule(0) < 0.5
+    assert clf.learning_rate == plateau(0.5, 0.5, 0, 0.01)  # the parameter is left alone
+
+
+def test_partial_fit_goes_on_in_the_run_and_fit_begins_anew():
+    settings = SMALL | {"learning_rate": step(0.1, 1, 0.5, unit="epoch")}
+    clf = MLPClassifier(**settings)
+    for rows in (100, 40, 60):  # epochs of 5, 2 and 3 steps
+        clf.partial_fit(X[:rows], Y[:rows], classes=[0, 1])
+    assert clf._optimizer.learning_rate == 0.1 * 0.5**3
+    warm = MLPClassifier(warm_start=True, reset_optimizer=False, **settings).fit(X, Y)
+    assert warm.fit(X, Y)._optimizer.learning_rate == pytest.approx(0.1 * 0.5**6)
+    assert warm._optimizer.update.t == 60  # Adam's own count goes on
+
+
+def test_a_schedule_over_the_run_takes_max_iter_calls_of_partial_fit():
+    settings = SMALL | {"learning_rate": "linear", "learning_rate_init": 0.1}
+    clf = MLPClassifier(**settings)
+    for _ in range(3):
+        clf.partial_fit(X, Y, classes=[0, 1])
+    assert clf._optimizer.learning_rate == pytest.approx(0.05)
+
+
+def test_a_fitted_model_pickles_and_goes_on_in_its_schedule():
+    settings = SMALL | {"learning_rate": warmup(plateau(0.1, 0.5, 0), 3, unit="epoch")}
+    clf = MLPRegressor(**settings).partial_fit(X, Y)
+    copy = pickle.loads(pickle.dumps(clf))
+    for _ in range(5):
+        clf.partial_fit(X, Y)
+        copy.partial_fit(X, Y)
+    assert clf.loss_curve_ == copy.loss_curve_
+    assert clf._optimizer.learning_rate == copy._optimizer.learning_rate
+
+
+def test_grid_search_over_schedules_and_into_them():
+    grid = [
+        {"learning_rate": ["constant", "cosine", linear(1e-9, 5)]},
+        {
+            "solver": [AdamW(lr=cosine(1e-9))],
+            "solver__lr__value": [1e-9, 0.05],
+            "learning_rate": ["constant"],
+        },
+    ]
+    search = GridSearchCV(MLPClassifier(learning_rate_init=1e-9, **SMALL), grid, cv=2)
+    search.fit(X, Y)
+    assert search.best_params_["solver__lr__value"] == 0.05
+    assert search.best_estimator_.solver == AdamW(lr=cosine(0.05))
+
+
+def test_clone_and_repr_of_estimators_and_optimizers_with_schedules():
+    clf = MLPClassifier(solver=Adam(lr=cosine(0.1, 10), betas=(linear(0.8, 9, 0.9), 0.99)))
+    copy = clone(clf)
+    assert copy.solver == clf.solver
+    assert copy.solver.lr is not clf.solver.lr
+    assert eval(repr(clf.solver), vars(fastopt) | vars(fastopt.schedules)) == clf.solver
+    assert clf.get_params()["solver__lr__length"] == 10
+    assert clf.set_params(solver__lr__length=20).solver.lr == cosine(0.1, 20)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {"learning_rate": "cosin"},
+            r"must be a str among \{'adaptive', .*Got 'cosin' instead. Did you mean 'cosine'",
+        ),
+        ({"learning_rate": cosine}, r"Did you mean cosine\(...\)\?"),
+        ({"learning_rate": 0.1}, "The 'learning_rate' parameter of MLPClassifier must be"),
+        ({"learning_rate": cosine(), "solver": Adam(lr=cosine(0.1))}, "whose lr is a schedule already"),
+        ({"learning_rate": "adaptive", "solver": "sgd", "warmup": 0.1}, "does not go with"),
+        ({"warmup": 1.0}, "The 'warmup' parameter of MLPClassifier must be"),
+        ({"learning_rate": linear(0.1, end=-0.1)}, "lr must be a finite number >= 0; this is what lr=linear"),
+    ],
+)
+def test_contradictions_are_refused_in_fit(settings, words):
+    with pytest.raises(ValueError, match=words):
+        MLPClassifier(**SMALL | settings).fit(X, Y)
+
+
+def test_scikit_learn_gets_a_constant_rate_with_a_warning():
+    clf = MLPClassifier(learning_rate="cosine", **SMALL).fit(X, Y)
+    with pytest.warns(UserWarning, match="scikit-learn has no learning_rate='cosine'"):
+        theirs = clf.to_sklearn()
+    np.testing.assert_array_equal(theirs.predict(X), clf.predict(X))
+    theirs.fit(X, Y)
+
+
+def test_unequal_epochs_are_counted_from_what_was_seen():
+    run = Run(n_steps=100, steps_per_epoch=3, seen=(10, 2))
+    np.testing.assert_array_equal(run.clock(np.array([10, 12, 13, 16])).epochs, [2, 2, 3, 4])

@@ -1,0 +1,195 @@
+"""The report: complete by itself, right in its numbers, usable in a real browser."""
+
+import json
+import re
+import shutil
+import subprocess
+from functools import cache
+from html.parser import HTMLParser
+
+import matplotlib.pyplot as plt
+import pytest
+from reference.small_study import SOLVERS, iris, small_study
+
+from fastopt.report import render_report, write_report
+
+plt.switch_backend("Agg")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def study():
+    asleep = {**SOLVERS, "asleep": {"solver": "sgd", "momentum": 0.0}}
+    rates = {"momentum": [0.003, 0.03], "adam": [0.003, 0.03], "asleep": 1e-6}
+    return small_study(asleep, lr=rates, n_seeds=6, max_epochs=12).fit(*iris())
+
+
+@pytest.fixture(scope="module")
+def html(study):
+    return render_report(
+        study, data="Iris & friends", command="python -m fastopt compare", notes=["A <note>."]
+    )
+
+
+class Tables(HTMLParser):
+    """Collects the text of every cell."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tables, self._cell = [], None
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+        if tag in ("td", "th"):
+            self._cell = []
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell.append(data)
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append("".join(self._cell))
+            self._cell = None
+
+
+def test_the_report_asks_for_nothing_outside_itself(html):
+    without_names = re.sub(r'xmlns(:\w+)?="[^"]*"', "", html)
+    assert not re.search(r'(?:src|href)="(?!#|data:)', without_names)
+    assert "http://" not in without_names
+    assert "https://" not in without_names
+    assert "@import" not in html
+
+
+def test_the_table_holds_the_numbers_of_the_study(study, html):
+    (summary, comparisons) = Tables(html).tables
+    assert [row[0] for row in summary[1:]] == list(study.summary_["optimizer"])
+    for row, cells in zip(study.summary_.itertuples(), summary[1:], strict=True):
+        assert cells[2].startswith(f"{row.accuracy:.4f} ± ")
+    assert len(comparisons) == 1 + len(study.comparisons_)
+    assert comparisons[-1][-1] == "really behind"
+
+
+def test_the_verdict_comes_first_and_in_words(study, html):
+    text = re.sub(r"<[^>]+>", "", html[html.index("<body>") :])
+    assert text.index(study.verdict_[0]) < text.index("Optimizers")
+    assert any("beats asleep by" in sentence for sentence in study.verdict_)
+
+
+def test_what_users_write_is_escaped(html):
+    assert "Iris &amp; friends" in html
+    assert "A &lt;note&gt;." in html
+
+
+def test_each_picture_is_there_and_described(html):
+    assert html.count('<svg role="img" aria-label="') == html.count("<figure") == 6
+
+
+def test_settings_versions_and_the_command_are_recorded(html):
+    for needed in ("python -m fastopt compare", "scikit-learn", "n_tuning_seeds", "max_epochs", "numba"):
+        assert needed in html
+
+
+def test_a_sweep_has_maps_and_the_whole_grid():
+    study = small_study(batch_size=[16, 64], n_seeds=2, max_epochs=1).sweep(*iris())
+    html = render_report(study)
+    assert html.count("Learning rate and batch size:") >= 3
+    assert len(Tables(html).tables[-1]) == 1 + 8
+
+
+def test_partial_results_are_reported_as_such():
+    study = small_study(n_seeds=1, lr=0.01, max_epochs=1).fit(*iris())
+    assert "No winner is named" in render_report(study)
+
+
+PROBE = """
+<script>
+const click = (table, column) => document.querySelectorAll("table")[table].tHead.rows[0].cells[column]
+  .firstElementChild.click();
+const firsts = () =>
+  [...document.querySelectorAll("table")[0].tBodies[0].rows].map((row) => row.cells[0].textContent);
+const wide = [...document.querySelectorAll("main *")].filter((element) =>
+  !element.closest(".scroll, svg, pre") && element.getBoundingClientRect().right > innerWidth + 1);
+const seen = { width: innerWidth, scroll: document.documentElement.scrollWidth, page:
+  getComputedStyle(document.body).backgroundColor, ink: getComputedStyle(document.body).color,
+  svg: getComputedStyle(document.querySelector("figure svg")).color, too_wide: wide.length,
+  svg_width: document.querySelector("figure svg").getBoundingClientRect().width };
+click(0, 2); seen.ascending = firsts(); click(0, 2); seen.descending = firsts();
+click(0, 0); seen.by_name = firsts();
+parent.postMessage(JSON.stringify(seen), "*");
+</script>
+"""
+
+# Chromium's windows have a least width, wider than a phone; a frame has none.
+FRAME = """<!doctype html><title></title>
+<script>onmessage = (event) => document.title = "probe:" + event.data;</script>
+<iframe src="report.html" style="border: 0" width="{width}" height="900"></iframe>"""
+
+
+@pytest.fixture(scope="module")
+def probe(study, tmp_path_factory):
+    """Return a function that opens the report in Chromium and returns what its page measured."""
+    folder = tmp_path_factory.mktemp("report")
+    page = write_report(study, folder / "report.html")
+    page.write_text(page.read_text("utf-8").replace("</body>", PROBE + "</body>"), "utf-8")
+
+    @cache
+    def run(width, scheme):
+        frame = folder / "frame.html"
+        frame.write_text(FRAME.format(width=width), "utf-8")
+        command = [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={folder / 'profile'}",
+            "--window-size=1400,1000",
+            "--virtual-time-budget=5000",
+            f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}",
+            "--dump-dom",
+            frame.as_uri(),
+        ]
+        dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        return json.loads(re.search(r"<title>probe:(.*?)</title>", dom).group(1).replace("&amp;", "&"))
+
+    return run
+
+
+def _luminance(colour):
+    """Relative luminance of ``rgb(r, g, b)``, as in WCAG 2."""
+    channels = [int(c) / 255 for c in re.findall(r"\d+", colour)[:3]]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(a, b):
+    high, low = sorted((_luminance(a), _luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@needs_chromium
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_browser_nothing_overflows_and_text_is_readable(probe, width, scheme):
+    seen = probe(width, scheme)
+    assert seen["width"] == width
+    assert seen["scroll"] <= width
+    assert seen["too_wide"] == 0
+    assert seen["svg_width"] > 0.6 * min(width, 560)
+    assert (_luminance(seen["page"]) > 0.5) == (scheme == "light")
+    assert _contrast(seen["page"], seen["ink"]) >= 7  # WCAG 2 AAA
+    assert _contrast(seen["page"], seen["svg"]) >= 7
+
+
+@needs_chromium
+def test_in_a_browser_a_click_on_a_heading_sorts(probe, study):
+    seen = probe(1280, "light")
+    by_score = list(study.summary_.sort_values("accuracy", kind="stable")["optimizer"])
+    assert seen["ascending"] == by_score
+    assert seen["descending"][0] == by_score[-1]
+    assert seen["by_name"] == sorted(by_score)
