@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -24,15 +25,16 @@ def plain(value):
     return value
 
 
-def suggestion(name, known):
+def suggestion(name: object, known: Iterable[object]) -> str:
     """Return " Did you mean 'adam'?" with the likeliest of the ``known`` names, or an empty string."""
-    near = difflib.get_close_matches(str(name).lower(), known, n=3)
+    lowered = {str(other).lower(): other for other in known}
+    near = difflib.get_close_matches(str(name).lower(), lowered, n=3)
     # Letters are swapped more often than forgotten or mistaken: 'adma' is 'adam', not 'adamax' or 'adan'.
     letters = sorted(str(name).lower())
     near = min(
         near, key=lambda other: (sorted(other) != letters, abs(len(other) - len(letters))), default=None
     )
-    return f" Did you mean {near!r}?" if near else ""
+    return "" if near is None else f" Did you mean {lowered[near]!r}?"
 
 
 class Parameters:

@@ -6,7 +6,6 @@ Networks need float32 or float64 numbers of like size. What is done to get there
 
 from __future__ import annotations
 
-import difflib
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from ._extras import require
+from ._parameters import suggestion
 
 __all__ = ["Dataset", "DatasetError", "list_datasets", "load"]
 
@@ -105,9 +105,8 @@ def load(name, target=None, data=None):
         return _npz(path, path.stem)
     if is_file:
         return _table(path, target)
-    near = difflib.get_close_matches(name, _LOADERS, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
     known = ", ".join(map(repr, _LOADERS))
+    hint = suggestion(name, _LOADERS)
     raise DatasetError(f"dataset {name!r} is not one of {known}, nor a .csv, .tsv or .npz file.{hint}")
 
 
@@ -269,8 +268,7 @@ def _table(path, target):
     if target is None:
         raise DatasetError(f"which column is to be predicted? Give --target, one of {_some(columns)}.")
     if target not in columns:
-        near = difflib.get_close_matches(target, columns, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = suggestion(target, columns)
         raise DatasetError(f"target {target!r} is not a column of {path.name}: {_some(columns)}.{hint}")
     return _from_frame(path.name, table, target)
 

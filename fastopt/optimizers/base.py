@@ -1,12 +1,15 @@
 """The hyper-parameter object: what an optimizer is before it meets an array."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
+
+import numpy.typing as npt
 
 from fastopt._parameters import Parameters, dataclass_transform, suggestion
 from fastopt.optimizers import validation
 from fastopt.rules.quantized_state import Reduced, keeps_moments
-from fastopt.rules.registry import RULES
+from fastopt.rules.registry import RULES, Rule
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 from fastopt.schedules import Run
 from fastopt.stepping import scheduling
@@ -18,16 +21,16 @@ from fastopt.stepping.param_groups import as_list, listed, rule_of
 from fastopt.stepping.stepper import Stepper
 
 #: Canonical name to class.
-OPTIMIZERS = {}
+OPTIMIZERS: dict[str, type["Optimizer"]] = {}
 
 #: Other names: alias to (canonical name, the hyper-parameters that it stands for).
-ALIASES = {}
+ALIASES: dict[str, tuple[str, dict]] = {}
 
 _C = TypeVar("_C")
 
 
 @dataclass_transform(eq_default=True)
-def optimizer(name, **aliases):
+def optimizer(name: str, **aliases: dict):
     """Make a class of fields an optimizer called ``name``; ``aliases`` give further names their settings."""
 
     def decorate(cls: type[_C]) -> type[_C]:
@@ -68,12 +71,12 @@ class Optimizer(Parameters):
     maximize: bool = False
 
     @classmethod
-    def rule(cls, h):
+    def rule(cls, h: Mapping) -> Rule | TensorRule:
         """Return the rule for the hyper-parameters ``h``."""
         return RULES.get(cls.name) or TENSOR_RULES[cls.name]
 
     @classmethod
-    def rule_for(cls, h, shape):
+    def rule_for(cls, h: Mapping, shape: tuple[int, ...]) -> Rule | TensorRule:
         """Return the rule for a parameter of ``shape``, where that matters."""
         return cls.rule(h)
 
@@ -83,7 +86,7 @@ class Optimizer(Parameters):
         return cls, h
 
     @classmethod
-    def evaluation(cls, h):
+    def evaluation(cls, h: Mapping) -> tuple[str, float, float]:
         """Return how weights move between training and evaluation, of an optimizer that `has_modes`.
 
         A slot, and the weights of its difference to the parameter in the step to evaluation and in that back.
@@ -91,12 +94,12 @@ class Optimizer(Parameters):
         raise NotImplementedError
 
     @classmethod
-    def decays_in_rule(cls, h):
+    def decays_in_rule(cls, h: Mapping) -> bool:
         """Whether the rule's constants depend on the decay, which spares biases."""
         return False
 
     @classmethod
-    def prologue(cls, h):
+    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
         """Return ``(sign, l2, keep)``: what every kernel applies before its rule, in float64.
 
         The gradient is multiplied by ``sign``, ``l2`` times the weight is added to it (coupled decay), and
@@ -109,11 +112,18 @@ class Optimizer(Parameters):
         return sign, decay, 1.0
 
     @classmethod
-    def check(cls, h):
+    def check(cls, h: Mapping) -> None:
         """Raise ValueError or TypeError if a hyper-parameter's value is out of its range."""
         validation.check_values(cls, h, validation.RANGES | cls.ranges)
 
-    def bind(self, params, *, n_threads=None, n_steps=None, steps_per_epoch=None):
+    def bind(
+        self,
+        params: Any,
+        *,
+        n_threads: int | None = None,
+        n_steps: int | None = None,
+        steps_per_epoch: int | None = None,
+    ) -> Stepper:
         """Allocate the state for arrays that are to be updated in place.
 
         Parameters
@@ -146,18 +156,20 @@ class Optimizer(Parameters):
         """
         return self.stepper(as_list(params), n_threads, Run(n_steps, steps_per_epoch))
 
-    def stepper(self, groups, n_threads, run):
+    def stepper(self, groups: list[dict], n_threads: int | None, run: Run) -> Stepper:
         """Return the stepper for groups of arrays and a `fastopt.schedules.Run`; see `bind`."""
         first = next((p for group in groups for p in listed(group.get("params", ()))), None)
         make = DeviceStepper if is_on_gpu(first) else Stepper
         return make(self, groups, n_threads, run)
 
     @property
-    def core(self):
+    def core(self) -> "Optimizer":
         """The optimizer that makes the steps; of a wrapper that inside."""
         return self
 
-    def flat(self, size, n_decay, dtype, run=None):
+    def flat(
+        self, size: int, n_decay: int, dtype: npt.DTypeLike, run: Run | None = None
+    ) -> FlatState | LayerwiseState:
         """Return the state for one flat vector of parameters, as the training engine uses it.
 
         Parameters
@@ -202,7 +214,7 @@ class MomentOptimizer(Optimizer):
     state_dtype: str | None = None
 
 
-def list_optimizers():
+def list_optimizers() -> list[str]:
     """Return the canonical names of all optimizers, sorted.
 
     Examples
@@ -215,7 +227,7 @@ def list_optimizers():
     return sorted({*OPTIMIZERS, *own})
 
 
-def get_optimizer(name, **params):
+def get_optimizer(name: str, **params: Any) -> Optimizer:
     """Make an optimizer by name.
 
     Parameters
@@ -250,7 +262,7 @@ def get_optimizer(name, **params):
     return OPTIMIZERS[key](**settings | params)
 
 
-def _unknown(name):
+def _unknown(name: str) -> str:
     names = list_optimizers()
     hint = suggestion(name, [*names, *ALIASES])
     return f"optimizer {name!r} is not one of {', '.join(map(repr, names))}.{hint}"

@@ -4,7 +4,7 @@ They are called like functions, so they are written like functions: ``cosine(1e-
 the estimators' ``learning_rate`` string, where every parameter has a default.
 """
 
-from fastopt.schedules.base import Schedule, schedule
+from fastopt.schedules.base import Hyperparameter, HyperparameterPair, Schedule, schedule
 from fastopt.schedules.clock import Clock, Run
 from fastopt.schedules.compose import function, product, sequence, warmup
 from fastopt.schedules.cycles import cosine_restarts, cyclic, onecycle
@@ -16,6 +16,8 @@ from fastopt.schedules.stairs import multistep, piecewise, step
 
 __all__ = [
     "Clock",
+    "Hyperparameter",
+    "HyperparameterPair",
     "Run",
     "Schedule",
     "constant",

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import math
 from numbers import Real
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -203,3 +203,10 @@ class Schedule(Parameters):
             return 0
         own = [getattr(self, name, None) or 0 for name in LENGTHS]
         return max([*own, *getattr(self, "boundaries", ())]) + sum(part._extent() for part in self.parts())
+
+
+#: Type of a hyper-parameter that may change during training: a number, or a schedule that gives one.
+Hyperparameter: TypeAlias = float | Schedule
+
+#: Type of a pair of such hyper-parameters, as ``betas``.
+HyperparameterPair: TypeAlias = tuple[Hyperparameter, Hyperparameter]

@@ -1,10 +1,10 @@
 """Parameter groups: torch's list of dicts, checked whenever a value changes."""
 
-import difflib
 from typing import NamedTuple
 
 import numpy as np
 
+from fastopt._parameters import suggestion
 from fastopt.rules.quantized_state import reduced
 from fastopt.rules.registry import Rule
 from fastopt.rules.tensorwise import TensorRule
@@ -104,11 +104,9 @@ class Group:
         known = self.optimizer.get_params(deep=False)
         for key in values:
             if key not in known and key != "params":
-                near = difflib.get_close_matches(str(key), known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
                 raise ValueError(
                     f"param_groups[{self.index}] has {key!r}, which {type(self.optimizer).__name__} does not "
-                    f"take; its hyper-parameters are {', '.join(map(repr, known))}.{hint}"
+                    f"take; its hyper-parameters are {', '.join(map(repr, known))}.{suggestion(key, known)}"
                 )
         if values.get("state_dtype") != self._state_dtype:
             raise ValueError(

@@ -3,13 +3,16 @@
 import copy
 import weakref
 from bisect import bisect_right
+from collections.abc import Callable
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from fastopt.kernels import threading_layer, work_queue
 from fastopt.kernels.elementwise import update_address
 from fastopt.rules.tensorwise import TensorRule
+from fastopt.schedules import Run
 from fastopt.stepping import arrays
 from fastopt.stepping.param_groups import Group, listed
 from fastopt.stepping.parameters import Cohort, Entry, Param, retreated
@@ -43,21 +46,21 @@ class Stepper:
         self._add(groups)
 
     @property
-    def param_groups(self):
+    def param_groups(self) -> list[dict]:
         """The live groups, as in ``torch.optim``."""
         return [group.values for group in self._groups]
 
-    def current_values(self):
+    def current_values(self) -> list[dict]:
         """Return the hyper-parameters of the next step by group: copies, with numbers for schedules."""
         self._refresh()
         return [{k: v for k, v in group.current().items() if k != "params"} for group in self._groups]
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of state, without the parameters."""
         return sum(p.state_nbytes for p in self._params)
 
-    def add_param_group(self, group):
+    def add_param_group(self, group: dict) -> None:
         """Bind more arrays, with their own hyper-parameters.
 
         Parameters
@@ -153,7 +156,15 @@ class Stepper:
             n_threads = self._n_threads or threading_layer.n_available()
         self._plan = work_queue.Plan(self._table, sizes, n_threads)
 
-    def step(self, grads=None, *, closure=None, grad_scale=1.0, loss=None, hessian=None):
+    def step(
+        self,
+        grads: Any = None,
+        *,
+        closure: Callable[[], tuple] | None = None,
+        grad_scale: float = 1.0,
+        loss: float | None = None,
+        hessian: Any = None,
+    ) -> float | None:
         """Apply one update in place.
 
         Parameters
@@ -230,11 +241,11 @@ class Stepper:
         found = float(found)
         return found, grads, found if self._optimizer.needs else None
 
-    def begin(self, run):
+    def begin(self, run: Run) -> None:
         """Let schedules go by another `fastopt.schedules.Run` from the next step on."""
         self._progress.run = run
 
-    def observe(self, metric, *, greater_is_better=False):
+    def observe(self, metric: float, *, greater_is_better: bool = False) -> None:
         """Tell schedules the loss or score of the epoch that has ended; `fastopt.schedules.plateau` reacts.
 
         Parameters
@@ -272,11 +283,11 @@ class Stepper:
             average = p.slots[p.group.optimizer.rule(p.group.values).slots.index("hessian")]
             average += average.dtype.type(1.0 - p.group.current()["betas"][1]) * (estimate - average)
 
-    def eval(self):
+    def eval(self) -> None:
         """Move the weights to where they are to be evaluated, for schedule-free methods; else do nothing."""
         self._switch(False)
 
-    def train(self):
+    def train(self) -> None:
         """Move the weights back to where gradients are taken, for schedule-free methods; else do nothing."""
         self._switch(True)
 
@@ -388,7 +399,7 @@ class Stepper:
         for holder in (*self._cohorts, *self._ensembles):
             holder.refresh()
 
-    def state_dict(self):
+    def state_dict(self) -> dict:
         """Return a copy of the state, in torch's layout.
 
         Returns
@@ -408,7 +419,7 @@ class Stepper:
             saved["step"] = self._progress.step
         return saved
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict) -> None:
         """Take over a copy of a state, from `state_dict` or from the same optimizer of ``torch.optim``.
 
         Restores the groups' hyper-parameters too; keys that only torch has (``foreach``, ...) are ignored.

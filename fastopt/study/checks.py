@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from numbers import Integral, Real
 
 from sklearn.metrics import check_scoring, get_scorer_names
 
+from .._parameters import suggestion
 from . import search as searches
 
 
@@ -42,8 +42,7 @@ def check_parameters(study):
 def check_scorer(network, scoring):
     """Raise ValueError if `scoring` is not a scorer; the message suggests the nearest name."""
     if isinstance(scoring, str) and scoring not in get_scorer_names():
-        near = difflib.get_close_matches(scoring, get_scorer_names(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = suggestion(scoring, get_scorer_names())
         raise ValueError(
             f"scoring={scoring!r} is not a scorer of scikit-learn (sklearn.metrics.get_scorer_names).{hint}"
         )
