@@ -25,7 +25,11 @@ def fingerprint():
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        names = [
+            line.split(":")[1].strip()
+            for line in info.read_text("utf-8").splitlines()
+            if "model name" in line
+        ]
         cpu = names[0] if names else cpu
     packages = ("numba", "numpy", "scipy", "scikit-learn", "torch")
     blas = [pool for pool in threadpool_info() if "scipy" in pool["filepath"]]

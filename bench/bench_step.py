@@ -213,7 +213,7 @@ def bench_crossover(options):
 
 _COMPILE = """
 import json, time
-from fastopt.kernels import cpu
+from fastopt.kernels import elementwise
 from fastopt.rules.registry import RULES
 import fastopt, numba
 from numba import types
@@ -222,7 +222,7 @@ numba.cfunc(types.float32(types.float32))(lambda x: x)
 seconds = {"(starting Numba)": time.perf_counter() - start}
 for name, rule in RULES.items():
     start = time.perf_counter()
-    cpu.update_kernel(rule, "float32")
+    elementwise.update_kernel(rule, "float32")
     seconds[name] = time.perf_counter() - start
 print(json.dumps(seconds))
 """

@@ -99,7 +99,7 @@ def run(name, simulate):
                 check=False,
             )
             if done.returncode == 0:
-                figures = json.loads(path.read_text())
+                figures = json.loads(path.read_text("utf-8"))
             else:
                 lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
                 figures = {"failed": lines[-1], "log": done.stderr[-8000:]}

@@ -63,5 +63,5 @@ def reference():
 
 page = Path(__file__).parent / "generated" / "api.rst"
 page.parent.mkdir(exist_ok=True)
-if not page.exists() or page.read_text() != reference():
-    page.write_text(reference())
+if not page.exists() or page.read_text("utf-8") != reference():
+    page.write_text(reference(), "utf-8")

@@ -66,5 +66,5 @@ def page(text):
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text()))
+    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
     print(f"{len(fastopt.list_optimizers())} optimizers in {PAGE}")

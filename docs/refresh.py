@@ -8,13 +8,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import speed_table
 from sklearn.datasets import load_digits
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 
@@ -55,7 +58,7 @@ def run_command(name):
         with contextlib.redirect_stdout(printed):
             main([*arguments, "--out", folder])
         text = printed.getvalue().replace(folder, "fastopt-results")
-        (DOCS / "output" / f"{name}.txt").write_text(text)
+        (DOCS / "output" / f"{name}.txt").write_text(text, "utf-8")
         for written, kept in pictures.items():
             shutil.copy(Path(folder, written), DOCS / "images" / kept)
 
@@ -148,8 +151,17 @@ def schedule_pictures():
     save(display.figure_, "range-test.png")
 
 
+def tables():
+    """Write the tables that are made from the registry and from benchmarks; say what is not measured."""
+    for script in ("optimizer_table", "speed_table"):
+        subprocess.run([sys.executable, DOCS / f"{script}.py"], check=True)
+    missing = speed_table.unmeasured(json.loads(speed_table.RESULTS.read_text("utf-8")))
+    if missing:
+        print(f"Not measured yet: {', '.join(missing)}. Run the benchmark that docs/speed.md names.")
+
+
 PAGES = {name: functools.partial(run_command, name) for name in COMMANDS}
-PAGES.update(gallery=gallery, trajectories=trajectories, schedules=schedule_pictures)
+PAGES.update(gallery=gallery, trajectories=trajectories, schedules=schedule_pictures, tables=tables)
 
 if __name__ == "__main__":
     plt.switch_backend("Agg")

@@ -23,7 +23,7 @@ def test_numba_cuda_is_imported_in_one_place_only():
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if imports.search(path.read_text())
+        if imports.search(path.read_text("utf-8"))
     }
     assert found == {"kernels/cuda.py"}
 

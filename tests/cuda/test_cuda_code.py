@@ -91,7 +91,7 @@ def test_machine_code_of_the_other_forms_keeps_everything_in_registers(form, nam
 
 
 def test_the_table_in_the_documentation_is_what_the_compiler_says():
-    assert cuda_code.documented() == cuda_code.table(), "run python tests/cuda_code.py"
+    assert cuda_code.documented() == cuda_code.table(), "run python tests/reference/cuda_code.py"
 
 
 def test_a_small_launch_warns_nobody():

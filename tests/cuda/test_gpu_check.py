@@ -46,7 +46,7 @@ def test_sections_run_in_the_simulator(tmp_path):
     path = tmp_path / "results" / "gpu.json"
     done = run("environment", "launches", "--simulate", "--json", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text("utf-8"))
     assert found["simulated"] is True
     assert found["environment"]["devices"] == {"cuda:0": "Numba's simulator"}
     assert found["launches"]["graph"]["checked"] is True

@@ -10,6 +10,8 @@ import pytest
 from fastopt import SGD
 from fastopt.engine import Layout, Trainer
 
+pytestmark = pytest.mark.usefixtures("ctrl_c")
+
 #: The promise is one second; a machine that runs other tests beside this one gets some more.
 SECONDS = 4.0
 

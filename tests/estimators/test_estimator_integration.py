@@ -103,6 +103,7 @@ class Interrupt:
         pass
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"solver": "sgd"}])
 def test_ctrl_c_returns_a_usable_model(settings, monkeypatch):
     monkeypatch.setattr("sys.stdout", Interrupt("Iteration 3, "))

@@ -169,10 +169,10 @@ def mine(w, g, seen, lr):
 STEP = """
     import sys; sys.path.insert(0, "FOLDER")
     import numpy as np, fastopt, own_rule
-    from fastopt.kernels import cpu
+    from fastopt.kernels import elementwise
     w = np.zeros(3)
     fastopt.get_optimizer("mine").bind(w).step(np.ones(3))
-    print(cpu.update_kernel(own_rule.mine, "float64")._cache_hits, w[0])
+    print(elementwise.update_kernel(own_rule.mine, "float64")._cache_hits, w[0])
 """
 
 
@@ -224,7 +224,7 @@ def test_a_taken_name_is_refused():
 def test_importing_compiles_nothing():
     code = """
         import fastopt
-        from fastopt.kernels import cpu, drive
-        print(cpu.update_kernel.cache_info().currsize, len(drive._run.signatures))
+        from fastopt.kernels import elementwise, work_queue
+        print(elementwise.update_kernel.cache_info().currsize, len(work_queue._run.signatures))
     """
     assert python(code) == "0 0"

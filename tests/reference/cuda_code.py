@@ -1,6 +1,6 @@
 """Compile update kernels to PTX and to machine code without a GPU, and count what matters in them.
 
-python tests/cuda_code.py      # with the extra `cuda-test`: writes the table in docs/cuda.md anew
+python tests/reference/cuda_code.py      # with the extra `cuda-test`: writes the table in docs/cuda.md anew
 """
 
 import functools
@@ -28,7 +28,7 @@ SHOWN = ((8, 0), (9, 0), (10, 0))
 BUDGET = 80
 
 DOCS = Path(__file__).parents[2] / "docs" / "cuda.md"
-_MARKS = "<!-- registers: written by tests/cuda_code.py -->\n", "<!-- end of registers -->\n"
+_MARKS = "<!-- registers: written by tests/reference/cuda_code.py -->\n", "<!-- end of registers -->\n"
 
 
 def tool(name):
@@ -125,12 +125,12 @@ def in_short(numbers):
 
 def documented():
     """Return the table that stands in docs/cuda.md."""
-    return DOCS.read_text().split(_MARKS[0])[1].split(_MARKS[1])[0].strip("\n") + "\n"
+    return DOCS.read_text("utf-8").split(_MARKS[0])[1].split(_MARKS[1])[0].strip("\n") + "\n"
 
 
 if __name__ == "__main__":
     if missing():
         sys.exit(missing())
     rows = table()
-    before, rest = DOCS.read_text().split(_MARKS[0])
-    DOCS.write_text(before + _MARKS[0] + "\n" + rows + "\n" + _MARKS[1] + rest.split(_MARKS[1])[1])
+    before, rest = DOCS.read_text("utf-8").split(_MARKS[0])
+    DOCS.write_text(before + _MARKS[0] + "\n" + rows + "\n" + _MARKS[1] + rest.split(_MARKS[1])[1], "utf-8")

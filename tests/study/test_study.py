@@ -1,4 +1,3 @@
-import os
 import signal
 import warnings
 
@@ -151,13 +150,13 @@ def test_a_budget_in_seconds_ends_by_the_clock_of_training():
     assert (before_last < 0.05).all()
 
 
-def test_ctrl_c_keeps_what_is_done_and_says_how_to_continue(tmp_path):
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_continue(tmp_path, ctrl_c):
     calls = []
 
     def press_ctrl_c(y_true, y_pred):
         calls.append(1)
         if len(calls) == 10:
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
         return float(np.mean(y_true == y_pred))
 
     study = small_study(scoring=make_scorer(press_ctrl_c), metrics=[], store=tmp_path)
@@ -168,13 +167,13 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_continue(tmp_path):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_ctrl_c_that_the_network_swallows_still_stops_the_study():
+def test_ctrl_c_that_the_network_swallows_still_stops_the_study(ctrl_c):
     class Deaf(MLPClassifier):
         """Catches KeyboardInterrupt in training, as scikit-learn's loop does."""
 
         def partial_fit(self, X, y, sample_weight=None, classes=None):
             try:
-                os.kill(os.getpid(), signal.SIGINT)
+                ctrl_c()
             except KeyboardInterrupt:
                 warnings.warn("Training interrupted by user.", stacklevel=1)
             return super().partial_fit(X, y, classes=classes)
