@@ -1,9 +1,34 @@
 """fastopt: fast neural-network training and honest optimizer comparison for NumPy users."""
 
-from fastopt.neural_network import MLPClassifier, MLPRegressor, from_sklearn
-from fastopt.optimizers import *  # noqa: F403  the names of __all__
-from fastopt.optimizers import __all__ as _optimizers
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = [*_optimizers, "MLPClassifier", "MLPRegressor", "from_sklearn"]
+if TYPE_CHECKING:
+    from fastopt.neural_network import MLPClassifier, MLPRegressor, from_sklearn
+    from fastopt.optimizers import *  # noqa: F403  the names of __all__
+    from fastopt.optimizers import __all__ as _optimizers
+
+    __all__ = [*_optimizers, "MLPClassifier", "MLPRegressor", "from_sklearn"]
+else:
+    # Loaded at first use (PEP 562): `fastopt --help` does without Numba and scikit-learn.
+    _NETWORKS = ("MLPClassifier", "MLPRegressor", "from_sklearn")
+
+    def __getattr__(name):
+        from importlib import import_module, util
+
+        if name.startswith("__") and name != "__all__":
+            raise AttributeError(name)
+        if util.find_spec(f"{__name__}.{name}") is not None:
+            return import_module(f"{__name__}.{name}")
+        optimizers = import_module(f"{__name__}.optimizers")
+        networks = import_module(f"{__name__}.neural_network")
+        globals().update({public: getattr(optimizers, public) for public in optimizers.__all__})
+        globals().update({public: getattr(networks, public) for public in _NETWORKS})
+        globals()["__all__"] = [*optimizers.__all__, *_NETWORKS]
+        if name not in globals():
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals()[name]
+
+    def __dir__():
+        return sorted({*globals(), *__getattr__("__all__")})
