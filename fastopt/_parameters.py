@@ -28,12 +28,10 @@ def plain(value):
 def suggestion(name: object, known: Iterable[object]) -> str:
     """Return " Did you mean 'adam'?" with the likeliest of the ``known`` names, or an empty string."""
     lowered = {str(other).lower(): other for other in known}
-    near = difflib.get_close_matches(str(name).lower(), lowered, n=3)
+    near = difflib.get_close_matches(str(name).lower(), lowered, n=8)
     # Letters are swapped more often than forgotten or mistaken: 'adma' is 'adam', not 'adamax' or 'adan'.
     letters = sorted(str(name).lower())
-    near = min(
-        near, key=lambda other: (sorted(other) != letters, abs(len(other) - len(letters))), default=None
-    )
+    near = min(near, key=lambda other: sorted(other) != letters, default=None)  # else the likeliest, first
     return "" if near is None else f" Did you mean {lowered[near]!r}?"
 
 

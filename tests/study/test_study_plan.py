@@ -7,6 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from fastopt import SGD, Adam
+from fastopt._parameters import suggestion
 from fastopt.study.plan import DEFAULT_LEARNING_RATES, describe, make_contenders, named_optimizer, network_of
 
 
@@ -24,6 +25,12 @@ def test_the_storys_names_are_settings_of_sgd():
 def test_a_misspelt_optimizer_gets_a_suggestion():
     with pytest.raises(ValueError, match=r"optimizer 'adma' is not one of .* Did you mean 'adam'\?"):
         named_optimizer("adma")
+
+
+@pytest.mark.parametrize("typed", ["adamm", "adma", "amad", "Adam "])
+def test_the_likeliest_name_is_suggested(typed):
+    # By difflib's ratio 'adam' is nearest to 'adamm' (8/9, 'radam' 8/10); 'amad' has the very letters of 'adam'.
+    assert suggestion(typed, ["radam", "adamax", "adamw", "nadam", "adam", "adan"]) == " Did you mean 'adam'?"
 
 
 def test_everyone_gets_the_same_grid_unless_told_otherwise():
