@@ -29,7 +29,7 @@ def test_a_misspelt_optimizer_gets_a_suggestion():
 
 @pytest.mark.parametrize("typed", ["adamm", "adma", "Adam "])
 def test_the_likeliest_name_is_suggested(typed):
-    # By difflib's ratio 'adam' is nearest to 'adamm' (8/9; 'radam' 8/10); 'adma' has the very letters of 'adam'.
+    # By difflib's ratio: 8/9 for 'adam', 8/10 for 'radam'. 'adma' has the very letters of 'adam'.
     assert suggestion(typed, ["radam", "adamax", "adamw", "nadam", "adam", "adan"]) == " Did you mean 'adam'?"
 
 
