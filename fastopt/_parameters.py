@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from fastopt.persistence import Persistent
+
 if TYPE_CHECKING:  # type checkers know typing_extensions; at run time Python 3.10 lacks the decorator
     from typing_extensions import dataclass_transform
 else:
@@ -35,7 +37,7 @@ def suggestion(name: object, known: Iterable[object]) -> str:
     return "" if near is None else f" Did you mean {lowered[near]!r}?"
 
 
-class Parameters:
+class Parameters(Persistent):
     """Gives a dataclass ``get_params``, ``set_params`` and a repr that can be evaluated."""
 
     #: Parameters that the repr shows although they have their default.

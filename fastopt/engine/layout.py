@@ -5,12 +5,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastopt.persistence import Persistent
+
 #: Every block starts on a multiple of this many elements: 64 bytes for float32, so that no two tiles
 #: that different threads write share a cache line, and 128-bit CUDA accesses are aligned.
 ALIGNMENT = 16
 
 
-class Layout:
+class Layout(Persistent):
     """The flat layout of a fully connected network: all weights, then all biases.
 
     ``[W1 | W2 | ... | pad][b1 | b2 | ... | pad]``: weights come first, so that whatever decays is a prefix.
@@ -51,6 +53,12 @@ class Layout:
         self.shapes = tuple(pairwise(self.layer_sizes))
         self.weights_at, self.n_decay = self._place(self.shapes, 0)
         self.biases_at, self.size = self._place([s[1:] for s in self.shapes], self.n_decay)
+
+    def __getstate__(self):
+        return {"layer_sizes": self.layer_sizes}
+
+    def __setstate__(self, state):
+        self.__init__(state["layer_sizes"])
 
     @staticmethod
     def _place(shapes, at):

@@ -1,5 +1,6 @@
 """What both estimators share: scikit-learn's policy around fastopt's engine."""
 
+import inspect
 import warnings
 from abc import ABCMeta, abstractmethod
 from math import isfinite
@@ -19,6 +20,7 @@ from fastopt.neural_network import learning_rates, parameters, solvers, validati
 from fastopt.neural_network.predictors import predictor
 from fastopt.neural_network.progress import fit_bar
 from fastopt.optimizers import Optimizer
+from fastopt.persistence import Persistent
 from fastopt.schedules import Run
 
 # From the function that warns up to the line that called fit.
@@ -27,9 +29,10 @@ _CALLER = 6
 _AUTO_BATCH = 200
 
 
-class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
+class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=ABCMeta):
     """Fitting and prediction; `MLPClassifier` and `MLPRegressor` add targets and scores."""
 
+    _family: ClassVar[str] = "estimator"
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
@@ -134,6 +137,16 @@ class BaseMLP(parameters.FlatParameters, BaseEstimator, metaclass=ABCMeta):
         self.clip_norm = clip_norm
         self.clip_value = clip_value
         self.progress = progress
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("_random_state", None)  # the next fit makes it from random_state
+        return state
+
+    def __setstate__(self, state):
+        # Parameters that are newer than the pickle have their defaults.
+        parameters = inspect.signature(type(self)).parameters.values()
+        super().__setstate__({p.name: p.default for p in parameters if p.default is not p.empty} | state)
 
     @abstractmethod
     def _validate_input(self, X, y, incremental, reset):

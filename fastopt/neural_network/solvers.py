@@ -14,6 +14,7 @@ from fastopt.neural_network.learning_rates import with_schedule
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.base import suggestion
 from fastopt.optimizers.wrappers import Clip, Wrapper
+from fastopt.persistence import Persistent
 
 LBFGS = "lbfgs"
 
@@ -86,7 +87,7 @@ def make_optimizer(estimator):
             return own.set_params(lr=lr)
 
 
-class StochasticSolver:
+class StochasticSolver(Persistent):
     """An optimizer's state for one network and the rule that moves its learning rate between epochs.
 
     Parameters

@@ -52,6 +52,7 @@ class Optimizer(Parameters):
     values. Values are checked by `bind`, as scikit-learn checks in ``fit``.
     """
 
+    _family: ClassVar[str] = "optimizer"
     name: ClassVar[str]
     #: Whether weight decay shrinks the weights (AdamW) instead of joining the gradient (Adam).
     decoupled: ClassVar[bool] = False

@@ -59,6 +59,7 @@ class Schedule(Parameters):
         epochs only; or shares of the whole run, from 0 to 1.
     """
 
+    _family: ClassVar[str] = "schedule"
     #: Allowed strings by parameter.
     choices: ClassVar[dict] = {}
 

@@ -5,11 +5,13 @@ import math
 
 import numpy as np
 
+from fastopt.persistence import Persistent
+
 UNITS = ("step", "epoch", "run")
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Run(Persistent):
     """A run of training, as far as schedules have to know it.
 
     Attributes

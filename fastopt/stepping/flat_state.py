@@ -5,14 +5,17 @@ import copy
 import numpy as np
 
 from fastopt.kernels.elementwise import update_address
+from fastopt.persistence import Persistent
 from fastopt.stepping import scheduling
 from fastopt.stepping.arrays import check_dtype
 
 #: Steps whose constants are folded at once: at first, and at the most.
 _STEPS_AHEAD = 64, 1024
+#: What a pickle holds (`fastopt.persistence`).
+_SAVED = "optimizer hyper run t dtype size n_decay state scalars is_training".split()
 
 
-class FlatState(scheduling.Scheduled):
+class FlatState(scheduling.Scheduled, Persistent):
     """An optimizer bound to one flat vector of parameters: all weights, then all biases.
 
     The engine asks for the constants of many steps at once and calls the update kernel by its address, so
@@ -51,7 +54,12 @@ class FlatState(scheduling.Scheduled):
         self._table = self._kernel = None
 
     def __getstate__(self):
-        return {**self.__dict__, "_table": None, "_kernel": None}
+        return {name: getattr(self, name) for name in _SAVED}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self.hyper = self.optimizer.get_params(deep=False) | self.hyper  # what is newer than the pickle
+        self._table = self._kernel = None
 
     @property
     def rule(self):

@@ -4,11 +4,15 @@ import copy
 
 import numpy as np
 
+from fastopt.persistence import Persistent
 from fastopt.stepping import scheduling
 from fastopt.stepping.arrays import check_dtype
 
+#: What a pickle holds (`fastopt.persistence`) beside the stepper's ``state_dict`` and what binds it again.
+_SAVED = "optimizer hyper run t dtype size n_decay".split()
 
-class LayerwiseState(scheduling.Scheduled):
+
+class LayerwiseState(scheduling.Scheduled, Persistent):
     """An optimizer bound to the layers of one flat vector of parameters, as the training engine drives it.
 
     For wrappers, and optimizers that need a norm, a matrix or one number for all layers: the engine hands
@@ -41,9 +45,19 @@ class LayerwiseState(scheduling.Scheduled):
         self._gradient = self._views = None
 
     def __getstate__(self):
-        saved = self._saved if self._stepper is None else self._stepper.state_dict()
-        unsaved = dict.fromkeys(("_stepper", "_params", "_gradient", "_views"))
-        return {**self.__dict__, **unsaved, "_saved": saved}
+        saved = {name: getattr(self, name) for name in _SAVED}
+        return saved | {"n_groups": self._n_groups, "layout": self._layout, "stepper": self._stepper_state()}
+
+    def __setstate__(self, state):
+        self.__dict__.update({name: state[name] for name in _SAVED})
+        self.hyper = self.optimizer.core.get_params(deep=False) | self.hyper  # what is newer than the pickle
+        self.state = np.zeros((0, self.size), self.dtype)
+        self._n_groups, self._layout, self._saved = state["n_groups"], state["layout"], state["stepper"]
+        self.n_threads = None  # another machine may have fewer
+        self._stepper = self._params = self._gradient = self._views = None
+
+    def _stepper_state(self):
+        return self._saved if self._stepper is None else self._stepper.state_dict()
 
     @property
     def rule(self):
@@ -95,7 +109,7 @@ class LayerwiseState(scheduling.Scheduled):
     def _bound(self, params):
         """Return the stepper on the layers of ``params``, made anew when that is another array."""
         if self._params is not params:
-            saved = self.__getstate__()["_saved"]
+            saved = self._stepper_state()
             optimizer = copy.deepcopy(self.optimizer)
             optimizer.core.set_params(**self.hyper)
             layers = self._layout.weights(params), self._layout.biases(params)
