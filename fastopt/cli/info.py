@@ -52,9 +52,9 @@ def _versions():
 def _threads():
     from threadpoolctl import threadpool_info
 
-    from ..kernels import threads
+    from ..kernels import threading_layer
 
-    state = threads.describe()
+    state = threading_layer.describe()
     rows = {
         "processors": os.cpu_count(),
         "threads in use": f"{state['n_threads']} of {state['n_threads_started']} (NUMBA_NUM_THREADS)",
@@ -69,7 +69,7 @@ def _threads():
 
 
 def _devices():
-    from ..kernels import cuda
+    from ..kernels.cuda import api as cuda
 
     rows = {"cpu": _cpu_name()}
     reason = cuda.problem()

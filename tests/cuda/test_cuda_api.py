@@ -25,7 +25,7 @@ def test_numba_cuda_is_imported_in_one_place_only():
         for path in PACKAGE.rglob("*.py")
         if imports.search(path.read_text("utf-8"))
     }
-    assert found == {"kernels/cuda.py"}
+    assert found == {"kernels/cuda/api.py"}
 
 
 def test_a_step_on_the_cpu_imports_no_cuda():
@@ -52,7 +52,7 @@ class OnDevice:
 @pytest.mark.skipif(cuda.problem() is None, reason="there is a GPU here")
 def test_an_array_on_a_gpu_that_cannot_be_used_says_why():
     with pytest.raises(
-        cuda.DeviceError, match=r"params\[0\] is in CUDA memory \(test_cuda_door.OnDevice\), but"
+        cuda.DeviceError, match=r"params\[0\] is in CUDA memory \(test_cuda_api.OnDevice\), but"
     ):
         fastopt.SGD().bind(OnDevice(np.ones(3)))
 

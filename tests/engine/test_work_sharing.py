@@ -11,13 +11,14 @@ TRAIN = """
     import hashlib, sys
     import numba, numpy as np
     from fastopt import Adam
-    from fastopt.engine import Layout, Trainer, pace
+    from fastopt.engine import Layout, Trainer
+    from fastopt.engine.cpu import thread_count
 
     class Fixed:  # no trials: every batch with all workers
         def __init__(self, most, flops): self.most = most
         def next(self, n_left): return self.most, n_left
         def record(self, seconds): pass
-    pace.Pace = Fixed
+    thread_count.Pace = Fixed
 
     def train(n_threads):
         rs = np.random.RandomState(0)

@@ -133,7 +133,7 @@ def test_a_model_is_used_by_a_process_without_a_gpu(tmp_path):
     code = """
 import pickle, sys
 import numpy as np
-from fastopt.kernels import cuda
+from fastopt.kernels.cuda import api as cuda
 
 with open("model.pickle", "rb") as file:
     clf, X, y, probabilities = pickle.load(file)
