@@ -262,6 +262,8 @@ class OptimizerStudy(BaseEstimator):
         values = self.best_params_[label]
         contender = self._contender(label)
         network = unseeded(contender.network_for(Config(label, values["lr"], values["batch_size"]), 0))
+        if contender.had_early_stopping:
+            network.set_params(early_stopping=True)
         if network_of(self.estimator) is self.estimator:
             return network
         return clone(self.estimator).set_params(**{self.estimator.steps[-1][0]: network})

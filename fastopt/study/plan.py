@@ -66,6 +66,9 @@ class Contender:
         Label of the contender whose chosen configuration this one takes over.
     is_yardstick : bool
         Whether this is another network, shown beside the optimizers and not competing with them.
+    had_early_stopping : bool
+        Whether the user's network has ``early_stopping=True``, which `network` has not: contenders train
+        for the whole budget, and is scored after each epoch on the study's own validation rows.
     """
 
     label: str
@@ -74,6 +77,7 @@ class Contender:
     configs: tuple = ()
     follows: str | None = None
     is_yardstick: bool = False
+    had_early_stopping: bool = False
 
     def network_for(self, config, seed):
         """Return a fresh network with the values of `config`, seeded for one fit."""
@@ -228,7 +232,12 @@ def _contender(network, label, what):
     lr_parameter = next((p for p in _RATES if p in parameters), None)
     if hasattr(parameters.get("solver"), "get_params") and not str(lr_parameter).startswith("solver__"):
         lr_parameter = None  # the optimizer finds its own; learning_rate_init is not used beside an object
-    return Contender(label, ready, lr_parameter, is_yardstick=is_yardstick)
+    had_early_stopping = bool(parameters.get("early_stopping"))
+    if had_early_stopping:
+        ready.set_params(early_stopping=False)
+    return Contender(
+        label, ready, lr_parameter, is_yardstick=is_yardstick, had_early_stopping=had_early_stopping
+    )
 
 
 def _rates_by_label(lr, labels):

@@ -178,6 +178,11 @@ def notes(study):
         found.append(
             "Differences within noise are not differences: the order of such rows in the table means nothing."
         )
+    if any(contender.had_early_stopping for contender in study._contenders):
+        found.append(
+            "Trained without the early_stopping of the network: every contender has the same budget and is "
+            "scored after each epoch."
+        )
     found += _edges(study)
     found += _short_batches(study)
     for label, n in results.groupby("optimizer", sort=False)["diverged"].sum().items():

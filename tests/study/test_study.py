@@ -184,6 +184,19 @@ def test_ctrl_c_that_the_network_swallows_still_stops_the_study(ctrl_c):
     assert len(study.results_) == 0
 
 
+def test_a_network_with_early_stopping_is_studied_without_it_and_the_study_says_so():
+    network = MLPClassifier((8,), early_stopping=True, n_iter_no_change=2)
+    settings = {"lr": [0.003, 0.03], "n_seeds": 2, "n_tuning_seeds": 1, "max_epochs": 3}
+    study = OptimizerStudy(network, SOLVERS, **settings).fit(*iris())
+    assert (study.curves_.groupby(["phase", "optimizer", "lr", "seed"])["epoch"].max() == 3).all()
+    assert any("without the early_stopping" in note for note in study.notes_)
+    assert network.early_stopping  # the user's own object stays as it is
+    assert study.configured().early_stopping
+    plain = OptimizerStudy(MLPClassifier((8,)), SOLVERS, **settings).fit(*iris())
+    assert not any("early_stopping" in note for note in plain.notes_)
+    assert list(plain.summary_["accuracy"]) == list(study.summary_["accuracy"])
+
+
 def test_the_chosen_network_can_be_had_unfitted():
     study = small_study().fit(*iris())
     chosen = study.configured()
