@@ -8,8 +8,6 @@ from __future__ import annotations
 import time
 from statistics import median
 
-import numpy as np
-
 _ADAM_BYTES = 28  # per float32 parameter: reads w, g and two moments, writes w and two moments
 
 _SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
@@ -51,6 +49,8 @@ def _timed(function):
 
 
 def _copy_bandwidth(repeats):
+    import numpy as np
+
     source = np.ones(16_000_000, np.float32)
     target = np.empty_like(source)
     np.copyto(target, source)
@@ -59,6 +59,8 @@ def _copy_bandwidth(repeats):
 
 
 def _time_step(n, repeats):
+    import numpy as np
+
     from .. import Adam
 
     rng = np.random.default_rng(0)
@@ -82,6 +84,7 @@ def _time_step(n, repeats):
 
 def _time_epochs(rows, features, hidden, batch, repeats):
     """Return the seconds of one epoch, ours and scikit-learn's, from alternating `partial_fit` calls."""
+    import numpy as np
     from sklearn.datasets import make_classification
     from sklearn.neural_network import MLPClassifier as Theirs
 

@@ -46,9 +46,13 @@ def _add_shared(parser, of_presets, defaults):
     add(
         "--dataset",
         metavar="NAME|FILE",
-        help=f"{', '.join(datasets.list_datasets())}, or a .csv, .tsv or .npz file ({defaults['dataset']})",
+        help=f"{', '.join(datasets.list_datasets())}; a .csv, .tsv, .parquet, .feather, .xlsx or .npz file "
+        f"({defaults['dataset']})",
     )
     add("--target", metavar="COLUMN", help="column to predict, for a table")
+    add("--groups", metavar="COLUMN", help="column that says which rows belong on one side of a split")
+    add("--weights", metavar="COLUMN", help="column with the weight of each row")
+    add("--encoding", metavar="NAME", help="of a text file, such as latin-1 (UTF-8)")
     add("--data", metavar="FILE.npz", help="local MNIST, instead of a download")
     add("--optimizers", nargs="+", metavar="NAME", help="names, by spaces or commas")
     add(
@@ -138,7 +142,8 @@ def _run(arguments, settings, command):
         require(module, f"fastopt {command}")
     from . import output
 
-    data = datasets.load(settings["dataset"], target=arguments.target, data=arguments.data)
+    of_table = {"groups": arguments.groups, "weights": arguments.weights, "encoding": arguments.encoding}
+    data = datasets.load(settings["dataset"], target=arguments.target, data=arguments.data, **of_table)
     study = _make_study(arguments, settings, data, with_yardstick=command == "compare")
     rows = (data.X, data.y, data.X_test, data.y_test)
     try:

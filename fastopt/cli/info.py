@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 
 from .. import __version__
 
@@ -12,6 +11,7 @@ _PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "scikit-learn", "threadpoolc
 _EXTRAS = {
     "cli": ("rich", "matplotlib", "jinja2", "pandas"),
     "optuna": ("optuna",),
+    "tables": ("pyarrow", "openpyxl"),
 }
 
 
@@ -33,6 +33,8 @@ def _info(arguments):
 
 
 def _version(package):
+    from importlib import metadata
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

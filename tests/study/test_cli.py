@@ -11,6 +11,7 @@ from sklearn.datasets import load_iris
 
 from fastopt import cli, datasets
 from fastopt.cli import output
+from fastopt.datasets import bundled
 from fastopt.study import OptimizerStudy
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +144,7 @@ def test_mnist_without_a_network_says_both_ways_out(here, monkeypatch, capsys):
     def no_network(*args, **kwargs):
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr(datasets.bundled, "fetch_openml", no_network)
+    monkeypatch.setattr(bundled, "fetch_openml", no_network)
     assert cli.main(["compare", "--preset", "mnist"]) == 2
     message = capsys.readouterr().err
     assert "--data mnist.npz" in message
@@ -337,3 +338,15 @@ def test_a_folder_that_cannot_be_written_is_a_clear_failure(here, capsys):
         cli.main(["compare", "--dataset", "iris", "--optimizers", "adam", *QUICK, "--out", "occupied"]) == 1
     )
     assert "occupied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["compare"], ["sweep"], ["info"], ["warmup"], ["bench"]])
+def test_help_imports_only_what_it_shows(command):
+    done = _run(
+        [*command, "--help"],
+        "import atexit, sys, time; start = time.process_time()\n"
+        "atexit.register(lambda: print('CPU', time.process_time() - start, *sys.modules, file=sys.stderr))",
+    )
+    seconds, *modules = done.stderr.split("CPU ")[1].split()
+    assert not {"numba", "numpy", "sklearn", "pandas", "rich"} & set(modules)
+    assert float(seconds) < 0.3

@@ -1,0 +1,124 @@
+"""What the columns of a table are: numbers, words, dates, row numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._extras import require
+from . import DatasetError, text_numbers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .files import TableFile
+
+_DATE = (
+    r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/. ](?:\d{1,2}|[A-Za-z]{3,9})[-/. ,]+(?:\d{4}|\d{2}))"
+    r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?)?(?:Z| ?[+-]\d{2}:?\d{2})?"
+)
+_IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:id|idx|index|key|uuid|row|no|nr)", re.IGNORECASE)
+
+
+def is_text(column: pd.Series) -> bool:
+    """Whether a column holds text, or objects that are neither numbers nor truth values."""
+    types = require("pandas", "reading a table").api.types
+    return not (types.is_numeric_dtype(column) or types.is_bool_dtype(column) or is_time(column))
+
+
+def is_time(column: pd.Series) -> bool:
+    """Whether a column holds dates, times or durations as such."""
+    types = require("pandas", "reading a table").api.types
+    return types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column)
+
+
+def holds_dates(column: pd.Series) -> bool:
+    """Whether every text of a column is a date, such as 2024-05-01, 1.5.2024 or 01-May-24 13:30."""
+    texts = column.dropna().drop_duplicates()
+    texts = texts[~texts.str.casefold().isin(text_numbers.MISSING)]
+    return len(texts) > 0 and bool(texts.str.fullmatch(_DATE).all())
+
+
+def read_numbers(file: TableFile) -> tuple[pd.DataFrame, list[str]]:
+    """Turn the columns whose every text is a number into numbers.
+
+    Returns
+    -------
+    frame : DataFrame
+        Its other columns of text are stripped, and missing where a mark of `text_numbers.MISSING` stands.
+    notes : list of str
+    """
+    frame = file.frame.copy()
+    found = {}
+    for name in filter(lambda name: is_text(frame[name]), frame.columns):
+        known = frame[name].notna()
+        frame[name] = frame[name].where(~known, frame[name].astype(str)).astype(object)
+        if known.any() and (numbers := text_numbers.read(frame[name].astype(str).where(known))) is not None:
+            found[name] = numbers
+    evidence = {numbers.decimals[0] for numbers in found.values() if len(numbers.decimals) == 1}
+    if evidence == {","}:
+        found.update(_thousands_read_as_decimals(file, frame))
+    remarks: dict[str, list[str]] = {}
+    for name, numbers in found.items():
+        decimal = numbers.prefers(evidence, file.separator)
+        frame[name] = numbers.values(decimal)
+        for mark in numbers.missing:
+            remarks.setdefault(f"{mark!r} was taken as missing in", []).append(name)
+        if (remark := numbers.remark(decimal)) and np.isfinite(frame[name]).any():
+            kind, _, example = remark.partition(" (")
+            same = next((key for key in remarks if key.startswith(f"Read as numbers, {kind} (")), None)
+            remarks.setdefault(same or f"Read as numbers, {kind} ({example}:", []).append(name)
+    for name in filter(lambda name: is_text(frame[name]), frame.columns):
+        texts = frame[name].str.strip()
+        frame[name] = texts.where(~texts.str.casefold().isin(text_numbers.MISSING))
+    return frame, [f"{remark} {some(names)}." for remark, names in remarks.items()]
+
+
+def _thousands_read_as_decimals(file, frame):
+    """Return columns in which pandas took 1.234, a thousand beside decimal commas, for a fraction."""
+    fractions = [
+        name for name in frame.columns if frame[name].dtype.kind == "f" and (frame[name] % 1 > 0).any()
+    ]
+    if not fractions or not file.options:
+        return {}
+    texts = file.as_text(fractions)
+    read = {name: text_numbers.read(texts[name]) for name in fractions}
+    return {name: numbers for name, numbers in read.items() if numbers and "," in numbers.decimals}
+
+
+def numbers_row_by_row(name: str, column: pd.Series, is_first: bool) -> str:
+    """Return why a column only numbers the rows, or '' if it does not."""
+    values = column.dropna()
+    if len(values) < len(column) or not values.is_unique:
+        return ""
+    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((values % 1 == 0).all()))
+    if is_first and name.startswith("Unnamed: "):
+        return "has no name and another value in every row, as an index that was written with the table"
+    if (
+        whole
+        and len(values) > 2
+        and values.min() in (0, 1)
+        and values.max() - values.min() == len(values) - 1
+    ):
+        return f"numbers the rows from {values.min():g} to {values.max():g}"
+    if whole and _IDENTIFIER.fullmatch(name):
+        return "is an identifier by its name, with another whole number in every row"
+    return ""
+
+
+def check_finite(name: str, column: pd.Series) -> None:
+    """Raise DatasetError if a column of numbers holds an infinity."""
+    infinite = np.flatnonzero(np.isinf(column.to_numpy(dtype=np.float64, na_value=np.nan)))
+    if len(infinite):
+        raise DatasetError(
+            f"column {name!r} holds infinite values ({len(infinite)}, the first in row {infinite[0] + 1} of "
+            "the data): a mean of them is not a number. Leave these cells empty, or write what is meant."
+        )
+
+
+def some(names: list[str], n: int = 12) -> str:
+    """Return names for a message, the first few of many."""
+    shown = ", ".join(map(repr, names[:n]))
+    return shown if len(names) <= n else f"{shown} and {len(names) - n} more"

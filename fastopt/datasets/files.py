@@ -1,0 +1,136 @@
+"""Table files as data frames, read by pandas."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .._extras import require
+from . import DatasetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+_BYTE_ORDER_MARKS = {"ÿþ": "utf-16", "þÿ": "utf-16"}  # FF FE and FE FF, seen as latin-1
+# Suffix: the function of pandas, the package behind it, and what of the cells is taken as missing.
+_EMPTY_ONLY = {"keep_default_na": False, "na_values": [""]}
+_READERS = {
+    ".parquet": ("read_parquet", "pyarrow", {}),
+    ".pq": ("read_parquet", "pyarrow", {}),
+    ".feather": ("read_feather", "pyarrow", {}),
+    ".arrow": ("read_feather", "pyarrow", {}),
+    ".xlsx": ("read_excel", "openpyxl", _EMPTY_ONLY),
+    ".xls": ("read_excel", "xlrd", _EMPTY_ONLY),
+    ".ods": ("read_excel", "odf", _EMPTY_ONLY),
+}
+
+
+@dataclass
+class TableFile:
+    """A table as its file has it; cells of text are left as text, 'NA' and 'None' too.
+
+    Attributes
+    ----------
+    path : Path
+    frame : DataFrame
+    separator : str
+        Between the columns of a text file, else ''.
+    notes : list of str
+    options : dict
+        With which pandas read a text file.
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    separator: str = ""
+    notes: list[str] = field(default_factory=list)
+    options: dict = field(default_factory=dict)
+
+    def as_text(self, columns: list[str]) -> pd.DataFrame:
+        """Return `columns` of a text file again, as text, though they look like numbers."""
+        pandas = require("pandas", "reading a table")
+        places = [list(self.frame.columns).index(column) for column in columns]
+        again = pandas.read_csv(self.path, usecols=places, dtype=str, **self.options)
+        return again.set_axis([list(self.frame.columns)[place] for place in sorted(places)], axis=1)
+
+
+def read(path: Path, kind: str, encoding: str | None = None) -> TableFile:
+    """Read a table file of a `kind` such as ``'.csv'``.
+
+    Raises
+    ------
+    DatasetError
+        If it cannot be read; the message says which option may help.
+    MissingExtraError
+        If the package that reads such files is not installed.
+    """
+    require("pandas", "reading a table")
+    if kind in _READERS:
+        if encoding is not None:
+            raise DatasetError(f"encoding={encoding!r} is for text files; a {kind} file knows its own.")
+        return _binary(path, kind)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", category=_parser_warning())
+            return _text(path, encoding)
+    except UnicodeError as problem:
+        raise DatasetError(f"{str(path)!r} {_encoding_hint(problem, encoding)}") from problem
+    except LookupError as problem:
+        raise DatasetError(
+            f"encoding={encoding!r} is not one that Python knows, such as latin-1."
+        ) from problem
+    except (ValueError, EOFError, Warning) as problem:
+        reason = str(problem).splitlines()[0]
+        raise DatasetError(f"{str(path)!r} cannot be read as a table: {reason}") from problem
+
+
+def _parser_warning():
+    return require("pandas", "reading a table").errors.ParserWarning
+
+
+def _binary(path, kind):
+    function, package, options = _READERS[kind]
+    require(package, f"reading a {kind} file", extra="tables")
+    pandas = require("pandas", "reading a table")
+    try:
+        frame = getattr(pandas, function)(path, **options)
+    except Exception as problem:  # pyarrow, openpyxl and zipfile each have their own kinds
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise DatasetError(f"{str(path)!r} cannot be read as {kind}: {reason}") from problem
+    if type(frame.index).__name__ != "RangeIndex":  # an index that was given names is a column
+        frame = frame.reset_index(names=[name or f"index {i}" for i, name in enumerate(frame.index.names)])
+    return TableFile(path, frame)
+
+
+def _text(path, encoding):
+    pandas = require("pandas", "reading a table")
+    notes = []
+    if encoding is None:
+        first = str(pandas.read_csv(path, nrows=0, sep="\x1f", encoding="latin-1", quoting=3).columns[0])
+        encoding = _BYTE_ORDER_MARKS.get(first[:2])
+        if encoding is None and "\0" in first:
+            raise DatasetError(f"{str(path)!r} holds zero bytes, as UTF-16 does: try --encoding utf-16-le.")
+        if encoding is not None:
+            notes.append("The file was read as UTF-16, as its first bytes say.")
+    header = str(pandas.read_csv(path, nrows=0, sep="\x1f", encoding=encoding, quoting=3).columns[0])
+    separator = max(",;\t|", key=re.sub(r'"[^"]*"', "", header).count)
+    options = {"sep": separator, "encoding": encoding, "skipinitialspace": True, **_EMPTY_ONLY}
+    options["index_col"] = False  # rows longer than the header are an error, not an index
+    frame = pandas.read_csv(path, low_memory=False, **options)
+    return TableFile(path, frame, separator, notes, options)
+
+
+def _encoding_hint(problem, encoding):
+    if encoding is not None:
+        return f"is not {encoding} ({problem}). Try another encoding, such as --encoding latin-1 or utf-16."
+    where = (
+        f"byte 0x{problem.object[problem.start]:02x}" if isinstance(problem, UnicodeDecodeError) else problem
+    )
+    return (
+        f"is not UTF-8 ({where}). Say its encoding: --encoding latin-1 for most Western European files, "
+        "cp1252 for those of Windows, utf-16 for Excel's 'Unicode text'."
+    )

@@ -1,0 +1,62 @@
+"""What stands between a table and a network: gaps filled, words encoded, numbers scaled, float32."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from . import DatasetError
+
+MAX_CATEGORIES = 50  # of one column; the rest are pooled
+_MAX_CLASSES = 20  # a numeric target with more distinct values is a quantity, not a class
+
+
+def as_float32(X):
+    """Return `X` in float32, the type that the command line trains in."""
+    return np.ascontiguousarray(X, dtype=np.float32)
+
+
+def scaler():
+    """Return a transformer that standardises numbers, in float32."""
+    return make_pipeline(StandardScaler(), FunctionTransformer(as_float32))
+
+
+def of_table(numbers, words):
+    """Return the transformer of a table with these columns of numbers and of words."""
+    numeric = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    categorical = make_pipeline(
+        SimpleImputer(strategy="constant", fill_value="(missing)"),
+        OneHotEncoder(
+            handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False
+        ),
+    )
+    columns = make_column_transformer((numeric, numbers), (categorical, words))
+    return make_pipeline(columns, FunctionTransformer(as_float32))
+
+
+def standardised(y):
+    """Return a quantity in standard deviations from its mean, in float32, and a list with the note of it."""
+    y = np.asarray(y, dtype=np.float64)
+    if y.std() == 0:
+        raise DatasetError("the target has the same value in every row: there is nothing to learn.")
+    note = "The target was standardised: R2 is the same, losses are in squared standard deviations."
+    return ((y - y.mean()) / y.std()).astype(np.float32), [note]
+
+
+def task_of(y):
+    """Return 'classification' for words and for few distinct whole numbers, else 'regression'."""
+    if y.dtype.kind not in "iuf":
+        return "classification"
+    distinct = np.unique(y)
+    whole = y.dtype.kind in "iu" or np.all(distinct == np.round(distinct))
+    few = len(distinct) <= min(_MAX_CLASSES, len(y) // 2)  # a class in every row is no class
+    return "classification" if whole and few else "regression"
+
+
+def check_classes(y, name):
+    """Raise DatasetError where there is nothing to tell apart."""
+    if len(np.unique(y)) < 2:
+        raise DatasetError(f"{name!r} has one class, {y[0]!r}: there is nothing to tell apart.")

@@ -1,0 +1,189 @@
+"""Data sets from tables with a column to predict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .._extras import require
+from .._parameters import suggestion
+from . import Dataset, DatasetError, files, text_numbers
+from .arrays import MIN_ROWS
+from .columns import check_finite, holds_dates, is_text, is_time, numbers_row_by_row, read_numbers, some
+from .preparation import MAX_CATEGORIES, check_classes, of_table, standardised, task_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def load(
+    path: Path,
+    kind: str,
+    target: str | None,
+    *,
+    groups: str | None = None,
+    weights: str | None = None,
+    encoding: str | None = None,
+) -> Dataset:
+    """Return the data set in a table file; parameters are those of `fastopt.datasets.load`."""
+    file = files.read(path, kind, encoding)
+    file.frame.columns = columns = list(map(str, file.frame.columns))
+    if target is None:
+        raise DatasetError(f"which column is to be predicted? Give --target, one of {some(columns)}.")
+    for option, column in (("target", target), ("groups", groups), ("weights", weights)):
+        if column is not None and column not in columns:
+            hint = suggestion(column, columns)
+            raise DatasetError(f"{option} {column!r} is not a column of {path.name}: {some(columns)}.{hint}")
+    table, notes = read_numbers(file)
+    return _from_frame(path, table, target, groups, weights, [*file.notes, *notes])
+
+
+def _from_frame(path, table, target, groups, weights, notes):
+    known = table[target].notna()
+    if not known.all():
+        notes.append(f"{int((~known).sum())} rows without a {target!r} were left out.")
+    table = table[known].reset_index(drop=True)
+    if len(table) < MIN_ROWS:
+        raise DatasetError(
+            f"{path.name} has {len(table)} rows with a {target!r}: too few to train and validate on."
+        )
+    y, task, more = _target(table[target], target)
+    notes += more
+    weight = None if weights is None else _weights(table[weights], weights)
+    group = None if groups is None else _groups(table[groups], groups)
+    if groups is not None:
+        notes.append(f"Rows with the same {groups!r} stay on one side of each split; it is not a feature.")
+    features = table.drop(columns=[target, *(name for name in (groups, weights) if name is not None)])
+    X, numbers, words, dropped = _features(features)
+    notes += dropped
+    if not numbers and not words:
+        raise DatasetError(f"{path.name} has no usable column beside {target!r}. {' '.join(dropped)}".strip())
+    kinds = f"{len(numbers)} numeric and {len(words)} categorical columns"
+    text = f"{path.name}: {len(y):,} rows, {kinds}, {task} of {target!r}"
+    name = path.name.partition(".")[0]
+    return Dataset(
+        name,
+        X,
+        y,
+        task,
+        text,
+        None,
+        None,
+        of_table(numbers, words),
+        notes,
+        groups=group,
+        sample_weight=weight,
+    )
+
+
+def _target(column, name):
+    """Return ``(y, task, notes)``."""
+    if is_time(column) or (is_text(column) and holds_dates(column)):
+        raise DatasetError(
+            f"target {name!r} holds dates: predict a number made from it, such as days since a date."
+        )
+    if is_text(column):
+        return _classes(column, name)
+    if column.dtype.name in ("bool", "boolean"):
+        y = column.to_numpy(dtype=bool)
+    else:
+        check_finite(name, column)
+        y = column.to_numpy(dtype=np.float64)
+        y = y.astype(np.int64) if np.all(y == np.round(y)) and np.all(np.abs(y) < 2**53) else y
+    if task_of(y) == "regression":
+        y, notes = standardised(y)
+        return y, "regression", notes
+    check_classes(y, name)
+    return y, "classification", []
+
+
+def _classes(column, name):
+    share, others = text_numbers.share_of_numbers(column)
+    n_classes = column.nunique()
+    if n_classes > len(column) // 2 and share >= 0.5:
+        raise DatasetError(
+            f"target {name!r} holds numbers and {some(others)}, which is none. Leave such cells empty, or "
+            "such rows out."
+        )
+    if n_classes > len(column) // 2:
+        raise DatasetError(
+            f"target {name!r} has {n_classes} different texts in {len(column)} rows, such as "
+            f"{some(list(column[:3]))}: neither numbers nor classes, which repeat."
+        )
+    y = column.to_numpy(dtype=str)
+    check_classes(y, name)
+    marks = [str(value) for value in np.unique(y) if value.casefold() in ("na", "n/a", "none", "null")]
+    return (
+        y,
+        "classification",
+        [f"{mark!r} is a class of {name!r} here, not a missing value." for mark in marks],
+    )
+
+
+def _weights(column, name):
+    values = column.to_numpy(dtype=np.float64) if not is_text(column) and not is_time(column) else None
+    if values is None or not np.isfinite(values).all() or (values < 0).any() or not values.any():
+        raise DatasetError(
+            f"weights {name!r} are not all finite numbers of at least 0, some of them positive."
+        )
+    return values
+
+
+def _groups(column, name):
+    if column.isna().any():
+        raise DatasetError(
+            f"groups {name!r} is missing in {int(column.isna().sum())} rows: name their groups."
+        )
+    if column.nunique() < 3:
+        raise DatasetError(f"groups {name!r} has {column.nunique()} values: too few to hold some out.")
+    return require("pandas", "reading a table").factorize(column)[0]
+
+
+def _features(frame):
+    """Split columns into numbers and categories; leave out, with a note, those that tell nothing."""
+    numbers, words, notes = [], [], []
+    for place, name in enumerate(list(frame.columns)):
+        reason = _useless(name, frame[name], place == 0)
+        if reason:
+            notes.append(f"Column {name!r} {reason} and was left out.")
+        elif is_text(frame[name]) or frame[name].dtype.name in ("bool", "boolean"):
+            words.append(name)
+            notes += _mixed(name, frame[name])
+            frame[name] = frame[name].map(str, na_action="ignore").astype(object)
+            frame[name] = frame[name].where(frame[name].notna(), np.nan)
+        else:
+            check_finite(name, frame[name])
+            frame[name] = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            numbers.append(name)
+    return frame[numbers + words], numbers, words, notes
+
+
+def _useless(name, column, is_first):
+    """Return why a column is no feature, or ''."""
+    values = column.dropna()
+    if values.empty:
+        return "is empty"
+    if not values.map(lambda value: getattr(value, "__hash__", None) is not None).all():
+        return "holds lists or mappings"
+    if values.nunique() <= 1 and len(values) == len(column):
+        return "has one value"
+    if is_time(column) or (is_text(column) and holds_dates(column)):
+        return "holds dates (put what matters of them, such as month or weekday, into columns of numbers)"
+    if numbered := numbers_row_by_row(name, column, is_first):
+        return numbered
+    if is_text(column) and values.nunique() == len(column) and len(column) > MAX_CATEGORIES:
+        share, others = text_numbers.share_of_numbers(column)
+        beside = f", as it holds {some(others)} among its numbers," if share >= 0.5 else ""
+        return f"has a different text in every row{beside}"
+    return ""
+
+
+def _mixed(name, column):
+    """Note a column of numbers that some words turn into categories."""
+    if not is_text(column):
+        return []
+    share, others = text_numbers.share_of_numbers(column)
+    if share < 0.8:
+        return []
+    return [f"Column {name!r} was taken as words, as {some(others)} among its numbers are not numbers."]
