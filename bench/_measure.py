@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import scipy.linalg.cython_blas  # noqa: F401  loaded, so that its threads are listed
+import scipy.linalg.cython_blas  # noqa: F401  loaded, so that its threads are to_list
 from llvmlite.binding import get_host_cpu_name
 from threadpoolctl import threadpool_info
 

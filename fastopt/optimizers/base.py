@@ -17,7 +17,7 @@ from fastopt.stepping.cuda_arrays import is_on_gpu
 from fastopt.stepping.cuda_stepper import DeviceStepper
 from fastopt.stepping.flat_state import FlatState
 from fastopt.stepping.layerwise_state import LayerwiseState
-from fastopt.stepping.param_groups import as_list, listed, rule_of
+from fastopt.stepping.param_groups import rule_of, to_groups, to_list
 from fastopt.stepping.stepper import Stepper
 
 #: Canonical name to class.
@@ -82,7 +82,7 @@ class Optimizer(Parameters):
         return cls.rule(h)
 
     @classmethod
-    def treat(cls, h, shape):
+    def for_shape(cls, h, shape):
         """Return the optimizer and hyper-parameters for a ``shape``: its own, or a fallback's."""
         return cls, h
 
@@ -155,16 +155,16 @@ class Optimizer(Parameters):
         DeviceError
             If the arrays are on a GPU that cannot be used here; the message says what to install.
         """
-        return self.stepper(as_list(params), n_threads, Run(n_steps, steps_per_epoch))
+        return self.stepper(to_groups(params), n_threads, Run(n_steps, steps_per_epoch))
 
     def stepper(self, groups: list[dict], n_threads: int | None, run: Run) -> Stepper:
         """Return the stepper for groups of arrays and a `fastopt.schedules.Run`; see `bind`."""
-        first = next((p for group in groups for p in listed(group.get("params", ()))), None)
+        first = next((p for group in groups for p in to_list(group.get("params", ()))), None)
         make = DeviceStepper if is_on_gpu(first) else Stepper
         return make(self, groups, n_threads, run)
 
     @property
-    def core(self) -> "Optimizer":
+    def innermost(self) -> "Optimizer":
         """The optimizer that makes the steps; of a wrapper that inside."""
         return self
 

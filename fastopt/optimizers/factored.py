@@ -72,7 +72,7 @@ class Adafactor(Optimizer):
         super().check(h)
 
     @classmethod
-    def treat(cls, h, shape):
+    def for_shape(cls, h, shape):
         """Return the class and its values, with NaN for an eps that the dtype decides."""
         first, second = h["eps"]
         return cls, h | {"eps": (math.nan if first is None else first, second)}

@@ -251,7 +251,7 @@ class MARS(Optimizer):
     weight_decay_1d: float = 0.1
 
     @classmethod
-    def treat(cls, h, shape):
+    def for_shape(cls, h, shape):
         """Return the class itself for matrices, and AdamW with its own values for all else."""
         if len(shape) == 2 or h["optimize_1d"]:
             return cls, h

@@ -13,7 +13,7 @@ class _Matrix(Optimizer):
     """What matrix methods share: another optimizer for what is no matrix."""
 
     @classmethod
-    def treat(cls, h, shape):
+    def for_shape(cls, h, shape):
         """Return the class itself for matrices, and the fallback with its own values for all else."""
         if len(shape) == 2:
             return cls, h

@@ -7,7 +7,7 @@ from fastopt.kernels.cuda import elementwise
 from fastopt.rules.quantized_state import Reduced
 from fastopt.rules.tensorwise import TensorRule
 from fastopt.stepping import arrays, cuda_arrays
-from fastopt.stepping.param_groups import listed
+from fastopt.stepping.param_groups import to_list
 from fastopt.stepping.parameters import Param
 from fastopt.stepping.stepper import Stepper
 
@@ -81,7 +81,7 @@ class DeviceStepper(Stepper):
             raise ValueError(f"n_threads={n_threads!r} is for arrays in CPU memory; leave it out on a GPU")
         reason = cuda.problem()
         if reason:
-            kind = next(arrays.kind(p) for group in groups for p in listed(group["params"]))
+            kind = next(arrays.kind(p) for group in groups for p in to_list(group["params"]))
             raise cuda.DeviceError(f"params[0] is in CUDA memory ({kind}), but {reason}")
         self._stream = None
         super().__init__(optimizer, groups, None, run)
@@ -96,12 +96,12 @@ class DeviceStepper(Stepper):
             self._addresses = _Addresses(len(self._params))
         super()._index()
 
-    def _point(self, cohort):
-        for p in cohort.members:
+    def _point(self, bucket):
+        for p in bucket.members:
             self._table[p.index, 1] = p.data
 
     def _make_plan(self):
-        self._active = [c for c in self._cohorts if c.members[0].index not in self._absent]
+        self._active = [c for c in self._elementwise if c.members[0].index not in self._absent]
         with cuda.on_device(self._ordinal):
             self._plan = Launches(self._active, self._table[:, 2], self._addresses, self._ordinal)
 
@@ -142,7 +142,7 @@ class Launches:
 
     Parameters
     ----------
-    cohorts : list of Cohort
+    buckets : list of ElementwiseBucket
         Those that step. Their rows of constants travel as arguments of the launch, so that nothing has to
         wait until the last step's have been read.
     gradients : ndarray of int64
@@ -153,35 +153,35 @@ class Launches:
         The GPU.
     """
 
-    def __init__(self, cohorts, gradients, addresses, ordinal):
+    def __init__(self, buckets, gradients, addresses, ordinal):
         self.stream = None
         self._gradients, self._addresses, self._ordinal = gradients, addresses, ordinal
         self._one, self._many = [], []
-        for cohort in cohorts:
-            members = [p for p in cohort.members if p.array.size]
-            rule, dtype = cohort.rule, cohort.row.dtype
+        for bucket in buckets:
+            members = [p for p in bucket.members if p.array.size]
+            rule, dtype = bucket.rule, bucket.row.dtype
             if len(members) == 1:
                 blocks = elementwise.grid(members[0].array.size, dtype, ordinal)
-                self._one.append((elementwise.kernel("one", rule, dtype), blocks, members[0], cohort))
+                self._one.append((elementwise.kernel("one", rule, dtype), blocks, members[0], bucket))
             elif members:
                 chunks = elementwise.cut([_span(p) for p in members], dtype.itemsize)
                 blocks = min(len(chunks), elementwise.BLOCKS * cuda.n_processors(ordinal))
                 kernel = elementwise.kernel("many", rule, dtype)
-                self._many.append((kernel, blocks, cuda.to_device(chunks), len(chunks), cohort))
+                self._many.append((kernel, blocks, cuda.to_device(chunks), len(chunks), bucket))
 
     def run(self):
         """Queue everything on `stream`."""
         threads, stream = elementwise.THREADS, self.stream
         with cuda.on_device(self._ordinal):
-            for kernel, blocks, p, cohort in self._one:
+            for kernel, blocks, p, bucket in self._one:
                 _, w, s, stride, n = _span(p)
                 launch = cuda.launcher(kernel, blocks, threads, stream)
-                launch(w, int(self._gradients[p.index]), s, stride, n, tuple(cohort.row))
+                launch(w, int(self._gradients[p.index]), s, stride, n, tuple(bucket.row))
             if self._many:
                 self._addresses.update(self._gradients, stream)
-            for kernel, blocks, (_, chunks), n_chunks, cohort in self._many:
+            for kernel, blocks, (_, chunks), n_chunks, bucket in self._many:
                 launch = cuda.launcher(kernel, blocks, threads, stream)
-                launch(chunks, n_chunks, self._addresses.address, tuple(cohort.row))
+                launch(chunks, n_chunks, self._addresses.address, tuple(bucket.row))
 
 
 def refuse(optimizer, why):
@@ -192,7 +192,7 @@ def refuse(optimizer, why):
 
 def refuse_on_gpu(optimizer, groups):
     """Raise TypeError if there are arrays on a GPU, for an optimizer that looks at whole arrays."""
-    if any(cuda_arrays.is_on_gpu(p) for group in groups for p in listed(group.get("params", ()))):
+    if any(cuda_arrays.is_on_gpu(p) for group in groups for p in to_list(group.get("params", ()))):
         refuse(optimizer, "looks at whole arrays")
 
 

@@ -1,8 +1,8 @@
-"""The stepper inside wrappers, which carries out what they ask for, in one pass over memory if it can.
+"""The stepper inside wrappers, which runs the update and what they add to it in one pass over memory.
 
-All stages of a `fastopt.stepping.fusion_stages.Call`, and the update, run chunk by chunk. Rules that look at
-whole arrays cannot be run so; for them the same stages are passes of their own, and changed gradients are
-written to a buffer.
+All stages of a `fastopt.stepping.fusion_stages.StepRequest`, and the update, run chunk by chunk while the
+chunk is in cache (loop fusion). Rules that look at whole arrays cannot be fused; for them each stage is a
+pass over memory of its own, and changed gradients are written to a buffer.
 """
 
 from numbers import Real
@@ -13,15 +13,15 @@ from fastopt.kernels import fused_chunks
 from fastopt.rules import wrappers
 from fastopt.rules.quantized_state import BLOCK
 from fastopt.stepping import arrays
-from fastopt.stepping.fusion_stages import Call, Stage
-from fastopt.stepping.param_groups import listed
+from fastopt.stepping.fusion_stages import Stage, StepRequest
+from fastopt.stepping.param_groups import to_list
 from fastopt.stepping.stepper import Stepper
 
 #: Programs that are kept, for gradients that are now here, now None.
 _PROGRAMS = 64
 
 
-class Core:
+class FusedStepper:
     """The stepper inside wrappers, as they see it.
 
     Parameters
@@ -35,15 +35,15 @@ class Core:
             raise TypeError("wrappers are for arrays in CPU memory; bind the optimizer inside on a GPU")
         self.stepper = stepper
         self._programs, self._table = {}, None
-        self._cohorts = self._members = None
+        self._elementwise = self._members = None
         self._square, self._scale, self._buffers = Stage(wrappers.square), Stage(wrappers.scale), None
 
-    def companions(self):
+    def copies(self):
         """Return an array beside each parameter, with its values, shape, dtype and memory order."""
         return [np.array(p.array) for p in self.params]
 
-    def call(self, grads, closure, grad_scale, options, kind):
-        """Return the `Call` that these arguments of ``step`` describe."""
+    def request(self, grads, closure, grad_scale, options, kind):
+        """Return the `StepRequest` that these arguments of ``step`` describe."""
         if isinstance(grad_scale, bool) or not isinstance(grad_scale, Real):
             raise TypeError(f"grad_scale must be a number, not {type(grad_scale).__name__}")
         options = {name: value for name, value in options.items() if value is not None}
@@ -53,23 +53,23 @@ class Core:
             )
         if closure is not None and (grads is not None or "loss" in options):
             raise TypeError("a closure takes the place of grads and loss: pass one or the other")
-        return Call(None if grads is None else listed(grads), closure, float(grad_scale), options)
+        return StepRequest(None if grads is None else to_list(grads), closure, float(grad_scale), options)
 
-    def evaluate(self, call, kind):
-        """Make sure that a call has gradients that fit, and say which."""
-        self._open(call)
-        if call.active is None:
-            call.active = self._accept(call.grads)
+    def accept(self, request, kind):
+        """Make sure that a request has gradients that fit, and say which."""
+        self._open(request)
+        if request.active is None:
+            request.active = self._accept(request.grads)
             if self.stepper._rows:
                 raise TypeError(f"{kind} needs whole gradients, not the rows (indices, values) of some")
 
-    def _open(self, call):
+    def _open(self, request):
         """Let a closure give its gradients, if it has not."""
-        if call.closure is not None:
-            call.found, call.grads, loss = self.stepper._call(call.closure, None, None)
-            call.closure, call.grads = None, listed(call.grads)
+        if request.closure is not None:
+            request.found, request.grads, loss = self.stepper._call(request.closure, None, None)
+            request.closure, request.grads = None, to_list(request.grads)
             if loss is not None:
-                call.options["loss"] = loss
+                request.options["loss"] = loss
 
     def _accept(self, grads):
         stepper = self.stepper
@@ -78,42 +78,42 @@ class Core:
             stepper._accept(grads)
         return tuple(p.index for p in self.params if p.index not in stepper._absent)
 
-    def add(self, call, stage, **constants):
+    def add(self, request, stage, **constants):
         """Let the gradients go through a stage."""
-        self._meet(call, stage)
-        stage.constants, stage.scale = constants, call.scale
+        self._meet(request, stage)
+        stage.constants, stage.scale = constants, request.scale
         if stage.members is None:
-            call.scale = 1.0
-        elif not isinstance(call.scale, float) or call.scale != 1.0:
-            call.scale = call.scale * np.ones(len(self.params))
-            call.scale[list(stage.members)] = 1.0
-        call.before.append(stage)
-        call.norms = None
+            request.scale = 1.0
+        elif not isinstance(request.scale, float) or request.scale != 1.0:
+            request.scale = request.scale * np.ones(len(self.params))
+            request.scale[list(stage.members)] = 1.0
+        request.before.append(stage)
+        request.norms = None
 
-    def _meet(self, call, stage):
+    def _meet(self, request, stage):
         """Write the gradients out if stages before this one see other rows and columns in them."""
-        for other in call.before:
+        for other in request.before:
             if any(other.units[i][:2] != stage.units[i][:2] for i in other.units.keys() & stage.units.keys()):
-                self._write_out(call)
+                self._write_out(request)
                 break
 
-    def norms(self, call):
+    def norms(self, request):
         """Return the L2 norm of each gradient as it is now, 0 for one that is None."""
-        if call.norms is None:
-            (squares,) = self.reduce(call, self._square)
-            call.norms = np.sqrt(squares)
-        return call.norms
+        if request.norms is None:
+            (squares,) = self.reduce(request, self._square)
+            request.norms = np.sqrt(squares)
+        return request.norms
 
-    def reduce(self, call, stage, **constants):
+    def reduce(self, request, stage, **constants):
         """Run a stage that only adds up; return its sums, of shape (sums, parameters).
 
         Of a sweep that adds up by units a dict of an ndarray (sums, units) for each parameter.
         """
-        self._meet(call, stage)
-        if not self._concerns(stage, call.active):
+        self._meet(request, stage)
+        if not self._concerns(stage, request.active):
             return {} if stage.sweep.is_matrix else np.zeros((stage.sweep.sums, len(self.params)))
-        stage.constants, stage.scale = constants, call.scale
-        prepared, members = self._run([*call.before, stage], call.active)[-1]
+        stage.constants, stage.scale = constants, request.scale
+        prepared, members = self._run([*request.before, stage], request.active)[-1]
         if stage.sweep.is_matrix:
             return dict(zip(members, prepared.collect()[2], strict=True))
         return self._spread(prepared.collect(), members)
@@ -123,114 +123,118 @@ class Core:
         all_[:, list(members)] = sums
         return all_
 
-    def apply(self, call, stage, **constants):
+    def apply(self, request, stage, **constants):
         """Run a stage with the gradients at once."""
-        if self._concerns(stage, call.active):
-            stage.constants, stage.scale = constants, call.scale
-            self._run([*call.before, stage], call.active)
+        if self._concerns(stage, request.active):
+            stage.constants, stage.scale = constants, request.scale
+            self._run([*request.before, stage], request.active)
 
-    def write(self, call, stage, **constants):
-        """Run a stage that writes the gradients to arrays of its own, and let the call go on with them."""
-        self.apply(call, stage, **constants)
-        present = frozenset(call.active)
-        call.grads = [a if i in present else None for i, a in enumerate(stage.arrays["b"])]
-        call.before, call.scale, call.norms, call.active = [], 1.0, None, None
+    def write(self, request, stage, **constants):
+        """Run a stage that writes the gradients to arrays of its own, and let the request go on with them."""
+        self.apply(request, stage, **constants)
+        present = frozenset(request.active)
+        request.grads = [a if i in present else None for i, a in enumerate(stage.arrays["b"])]
+        request.before, request.scale, request.norms, request.active = [], 1.0, None, None
 
-    def _write_out(self, call):
+    def _write_out(self, request):
         if self._buffers is None:
-            self._buffers = Stage(wrappers.scale, {"b": self.companions()})
-        self.write(call, self._buffers)
-        call.active = self._accept(call.grads)
+            self._buffers = Stage(wrappers.scale, {"b": self.copies()})
+        self.write(request, self._buffers)
+        request.active = self._accept(request.grads)
 
-    def step(self, call):
+    def step(self, request):
         """Make the step, with what it asks for before and after in the same pass if that is possible."""
         stepper = self.stepper
-        if stepper._optimizer.needs == "closure" and call.closure is not None:
-            return stepper.step(closure=call.closure, grad_scale=call.scale, **call.options)
-        self._open(call)
-        if call.active is None:
+        if stepper._optimizer.needs == "closure" and request.closure is not None:
+            return stepper.step(closure=request.closure, grad_scale=request.scale, **request.options)
+        self._open(request)
+        if request.active is None:
             stepper._refresh()  # which may turn parameters over to rules of the other protocol
-        has_rows = any(type(g) is tuple for g in call.grads)
-        if type(stepper) is not Stepper or stepper._ensembles or has_rows:
-            self._step_apart(call)
-        elif call.before or call.after or call.caution or not isinstance(call.scale, float):
-            scale = self._even(call)
-            stepper._fused = _Fused(self, call, scale)
+        has_rows = any(type(g) is tuple for g in request.grads)
+        if type(stepper) is not Stepper or stepper._tensorwise or has_rows:
+            self._step_apart(request)
+        elif request.before or request.after or request.mask or not isinstance(request.scale, float):
+            scale = self._even(request)
+            stepper._fused = _Fused(self, request, scale)
             try:
-                stepper.step(call.grads, grad_scale=scale, **call.options)
+                stepper.step(request.grads, grad_scale=scale, **request.options)
             finally:
                 stepper._fused = None
         else:
-            stepper.step(call.grads, grad_scale=call.scale, **call.options)
-        return call.found
+            stepper.step(request.grads, grad_scale=request.scale, **request.options)
+        return request.found
 
-    def _even(self, call):
+    def _even(self, request):
         """Return the one factor of all gradients, after a stage that brings them to one if they differ."""
-        if isinstance(call.scale, float):
-            return call.scale
-        values = {call.scale[i] for i in call.active}
+        if isinstance(request.scale, float):
+            return request.scale
+        values = {request.scale[i] for i in request.active}
         if len(values) > 1:
-            self.add(call, self._scale)
+            self.add(request, self._scale)
             return 1.0
         return float(values.pop()) if values else 1.0
 
-    def _step_apart(self, call):
+    def _step_apart(self, request):
         """Make the step with gradients from a buffer, where it cannot be fused."""
-        stepper, caution = self.stepper, call.caution
-        if call.before or not isinstance(call.scale, float):
-            self._write_out(call)
-        if caution is None:
-            stepper.step(call.grads, grad_scale=call.scale, **call.options)
+        stepper, mask = self.stepper, request.mask
+        if request.before or not isinstance(request.scale, float):
+            self._write_out(request)
+        if mask is None:
+            stepper.step(request.grads, grad_scale=request.scale, **request.options)
             return
-        head, old = self._prologue(call.scale), self.companions()
-        stepper.step(call.grads, grad_scale=call.scale, **call.options)
-        mask, new = caution.apart()
-        mask.head = head
+        head, old = self._prologue(request.scale), self.copies()
+        stepper.step(request.grads, grad_scale=request.scale, **request.options)
+        stage, new = mask.apart()
+        stage.head = head
         active = tuple(p.index for p in self.params if p.index not in stepper._absent)
         for i in active:
             new[i][...] = self.params[i].array
             self.params[i].array[...] = old[i]
-        self._run_masked([mask], active, caution, [])
+        self._run_masked([stage], active, mask, [])
 
-    def _run_masked(self, wanted, active, caution, after):
+    def _run_masked(self, wanted, active, mask, after):
         """Run stages that end in a mask, and those that follow it."""
         if not active:
             return
-        if not caution.mask.sweep.sums:  # nothing of all elements must be known first
+        if not mask.stage.sweep.sums:  # nothing of all elements must be known first
             self._run([*wanted, *after], active)
             return
         prepared, members = self._run(wanted, active)[-1]
         (counts,) = self._spread(prepared.collect(), members)
-        self._run([*caution.lengthen(counts), *after], active)
+        self._run([*mask.lengthen(counts), *after], active)
 
     def _prologue(self, scale):
         """Return what kernels apply first to each parameter: `Optimizer.prologue`, with the scale."""
-        treatments = [p.group.treat(p.array.shape) for p in self.params]
-        sign, l2, keep = np.array([cls.prologue(values) for cls, values, _ in treatments]).T
+        specs = [p.group.spec(p.array.shape) for p in self.params]
+        sign, l2, keep = np.array([cls.prologue(values) for cls, values, _ in specs]).T
         return sign * scale, l2, keep
 
-    def run_around(self, call, scale):
-        """Update the parameters that take the step, between what the call asks for."""
-        if self._cohorts is not self.stepper._active:
-            self._cohorts = self.stepper._active
-            self._members = tuple(p.index for cohort in self._cohorts for p in cohort.members)
+    def run_around(self, request, scale):
+        """Update the parameters that take the step, between what the request asks for."""
+        if self._elementwise is not self.stepper._active:
+            self._elementwise = self.stepper._active
+            self._members = tuple(p.index for bucket in self._elementwise for p in bucket.members)
         active = self._members
-        after, caution = call.after[::-1], call.caution
-        if caution is None:
-            self._run([*call.before, fused_chunks.UPDATE, *after], active)
+        after, mask = request.after[::-1], request.mask
+        if mask is None:
+            self._run([*request.before, fused_chunks.UPDATE, *after], active)
         else:
-            caution.mask.head = self._prologue(scale)
-            wanted = [*call.before, caution.set_aside, fused_chunks.UPDATE, caution.mask]
-            self._run_masked(wanted, active, caution, after)
-        call.after.clear()
+            mask.stage.head = self._prologue(scale)
+            wanted = [*request.before, mask.set_aside, fused_chunks.UPDATE, mask.stage]
+            self._run_masked(wanted, active, mask, after)
+        request.after.clear()
 
-    def finish(self, call):
+    def finish(self, request):
         """Do what is to be done after the step and could not be done with it."""
-        if call.after:
-            self._run(call.after[::-1], ())
-            call.after.clear()
-            if self.stepper._torch:
-                arrays.bump_versions(self.stepper._torch)
+        if request.after:
+            self._run(request.after[::-1], ())
+            request.after.clear()
+            self.mark_changed()
+
+    def mark_changed(self):
+        """Tell torch's autograd that parameters have changed."""
+        if self.stepper._torch:
+            arrays.bump_versions(self.stepper._torch)
 
     def _concerns(self, stage, active):
         """Return the parameters that a stage concerns."""
@@ -260,17 +264,17 @@ class Core:
 class _Fused:
     """What the stepper runs in place of its plan."""
 
-    def __init__(self, core, call, scale):
-        self._core, self._call, self._scale = core, call, scale
+    def __init__(self, fused, request, scale):
+        self._fused, self._request, self._scale = fused, request, scale
 
     def run(self):
         """Update, and what belongs around it."""
-        self._core.run_around(self._call, self._scale)
+        self._fused.run_around(self._request, self._scale)
 
 
-def _build(core, wanted, active):
+def _build(fused, wanted, active):
     """Return the program of some stages, and for each of them its prepared sweep and its parameters."""
-    concerned = [active if s is fused_chunks.UPDATE else core._concerns(s, active) for s in wanted]
+    concerned = [active if s is fused_chunks.UPDATE else fused._concerns(s, active) for s in wanted]
     indices = sorted(set().union(*concerned))
     place = {i: k for k, i in enumerate(indices)}
     units = {}
@@ -281,25 +285,25 @@ def _build(core, wanted, active):
     for stage, members in zip(wanted, concerned, strict=True):
         places = [place[i] for i in members]
         if stage is fused_chunks.UPDATE:
-            weights = {i: fused_chunks.KEPT if apart else core.params[i].data for i in members}
+            weights = {i: fused_chunks.KEPT if apart else fused.params[i].data for i in members}
             steps.append((stage, places, [(weights[i], now[i]) for i in members], ()))
-            n_bytes += sum(3 * core.params[i].nbytes + 2 * core.params[i].state_nbytes for i in members)
+            n_bytes += sum(3 * fused.params[i].nbytes + 2 * fused.params[i].state_nbytes for i in members)
             continue
         letters = stage.sweep.operands
-        operands = [[_operand(stage, letter, core.params[i], now[i]) for letter in letters] for i in members]
+        operands = [[_operand(stage, letter, fused.params[i], now[i]) for letter in letters] for i in members]
         if "b" in stage.sweep.writes and "b" not in stage.arrays:
             now |= {i: _other(now[i]) for i in members}
         apart = apart or "v" in stage.sweep.writes
         swapped = [stage.units[i][2] if stage.units else False for i in members]
         steps.append((stage.sweep, places, operands, swapped))
         n_outside = len({*letters} - {"b", "v"}) + len(stage.sweep.writes)
-        n_bytes += n_outside * sum(core.params[i].nbytes for i in members)
-    rows = core.stepper._table.ctypes.data + core.stepper._table.strides[0] * np.arange(len(core.params))
+        n_bytes += n_outside * sum(fused.params[i].nbytes for i in members)
+    rows = fused.stepper._table.ctypes.data + fused.stepper._table.strides[0] * np.arange(len(fused.params))
     lying = [
         (p.array.dtype, *units.get(p.index, (p.array.size, 1))[:2], _edge(p), rows[p.index])
-        for p in (core.params[i] for i in indices)
+        for p in (fused.params[i] for i in indices)
     ]
-    n_threads = fused_chunks.n_threads(n_bytes, core.stepper._n_threads)
+    n_threads = fused_chunks.n_threads(n_bytes, fused.stepper._n_threads)
     program = fused_chunks.Program(lying, steps, n_threads)
     return program, list(zip(program.sweeps, concerned, strict=True))
 

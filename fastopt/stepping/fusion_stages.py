@@ -1,7 +1,7 @@
-"""What wrappers ask of a step: stages before the update and after it, which need no pass over memory then.
+"""What wrappers add to a step: stages before the update and after it, which are fused with it.
 
-A wrapper does not touch arrays itself. It adds a `Stage` to the `Call` that goes down to the stepper inside:
-one that changes the gradient, or one that changes weights, or an average of them.
+A wrapper does not loop over arrays itself. It adds a `Stage` to the `StepRequest` that goes down to the
+stepper inside: one that changes the gradient, or one that changes weights, or an average of them.
 """
 
 import dataclasses
@@ -58,36 +58,36 @@ class Stage:
         prepared.fill([v[list(members)] if isinstance(v, np.ndarray) else v for v in values])
 
 
-class Caution:
+class UpdateMask:
     """The stages that mask an update.
 
     Parameters
     ----------
-    core : Core
+    fused : FusedStepper
     is_scaled : bool
         Whether the steps that go on are made longer, by what share of all they are.
 
     Attributes
     ----------
-    set_aside, mask : Stage
+    set_aside, stage : Stage
         Before and after the update, where both are in one pass.
     """
 
     #: The least share that counts.
     _LEAST = 1e-3
 
-    def __init__(self, core, is_scaled):
-        self._core, self._sizes = core, np.array([p.array.size for p in core.params], np.float64)
-        self._arrays = {"d": core.companions()} if is_scaled else {}
+    def __init__(self, fused, is_scaled):
+        self._fused, self._sizes = fused, np.array([p.array.size for p in fused.params], np.float64)
+        self._arrays = {"d": fused.copies()} if is_scaled else {}
         self.set_aside = Stage(wrappers.set_aside, is_of_step=True)
-        self.mask = Stage(wrappers.mask_apart if is_scaled else wrappers.mask, self._arrays)
+        self.stage = Stage(wrappers.mask_apart if is_scaled else wrappers.mask, self._arrays)
         self._lengthen = Stage(wrappers.lengthen, self._arrays, is_of_step=True) if is_scaled else None
         self._apart = None
 
     def apart(self):
         """Return the mask as a pass of its own, and arrays that must hold the new weights then."""
         if self._apart is None:
-            self._apart = Stage(self.mask.sweep, {**self._arrays, "v": self._core.companions()})
+            self._apart = Stage(self.stage.sweep, {**self._arrays, "v": self._fused.copies()})
         return self._apart, self._apart.arrays["v"]
 
     def lengthen(self, counts):
@@ -100,7 +100,7 @@ class Caution:
 
 
 @dataclasses.dataclass(eq=False)
-class Call:
+class StepRequest:
     """One step on its way down.
 
     Attributes
@@ -118,7 +118,7 @@ class Call:
         Parameters with a gradient, once the gradients have been accepted.
     before, after : list of Stage
         For the gradients, in their order; for the weights, the last of them first.
-    caution : Caution or None
+    mask : UpdateMask or None
         How the update is masked.
     norms : ndarray or None
         L2 norms of the gradients as they are now, if known; 0 where there is none.
@@ -132,7 +132,7 @@ class Call:
     active: object = None
     before: list = dataclasses.field(default_factory=list)
     after: list = dataclasses.field(default_factory=list)
-    caution: object = None
+    mask: object = None
     norms: object = None
 
     def multiply(self, factors):

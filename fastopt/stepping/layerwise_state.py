@@ -35,7 +35,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
 
     def __init__(self, optimizer, size, n_decay, dtype, run, n_groups=2):
         self.optimizer, self.run = copy.deepcopy(optimizer), run
-        self.hyper = self.optimizer.core.get_params(deep=False)
+        self.hyper = self.optimizer.innermost.get_params(deep=False)
         self.dtype = check_dtype(dtype)
         self.size, self.n_decay = int(size), int(n_decay)
         self._n_groups = n_groups
@@ -50,7 +50,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
 
     def __setstate__(self, state):
         self.__dict__.update({name: state[name] for name in _SAVED})
-        self.hyper = self.optimizer.core.get_params(deep=False) | self.hyper  # what is newer than the pickle
+        self.hyper = self.optimizer.innermost.get_params(deep=False) | self.hyper  # what is newer than the pickle
         self.state = np.zeros((0, self.size), self.dtype)
         self._n_groups, self._layout, self._saved = state["n_groups"], state["layout"], state["stepper"]
         self.n_threads = None  # another machine may have fewer
@@ -62,7 +62,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
     @property
     def rule(self):
         """The rule of a weight matrix under the present hyper-parameters."""
-        return self.optimizer.core.rule_for(self.hyper, (2, 2))
+        return self.optimizer.innermost.rule_for(self.hyper, (2, 2))
 
     def begin(self, run):
         """Let schedules go by another run from the next step on."""
@@ -111,7 +111,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         if self._params is not params:
             saved = self._stepper_state()
             optimizer = copy.deepcopy(self.optimizer)
-            optimizer.core.set_params(**self.hyper)
+            optimizer.innermost.set_params(**self.hyper)
             layers = self._layout.weights(params), self._layout.biases(params)
             if self._n_groups == 1:
                 layers = (layers[0] + layers[1],)

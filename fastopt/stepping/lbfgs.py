@@ -7,7 +7,7 @@ import numpy as np
 from fastopt.kernels.blas_threads import single_threaded
 from fastopt.rules.lbfgs import Trial, direction, strong_wolfe
 from fastopt.stepping import arrays
-from fastopt.stepping.param_groups import listed
+from fastopt.stepping.param_groups import to_list
 from fastopt.stepping.stepper import Stepper
 
 
@@ -70,7 +70,7 @@ class LBFGSStepper(Stepper):
     def _evaluate(self, closure, scale):
         """Return the loss and the gradient as one vector."""
         loss, grads = closure()
-        grads = listed(grads)
+        grads = to_list(grads)
         self._accept(grads)
         flat = [
             np.zeros(p.array.size, p.array.dtype)

@@ -14,7 +14,7 @@ from fastopt.stepping import scheduling
 _STEPS_AHEAD = 64
 
 
-class Treatment(NamedTuple):
+class UpdateSpec(NamedTuple):
     """How a parameter is updated: by which class's rule, with which hyper-parameters."""
 
     cls: type
@@ -22,17 +22,17 @@ class Treatment(NamedTuple):
     rule: Rule | TensorRule
 
 
-def as_list(params):
+def to_groups(params):
     """Return what `bind` was given as a list of group dicts, each with a list under ``'params'``."""
-    params = listed(params)
+    params = to_list(params)
     if params and all(isinstance(p, dict) for p in params):
-        return [g | {"params": listed(g["params"])} if "params" in g else g for g in params]
+        return [g | {"params": to_list(g["params"])} if "params" in g else g for g in params]
     if any(isinstance(p, dict) for p in params):
         raise TypeError("params mixes arrays and group dicts; pass one or the other")
     return [{"params": params}]
 
 
-def listed(x):
+def to_list(x):
     """Return a list: of one for a single array, of all for anything else that iterates."""
     if isinstance(x, (list, tuple)):
         return list(x)
@@ -92,12 +92,12 @@ class Group:
             self._ahead = run, first, ahead
         return ahead[progress.step - first]
 
-    def treat(self, shape):
-        """Return the `Treatment` of parameters of ``shape``."""
+    def spec(self, shape):
+        """Return the `UpdateSpec` of parameters of ``shape``."""
         if shape not in self._rules:  # by the schedules themselves, not by what they give now
-            cls, values = self.optimizer.treat(self.values, shape)
+            cls, values = self.optimizer.for_shape(self.values, shape)
             self._rules[shape] = rule_of(cls, values, shape)
-        return Treatment(*self.optimizer.treat(self.current(), shape), self._rules[shape])
+        return UpdateSpec(*self.optimizer.for_shape(self.current(), shape), self._rules[shape])
 
     def check(self, values):
         """Raise if a key is unknown or a value out of range."""

@@ -11,7 +11,7 @@ from fastopt.rules.quantized_state import Reduced
 from fastopt.stepping import arrays
 
 
-class Entry(NamedTuple):
+class ParamState(NamedTuple):
     """A parameter, the rule that updates it, its steps so far and its state that is no array."""
 
     p: "Param"
@@ -76,7 +76,7 @@ def _first(rule, h, name):
     return first_codes(rule, name, rule.first(h, rule.initial, rule.moment(name)))
 
 
-class Cohort:
+class ElementwiseBucket:
     """Parameters of one group and dtype that took the same steps, so they share one row of constants."""
 
     __slots__ = ("_prologue", "_values", "group", "members", "next_scalars", "row", "rule", "scalars", "t")
@@ -88,21 +88,21 @@ class Cohort:
 
     def refresh(self):
         """Take over the group's hyper-parameters."""
-        cls, self._values, self.rule = self._treatment
+        cls, self._values, self.rule = self._spec
         self._prologue = cls.prologue(self._values)
 
     @property
-    def _treatment(self):
-        return self.group.treat(self.members[0].array.shape)
+    def _spec(self):
+        return self.group.spec(self.members[0].array.shape)
 
     def is_outdated(self):
         """Tell whether the group's values now need another rule."""
-        return self._treatment.rule is not self.rule
+        return self._spec.rule is not self.rule
 
-    def entries(self):
+    def states(self):
         """Yield each parameter with its rule, its steps and its state that is no array."""
         for p in self.members:
-            yield Entry(p, self.rule, self.t, self.scalars)
+            yield ParamState(p, self.rule, self.t, self.scalars)
 
     def fold(self, grad_scale):
         """Write the constants of the next step, without taking it."""
@@ -116,9 +116,9 @@ class Cohort:
         self.scalars = self.next_scalars
 
 
-def retreated(entry):
+def with_current_rule(entry):
     """Return an entry under the rule of its group's present values; slots that both rules have are kept."""
-    _, h, rule = entry.p.group.treat(entry.p.array.shape)
+    _, h, rule = entry.p.group.spec(entry.p.array.shape)
     if rule is entry.rule:
         return entry
     entry.p.allocate(rule, h, dict(zip(entry.rule.slots, entry.p.read(), strict=True)))

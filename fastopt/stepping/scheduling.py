@@ -108,7 +108,7 @@ class Scheduled:
 
     def values(self):
         """Return the hyper-parameters of the next step as numbers."""
-        return at_step(self.optimizer.core, self.hyper, self.run, self.t)
+        return at_step(self.optimizer.innermost, self.hyper, self.run, self.t)
 
     def observe(self, metric, *, greater_is_better=False):
         """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""

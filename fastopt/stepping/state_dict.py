@@ -9,13 +9,13 @@ import numpy as np
 from fastopt.stepping import arrays
 from fastopt.stepping.arrays import order_of
 from fastopt.stepping.param_groups import rule_of
-from fastopt.stepping.parameters import Entry
+from fastopt.stepping.parameters import ParamState
 
 
 def dump(groups, holders):
-    """Return the ``state_dict`` of these groups, whose state cohorts and ensembles hold; see `Stepper`."""
+    """Return the ``state_dict`` of these groups, whose state the buckets hold; see `Stepper`."""
     state = {}
-    for p, rule, t, numbers in (entry for holder in holders for entry in holder.entries()):
+    for p, rule, t, numbers in (entry for holder in holders for entry in holder.states()):
         if t:
             state[p.index] = {"step": t, **dict(zip(rule.numbers, numbers, strict=True))}
             for name, row in zip(rule.slots, p.read(), strict=True):
@@ -49,8 +49,8 @@ def _load(p, rule, saved, name):
         )
     t = _step(saved, rule, name)
     if not t:
-        _, h, _ = p.group.treat(p.array.shape)
-        return Entry(p, rule, 0, rule.first_numbers(h)), {}
+        _, h, _ = p.group.spec(p.array.shape)
+        return ParamState(p, rule, 0, rule.first_numbers(h)), {}
     missing = [key for key in (*rule.slots, *rule.numbers) if key not in saved]
     if missing:
         raise ValueError(f"{name} lacks {missing}, which {rule.name!r} needs")
@@ -64,7 +64,7 @@ def _load(p, rule, saved, name):
         )
         for key in rule.slots
     }
-    return Entry(p, rule, t, tuple(float(saved[key]) for key in rule.numbers)), slots
+    return ParamState(p, rule, t, tuple(float(saved[key]) for key in rule.numbers)), slots
 
 
 def _step(saved, rule, name):
@@ -116,7 +116,7 @@ def parse(groups, params, state_dict):
 
     Returns
     -------
-    list of (dict, list of (Entry, dict))
+    list of (dict, list of (ParamState, dict))
         For each group its new values, and for each parameter its entry and its slots by name.
     """
     if not isinstance(state_dict, dict) or not {"state", "param_groups"} <= set(state_dict):
@@ -136,7 +136,7 @@ def parse(groups, params, state_dict):
         group.check(values)
         loaded = []
         for p, key in zip(members, ids, strict=True):
-            cls, h = group.optimizer.treat(values, p.array.shape)
+            cls, h = group.optimizer.for_shape(values, p.array.shape)
             rule = rule_of(cls, h, p.array.shape)
             loaded.append(_load(p, rule, states.get(key, {}), f"state[{key!r}]"))
         result.append((values, loaded))

@@ -14,12 +14,12 @@ from fastopt.kernels.elementwise import update_address
 from fastopt.rules.tensorwise import TensorRule
 from fastopt.schedules import Run
 from fastopt.stepping import arrays
-from fastopt.stepping.param_groups import Group, listed
-from fastopt.stepping.parameters import Cohort, Entry, Param, retreated
+from fastopt.stepping.param_groups import Group, to_list
+from fastopt.stepping.parameters import ElementwiseBucket, Param, ParamState, with_current_rule
 from fastopt.stepping.scheduling import Progress, observe
 from fastopt.stepping.sparse_gradients import Rows
 from fastopt.stepping.state_dict import calls, dump, parse
-from fastopt.stepping.tensor_rules import Ensemble, flags
+from fastopt.stepping.tensor_rules import TensorRuleBucket, flags
 
 
 class Stepper:
@@ -40,7 +40,7 @@ class Stepper:
     def __init__(self, optimizer, groups, n_threads, run):
         self._optimizer, self._progress = copy.deepcopy(optimizer), Progress(run)
         self._n_threads = threading_layer.resolve(n_threads)
-        self._groups, self._params, self._cohorts, self._ensembles = [], [], [], []
+        self._groups, self._params, self._elementwise, self._tensorwise = [], [], [], []
         self._is_training = True
         self._fused = None  # in place of the plan: the update between what wrappers do; see `fused`
         self._add(groups)
@@ -83,7 +83,7 @@ class Stepper:
             index = len(self._groups) + len(groups)
             if "params" not in values:
                 raise ValueError(f"param_groups[{index}] has no 'params'; its keys are {list(values)}")
-            values["params"] = listed(values["params"])
+            values["params"] = to_list(values["params"])
             groups.append(Group(self._optimizer, values, index, self._progress))
             first = len(self._params) + len(params)
             params += [self._param(given, first + i, groups[-1]) for i, given in enumerate(values["params"])]
@@ -93,33 +93,33 @@ class Stepper:
         arrays.check_disjoint(everything)
         fresh = []
         for p in params:
-            _, h, rule = p.group.treat(p.array.shape)
+            _, h, rule = p.group.spec(p.array.shape)
             p.allocate(rule, h)
-            fresh.append(Entry(p, rule, 0, rule.first_numbers(h)))
-        self._hold([*self._entries(), *fresh])
+            fresh.append(ParamState(p, rule, 0, rule.first_numbers(h)))
+        self._hold([*self._states(), *fresh])
         self._groups += groups
         self._params = everything
         self._index()
 
-    def _entries(self):
+    def _states(self):
         """Return what is known of each bound parameter."""
-        return [entry for holder in (*self._cohorts, *self._ensembles) for entry in holder.entries()]
+        return [entry for holder in (*self._elementwise, *self._tensorwise) for entry in holder.states()]
 
     def _hold(self, entries):
-        """Put parameters into cohorts, which share constants, and ensembles, which a tensor rule takes."""
-        cohorts, ensembles = {}, {}
+        """Put parameters into the buckets in which they are updated together."""
+        elementwise, tensorwise = {}, {}
         for one in entries:
             if isinstance(one.rule, TensorRule):
-                key = one.rule, flags(one.p.group.treat(one.p.array.shape).values)
-                ensembles.setdefault(key, []).append(one)
+                key = one.rule, flags(one.p.group.spec(one.p.array.shape).values)
+                tensorwise.setdefault(key, []).append(one)
             else:
                 key = one.p.group.index, one.rule, one.p.array.dtype.name, one.t, one.numbers
-                cohorts.setdefault(key, []).append(one)
-        self._cohorts = [
-            Cohort(same[0].p.group, [one.p for one in same], same[0].t, same[0].numbers)
-            for same in cohorts.values()
+                elementwise.setdefault(key, []).append(one)
+        self._elementwise = [
+            ElementwiseBucket(same[0].p.group, [one.p for one in same], same[0].t, same[0].numbers)
+            for same in elementwise.values()
         ]
-        self._ensembles = [Ensemble(same, self._n_threads) for same in ensembles.values()]
+        self._tensorwise = [TensorRuleBucket(same, self._n_threads) for same in tensorwise.values()]
 
     def _index(self):
         """Rebuild what depends on which arrays are bound."""
@@ -131,23 +131,23 @@ class Stepper:
         self._watched = ()  # gradients of other libraries, whose memory may move: (index, address)
         self._absent, self._rows = frozenset(), []
         self._torch = [p.given for p in self._params if arrays.is_torch(p.given)]
-        for cohort in self._cohorts:
-            self._point(cohort)
+        for bucket in self._elementwise:
+            self._point(bucket)
         self._make_plan()
 
-    def _point(self, cohort):
-        """Write the table rows of a cohort's members."""
-        for p in cohort.members:
+    def _point(self, bucket):
+        """Write the table rows of a bucket's members."""
+        for p in bucket.members:
             row = self._table[p.index]
-            kernel = update_address(cohort.rule, p.array.dtype)
-            row[:] = kernel, p.data, row[2], p.start, p.stride, arrays.address(cohort.row)
+            kernel = update_address(bucket.rule, p.array.dtype)
+            row[:] = kernel, p.data, row[2], p.start, p.stride, arrays.address(bucket.row)
 
     def _make_plan(self):
         sizes = [0] * len(self._params)
-        self._active = [c for c in self._cohorts if c.members[0].index not in self._absent]
+        self._active = [c for c in self._elementwise if c.members[0].index not in self._absent]
         moved = 0
         by_rows = {rows.p.index for rows in self._rows}
-        for p in (p for cohort in self._active for p in cohort.members if p.index not in by_rows):
+        for p in (p for bucket in self._active for p in bucket.members if p.index not in by_rows):
             sizes[p.index] = p.array.size
             # The gradient is read, the weight and the slots are read and written.
             moved += 3 * p.nbytes + 2 * p.state_nbytes
@@ -204,7 +204,7 @@ class Stepper:
         elif grads is None:
             raise TypeError("step needs gradients or a closure; pass [None] to skip a single parameter")
         if type(grads) is not list:
-            grads = listed(grads)
+            grads = to_list(grads)
         if type(grad_scale) is not float and not isinstance(grad_scale, Real):
             raise TypeError(f"grad_scale must be a number, not {type(grad_scale).__name__}")
         if loss is not None or self._optimizer.needs:
@@ -215,19 +215,19 @@ class Stepper:
         if not self._same(grads):
             self._accept(grads)
         if hessian is not None:
-            self._average_hessian(listed(hessian))
+            self._average_hessian(to_list(hessian))
         if self._is_scheduled:
             self._refold()
-        for cohort in self._active:
-            cohort.fold(grad_scale)
+        for bucket in self._active:
+            bucket.fold(grad_scale)
         if self._active:
             (self._fused or self._plan).run()
         for rows in self._rows:
             rows.update(self._table[rows.p.index], self._n_threads or threading_layer.n_available())
-        for cohort in self._active:
-            cohort.advance()
-        for ensemble in self._ensembles:
-            ensemble.step(self._table, self._absent, grad_scale, loss)
+        for bucket in self._active:
+            bucket.advance()
+        for bucket in self._tensorwise:
+            bucket.step(self._table, self._absent, grad_scale, loss)
         self._progress.step += 1
         if self._torch:
             arrays.bump_versions(self._torch)
@@ -293,7 +293,7 @@ class Stepper:
 
     def _switch(self, to_training):
         if self._optimizer.has_modes and to_training != self._is_training:
-            for p, rule, t, _ in self._entries():
+            for p, rule, t, _ in self._states():
                 slot, *weights = self._optimizer.evaluation(p.group.current())
                 if t:
                     w, z = p.array.ravel("K"), p.slots[rule.slots.index(slot)]
@@ -362,18 +362,18 @@ class Stepper:
         return data
 
     def _split(self):
-        """Split cohorts of which only a part has gradients, so that each counts its own steps."""
-        cohorts = []
-        for cohort in self._cohorts:
-            parts = [p for p in cohort.members if p.index in self._absent]
-            rest = [p for p in cohort.members if p.index not in self._absent]
+        """Split buckets of which only a part has gradients, so that each counts its own steps."""
+        buckets = []
+        for bucket in self._elementwise:
+            parts = [p for p in bucket.members if p.index in self._absent]
+            rest = [p for p in bucket.members if p.index not in self._absent]
             if parts and rest:
                 for members in (rest, parts):
-                    cohorts.append(Cohort(cohort.group, members, cohort.t, cohort.scalars))
-                    self._point(cohorts[-1])
+                    buckets.append(ElementwiseBucket(bucket.group, members, bucket.t, bucket.scalars))
+                    self._point(buckets[-1])
             else:
-                cohorts.append(cohort)
-        self._cohorts = cohorts
+                buckets.append(bucket)
+        self._elementwise = buckets
 
     def _refresh(self):
         """Take over hyper-parameters that were changed in `param_groups`, all or none."""
@@ -387,8 +387,8 @@ class Stepper:
             group.check(group.values)
         for group in changed:
             group.refresh()
-        entries = [retreated(entry) for entry in self._entries()]
-        if any(holder.is_outdated() for holder in (*self._cohorts, *self._ensembles)):
+        entries = [with_current_rule(entry) for entry in self._states()]
+        if any(holder.is_outdated() for holder in (*self._elementwise, *self._tensorwise)):
             self._hold(entries)
             self._index()
         self._is_scheduled = any(group.scheduled for group in self._groups)
@@ -396,7 +396,7 @@ class Stepper:
 
     def _refold(self):
         """Take over the groups' present numbers."""
-        for holder in (*self._cohorts, *self._ensembles):
+        for holder in (*self._elementwise, *self._tensorwise):
             holder.refresh()
 
     def state_dict(self) -> dict:
@@ -411,7 +411,7 @@ class Stepper:
             Groups of schedule-free methods say in ``train_mode`` which weights belong to the state. With
             schedules, ``'step'`` beside ``'state'`` counts the calls of `step`, by which they go.
         """
-        saved = dump(self._groups, (*self._cohorts, *self._ensembles))
+        saved = dump(self._groups, (*self._elementwise, *self._tensorwise))
         if self._optimizer.has_modes:
             for group in saved["param_groups"]:
                 group["train_mode"] = self._is_training
@@ -442,7 +442,7 @@ class Stepper:
             group.values.update(values)
             group.refresh()
             for entry, slots in loaded:
-                _, h, _ = group.treat(entry.p.array.shape)
+                _, h, _ = group.spec(entry.p.array.shape)
                 entry.p.allocate(entry.rule, h, slots)
                 entries.append(entry)
         if self._optimizer.has_modes:

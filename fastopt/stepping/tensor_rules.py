@@ -12,18 +12,18 @@ from fastopt.kernels.blas_threads import single_threaded
 from fastopt.kernels.reductions import Pass
 from fastopt.kernels.tiled_gemm import Products
 from fastopt.stepping.arrays import order_of
-from fastopt.stepping.parameters import Entry
+from fastopt.stepping.parameters import ParamState
 
 #: Elements from which `Tensors.map` starts threads: to factorise 100 x 100 takes 0.3 ms.
 _MAP_SIZE = 20_000
 
 
-class Ensemble:
+class TensorRuleBucket:
     """All parameters of a stepper that one tensor rule updates together, across groups and dtypes.
 
     Parameters
     ----------
-    members : list of Entry
+    members : list of ParamState
     n_threads : int or None
         As in `Optimizer.bind`.
     """
@@ -40,26 +40,26 @@ class Ensemble:
         self._tensors = None
         self.refresh()
 
-    def entries(self):
+    def states(self):
         """Yield each parameter with its rule, its steps and its state that is no array."""
         for i, p in enumerate(self.params):
             own = tuple(float(values[i]) for values in self._scalars.values())
-            yield Entry(p, self.rule, int(self.t[i]), (*own, *map(float, self._shared.values())))
+            yield ParamState(p, self.rule, int(self.t[i]), (*own, *map(float, self._shared.values())))
 
     def refresh(self):
         """Take over the groups' hyper-parameters."""
-        self._flags = flags(self._treat(0).values)
+        self._flags = flags(self._spec(0).values)
         if self._tensors is not None:
-            self._tensors.take(*gather(map(self._treat, self._tensors.active)))
+            self._tensors.take(*gather(map(self._spec, self._tensors.active)))
 
     def is_outdated(self):
         """Tell whether a group's values now need another rule, or part it from the others."""
-        treatments = map(self._treat, range(len(self.params)))
-        return any(one.rule is not self.rule or flags(one.values) != self._flags for one in treatments)
+        specs = map(self._spec, range(len(self.params)))
+        return any(one.rule is not self.rule or flags(one.values) != self._flags for one in specs)
 
-    def _treat(self, i):
+    def _spec(self, i):
         p = self.params[i]
-        return p.group.treat(p.array.shape)
+        return p.group.spec(p.array.shape)
 
     def step(self, table, absent, grad_scale, loss):
         """Update the members that have gradients.
@@ -90,15 +90,15 @@ class Ensemble:
             self._scalars[name][at] = values
 
 
-def gather(treatments):
+def gather(specs):
     """Return ``(prologue, values)`` of tensors, each number a float64 array with one element for each."""
-    treatments = list(treatments)
-    cls, first, _ = treatments[0]
+    specs = list(specs)
+    cls, first, _ = specs[0]
     values = {}
     for name, value in first.items():
         if name == "params":
             continue
-        column = [treatment.values[name] for treatment in treatments]
+        column = [spec.values[name] for spec in specs]
         if is_number(value):
             value = np.array(column, np.float64)
         elif isinstance(value, tuple) and all(map(is_number, value)):

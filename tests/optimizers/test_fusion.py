@@ -326,8 +326,8 @@ def test_one_reading_of_the_gradients_serves_all_that_need_their_norms(monkeypat
     params, steps = problem(2)
     stepper = SkipNonFinite(Clip(Clip(Adam(), tensor_norm=1.0), norm=1.0)).bind(params)
     runs = []
-    reduce = type(stepper.core).reduce
-    monkeypatch.setattr(type(stepper.core), "reduce", lambda *a, **k: runs.append(1) or reduce(*a, **k))
+    reduce = type(stepper.fused).reduce
+    monkeypatch.setattr(type(stepper.fused), "reduce", lambda *a, **k: runs.append(1) or reduce(*a, **k))
     stepper.step(steps[0])
     assert len(runs) == 1
 
@@ -336,7 +336,7 @@ def test_a_closure_is_fused_as_gradients_are(monkeypatch):
     params, steps = problem(2)
     stepper = EMA(Lookahead(Adam(), k=1)).bind(params)
     apart = []
-    monkeypatch.setattr(type(stepper.core), "finish", lambda self, call: apart.append(len(call.after)))
+    monkeypatch.setattr(type(stepper.fused), "finish", lambda self, request: apart.append(len(request.after)))
     stepper.step(closure=lambda: (1.0, steps[0]))
     stepper.step(steps[1])
     assert apart == [0, 0]

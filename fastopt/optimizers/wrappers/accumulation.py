@@ -51,7 +51,7 @@ class MultiStepsStepper(WrappedStepper):
     def __init__(self, inner, n):
         super().__init__(inner)
         self._n, self.count, self.loss, self.present = n, 0, 0.0, ()
-        self._means = self.core.companions()
+        self._means = self.fused.copies()
         self._begin, self._move = (Stage(s, {"b": self._means}) for s in (rules.scale, rules.accumulate))
 
     def _kept(self):
@@ -61,12 +61,12 @@ class MultiStepsStepper(WrappedStepper):
         """Let schedules go by another run; they count the steps that are made."""
         self.inner.begin(fewer_steps(run, self._n))
 
-    def take(self, call):
+    def handle(self, request):
         """Let gradients enter the mean; step with it when it is complete."""
-        self.core.evaluate(call, self.kind)
-        if "hessian" in call.options:
+        self.fused.accept(request, self.kind)
+        if "hessian" in request.options:
             raise TypeError("estimates of the Hessian are not accumulated; leave out hessian")
-        active, loss = call.active, call.options.get("loss")
+        active, loss = request.active, request.options.get("loss")
         if self.count and active != tuple(self.present):
             raise ValueError(
                 "the gradients that are None must be the same in all that are accumulated into one step"
@@ -74,16 +74,16 @@ class MultiStepsStepper(WrappedStepper):
         share = 1.0 / (self.count + 1)
         if self.count == 0:  # whatever the buffer holds, infinity or NaN
             self.present = active
-            self.core.write(call, self._begin)
+            self.fused.write(request, self._begin)
         else:
-            self.core.write(call, self._move, share=share, keep=1.0 - share)
+            self.fused.write(request, self._move, share=share, keep=1.0 - share)
         self.loss += share * ((0.0 if loss is None else loss) - self.loss)
         self.count += 1
         if self.count < self._n:
-            return call.found
+            return request.found
         if loss is not None:
-            call.options["loss"] = self.loss
-        found = self.pass_on(call)
+            request.options["loss"] = self.loss
+        found = self.forward(request)
         self.count, self.loss = 0, 0.0
         return found
 

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
-from fastopt.stepping import arrays
 from fastopt.stepping.fusion_stages import Stage
 
 
@@ -106,13 +105,13 @@ class AveragingStepper(WrappedStepper):
         super().__init__(inner)
         self._decay, self._every, self._first = decay, every, first
         self.count, self.n_averaged, self.is_averaged = 0, 0, False
-        self._averages = self.core.companions()
+        self._averages = self.fused.copies()
         self._begin, self._move = (Stage(s, {"a": self._averages}) for s in (rules.copy, rules.average))
 
     def _kept(self):
         return self._averages
 
-    def take(self, call):
+    def handle(self, request):
         """Step, then move the average on."""
         if self.is_averaged:
             raise RuntimeError("the weights are their average; call train() before step()")
@@ -121,8 +120,8 @@ class AveragingStepper(WrappedStepper):
         if is_due:
             share = 1.0 / (self.n_averaged + 1) if self._decay is None else 1.0 - self._decay
             self._move.constants = {"share": share, "keep": 1.0 - share}
-            call.after.append(self._move if self.n_averaged else self._begin)
-        found = self.pass_on(call)
+            request.after.append(self._move if self.n_averaged else self._begin)
+        found = self.forward(request)
         self.count, self.n_averaged = self.count + 1, self.n_averaged + is_due
         return found
 
@@ -139,13 +138,12 @@ class AveragingStepper(WrappedStepper):
     def _exchange(self, to_average):
         if self.is_averaged == to_average or not self.n_averaged:
             return
-        for other, p in zip(self._averages, self._params, strict=True):
+        for other, p in zip(self._averages, self.fused.params, strict=True):
             kept = other.copy()
             other[...] = p.array
             p.array[...] = kept
         self.is_averaged = to_average
-        if self._torch:
-            arrays.bump_versions(self._torch)
+        self.fused.mark_changed()
 
 
 @dataclasses.dataclass(repr=False)
@@ -191,17 +189,17 @@ class LookaheadStepper(WrappedStepper):
 
     def __init__(self, inner, k, alpha):
         super().__init__(inner)
-        self._k, self.count, self._slow = k, 0, self.core.companions()
+        self._k, self.count, self._slow = k, 0, self.fused.copies()
         self._meet = Stage(rules.meet, {"a": self._slow})
         self._meet.constants = {"share": alpha, "keep": 1.0 - alpha}
 
     def _kept(self):
         return self._slow
 
-    def take(self, call):
+    def handle(self, request):
         """Step, and every k-th time meet the slow weights."""
         if (self.count + 1) % self._k == 0:
-            call.after.append(self._meet)
-        found = self.pass_on(call)
+            request.after.append(self._meet)
+        found = self.forward(request)
         self.count += 1
         return found

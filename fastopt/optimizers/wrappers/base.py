@@ -9,7 +9,7 @@ import numpy as np
 from fastopt.optimizers.base import Optimizer
 from fastopt.schedules import Run
 from fastopt.stepping import scheduling
-from fastopt.stepping.fusion import Core
+from fastopt.stepping.fusion import FusedStepper
 from fastopt.stepping.layerwise_state import LayerwiseState
 
 
@@ -35,9 +35,9 @@ class Wrapper(Optimizer):
     optimizer: Optimizer
 
     @property
-    def core(self):
+    def innermost(self):
         """The optimizer inside, however deep."""
-        return self.optimizer.core
+        return self.optimizer.innermost
 
     def check_own(self):
         """Raise TypeError or ValueError if a parameter of the wrapper is not acceptable."""
@@ -72,9 +72,9 @@ class Wrapper(Optimizer):
     def flat(self, size, n_decay, dtype, run=None):
         """Return the state for one flat vector of parameters; see `Optimizer.flat`."""
         self.check_own()
-        core, run = self.core, run or Run()
-        core.check(scheduling.at_step(core, core.get_params(deep=False), run, 0))
-        n_groups = 1 if core.needs == "closure" else 2  # L-BFGS has one direction for all
+        innermost, run = self.innermost, run or Run()
+        innermost.check(scheduling.at_step(innermost, innermost.get_params(deep=False), run, 0))
+        n_groups = 1 if innermost.needs == "closure" else 2  # L-BFGS has one direction for all
         return LayerwiseState(self, size, n_decay, dtype, run, n_groups)
 
 
@@ -99,7 +99,7 @@ class WrappedStepper:
 
     def __init__(self, inner):
         self.inner = inner
-        self.core = inner.core if isinstance(inner, WrappedStepper) else Core(inner)
+        self.fused = inner.fused if isinstance(inner, WrappedStepper) else FusedStepper(inner)
 
     def __getattr__(self, name):
         if name == "inner":  # not yet made, as in copying
@@ -121,23 +121,25 @@ class WrappedStepper:
 
     def step(self, grads=None, *, closure=None, grad_scale=1.0, loss=None, hessian=None):
         """Make one step, with what the wrappers do before and after it; arguments as `Stepper.step`."""
-        call = self.core.call(grads, closure, grad_scale, {"loss": loss, "hessian": hessian}, self.kind)
-        found = self.take(call)
-        self.core.finish(call)
+        request = self.fused.request(
+            grads, closure, grad_scale, {"loss": loss, "hessian": hessian}, self.kind
+        )
+        found = self.handle(request)
+        self.fused.finish(request)
         return found
 
-    def take(self, call):
-        """Add what is to be done to a `fastopt.stepping.fusion_stages.Call`, hand it on, return the loss."""
-        self.ask(call)
-        return self.pass_on(call)
+    def handle(self, request):
+        """Carry out a `fastopt.stepping.fusion_stages.StepRequest`; return its closure's loss."""
+        self.prepare(request)
+        return self.forward(request)
 
-    def ask(self, call):
-        """Add what is to be done to a call."""
+    def prepare(self, request):
+        """Add what is to be done to a request."""
 
-    def pass_on(self, call):
-        """Hand a call to the stepper inside; return the loss that its closure found."""
+    def forward(self, request):
+        """Hand a request to the stepper inside; return the loss that its closure found."""
         inner = self.inner
-        return inner.take(call) if isinstance(inner, WrappedStepper) else self.core.step(call)
+        return inner.handle(request) if isinstance(inner, WrappedStepper) else self.fused.step(request)
 
     def state_dict(self):
         """Return the state of the stepper inside, and under ``'wrappers'`` what is kept around it."""

@@ -3,7 +3,7 @@
 import dataclasses
 
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
-from fastopt.stepping.fusion_stages import Caution
+from fastopt.stepping.fusion_stages import UpdateMask
 
 
 @dataclasses.dataclass(repr=False)
@@ -62,9 +62,9 @@ class CautiousStepper(WrappedStepper):
 
     def __init__(self, inner, is_scaled):
         super().__init__(inner)
-        self._caution = Caution(self.core, is_scaled)
+        self._mask = UpdateMask(self.fused, is_scaled)
 
-    def ask(self, call):
+    def prepare(self, request):
         """Let the update be masked."""
-        self.core.evaluate(call, self.kind)
-        call.caution = self._caution
+        self.fused.accept(request, self.kind)
+        request.mask = self._mask

@@ -73,16 +73,16 @@ class ClipStepper(WrappedStepper):
         self._value, self._tensor_norm, self._norm = value, tensor_norm, norm
         self._clamp = Stage(rules.clamp)
 
-    def ask(self, call):
+    def prepare(self, request):
         """Bound values, then each array's norm, then that of all."""
-        core = self.core
-        core.evaluate(call, self.kind)
+        fused = self.fused
+        fused.accept(request, self.kind)
         if self._value is not None:
-            core.add(call, self._clamp, bound=self._value)
+            fused.add(request, self._clamp, bound=self._value)
         if self._tensor_norm is not None:
-            call.multiply(_factor(core.norms(call), self._tensor_norm))
+            request.multiply(_factor(fused.norms(request), self._tensor_norm))
         if self._norm is not None:
-            call.multiply(float(_factor(np.linalg.norm(core.norms(call)), self._norm)))
+            request.multiply(float(_factor(np.linalg.norm(fused.norms(request)), self._norm)))
 
 
 def _factor(norm, bound):
@@ -150,28 +150,28 @@ class AdaptiveClipStepper(WrappedStepper):
     def __init__(self, inner, clipping, eps, layout):
         super().__init__(inner)
         self._clipping, self._eps = clipping, eps
-        params = self.core.params
+        params = self.fused.params
         units = units_of((p for p in params if sum(n > 1 for n in p.array.shape) > 1), layout)
         whole = [p.index for p in params if p.index not in units]
-        self._factors = of_units(self.core, units)
+        self._factors = of_units(self.fused, units)
         self._unit_squares = Stage(rules.unit_squares, {}, [*units], units)
         self._whole_squares = Stage(rules.both_squares, {}, whole)
         self._scale = Stage(rules.scale_units, {"f": self._factors}, [*units], units)
 
-    def ask(self, call):
+    def prepare(self, request):
         """Bound each unit's gradient."""
-        core = self.core
-        core.evaluate(call, self.kind)
-        whole = self._factor(*np.sqrt(core.reduce(call, self._whole_squares)))
-        by_unit = core.reduce(call, self._unit_squares)
+        fused = self.fused
+        fused.accept(request, self.kind)
+        whole = self._factor(*np.sqrt(fused.reduce(request, self._whole_squares)))
+        by_unit = fused.reduce(request, self._unit_squares)
         for i, sums in by_unit.items():
             self._factors[i][:] = self._factor(*np.sqrt(sums))
         if self._whole_squares.members:
-            factors = np.ones(len(core.params))
+            factors = np.ones(len(fused.params))
             factors[self._whole_squares.members] = whole[self._whole_squares.members]
-            call.multiply(factors)
+            request.multiply(factors)
         if by_unit:
-            core.add(call, self._scale)
+            fused.add(request, self._scale)
 
     def _factor(self, weights, gradients):
         bound = self._clipping * np.maximum(weights, self._eps)

@@ -64,20 +64,20 @@ class CentralizeStepper(WrappedStepper):
 
     def __init__(self, inner, layout):
         super().__init__(inner)
-        units = units_of(self.core.params, layout)
-        self._means = of_units(self.core, units)
+        units = units_of(self.fused.params, layout)
+        self._means = of_units(self.fused, units)
         self._sum = Stage(rules.column_sum, {}, [*units], units)
         self._center = Stage(rules.center, {"m": self._means}, [*units], units)
         self._per_unit = {i: columns if is_row else rows for i, (rows, columns, is_row) in units.items()}
 
-    def ask(self, call):
+    def prepare(self, request):
         """Centre the gradients."""
-        self.core.evaluate(call, self.kind)
-        sums = self.core.reduce(call, self._sum)
+        self.fused.accept(request, self.kind)
+        sums = self.fused.reduce(request, self._sum)
         for i, (sums_of_units,) in sums.items():
             self._means[i][:] = sums_of_units / max(self._per_unit[i], 1)
         if sums:
-            self.core.add(call, self._center)
+            self.fused.add(request, self._center)
 
 
 @dataclasses.dataclass(repr=False)
@@ -139,13 +139,13 @@ class GradientNoiseStepper(WrappedStepper):
         self._eta, self._gamma, self._seed = eta, gamma, seed
         self.count, self._add = 0, Stage(rules.add_noise)
 
-    def take(self, call):
+    def handle(self, request):
         """Add noise, then step."""
-        self.core.evaluate(call, self.kind)
-        key = keys(self._seed, self.count, np.arange(len(self.core.params)))
+        self.fused.accept(request, self.kind)
+        key = keys(self._seed, self.count, np.arange(len(self.fused.params)))
         deviation = math.sqrt(self._eta / (1 + self.count) ** self._gamma)
         # A float32 holds 16 bits of the key, not 32.
-        self.core.add(call, self._add, high=key >> 16, low=key & 0xFFFF, deviation=deviation)
-        found = self.pass_on(call)
+        self.fused.add(request, self._add, high=key >> 16, low=key & 0xFFFF, deviation=deviation)
+        found = self.forward(request)
         self.count += 1
         return found

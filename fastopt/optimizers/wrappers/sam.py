@@ -8,9 +8,8 @@ import numpy as np
 from fastopt.optimizers import validation
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
-from fastopt.stepping import arrays
 from fastopt.stepping.fusion_stages import Stage
-from fastopt.stepping.param_groups import listed
+from fastopt.stepping.param_groups import to_list
 
 
 @dataclasses.dataclass(repr=False)
@@ -127,44 +126,43 @@ class SAMStepper(WrappedStepper):
 
     def __init__(self, inner, rho, eta=None, n_axes=0):
         super().__init__(inner)
-        params = self.core.params
+        params = self.fused.params
         adapts = np.array([eta is not None and p.array.ndim >= n_axes for p in params])
         self._size = {"share": adapts.astype(float), "offset": np.where(adapts, eta or 0.0, 1.0)}
         self._rho, self._least = rho, 1e-12 if eta is None else 1e-16
         self._square, self._ascend = Stage(rules.ascent_square), Stage(rules.ascend)
-        self._here = self.core.companions()
+        self._here = self.fused.copies()
 
-    def take(self, call):
+    def handle(self, request):
         """Let the step go by a closure that looks uphill; return the loss at the weights."""
-        if call.closure is None:
+        if request.closure is None:
             raise TypeError(
                 f"{self.kind} evaluates two gradients: step(closure=f), with f() returning (loss, grads)"
             )
-        here, closure = [], call.closure
+        here, closure = [], request.closure
 
         def uphill():
             loss, grads = closure()
             here.append(float(loss))
-            return self._uphill(listed(grads), closure, call.scale)
+            return self._uphill(to_list(grads), closure, request.scale)
 
-        call.closure = uphill
-        self.pass_on(call)
+        request.closure = uphill
+        self.forward(request)
         return here[0]
 
     def _uphill(self, grads, closure, scale):
-        core = self.core
-        inner = core.call(grads, None, scale, {}, self.kind)
-        core.evaluate(inner, self.kind)
-        sign = np.array([-1.0 if p.group.current().get("maximize") else 1.0 for p in core.params])
+        fused = self.fused
+        inner = fused.request(grads, None, scale, {}, self.kind)
+        fused.accept(inner, self.kind)
+        sign = np.array([-1.0 if p.group.current().get("maximize") else 1.0 for p in fused.params])
         inner.scale = scale * sign
-        norm = np.sqrt(core.reduce(inner, self._square, **self._size).sum())
-        for here, p in zip(self._here, core.params, strict=True):
+        norm = np.sqrt(fused.reduce(inner, self._square, **self._size).sum())
+        for here, p in zip(self._here, fused.params, strict=True):
             here[...] = p.array
         try:
-            core.apply(inner, self._ascend, factor=self._rho / (norm + self._least), **self._size)
+            fused.apply(inner, self._ascend, factor=self._rho / (norm + self._least), **self._size)
             return closure()
         finally:
-            for here, p in zip(self._here, core.params, strict=True):
+            for here, p in zip(self._here, fused.params, strict=True):
                 p.array[...] = here
-            if self._torch:
-                arrays.bump_versions(self._torch)
+            fused.mark_changed()

@@ -43,10 +43,10 @@ class SkipStepper(WrappedStepper):
         super().__init__(inner)
         self.n_skipped = 0
 
-    def take(self, call):
+    def handle(self, request):
         """Step, unless a gradient has an element that is infinite or NaN."""
-        self.core.evaluate(call, self.kind)
-        if np.isfinite(self.core.norms(call)).all():
-            return self.pass_on(call)
+        self.fused.accept(request, self.kind)
+        if np.isfinite(self.fused.norms(request)).all():
+            return self.forward(request)
         self.n_skipped += 1
-        return call.found
+        return request.found

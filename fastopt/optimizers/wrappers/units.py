@@ -36,7 +36,7 @@ def units_of(params, layout):
     return found
 
 
-def of_units(core, units):
+def of_units(fused, units):
     """Return arrays of one element for each unit, for the parameters that have units."""
     n_units = {i: rows if is_row else columns for i, (rows, columns, is_row) in units.items()}
-    return {i: np.zeros(n, core.params[i].array.dtype) for i, n in n_units.items()}
+    return {i: np.zeros(n, fused.params[i].array.dtype) for i, n in n_units.items()}
