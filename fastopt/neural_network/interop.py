@@ -3,26 +3,36 @@
 import copy
 import inspect
 import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-import sklearn.neural_network
+from sklearn.base import BaseEstimator
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 from sklearn.utils.validation import check_is_fitted
 
 from fastopt.neural_network import parameters, solvers
-from fastopt.neural_network.classifier import MLPClassifier
 from fastopt.neural_network.learning_rates import RULES
-from fastopt.neural_network.regressor import MLPRegressor
 from fastopt.stepping.flat_state import FlatState
 
-_PAIRS = (
-    (MLPClassifier, sklearn.neural_network.MLPClassifier),
-    (MLPRegressor, sklearn.neural_network.MLPRegressor),
-)
+#: Our class and scikit-learn's, of each kind.
+_PAIRS: list[tuple[type, type]] = []
 _PRIVATE = ("_label_binarizer", "_no_improvement_count", "_random_state")
 _OWN_STATE = ("coefs_", "intercepts_", "device_")
 
+_C = TypeVar("_C", bound=type)
 
-def from_sklearn(estimator):
+
+def counterpart_of(theirs: type) -> Callable[[_C], _C]:
+    """Register the decorated class as ours for scikit-learn's class ``theirs``."""
+
+    def register(ours: _C) -> _C:
+        _PAIRS.append((ours, theirs))
+        return ours
+
+    return register
+
+
+def from_sklearn(estimator: BaseEstimator) -> Any:
     """Return the fastopt estimator equivalent to a fitted scikit-learn one.
 
     It predicts the same and, with ``warm_start`` or ``partial_fit``, goes on training from the same
@@ -68,7 +78,7 @@ def from_sklearn(estimator):
     return new
 
 
-def to_sklearn(estimator):
+def to_sklearn(estimator: Any) -> Any:
     """Return the scikit-learn estimator equivalent to a fitted fastopt one; see `from_sklearn`.
 
     Where scikit-learn has no such solver, the result predicts the same but has ``solver='adam'``, and a

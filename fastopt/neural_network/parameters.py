@@ -106,30 +106,6 @@ class FlatParameters:
         return "_params" in self.__dict__ or len(self.__dict__.get("_loose", ())) == 2
 
 
-class Best:
-    """Keeps a copy of the best parameters so far.
-
-    Parameters
-    ----------
-    params : ndarray or None
-        The best before training; None if `restore` shall change nothing until `take` was called.
-    """
-
-    def __init__(self, params):
-        self.kept = None if params is None else params.copy()
-
-    def take(self, params):
-        """Keep a copy of ``params``."""
-        if self.kept is None:
-            self.kept = params.copy()
-        self.kept[...] = params
-
-    def restore(self, params):
-        """Write what was kept into ``params``."""
-        if self.kept is not None:
-            params[...] = self.kept
-
-
 def flatten(weights, biases):
     """Copy weight matrices and bias vectors into one new vector.
 
@@ -168,38 +144,6 @@ def flatten(weights, biases):
         for view, array in zip(views, arrays, strict=True):
             view[...] = array
     return layout, flat
-
-
-#: Numbers drawn at once: the float64 draws of a wide layer would otherwise go through memory.
-_DRAWS = 1 << 14
-
-
-def initialize(layout, activation, random_state, dtype):
-    """Draw a new network, in scikit-learn's order of draws (Glorot and Bengio, 2010).
-
-    Parameters
-    ----------
-    layout : Layout
-    activation : str
-        The hidden activation; ``'logistic'`` has narrower bounds.
-    random_state : RandomState
-        Advanced by one draw per parameter, layer by layer, weights before biases.
-    dtype : dtype
-        Of the result; the draws are float64.
-
-    Returns
-    -------
-    ndarray of shape (layout.size,)
-    """
-    flat = np.zeros(layout.size, dtype=dtype)
-    factor = 2.0 if activation == "logistic" else 6.0
-    for weights, biases in zip(layout.weights(flat), layout.biases(flat), strict=True):
-        bound = np.sqrt(factor / sum(weights.shape))
-        for drawn in (weights.reshape(-1), biases):
-            for first in range(0, drawn.size, _DRAWS):
-                part = drawn[first : first + _DRAWS]
-                part[...] = random_state.uniform(-bound, bound, part.size)
-    return flat
 
 
 def pack(layout, flat):

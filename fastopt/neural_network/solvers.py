@@ -1,15 +1,14 @@
 """From the ``solver`` argument to something that trains: optimizers, learning-rate rules, L-BFGS."""
 
 import dataclasses
-import warnings
 from numbers import Real
 
 import numpy as np
 import scipy.optimize
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.optimize import _check_optimize_result
 
+from fastopt.neural_network.caller_warnings import warn, warn_interrupted
 from fastopt.neural_network.learning_rates import with_schedule
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.base import suggestion
@@ -79,10 +78,9 @@ def make_optimizer(estimator):
         case name:
             own = get_optimizer(name)
             if isinstance(lr, Real) and lr * _STARVED <= own.lr:
-                warnings.warn(
+                warn(
                     f"solver={solver!r} takes learning_rate_init={lr!r} as its lr, where its own is "
-                    f"{own.lr!r}, and may hardly learn; pass learning_rate_init={own.lr!r} or solver={own!r}",
-                    stacklevel=2,
+                    f"{own.lr!r}, and may hardly learn; pass learning_rate_init={own.lr!r} or solver={own!r}"
                 )
             return own.set_params(lr=lr)
 
@@ -161,8 +159,8 @@ class StochasticSolver(Persistent):
         if self.rule == "invscaling":
             self.learning_rate = self.learning_rate_init / (n_seen + 1) ** self.power_t
 
-    def plateau(self):
-        """Answer a plateau: return ``(stop, what to say)``, having lowered an ``adaptive`` rate."""
+    def answer_plateau(self):
+        """Lower an ``adaptive`` rate when patience has run out; return whether to stop, and what to say."""
         if self.rule != "adaptive":
             return True, "Stopping."
         if self.learning_rate <= 1e-6:
@@ -221,17 +219,7 @@ def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol, report)
             options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
         )
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=2)
+        warn_interrupted()
         return n_iter, loss
     params[...] = result.x
     return _check_optimize_result(LBFGS, result, max_iter), float(result.fun)
-
-
-def warn_diverged(n_iter, loss):
-    """Say that training stopped because the loss was no longer a number."""
-    warnings.warn(
-        f"Stochastic Optimizer: the loss is {loss} after {n_iter} iteration(s), so training stopped there. "
-        "Lower the learning rate, or scale the data.",
-        ConvergenceWarning,
-        stacklevel=2,
-    )

@@ -2,19 +2,96 @@
 
 import math
 import re
+from collections.abc import Sequence
+from numbers import Integral, Real
+from operator import index
+from typing import TypeAlias
 
 import numba
 import numpy as np
+import numpy.typing as npt
+import scipy.sparse
 from sklearn.model_selection import train_test_split
-from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.validation import validate_data
+from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastopt.engine import resolve
+from fastopt.optimizers import Optimizer
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Elements up to which the plain test is quicker than setting up the sum.
 _SHORT = 5000
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
+
+#: What `fit` and the predictions take as X: a table, an array or a sparse matrix.
+Rows: TypeAlias = npt.ArrayLike | scipy.sparse.spmatrix | scipy.sparse.sparray
+
+#: What scikit-learn checks in ``fit``, by parameter.
+CONSTRAINTS = {
+    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+    "solver": [str, Optimizer],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "learning_rate": [str, callable],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "power_t": [Interval(Real, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "beta_2": [Interval(Real, 0, 1, closed="left")],
+    "epsilon": [Interval(Real, 0, None, closed="neither")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+    "max_fun": [Interval(Integral, 1, None, closed="left")],
+    "n_jobs": [
+        None,
+        Interval(Integral, 1, None, closed="left"),
+        Interval(Integral, None, -1, closed="right"),
+    ],
+    "device": [str],
+    "reset_optimizer": ["boolean"],
+    "restore_best_weights": [StrOptions({"auto"}), "boolean"],
+    "warmup": [Interval(Real, 0, 1, closed="left")],
+    "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+    "clip_value": [None, Interval(Real, 0, None, closed="neither")],
+    "progress": ["boolean"],
+}
+
+
+def layer_sizes(hidden_layer_sizes: int | Sequence[int]) -> list[int]:
+    """Return the units of each hidden layer; scikit-learn's message if one is not positive."""
+    several = hasattr(hidden_layer_sizes, "__iter__")
+    sizes = list(hidden_layer_sizes) if several else [hidden_layer_sizes]
+    if np.any(np.array(sizes) <= 0):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return [index(n) for n in sizes]
+
+
+def check_sample_weight(sample_weight: npt.ArrayLike | None, X: Rows) -> np.ndarray | None:
+    """Return the weights of the rows of ``X`` as an array, or None; scikit-learn's messages if unfit."""
+    if sample_weight is None:
+        return None
+    sample_weight = _check_sample_weight(sample_weight, X)
+    if not sample_weight.any():  # scikit-learn says so from 1.9 on
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return sample_weight
+
+
+def check_fitted_parameters(params: np.ndarray) -> None:
+    """Raise scikit-learn's ValueError if training has ended with a parameter that is not finite."""
+    if not np.isfinite(params).all():
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large values and "
+            "need to be preprocessed."
+        )
 
 
 def check_device(device, owner):

@@ -1,0 +1,37 @@
+"""Warnings that point at the user's line, however deep they arise."""
+
+import sys
+import warnings
+
+from sklearn.exceptions import ConvergenceWarning
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the nearest line that is neither fastopt's nor scikit-learn's: the one that called ``fit``."""
+    frame, depth = sys._getframe(), 0
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastopt", "sklearn"):
+        frame, depth = frame.f_back, depth + 1
+    warnings.warn(message, category, stacklevel=depth + 1)
+
+
+def warn_interrupted() -> None:
+    """Say that Ctrl-C ended the training; in scikit-learn's words."""
+    warn("Training interrupted by user.")
+
+
+def warn_diverged(n_iter: int, loss: float) -> None:
+    """Say that training stopped because the loss was no longer a number."""
+    warn(
+        f"Stochastic Optimizer: the loss is {loss} after {n_iter} iteration(s), so training stopped there. "
+        "Lower the learning rate, or scale the data.",
+        ConvergenceWarning,
+    )
+
+
+def warn_not_converged(max_iter: int) -> None:
+    """Say that ``max_iter`` ended the training; in scikit-learn's words."""
+    warn(
+        f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization "
+        "hasn't converged yet.",
+        ConvergenceWarning,
+    )

@@ -1,0 +1,39 @@
+"""The parameters that a new network starts with."""
+
+import numpy as np
+import numpy.typing as npt
+
+from fastopt.engine import Layout
+
+#: Numbers drawn at once: the float64 draws of a wide layer would otherwise go through memory.
+_DRAWS = 1 << 14
+
+
+def initialize(
+    layout: Layout, activation: str, random_state: np.random.RandomState, dtype: npt.DTypeLike
+) -> np.ndarray:
+    """Draw a new network, in scikit-learn's order of draws (Glorot and Bengio, 2010).
+
+    Parameters
+    ----------
+    layout : Layout
+    activation : str
+        The hidden activation; ``'logistic'`` has narrower bounds.
+    random_state : RandomState
+        Advanced by one draw per parameter, layer by layer, weights before biases.
+    dtype : dtype
+        Of the result; the draws are float64.
+
+    Returns
+    -------
+    ndarray of shape (layout.size,)
+    """
+    flat = np.zeros(layout.size, dtype=dtype)
+    factor = 2.0 if activation == "logistic" else 6.0
+    for weights, biases in zip(layout.weights(flat), layout.biases(flat), strict=True):
+        bound = np.sqrt(factor / sum(weights.shape))
+        for drawn in (weights.reshape(-1), biases):
+            for first in range(0, drawn.size, _DRAWS):
+                part = drawn[first : first + _DRAWS]
+                part[...] = random_state.uniform(-bound, bound, part.size)
+    return flat

@@ -1,0 +1,216 @@
+"""Training by mini-batches: epochs, early stopping, and the optimizer that they leave behind."""
+
+from math import isfinite
+from typing import NamedTuple
+
+import numpy as np
+
+from fastopt.engine import make_trainer
+from fastopt.neural_network import validation
+from fastopt.neural_network.caller_warnings import warn, warn_diverged, warn_interrupted, warn_not_converged
+from fastopt.neural_network.early_stopping import EarlyStopping
+from fastopt.neural_network.solvers import StochasticSolver
+from fastopt.schedules import Run
+
+# scikit-learn's batch_size="auto".
+_AUTO_BATCH = 200
+
+
+class Data(NamedTuple):
+    """Rows as the engine reads them: ``X``, the targets of shape (n_samples, n_outputs), their weights."""
+
+    X: np.ndarray
+    targets: np.ndarray
+    sample_weight: np.ndarray | None
+
+    def take(self, rows):
+        """Return some of the rows."""
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return Data(validation.as_engine_array(self.X[rows], self.X.dtype), self.targets[rows], weight)
+
+
+class MiniBatchTraining:
+    """One call of an estimator's ``fit`` or ``partial_fit`` by mini-batches.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+        Its network is initialized. What a fit leaves behind is written to it as the epochs pass.
+    data : Data
+    incremental : bool
+        Train for one epoch and keep the optimizer of the last call.
+    report : callable
+        Called after each epoch with the number of epochs and the loss.
+    """
+
+    def __init__(self, estimator, data, *, incremental, report):
+        if estimator.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        self.estimator, self.data, self.incremental, self.report = estimator, data, incremental, report
+        begin_history(estimator, only_if_missing=True)
+        self.rows = self.held_out = None
+        if estimator.early_stopping:
+            self._hold_out()
+        elif estimator.shuffle:
+            self.rows = np.arange(data.X.shape[0])
+        self.n_rows = data.X.shape[0] if self.rows is None else len(self.rows)
+        self.solver = _prepared_solver(estimator, incremental, -(-self.n_rows // self._batch_rows()))
+        self.watch = _early_stopping(estimator, incremental)
+
+    def _hold_out(self):
+        estimator, data = self.estimator, self.data
+        self.rows, held_out = validation.held_out_rows(
+            data.X.shape[0],
+            estimator._stratification(data.targets),
+            estimator._random_state,
+            estimator.validation_fraction,
+        )
+        self.held_out = data.take(held_out)
+        if self.held_out.sample_weight is not None and self.held_out.sample_weight.sum() == 0:
+            raise ValueError(
+                "The rows held out for early stopping have a total sample_weight of 0, so they cannot be "
+                "scored. Increase 'validation_fraction', or leave out rows without weight."
+            )
+
+    def _batch_rows(self):
+        size = self.estimator.batch_size
+        return min(_AUTO_BATCH if size == "auto" else size, self.n_rows)
+
+    def run(self):
+        """Train, and end with the weights of the best epoch if those are to be restored."""
+        size = self.estimator.batch_size
+        if size != "auto" and size > self.n_rows:
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+        try:
+            self._run_epochs()
+        except KeyboardInterrupt:
+            warn_interrupted()
+        self.watch.restore(self.estimator._params)
+
+    def _run_epochs(self):
+        estimator = self.estimator
+        # Two trainers: each keeps the buffers of its own batch size from epoch to epoch.
+        network = estimator._network(estimator._params.dtype, estimator.device_)
+        trainer, predictor = (make_trainer(**network) for _ in range(2))
+        estimator.n_iter_ = 0
+        for _ in range(1 if self.incremental else estimator.max_iter):
+            self._train_epoch(trainer)
+            score = None if self.held_out is None else self._score(predictor)
+            self._observe(estimator.loss_ if score is None else score)
+            self.solver.epoch_ends(estimator.t_, estimator.loss_, score)
+            if not isfinite(estimator.loss_):
+                return warn_diverged(estimator.n_iter_, estimator.loss_)
+            if self.watch.has_run_out and self._stops_at_plateau():
+                return None
+        return None if self.incremental else warn_not_converged(estimator.max_iter)
+
+    def _train_epoch(self, trainer):
+        estimator, update, params = self.estimator, self.solver.update, self.estimator._params
+        if estimator.shuffle:
+            # The same draws and swaps as scikit-learn's, which permutes a copy.
+            estimator._random_state.shuffle(self.rows)
+        update.train(params)
+        try:
+            loss = trainer.train(
+                params,
+                self.data.X,
+                self.data.targets,
+                update,
+                batch_size=self._batch_rows(),
+                alpha=float(estimator.alpha),
+                order=self.rows,
+                sample_weight=self.data.sample_weight,
+            )
+        finally:
+            update.eval(params)
+        estimator.n_iter_ += 1
+        estimator.t_ += self.n_rows
+        estimator.loss_ = loss / self.n_rows
+        estimator.loss_curve_.append(estimator.loss_)
+        self.report(estimator.n_iter_, estimator.loss_)
+        if estimator.verbose:
+            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+
+    def _score(self, predictor):
+        estimator, held_out = self.estimator, self.held_out
+        outputs = predictor.predict(estimator._params, held_out.X, keep=True)
+        score = estimator._score_outputs(held_out.targets, outputs, held_out.sample_weight)
+        estimator.validation_scores_.append(score)
+        if estimator.verbose:
+            print(f"Validation score: {score:f}")
+        return score
+
+    def _observe(self, value):
+        estimator, watch = self.estimator, self.watch
+        watch.observe(value, estimator._params)
+        estimator._no_improvement_count = watch.n_bad
+        if watch.greater_is_better:
+            estimator.best_validation_score_ = watch.best
+        else:
+            estimator.best_loss_ = watch.best
+
+    def _stops_at_plateau(self):
+        """Let the solver answer that patience has run out; return whether training ends."""
+        estimator = self.estimator
+        stops, answer = self.solver.answer_plateau()
+        if estimator.verbose:
+            what = "Validation score" if estimator.early_stopping else "Training loss"
+            print(
+                f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change:d} "
+                f"consecutive epochs. {answer}"
+            )
+        if not stops:
+            self.watch.begin_again()
+            estimator._no_improvement_count = 0
+        return stops
+
+
+def begin_history(estimator, only_if_missing=False):
+    """Empty the curves and forget the best loss and score, or only where there are none of this kind."""
+    exists = hasattr(estimator, "loss_curve_") and (estimator.best_loss_ is None) == estimator.early_stopping
+    if only_if_missing and exists:
+        return
+    estimator.loss_curve_ = []
+    estimator._no_improvement_count = 0
+    estimator.best_loss_ = None if estimator.early_stopping else np.inf
+    estimator.validation_scores_ = [] if estimator.early_stopping else None
+    estimator.best_validation_score_ = -np.inf if estimator.early_stopping else None
+
+
+def _early_stopping(estimator, incremental):
+    by_score = estimator.early_stopping
+    if not incremental:
+        # scikit-learn carries the count over a warm start, and then stops after a single epoch.
+        estimator._no_improvement_count = 0
+    watch = EarlyStopping(
+        best=estimator.best_validation_score_ if by_score else estimator.best_loss_,
+        tol=estimator.tol,
+        n_iter_no_change=estimator.n_iter_no_change,
+        greater_is_better=by_score,
+        n_bad=estimator._no_improvement_count,
+    )
+    keeps = estimator.restore_best_weights
+    if keeps is True or (keeps == "auto" and by_score):
+        # A warm start whose score never exceeds the earlier best ends with its last weights in
+        # scikit-learn (its "best" arrays are the ones being trained), so it does here unless asked.
+        again = estimator.n_iter_ > 0 and keeps == "auto"
+        watch.keep_best(None if again else estimator._params)
+    return watch
+
+
+def _prepared_solver(estimator, incremental, n_batches):
+    """Return the solver of the last call where it goes on, or a new one; the estimator has it from now on."""
+    params = estimator._params
+    run = Run(n_batches * estimator.max_iter, n_batches)
+    old = getattr(estimator, "_optimizer", None)
+    if old is not None and not old.fits(params):
+        old = None
+    if old is not None:
+        old.make_writable()
+        if incremental:
+            old.go_on(run)
+            return old
+    estimator._optimizer = StochasticSolver(estimator, estimator._layout, params.dtype, run)
+    if old is not None and estimator.warm_start and not estimator.reset_optimizer:
+        estimator._optimizer.continue_from(old)
+    return estimator._optimizer
