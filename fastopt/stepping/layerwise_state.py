@@ -50,7 +50,8 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
 
     def __setstate__(self, state):
         self.__dict__.update({name: state[name] for name in _SAVED})
-        self.hyper = self.optimizer.innermost.get_params(deep=False) | self.hyper  # what is newer than the pickle
+        # Hyper-parameters that are newer than the pickle have their defaults.
+        self.hyper = self.optimizer.innermost.get_params(deep=False) | self.hyper
         self.state = np.zeros((0, self.size), self.dtype)
         self._n_groups, self._layout, self._saved = state["n_groups"], state["layout"], state["stepper"]
         self.n_threads = None  # another machine may have fewer
