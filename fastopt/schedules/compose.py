@@ -13,8 +13,9 @@ from fastopt.schedules.stairs import check_boundaries
 class warmup(Schedule):
     """A straight line up to another schedule's first value, then that schedule from its beginning.
 
-    The length of `then` does not include the warm-up (Keras' way; optax's ``decay_steps`` includes it). With
-    no length of its own `then` lasts for the rest of the run, warm-up excluded, so that it ends with it.
+    The length of `then` does not include the warm-up: ``warmup(cosine(v, steps, end), w)`` is Keras'
+    ``CosineDecay(0.0, steps, end / v, warmup_target=v, warmup_steps=w)``; optax's ``decay_steps`` includes
+    it. With no length of its own `then` lasts for the rest of the run, warm-up excluded, so that it ends with it.
     To warm up while the other schedule is already going on, multiply: ``linear(0.0, 100, 1.0) * other``.
 
     Parameters
@@ -66,7 +67,8 @@ class sequence(Schedule):
     schedules : sequence of Schedule
         One more than there are boundaries.
     boundaries : sequence of float
-        Increasing moments, in units of `unit`, at which the next schedule takes over.
+        Moments in order, in units of `unit`, at which the next schedule takes over; between two equal ones
+        there is a part of no length.
     unit : {'step', 'epoch', 'run'}
         Of the boundaries; the schedules have their own.
 
@@ -107,7 +109,8 @@ class sequence(Schedule):
 class product(Schedule):
     """The product of schedules and numbers, all from the same beginning; what ``*`` makes.
 
-    As torch's ``ChainedScheduler``, where each schedule but one has a first value of 1.
+    As torch's ``ChainedScheduler`` where each of its schedulers multiplies the rate (the cosine does up to
+    ``T_max`` and without ``eta_min``), and each factor but one has a first value of 1.
 
     Parameters
     ----------

@@ -1,6 +1,5 @@
 """Schedules that go up and down."""
 
-from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -102,7 +101,8 @@ class onecycle(Schedule):
         How to go between turning points.
     points : {'torch', 'optax'}
         Turning points after ``share * length - 1`` steps (and the second of three one step earlier), or after
-        ``int(share * length)``.
+        ``int(share * length)``. In a cycle of a few steps some lie before the first step, which then is part
+        of the way down.
     unit : {'step', 'epoch', 'run'}
         See `Schedule`.
 
@@ -130,6 +130,11 @@ class onecycle(Schedule):
         super().check()
         shares = {"warmup": self.warmup} | ({} if self.descent is None else {"descent": self.descent})
         check_share(self, **shares)
+        if self.descent is not None and self.descent <= self.warmup:
+            raise ValueError(
+                f"onecycle(warmup={self.warmup!r}, descent={self.descent!r}): descent must be greater than "
+                "warmup, whose end it follows"
+            )
         for name in ("start", "end"):
             value = getattr(self, name)
             self._check_number(f"onecycle({name}={value!r}): {name}", name, value, None)
@@ -147,12 +152,10 @@ class onecycle(Schedule):
             turns = [share * length - 1 for share in shares]
             if self.descent is not None:
                 turns[1] -= 1
-        if any(a >= b for a, b in pairwise((0, *turns))):
-            raise ValueError(
-                f"{self!r} would turn after {turns} steps, which must increase from 0: the length of "
-                f"{length:g} is too short for its shares"
-            )
-        return between(ticks, [0, *turns], levels, self.form)
+        # A run of a few steps begins in the middle of the last phase that has begun before its first step.
+        before = [i for i, turn in enumerate(turns[:-1]) if turn < 0]
+        moments = turns[before[-1] :] if before else [0, *turns]
+        return between(ticks, np.maximum.accumulate(moments), levels[-len(moments) :], self.form)
 
 
 @schedule

@@ -1,17 +1,20 @@
 """The schedule that reacts to the loss."""
 
+import math
 from typing import ClassVar
 
 from fastopt.schedules.base import Schedule, schedule
+from fastopt.schedules.clock import Clock
 
 
 @schedule
 class plateau(Schedule):
     """Multiply by ``factor`` when the loss or score has stopped improving.
 
-    As torch's and Keras' ``ReduceLROnPlateau``. The loss arrives by `observe`, once an epoch: estimators pass
-    the training loss, or with ``early_stopping=True`` the validation score; for a bound stepper call
-    ``stepper.observe(loss)``. Between two such calls the value is constant.
+    As torch's and Keras' ``ReduceLROnPlateau``, and optax' ``contrib.reduce_on_plateau``; see the notes. The
+    loss arrives by `observe`, once an epoch: estimators pass the training loss, or with
+    ``early_stopping=True`` the validation score; for a bound stepper call ``stepper.observe(loss)``. Between
+    two such calls the value is constant.
 
     Parameters
     ----------
@@ -24,14 +27,15 @@ class plateau(Schedule):
     threshold : float
         Least change that counts as an improvement.
     threshold_mode : {'rel', 'abs'}
-        Whether the threshold is a share of the best value so far, or absolute. Keras' ``min_delta`` is
-        absolute.
+        Whether the threshold is a share of the size of the best value so far, or absolute. Keras'
+        ``min_delta`` is absolute.
     cooldown : int
         Epochs after a reduction during which none is bad.
     minimum : float
         The least value.
     counting : {'torch', 'keras'}
-        Act on bad epoch ``patience + 1``, as torch, or on ``patience``, as Keras and optax.
+        Reduce in the bad epoch ``patience + 1``, as torch, or ``patience``, as Keras. The epoch that ends a
+        cooldown may be the first bad one for Keras, and never is for torch.
     seen : tuple, optional
         What `observe` has noted: best, bad epochs in a row, epochs of cooldown left, reductions.
     unit : str
@@ -39,7 +43,15 @@ class plateau(Schedule):
 
     Notes
     -----
-    torch ignores a reduction of less than 1e-8 (its ``eps``); here `minimum` is the only bound.
+    Exactly torch 2.13.0 as long as losses are positive, Keras 3.15.1 with ``threshold_mode='abs',
+    counting='keras'``, and optax 0.2.8 with torch's counting and a `patience` smaller by one. What differs:
+
+    * For a relative threshold torch and optax multiply the best value by ``1 - threshold``. Where that is
+      negative (an R2 score, a log-likelihood), the value to beat lies on the wrong side of it: an equal
+      value, or one that is a little worse, counts as an improvement every epoch. Here the margin is
+      ``threshold * abs(best)``.
+    * torch leaves out a reduction of less than 1e-8 (its ``eps``); here `minimum` is the only bound.
+    * NaN is never an improvement. For Keras a NaN in the first epoch is the best value and stays that.
 
     Examples
     --------
@@ -60,9 +72,9 @@ class plateau(Schedule):
     cooldown: int = 0
     minimum: float = 0.0
     counting: str = "torch"
-    seen: tuple | None = None
+    seen: tuple[float | None, int, int, int] | None = None
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         if not 0 < self.factor < 1:
@@ -74,14 +86,14 @@ class plateau(Schedule):
                 what = "a whole number" if whole else "a number"
                 raise ValueError(f"plateau({name}={value!r}): {name} must be {what} >= 0")
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> float:
         """Return the values at the moments of a `Clock`."""
         return self._reduced(0 if self.seen is None else self.seen[3])
 
     def _reduced(self, times):
         return max(self.value * self.factor**times, min(self.minimum, self.value))
 
-    def observe(self, metric, *, greater_is_better=False):
+    def observe(self, metric: float, *, greater_is_better: bool = False) -> "plateau":
         """Return the schedule after an epoch.
 
         Parameters
@@ -116,8 +128,8 @@ class plateau(Schedule):
         return type(self)(**self.get_params(deep=False) | {"seen": (best, bad, rest, times)})
 
     def _is_better(self, metric, best, greater_is_better):
-        if best is None:
-            return metric == metric
-        # A relative margin has the sign of the best, as torch's.
-        margin = self.threshold * (best if self.threshold_mode == "rel" else 1.0)
-        return metric > best + margin if greater_is_better else metric < best - margin
+        if greater_is_better:
+            metric, best = -metric, None if best is None else -best
+        if best is None or math.isinf(best):  # of which there is no share
+            return metric < (math.inf if best is None else best)
+        return metric < best - self.threshold * (abs(best) if self.threshold_mode == "rel" else 1.0)

@@ -53,7 +53,8 @@ class multistep(Schedule):
     value : float
         The first value.
     boundaries : sequence of float
-        Increasing moments, in units of `unit`; the change holds from each boundary on.
+        Moments in order, in units of `unit`; the change holds from each boundary on. A boundary that is given
+        twice multiplies twice, as in torch.
     factor : float
         By what it is multiplied.
     unit : {'step', 'epoch', 'run'}
@@ -95,7 +96,8 @@ class piecewise(Schedule):
     levels : sequence of float
         The values, one more than there are boundaries.
     boundaries : sequence of float
-        Increasing moments, in units of `unit`. Level ``i + 1`` is reached at boundary ``i``.
+        Moments in order, in units of `unit`. Level ``i + 1`` is reached at boundary ``i``; between two equal
+        ones there is a level, or a line, of no length.
     interpolate : {None, 'linear', 'cosine'}
         How to go from level to level; None jumps.
     strict : bool
@@ -143,18 +145,23 @@ class piecewise(Schedule):
 
 
 def between(ticks, moments, levels, form):
-    """Return the values of lines or half cosines through ``levels`` at increasing ``moments``."""
+    """Return the values of lines or half cosines through ``levels``; equal ``moments`` make a jump."""
     moments, levels = np.asarray(moments, np.float64), np.asarray(levels, np.float64)
     i = np.clip(np.searchsorted(moments, ticks, side="right") - 1, 0, len(moments) - 2)
-    x = np.clip((ticks - moments[i]) / (moments[i + 1] - moments[i]), 0.0, 1.0)
+    span = moments[i + 1] - moments[i]
+    x = np.clip((ticks - moments[i]) / np.where(span > 0, span, np.inf), 0.0, 1.0)
+    x = np.where(span > 0, x, 1.0)  # past a last part of no length
     left = half_cosine(x) if form == "cosine" else 1.0 - x
     return levels[i + 1] + (levels[i] - levels[i + 1]) * left
 
 
 def check_boundaries(owner, boundaries):
-    """Raise TypeError or ValueError unless these are increasing positive numbers, at least one."""
-    what = f"{type(owner).__name__}(boundaries={boundaries!r}): boundaries must be increasing numbers > 0"
+    """Raise TypeError or ValueError unless these are numbers >= 0 in order, at least one."""
+    what = (
+        f"{type(owner).__name__}(boundaries={boundaries!r}): boundaries must be numbers >= 0, at least one "
+        "and none smaller than the one before"
+    )
     if isinstance(boundaries, (str, Real)) or not all(isinstance(b, Real) for b in boundaries):
         raise TypeError(what)
-    if not len(boundaries) or any(a >= b for a, b in pairwise((0, *boundaries))):
+    if not len(boundaries) or not all(a <= b for a, b in pairwise((0, *boundaries))):
         raise ValueError(what)
