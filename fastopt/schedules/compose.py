@@ -14,8 +14,9 @@ class warmup(Schedule):
     """A straight line up to another schedule's first value, then that schedule from its beginning.
 
     The length of `then` does not include the warm-up: ``warmup(cosine(v, steps, end), w)`` is Keras'
-    ``CosineDecay(0.0, steps, end / v, warmup_target=v, warmup_steps=w)``; optax's ``decay_steps`` includes
-    it. With no length of its own `then` lasts for the rest of the run, warm-up excluded, so that it ends with it.
+    ``CosineDecay(0.0, steps, end / v, warmup_target=v, warmup_steps=w)``, where optax's ``decay_steps``
+    includes it. With no length of its own `then` lasts for the rest of the run, warm-up excluded, so that it
+    ends with it.
     To warm up while the other schedule is already going on, multiply: ``linear(0.0, 100, 1.0) * other``.
 
     Parameters
