@@ -97,7 +97,8 @@ class MiniBatchTraining:
             self._train_epoch(trainer)
             score = None if self.held_out is None else self._score(predictor)
             self._observe(estimator.loss_ if score is None else score)
-            self.solver.epoch_ends(estimator.t_, estimator.loss_, score)
+            if self.solver.epoch_ends(estimator.t_, estimator.loss_, score):
+                self._begin_patience_again()
             if not isfinite(estimator.loss_):
                 return warn_diverged(estimator.n_iter_, estimator.loss_)
             if self.watch.has_run_out and self._stops_at_plateau():
@@ -160,9 +161,12 @@ class MiniBatchTraining:
                 f"consecutive epochs. {answer}"
             )
         if not stops:
-            self.watch.begin_again()
-            estimator._no_improvement_count = 0
+            self._begin_patience_again()
         return stops
+
+    def _begin_patience_again(self):
+        self.watch.begin_again()
+        self.estimator._no_improvement_count = 0
 
 
 def begin_history(estimator, only_if_missing=False):

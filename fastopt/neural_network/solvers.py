@@ -14,12 +14,15 @@ from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimiz
 from fastopt.optimizers.base import suggestion
 from fastopt.optimizers.wrappers import Clip, Wrapper
 from fastopt.persistence import Persistent
+from fastopt.schedules import Schedule
 
 LBFGS = "lbfgs"
 
 #: How many times smaller than an optimizer's own rate ``learning_rate_init`` deserves a warning: methods that
 #: find their rate themselves expect 1, and the default is 0.001.
 _STARVED = 500
+#: The learning rate at or below which no more patience is given for a lower one; scikit-learn's.
+_LEAST_RATE = 1e-6
 
 
 def check_solver(solver, owner):
@@ -153,20 +156,60 @@ class StochasticSolver(Persistent):
         update.begin(dataclasses.replace(run, origin=update.run.origin, seen=seen))
 
     def epoch_ends(self, n_seen, loss, score=None):
-        """Apply ``invscaling`` after ``n_seen`` rows in all, and let schedules see the loss, or the score."""
+        """Let the learning rate and schedules see that an epoch has ended.
+
+        Parameters
+        ----------
+        n_seen : int
+            Rows in all so far, by which ``invscaling`` goes.
+        loss : float
+        score : float, optional
+            The validation score, which schedules see in place of the loss.
+
+        Returns
+        -------
+        bool
+            Whether `fastopt.schedules.plateau` has lowered the learning rate, so that training deserves
+            patience anew.
+        """
         self.n_epochs += 1
+        rate = self._scheduled_rate()
         self.update.observe(loss if score is None else score, greater_is_better=score is not None)
         if self.rule == "invscaling":
             self.learning_rate = self.learning_rate_init / (n_seen + 1) ** self.power_t
+        return self._is_lower_than(rate)
 
     def answer_plateau(self):
-        """Lower an ``adaptive`` rate when patience has run out; return whether to stop, and what to say."""
-        if self.rule != "adaptive":
-            return True, "Stopping."
-        if self.learning_rate <= 1e-6:
-            return True, "Learning rate too small. Stopping."
-        self.learning_rate /= 5.0
+        """Lower the learning rate when patience has run out, if it is ``adaptive`` or a `plateau`.
+
+        Returns
+        -------
+        stops : bool
+            Whether training ends, because the rate is not to be lowered or is as low as it gets.
+        answer : str
+            What to tell the user.
+        """
+        if self.rule == "adaptive":
+            if self.learning_rate <= _LEAST_RATE:
+                return True, "Learning rate too small. Stopping."
+            self.learning_rate /= 5.0
+        else:
+            rate, schedule = self._scheduled_rate(), self.update.hyper.get("lr")
+            if rate is None:
+                return True, "Stopping."
+            self.learning_rate = schedule.reduced()
+            if not self._is_lower_than(rate):
+                self.learning_rate = schedule
+                return True, "Stopping."
         return False, f"Setting learning rate to {self.learning_rate:f}"
+
+    def _scheduled_rate(self):
+        """Return the learning rate if that is a schedule, else None."""
+        return self.learning_rate if isinstance(self.update.hyper.get("lr"), Schedule) else None
+
+    def _is_lower_than(self, rate):
+        """Tell whether the learning rate has been lowered from ``rate``, which may still be lowered."""
+        return rate is not None and rate > _LEAST_RATE * (1 + 1e-9) and self.learning_rate < rate
 
 
 def _kinds(optimizer):

@@ -163,6 +163,10 @@ class Schedule(Parameters):
         """Return the schedule after an epoch with this loss or score; itself unless it reacts (`plateau`)."""
         return self._with_parts(lambda part: part.observe(metric, greater_is_better=greater_is_better))
 
+    def reduced(self):
+        """Return the schedule after a reduction now; itself unless it has a `plateau`."""
+        return self._with_parts(lambda part: part.reduced())
+
     def __mul__(self, other):
         if isinstance(other, (Schedule, Real)):
             return SCHEDULES["product"]((self, other))

@@ -6,6 +6,9 @@ from typing import ClassVar
 from fastopt.schedules.base import Schedule, schedule
 from fastopt.schedules.clock import Clock
 
+#: `plateau.seen` before the first epoch.
+_NOTHING = None, 0, 0, 0
+
 
 @schedule
 class plateau(Schedule):
@@ -109,7 +112,7 @@ class plateau(Schedule):
             Another schedule; this one is unchanged.
         """
         self.check()
-        best, bad, rest, times = self.seen or (None, 0, 0, 0)
+        best, bad, rest, times = self.seen or _NOTHING
         metric = float(metric)
         better = self._is_better(metric, best, greater_is_better)
         if better:
@@ -123,9 +126,16 @@ class plateau(Schedule):
             due = bad > self.patience
         else:
             due = not better and not rest and bad >= self.patience and self._reduced(times) > self.minimum
-        if due:
-            rest, bad, times = self.cooldown, 0, times + 1
-        return type(self)(**self.get_params(deep=False) | {"seen": (best, bad, rest, times)})
+        now = self._with_seen(best, bad, rest, times)
+        return now.reduced() if due else now
+
+    def reduced(self) -> "plateau":
+        """Return the schedule after a reduction now, whatever patience is left."""
+        best, _, _, times = self.seen or _NOTHING
+        return self._with_seen(best, 0, self.cooldown, times + 1)
+
+    def _with_seen(self, *seen):
+        return type(self)(**self.get_params(deep=False) | {"seen": seen})
 
     def _is_better(self, metric, best, greater_is_better):
         if greater_is_better:

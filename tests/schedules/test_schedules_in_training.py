@@ -9,7 +9,7 @@ import sklearn.neural_network as sk
 from reference.peers import needs_torch, torch
 from reference.problems import advance, distance, problem
 from sklearn.base import clone
-from sklearn.datasets import make_classification
+from sklearn.datasets import load_digits, make_classification
 from sklearn.model_selection import GridSearchCV
 
 import fastopt
@@ -410,6 +410,53 @@ def test_plateau_sees_the_training_loss_or_the_validation_score():
         schedule = schedule.observe(score, greater_is_better=True)
     assert clf._optimizer.learning_rate == schedule(0) < 0.5
     assert clf.learning_rate == plateau(0.5, 0.5, 0, 0.01)  # the parameter is left alone
+
+
+def test_a_plateau_without_patience_of_its_own_is_scikit_learns_adaptive():
+    """Executed here: the rate falls to a fifth whenever patience runs out, until it is 1e-6 or less."""
+    settings = {**SMALL, "max_iter": 400, "tol": 1e-3, "n_iter_no_change": 3, "learning_rate_init": 0.05}
+    theirs = sk.MLPClassifier(solver="sgd", learning_rate="adaptive", **settings).fit(X, Y)
+    rate = plateau(0.05, 0.2, patience=10**6)
+    ours = MLPClassifier(solver="sgd", learning_rate=rate, **settings).fit(X, Y)
+    assert ours.n_iter_ == theirs.n_iter_ < 400
+    # The engine's parity with scikit-learn over some 100 epochs; a fifth is not 0.2 times, by a rounding.
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+    rate = theirs._optimizer.learning_rate
+    assert rate < 1e-6
+    assert ours._optimizer.learning_rate == pytest.approx(rate, rel=1e-12)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_plateau_by_name_acts_before_training_ends(early_stopping):
+    data = load_digits(return_X_y=True)
+    settings = {"max_iter": 400, "tol": 1e-2, "random_state": 0, "early_stopping": early_stopping}
+    fixed = MLPClassifier((16,), **settings).fit(*data)
+    clf = MLPClassifier((16,), learning_rate="plateau", **settings).fit(*data)
+    n = fixed.n_iter_
+    assert clf.loss_curve_[:n] == fixed.loss_curve_
+    # Patience for 11 bad epochs at each of 1e-3, 1e-4, 1e-5 and 1e-6, at which scikit-learn's rule ends.
+    assert n + 3 * 11 <= clf.n_iter_ < 400
+    assert clf._optimizer.learning_rate <= 1e-6 * (1 + 1e-9)
+
+
+def test_patience_begins_anew_when_a_plateau_has_lowered_the_rate_by_its_own_patience():
+    """With a rate of 1e-30 every epoch is a bad one, and 1e-30 is too low to be lowered for more patience."""
+    settings = {**SMALL, "max_iter": 90, "tol": 1e-4, "n_iter_no_change": 10, "solver": "sgd"}
+    for value, n_iter in ((0.0, 12), (1e-30, 12), (1e-5, 90)):
+        clf = MLPClassifier(learning_rate=plateau(value, 0.999, patience=5), **settings)
+        clf.fit(1e-9 * X, Y)  # so that nothing is learned at 1e-5 either
+        assert clf.n_iter_ == n_iter
+    assert clf._optimizer.learning_rate == pytest.approx(1e-5 * 0.999 ** (89 // 6))
+
+
+def test_a_plateau_watches_a_score_below_zero():
+    """An R2 that stands still below zero, by a rate that moves nothing."""
+    rate = plateau(1e-20, 0.5, patience=2)
+    settings = {**SMALL, "max_iter": 10, "n_iter_no_change": 100, "early_stopping": True}
+    reg = MLPRegressor(solver="sgd", learning_rate=rate, **settings).fit(X, 100.0 + Y)
+    assert reg.validation_scores_[0] < 0
+    assert len(set(reg.validation_scores_)) == 1
+    assert reg._optimizer.learning_rate == 1e-20 * 0.5**3
 
 
 def test_partial_fit_goes_on_in_the_run_and_fit_begins_anew():
