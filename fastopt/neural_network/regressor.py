@@ -56,7 +56,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ``'plateau'``, which starts (``'onecycle'``: peaks) at ``learning_rate_init``, or at the ``lr`` of an
         optimizer object, and lasts for ``max_iter`` epochs; a schedule object, which brings its own values;
         or a function of the share of those epochs that is over, whose result multiplies the rate.
-        Schedules begin anew with each `fit` and go on over `partial_fit`.
+        Schedules begin anew with each `fit` and go on over `partial_fit`. `fastopt.schedules.plateau` is
+        lowered by its own patience or when the estimator's runs out, which then begins anew.
     learning_rate_init : float, default=0.001
         The learning rate, for a ``solver`` given by name.
     power_t : float, default=0.5
