@@ -18,8 +18,7 @@ class Adafactor(Optimizer):
     As ``torch.optim.Adafactor``, defaults included. optax factors only from 128 rows and columns on, adds
     1e-30 to the squares and applies the decay unscaled; Keras keeps the whole second moment as well.
 
-    Arrays of more than two axes are matrices here whose columns are the last axis; torch factors the last
-    two.
+    Of more than two axes the last two are factored, each such matrix by itself; in NumPy, on one thread.
 
     Parameters
     ----------
@@ -79,8 +78,10 @@ class Adafactor(Optimizer):
 
     @classmethod
     def rule_for(cls, h, shape):
-        """Return the rule: factored if there are two axes."""
-        return TENSOR_RULES["adafactor" if len(shape) > 1 else "adafactor_vector"]
+        """Return the rule: of a vector, a matrix, or a stack of matrices."""
+        return TENSOR_RULES[
+            ("adafactor_vector", "adafactor", "adafactor_stack")[min(max(len(shape) - 1, 0), 2)]
+        ]
 
 
 @optimizer("sm3")

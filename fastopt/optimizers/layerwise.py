@@ -21,8 +21,8 @@ class _DecaysItself(Optimizer):
 class LARS(_DecaysItself):
     """Layer-wise adaptive rate scaling: momentum, each tensor's step in proportion to its weights' norm.
 
-    As ``optax.lars``: the learning rate is inside the buffer, and a tensor whose weights or gradient are all
-    0 takes a plain step.
+    As ``optax.lars``; a tensor whose weights or gradient are all 0 takes a plain step. ``LARS(norm="sum",
+    lr_in_momentum=False, always_adapt=False, eps=1e-8)`` is timm's.
 
     Parameters
     ----------
@@ -41,6 +41,11 @@ class LARS(_DecaysItself):
     norm : {'decayed', 'sum'}
         Divide by the norm of ``g + weight_decay * w``, as optax does, or by ``|g| + weight_decay * |w|``, as
         the paper and timm do.
+    lr_in_momentum : bool
+        Put the learning rate into the buffer, as the paper and optax do; timm multiplies the buffer by it.
+        The same numbers while the learning rate is constant.
+    always_adapt : bool
+        Scale tensors without weight decay, too; False gives them plain momentum, as timm does by default.
     maximize : bool
         Ascend instead of descend.
 
@@ -66,14 +71,17 @@ class LARS(_DecaysItself):
     nesterov: bool = False
     _: dataclasses.KW_ONLY
     norm: str = "decayed"
+    lr_in_momentum: bool = True
+    always_adapt: bool = True
 
 
 @optimizer("lamb")
 class LAMB(_DecaysItself):
     """Adam whose step in each tensor is as long as the learning rate times the norm of its weights.
 
-    As ``optax.lamb``. The ratio is 1 where weights or step are all 0. No clipping of the gradient: timm and
-    the paper's code clip its global norm to 1.
+    As ``optax.lamb``. The ratio is 1 where weights or step are all 0. Gradients are not clipped: with
+    ``always_adapt=False`` this is timm's with ``max_grad_norm=None``, which clips their global norm to 1 by
+    default (`Clip`).
 
     Parameters
     ----------
@@ -88,6 +96,8 @@ class LAMB(_DecaysItself):
     decay_in_ratio : bool
         The decay is a part of the step whose norm is taken, as in the paper and optax; False applies it
         before, as Keras does.
+    always_adapt : bool
+        Scale tensors without weight decay, too; False gives them Adam's step, as timm does by default.
     maximize : bool
         Ascend instead of descend.
 
@@ -111,6 +121,7 @@ class LAMB(_DecaysItself):
     weight_decay: float = 0.0
     _: dataclasses.KW_ONLY
     decay_in_ratio: bool = True
+    always_adapt: bool = True
 
     @classmethod
     def prologue(cls, h):

@@ -59,10 +59,11 @@ class AdaBelief(MomentOptimizer):
 
 @optimizer("acprop")
 class AcProp(MomentOptimizer):
-    """AdaBelief whose denominator is that of the step before.
+    """The gradient divided by AdaBelief's second moment of the step before.
 
-    As ``optax.contrib.acprop``: the numerator is the average of the gradient, and at the first step, which
-    has no denominator yet, 1 stands in its place.
+    As ``optax.contrib.acprop``: there is no momentum; the average serves to centre the second moment, and
+    does so before it takes in the gradient, where the paper centres afterwards. At the first step, which has
+    no denominator yet, 1 stands in its place.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ class AcProp(MomentOptimizer):
     >>> w = np.ones(2)
     >>> AcProp(lr=0.5, betas=(0.5, 0.75)).bind(w).step([np.array([1.0, -2.0])])
     >>> w
-    array([0.75, 1.5 ])
+    array([0.5, 2. ])
     """
 
     lr: float = 1e-3

@@ -64,6 +64,46 @@ def _adafactor_rate(x, h, eps2, rho, square, size):
     return np.maximum(eps2, rms) * rho / np.maximum(1.0, update / h["d"])
 
 
+@sweep("u", sums=1)
+def _gradient_and_size(w, g, u):
+    return g, w * w
+
+
+@sweep("w")
+def _step_along(w, u, *, lr):
+    return w - lr * u
+
+
+@tensor_rule(
+    "adafactor_stack",
+    slots={"r": "row_var", "c": "col_var"},
+    kinds={"row_var": "row", "col_var": "stacked_column"},
+    work="u",
+)
+def adafactor_stack(x, h):
+    """Shazeer & Stern (2018), algorithm 4 as torch writes it for more than two axes: a stack of matrices.
+
+    Each pair of last axes has its own factors; the weights' and the update's sizes are those of the whole.
+    """
+    eps1, eps2, weight, rho = _adafactor_constants(x, h)
+    (square,) = x.sweep(_gradient_and_size)
+    size = np.zeros(len(x.sizes))
+    for i, (u, r, c) in enumerate(zip(*map(x.matrices, "urc"), strict=True)):
+        if u.size:
+            size[i] = _divide_by_factors(u, r, c, weight[i], eps1[i])
+    x.sweep(_step_along, lr=_adafactor_rate(x, h, eps2, rho, square, size))
+
+
+def _divide_by_factors(u, r, c, weight, least):
+    """Update a stack's factors and divide its gradient ``u`` by their root; return its sum of squares."""
+    squares = u * u
+    r[...] = (1.0 - weight) * r + weight * squares.mean(axis=-1, keepdims=True, dtype=np.float64)
+    c[...] = (1.0 - weight) * c + weight * squares.mean(axis=-2, keepdims=True, dtype=np.float64)
+    scale = np.maximum(r.mean(axis=-2, keepdims=True, dtype=np.float64), least)
+    u /= np.sqrt(np.maximum(r * (c / scale), least * least))
+    return np.square(u, dtype=np.float64).sum()
+
+
 @sweep("v", sums=2)
 def _whole_moment(w, g, v, *, d, least):
     v = v + d * (g * g - v)

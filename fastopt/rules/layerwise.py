@@ -20,16 +20,16 @@ def _lars_norms(w, g, *, decay):
 
 
 @sweep("w b")
-def _lars_step(w, g, b, *, gain, decay, mu):
+def _lars_step(w, g, b, *, gain, decay, mu, lr):
     b = mu * b + gain * (g + decay * w)
-    return w - b, b
+    return w - lr * b, b
 
 
 @sweep("w b")
-def _lars_nesterov_step(w, g, b, *, gain, decay, mu):
+def _lars_nesterov_step(w, g, b, *, gain, decay, mu, lr):
     u = gain * (g + decay * w)
     b = mu * b + u
-    return w - (u + mu * b), b
+    return w - lr * (u + mu * b), b
 
 
 @tensor_rule("lars", slots={"b": "momentum_buffer"})
@@ -37,11 +37,18 @@ def lars(x, h):
     """You, Gitman & Ginsburg (2017), algorithm 1."""
     decay = h["weight_decay"]
     weight, gradient, decayed = np.sqrt(x.sweep(_lars_norms, decay=decay))
-    size = decayed if h["norm"] == "decayed" else gradient + decay * weight
-    # Without a norm the step is plain: optax leaves the coefficient out then, too.
+    size = decayed if h["norm"] == "decayed" else np.where(gradient > 0, gradient + decay * weight, 0.0)
+    # Without a norm the step is plain: optax and timm leave the coefficient out then, too.
     ratio = _trust(h["trust_coefficient"] * weight, size + h["eps"] * (size > 0))
+    ratio = _adapted(ratio, h)
+    gain, lr = (h["lr"] * ratio, 1.0) if h["lr_in_momentum"] else (ratio, h["lr"])
     step = _lars_nesterov_step if h["nesterov"] else _lars_step
-    x.sweep(step, gain=h["lr"] * ratio, decay=decay, mu=h["momentum"])
+    x.sweep(step, gain=gain, decay=decay, mu=h["momentum"], lr=lr)
+
+
+def _adapted(ratio, h):
+    """Return the trust ratios, or 1 for tensors without decay where those are not to be scaled."""
+    return ratio if h["always_adapt"] else np.where(h["weight_decay"] > 0, ratio, 1.0)
 
 
 @sweep("m v", sums=2)
@@ -67,7 +74,7 @@ def lamb(x, h):
         inside, keep = 0.0, 1.0 - h["lr"] * h["weight_decay"]
     shared = {"scale": c2 / c1, "eps": h["eps"] * c2, "decay": inside}
     weight, step = np.sqrt(x.sweep(_lamb_moments, d1=1.0 - b1, d2=1.0 - b2, **shared))
-    x.sweep(_lamb_step, lr=h["lr"] * _trust(keep * weight, step), **shared)
+    x.sweep(_lamb_step, lr=h["lr"] * _adapted(_trust(keep * weight, step), h), **shared)
 
 
 @sweep(sums=1)

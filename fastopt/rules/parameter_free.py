@@ -8,12 +8,12 @@ from fastopt.rules.tensorwise import sweep, tensor_rule
 
 
 @sweep("m v s start", sums=2)
-def _prodigy_moments(w, g, m, v, s, start, *, b1, b2, b3, d1, d2, ds, first):
+def _prodigy_moments(w, g, m, v, s, start, *, b1, b2, b3, d1, d2, ds, first, moves):
     start = w if first else start
-    m = b1 * m + d1 * g
-    v = b2 * v + d2 * (g * g)
-    s = b3 * s + ds * g
-    return m, v, s, start, g * (start - w), abs(s)
+    m = b1 * m + d1 * g if moves else m
+    v = b2 * v + d2 * (g * g) if moves else v
+    s = b3 * s + ds * g if moves else s
+    return m, v, s, start, g * (start - w) if moves else 0.0, abs(s) if moves else 0.0
 
 
 @sweep("w")
@@ -24,25 +24,29 @@ def _adaptive_step(w, m, v, *, keep, step, eps):
 @tensor_rule(
     "prodigy",
     slots={"m": "exp_avg", "v": "exp_avg_sq", "s": "s", "start": "p0"},
-    shared={"d": "d0", "d_max": "d0", "d_numerator": 0.0},
+    shared={"d": "d0", "d_max": "d0", "d_numerator": 0.0, "k": 0.0},
 )
 def prodigy(x, h):
-    """Mishchenko & Defazio (2023), algorithm 4: the old d in the rate, the new beside eps."""
+    """Mishchenko & Defazio (2023), algorithm 4: the old d in the rate, the new beside eps.
+
+    As in the authors' code a tensor whose learning rate is 0 is left alone, its moments too, and a step is
+    counted by ``k`` only if one has another.
+    """
     b1, b2 = h["betas"]
     b3 = np.sqrt(b2) if h["beta3"] is None else h["beta3"]
     d, d0 = x.shared["d"], h["d0"]
-    rate = d * h["lr"]
-    if h["use_bias_correction"]:
-        rate = rate * np.sqrt(1.0 - b2**x.t) / (1.0 - b1**x.t)
+    rate = _corrected_rate(x, h)
     ds = d / d0 * (d if h["safeguard_warmup"] else rate)
     gained, size = x.sweep(
         _prodigy_moments,
         b1=b1, b2=b2, b3=b3, d1=d * (1.0 - b1), d2=d * d * (1.0 - b2), ds=ds, first=x.t == 1,
+        moves=h["lr"] > 0.0,
     )  # fmt: skip
     numerator = float(b3[0] * x.shared["d_numerator"] + (d / d0 * rate * gained).sum())
     denominator = float(size.sum())
     if denominator == 0:
-        return  # no gradient yet
+        return  # no gradient yet, or no learning rate
+    x.shared["k"] += 1.0
     estimate = float(h["d_coef"][0]) * numerator / denominator
     if d == d0[0]:
         d = max(d, estimate)
@@ -53,39 +57,48 @@ def prodigy(x, h):
     x.sweep(_adaptive_step, keep=keep, step=rate, eps=d * h["eps"])
 
 
+def _corrected_rate(x, h):
+    """Return each tensor's rate: the estimate times its learning rate, with Adam's bias correction or not."""
+    rate, (b1, b2) = x.shared["d"] * h["lr"], h["betas"]
+    if h["use_bias_correction"]:
+        t = x.shared["k"] + 1.0
+        rate = rate * np.sqrt(1.0 - b2**t) / (1.0 - b1**t)
+    return rate
+
+
 @sweep("m v s", sums=2)
-def _dadapt_moments(w, g, m, v, s, *, d1, b1, d2, b3, d3, eps):  # w, for coupled decay to join g
-    ahead = g * s / (math.sqrt(v) + eps)
-    m = b1 * m + d1 * g
-    v = v + d2 * (g * g - v)
-    s = b3 * s + d3 * g
-    return m, v, s, ahead, abs(s)
+def _dadapt_moments(w, g, m, v, s, *, d1, b1, d2, b3, d3, eps, moves):  # w, for coupled decay to join g
+    ahead = g * s / (math.sqrt(v) + eps) if moves else 0.0
+    m = b1 * m + d1 * g if moves else m
+    v = v + d2 * (g * g - v) if moves else v
+    s = b3 * s + d3 * g if moves else s
+    return m, v, s, ahead, abs(s) if moves else 0.0
 
 
 @tensor_rule(
     "dadaptadam",
     slots={"m": "exp_avg", "v": "exp_avg_sq", "s": "s"},
-    shared={"d": "d0", "numerator_weighted": 0.0},
+    shared={"d": "d0", "numerator_weighted": 0.0, "k": 0.0},
 )
 def dadaptadam(x, h):
-    """Defazio & Mishchenko (2023), algorithm 5, as the authors' code has it."""
+    """Defazio & Mishchenko (2023), algorithm 5, as the authors' code has it: of rates of 0 see `prodigy`."""
     b1, b2 = h["betas"]
     b3, d = np.sqrt(b2), x.shared["d"]
-    rate = d * h["lr"]
-    if h["use_bias_correction"]:
-        rate = rate * np.sqrt(1.0 - b2**x.t) / (1.0 - b1**x.t)
+    rate, moves = _corrected_rate(x, h), h["lr"] > 0.0
     gained, size = x.sweep(
         _dadapt_moments,
         b1=b1, d1=(1.0 - b1) * rate, d2=1.0 - b2, b3=b3, d3=(1.0 - b3) * rate, eps=h["eps"],
+        moves=moves,
     )  # fmt: skip
     weighted = float(b3[0] * x.shared["numerator_weighted"] + (1.0 - b3[0]) * (rate * gained).sum())
     if not size.sum():
-        return  # no gradient yet
+        return  # no gradient yet, or no learning rate
+    x.shared["k"] += 1.0
     estimate = weighted / float((1.0 - b3[0]) * size.sum())
     x.shared["numerator_weighted"] = weighted
     x.shared["d"] = max(d, min(estimate, d * float(h["growth_rate"][0])))
     keep = 1.0 - h["weight_decay"] * rate if h["decoupled_weight_decay"] else 1.0
-    x.sweep(_adaptive_step, keep=keep, step=1.0, eps=h["eps"])
+    x.sweep(_adaptive_step, keep=keep, step=np.where(moves, 1.0, 0.0), eps=h["eps"])
 
 
 @sweep("start", sums=3)

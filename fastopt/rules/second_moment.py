@@ -29,11 +29,10 @@ def _acprop(h, t):
 
 @register("acprop", slots=("exp_avg", "exp_avg_var"), constants=_acprop)
 def acprop(w, g, m, s, lr, d1, d2, c2, eps, inside, first):
-    """Zhuang et al. (2021), algorithm 2: AdaBelief whose denominator lags one step behind."""
-    m = m + d1 * (g - m)
+    """Zhuang et al. (2021), centred as optax has it: divide the gradient by the moment of the step before."""
     root = 1.0 if first else math.sqrt(s) / c2
     surprise = g - m
-    return w - lr * m / (root + eps), m, s + d2 * (surprise * surprise - s) + inside
+    return w - lr * g / (root + eps), m + d1 * surprise, s + d2 * (surprise * surprise - s) + inside
 
 
 def _yogi(h, t):

@@ -16,11 +16,13 @@ from fastopt.rules.registry import Slots
 TENSOR_RULES = {}
 
 #: Shapes of a slot, from the shape of its parameter. ``row`` and ``column`` keep one number for each of them,
-#: with all axes but the last counted as rows; ``left`` and ``right`` are square matrices on either side.
+#: with all axes but the last counted as rows; ``stacked_column`` keeps those of each of the matrices that
+#: the last two axes make; ``left`` and ``right`` are square matrices on either side.
 SHAPES = {
     "full": lambda shape: shape,
     "row": lambda shape: (*shape[:-1], 1),
     "column": lambda shape: (*(1 for _ in shape[:-1]), shape[-1]),
+    "stacked_column": lambda shape: (*shape[:-2], 1, shape[-1]),
     "left": lambda shape: (shape[0], shape[0]),
     "right": lambda shape: (shape[1], shape[1]),
 }

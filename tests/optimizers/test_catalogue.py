@@ -24,9 +24,9 @@ CASES = {
         {"lr": 0.01, "b1": 0.9, "b2": 0.999, "eps": 1e-3, "eps_root": 1e-3, "wd": 0.1},
     ),
     "acprop": (
-        fastopt.AcProp(lr=0.01, eps=1e-3),
+        fastopt.AcProp(lr=0.01, eps=1e-3, eps_root=1e-3),
         oracles.acprop,
-        {"lr": 0.01, "b1": 0.9, "b2": 0.999, "eps": 1e-3, "eps_root": 1e-16},
+        {"lr": 0.01, "b1": 0.9, "b2": 0.999, "eps": 1e-3, "eps_root": 1e-3},
     ),
     "yogi": (
         fastopt.Yogi(lr=0.01),
@@ -105,10 +105,17 @@ CASES = {
         oracles.lars,
         {"lr": 0.1, "mu": 0.9, "wd": 0.1, "k": 1e-3, "nesterov": False},
     ),
-    "lars of the paper, nesterov": (
-        fastopt.LARS(lr=0.1, weight_decay=0.1, trust_coefficient=0.02, nesterov=True, norm="sum"),
+    "lars of timm, nesterov": (
+        fastopt.LARS(
+            lr=0.1, weight_decay=0.1, trust_coefficient=0.02, nesterov=True, norm="sum", lr_in_momentum=False
+        ),
         oracles.lars,
-        {"lr": 0.1, "mu": 0.9, "wd": 0.1, "k": 0.02, "nesterov": True, "paper": True},
+        {"lr": 0.1, "mu": 0.9, "wd": 0.1, "k": 0.02, "nesterov": True, "timm": True},
+    ),
+    "lars of timm, without decay": (
+        fastopt.LARS(lr=0.1, norm="sum", lr_in_momentum=False, always_adapt=False),
+        oracles.lars,
+        {"lr": 0.1, "mu": 0.9, "wd": 0.0, "k": 1e-3, "nesterov": False, "timm": True, "always_adapt": False},
     ),
     "lamb of optax": (
         fastopt.LAMB(lr=0.01, weight_decay=0.1),
@@ -119,6 +126,11 @@ CASES = {
         fastopt.LAMB(lr=0.01, weight_decay=0.1, decay_in_ratio=False),
         oracles.lamb,
         {"lr": 0.01, "b1": 0.9, "b2": 0.999, "eps": 1e-6, "wd": 0.1, "inside": False},
+    ),
+    "lamb of timm, without decay": (
+        fastopt.LAMB(lr=0.01, always_adapt=False),
+        oracles.lamb,
+        {"lr": 0.01, "b1": 0.9, "b2": 0.999, "eps": 1e-6, "wd": 0.0, "inside": True, "always_adapt": False},
     ),
     "mars": (
         fastopt.MARS(lr=0.01, weight_decay=0.1, optimize_1d=True),

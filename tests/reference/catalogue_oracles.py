@@ -36,10 +36,10 @@ def adabelief(p, grads, lr, b1, b2, eps, eps_root, wd):
 def acprop(p, grads, lr, b1, b2, eps, eps_root):
     m = s = np.zeros_like(p)
     for t, g in enumerate(grads, 1):
-        m = b1 * m + (1 - b1) * g
         hat = np.ones_like(p) if t == 1 else s / (1 - b2 ** (t - 1))
-        p = p - lr * m / (np.sqrt(hat) + eps)
+        p = p - lr * g / (np.sqrt(hat) + eps)
         s = b2 * s + (1 - b2) * (g - m) ** 2 + eps_root
+        m = b1 * m + (1 - b1) * g
     return p
 
 
@@ -273,19 +273,22 @@ def ratio(top, bottom):
 
 
 @each
-def lars(p, grads, lr, mu, wd, k, nesterov, paper=False):
+def lars(p, grads, lr, mu, wd, k, nesterov, timm=False, always_adapt=True):
+    """optax; with ``timm`` that library's: the sum of norms, and the rate outside the buffer."""
     b = np.zeros_like(p)
     for g in grads:
         u = g + wd * p
-        size = norm(g) + wd * norm(p) if paper else norm(u)
-        u = lr * ratio(k * norm(p), size) * u
+        size = norm(g) + wd * norm(p) if timm else norm(u)
+        adapts = norm(p) > 0 and norm(g if timm else u) > 0 and (wd > 0 or always_adapt)
+        u = u * (k * norm(p) / size if adapts else 1.0)
+        u = u if timm else lr * u
         b = u + mu * b
-        p = p - (u + mu * b if nesterov else b)
+        p = p - (lr if timm else 1) * (u + mu * b if nesterov else b)
     return p
 
 
 @each
-def lamb(p, grads, lr, b1, b2, eps, wd, inside):
+def lamb(p, grads, lr, b1, b2, eps, wd, inside, always_adapt=True):
     m = v = np.zeros_like(p)
     for t, g in enumerate(grads, 1):
         m = b1 * m + (1 - b1) * g
@@ -295,7 +298,7 @@ def lamb(p, grads, lr, b1, b2, eps, wd, inside):
             u = u + wd * p
         else:
             p = p - lr * wd * p
-        p = p - lr * ratio(norm(p), norm(u)) * u
+        p = p - lr * (ratio(norm(p), norm(u)) if wd > 0 or always_adapt else 1.0) * u
     return p
 
 

@@ -138,7 +138,7 @@ def test_a_fallback_that_is_not_elementwise_is_refused(fallback):
 )
 def test_adafactor_is_that_of_torch(kwargs, order):
     torch = pytest.importorskip("torch")
-    params, steps = problem(np.float64, n_steps=100, shapes=(*MATRICES, (67,), ()))
+    params, steps = problem(np.float64, n_steps=100, shapes=(*MATRICES, (67,), (), (3, 4, 5), (2, 3, 2, 2)))
     params = [np.asarray(p, order=order) for p in params]
     tensors = [torch.tensor(p) for p in params]
     reference = torch.optim.Adafactor(tensors, **kwargs)
