@@ -171,7 +171,7 @@ def tensor_step(name, side):
     np.testing.assert_array_equal(*ends)
     assert np.isfinite(weights).all()
     assert (weights != start).any() or name == "soap"  # which first builds its basis
-    passes = stepper._tensorwise[0]._tensors._passes
+    passes = stepper.bound.tensorwise[0]._tensors._passes
     whole = [{*s.operands} - {*s.rows, *s.columns} for s in passes]
     return step, 4 * sum(len(read) + len(s.writes) for read, s in zip(whole, passes, strict=True))
 

@@ -111,10 +111,10 @@ def bytes_moved(stepper, n):
     An elementwise rule reads and writes the weight and its state, and reads the gradient.
     """
     if hasattr(stepper, "_base"):  # Mechanic's other optimizer moves a copy of the weights
-        own = sum(map(_swept, stepper._tensorwise))
+        own = sum(map(_swept, stepper.bound.tensorwise))
         return own + 8 + bytes_moved(stepper._base, n)
-    if stepper._tensorwise:
-        return sum(map(_swept, stepper._tensorwise))
+    if stepper.bound.tensorwise:
+        return sum(map(_swept, stepper.bound.tensorwise))
     return 12 + 2 * stepper.nbytes / n
 
 

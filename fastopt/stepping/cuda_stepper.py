@@ -7,6 +7,7 @@ from fastopt.kernels.cuda import elementwise
 from fastopt.rules.quantized_state import Reduced
 from fastopt.rules.tensorwise import TensorRule
 from fastopt.stepping import arrays, cuda_arrays
+from fastopt.stepping.bound_parameters import BoundParameters
 from fastopt.stepping.param_groups import to_list
 from fastopt.stepping.parameters import Param
 from fastopt.stepping.stepper import Stepper
@@ -62,48 +63,28 @@ class DeviceParam(Param):
         return arrays.view(x, name)
 
 
-class DeviceStepper(Stepper):
-    """Updates bound arrays in CUDA memory in place; made by `Optimizer.bind`.
+class DeviceParameters(BoundParameters):
+    """`BoundParameters` in CUDA memory, whose kernels are launched on the gradients' stream."""
 
-    As `Stepper`. ``step`` queues its launches on the stream of the first gradient (torch's current stream,
-    else the ``stream`` of its ``__cuda_array_interface__``, else the default one), where all are expected to
-    be made, and returns: nothing is copied to the host and nothing waits. One launch updates all arrays of a
-    group and dtype. What reads or replaces the state waits for the GPU: ``state_dict``, ``load_state_dict``,
-    a hyper-parameter that brings new slots, and a step that skips other gradients than the last one.
+    make_param = DeviceParam
 
-    ``state_dict`` gives torch tensors on their GPU for torch parameters and NumPy arrays for all others.
-    """
-
-    _param = DeviceParam
-
-    def __init__(self, optimizer, groups, n_threads, run):
-        if n_threads is not None:
-            raise ValueError(f"n_threads={n_threads!r} is for arrays in CPU memory; leave it out on a GPU")
-        reason = cuda.problem()
-        if reason:
-            kind = next(arrays.kind(p) for group in groups for p in to_list(group["params"]))
-            raise cuda.DeviceError(f"params[0] is in CUDA memory ({kind}), but {reason}")
+    def __init__(self, optimizer, n_threads, run):
+        super().__init__(optimizer, n_threads, run)
         self._stream = None
-        super().__init__(optimizer, groups, None, run)
-
-    def _switch(self, to_training):
-        if self._optimizer.has_modes and to_training != self._is_training:
-            refuse(self._optimizer, "has weights for evaluation beside those of training, to move to")
 
     def _index(self):
-        self._ordinal = _one_device(self._params)
+        self._ordinal = _one_device(self.params)
         with cuda.on_device(self._ordinal):
-            self._addresses = _Addresses(len(self._params))
+            self._addresses = _Addresses(len(self.params))
         super()._index()
 
     def _point(self, bucket):
         for p in bucket.members:
-            self._table[p.index, 1] = p.data
+            self.table[p.index, 1] = p.data
 
-    def _make_plan(self):
-        self._active = [c for c in self._elementwise if c.members[0].index not in self._absent]
+    def _queue_work(self):
         with cuda.on_device(self._ordinal):
-            self._plan = Launches(self._active, self._table[:, 2], self._addresses, self._ordinal)
+            self._work = Launches(self.active, self.table[:, 2], self._addresses, self._ordinal)
 
     def _grad_address(self, x, index, p):
         given, name = p.given, f"grads[{index}]"
@@ -117,24 +98,43 @@ class DeviceStepper(Stepper):
             raise ValueError(f"{name} is on cuda:{gradient.ordinal} but {p.name} on cuda:{self._ordinal}")
         return gradient.data
 
-    def _same(self, grads):
-        same = super()._same(grads)
-        if same:
-            self._follow(grads)
-        return same
-
-    def _accept(self, grads):
+    def accept(self, grads):
+        """Take over the gradients, and launch where the first one's owner works; see `BoundParameters`."""
         if any(type(g) is tuple for g in grads):
-            refuse(self._optimizer, "takes the rows (indices, values) of a gradient")
-        super()._accept(grads)
-        self._follow(grads)
-
-    def _follow(self, grads):
-        """Queue the next launches where the first gradient's owner works."""
+            refuse(self.optimizer, "takes the rows (indices, values) of a gradient")
+        super().accept(grads)
         gradient = next((g for g in grads if g is not None), None)
         if gradient is not None:
             self._stream = cuda_arrays.stream(gradient)
-        self._plan.stream = cuda.stream(self._stream)
+        self._work.stream = cuda.stream(self._stream)
+
+
+class DeviceStepper(Stepper):
+    """Updates bound arrays in CUDA memory in place; made by `Optimizer.bind`.
+
+    As `Stepper`. ``step`` queues its launches on the stream of the first gradient (torch's current stream,
+    else the ``stream`` of its ``__cuda_array_interface__``, else the default one), where all are expected to
+    be made, and returns: nothing is copied to the host and nothing waits. One launch updates all arrays of a
+    group and dtype. What reads or replaces the state waits for the GPU: ``state_dict``, ``load_state_dict``,
+    a hyper-parameter that brings new slots, and a step that skips other gradients than the last one.
+
+    ``state_dict`` gives torch tensors on their GPU for torch parameters and NumPy arrays for all others.
+    """
+
+    _bound_parameters = DeviceParameters
+
+    def __init__(self, optimizer, groups, n_threads, run):
+        if n_threads is not None:
+            raise ValueError(f"n_threads={n_threads!r} is for arrays in CPU memory; leave it out on a GPU")
+        reason = cuda.problem()
+        if reason:
+            kind = next(arrays.kind(p) for group in groups for p in to_list(group["params"]))
+            raise cuda.DeviceError(f"params[0] is in CUDA memory ({kind}), but {reason}")
+        super().__init__(optimizer, groups, None, run)
+
+    def _switch(self, to_training):
+        if self.bound.optimizer.has_modes and to_training != self._is_training:
+            refuse(self.bound.optimizer, "has weights for evaluation beside those of training, to move to")
 
 
 class Launches:

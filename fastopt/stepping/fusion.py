@@ -5,6 +5,7 @@ chunk is in cache (loop fusion). Rules that look at whole arrays cannot be fused
 pass over memory of its own, and changed gradients are written to a buffer.
 """
 
+import functools
 from numbers import Real
 
 import numpy as np
@@ -15,27 +16,31 @@ from fastopt.rules.quantized_state import BLOCK
 from fastopt.stepping import arrays
 from fastopt.stepping.fusion_stages import Stage, StepRequest
 from fastopt.stepping.param_groups import to_list
-from fastopt.stepping.stepper import Stepper
+from fastopt.stepping.stepper import Stepper, evaluate, refuse_both
 
-#: Programs that are kept, for gradients that are now here, now None.
-_PROGRAMS = 64
+#: Fused loops that are kept, for gradients that are now here, now None.
+_LOOPS = 64
 
 
 class FusedStepper:
-    """The stepper inside wrappers, as they see it.
+    """The stepper inside wrappers, which fuses their stages with the update.
 
     Parameters
     ----------
     stepper : Stepper
+
+    Attributes
+    ----------
+    params : list of Param
     """
 
-    def __init__(self, stepper):
-        self.params = stepper._params
+    def __init__(self, stepper: Stepper):
+        self._stepper, self._bound = stepper, stepper.bound
+        self.params = self._bound.params
         if not all(isinstance(p.array, np.ndarray) for p in self.params):
             raise TypeError("wrappers are for arrays in CPU memory; bind the optimizer inside on a GPU")
-        self.stepper = stepper
-        self._programs, self._table = {}, None
-        self._elementwise = self._members = None
+        self._loops, self._table = {}, None
+        self._buckets = self._members = None
         self._square, self._scale, self._buffers = Stage(wrappers.square), Stage(wrappers.scale), None
 
     def copies(self):
@@ -51,32 +56,34 @@ class FusedStepper:
             raise TypeError(
                 f"a step of {kind} needs gradients or a closure; pass [None] to skip a single parameter"
             )
-        if closure is not None and (grads is not None or "loss" in options):
-            raise TypeError("a closure takes the place of grads and loss: pass one or the other")
+        if closure is not None:
+            refuse_both(grads, options.get("loss"))
         return StepRequest(None if grads is None else to_list(grads), closure, float(grad_scale), options)
 
-    def accept(self, request, kind):
-        """Make sure that a request has gradients that fit, and say which."""
-        self._open(request)
+    def accept(self, request: StepRequest, kind: str) -> None:
+        """Evaluate a request's closure, check the gradients, and note which parameters have one."""
+        self._evaluate(request)
         if request.active is None:
             request.active = self._accept(request.grads)
-            if self.stepper._rows:
+            if self._bound.gradients.rows:
                 raise TypeError(f"{kind} needs whole gradients, not the rows (indices, values) of some")
 
-    def _open(self, request):
+    def _evaluate(self, request):
         """Let a closure give its gradients, if it has not."""
         if request.closure is not None:
-            request.found, request.grads, loss = self.stepper._call(request.closure, None, None)
-            request.closure, request.grads = None, to_list(request.grads)
+            request.found, grads, loss = evaluate(request.closure, self._bound.optimizer)
+            request.closure, request.grads = None, to_list(grads)
             if loss is not None:
                 request.options["loss"] = loss
 
     def _accept(self, grads):
-        stepper = self.stepper
-        stepper._refresh()
-        if not stepper._same(grads):
-            stepper._accept(grads)
-        return tuple(p.index for p in self.params if p.index not in stepper._absent)
+        """Check gradients; return the parameters that have one."""
+        self._bound.accept(grads)
+        return self._with_gradient()
+
+    def _with_gradient(self):
+        absent = self._bound.gradients.absent
+        return tuple(p.index for p in self.params if p.index not in absent)
 
     def add(self, request, stage, **constants):
         """Let the gradients go through a stage."""
@@ -142,26 +149,23 @@ class FusedStepper:
         self.write(request, self._buffers)
         request.active = self._accept(request.grads)
 
-    def step(self, request):
-        """Make the step, with what it asks for before and after in the same pass if that is possible."""
-        stepper = self.stepper
-        if stepper._optimizer.needs == "closure" and request.closure is not None:
+    def step(self, request: StepRequest) -> float | None:
+        """Make the step, fused with the stages of the request where that is possible; return its loss."""
+        stepper, bound = self._stepper, self._bound
+        if bound.optimizer.needs == "closure" and request.closure is not None:
             return stepper.step(closure=request.closure, grad_scale=request.scale, **request.options)
-        self._open(request)
+        self._evaluate(request)
         if request.active is None:
-            stepper._refresh()  # which may turn parameters over to rules of the other protocol
+            bound.refresh()  # a changed flag may bring a tensor rule
         has_rows = any(type(g) is tuple for g in request.grads)
-        if type(stepper) is not Stepper or stepper._tensorwise or has_rows:
+        if type(stepper) is not Stepper or bound.tensorwise or has_rows:
             self._step_apart(request)
         elif request.before or request.after or request.mask or not isinstance(request.scale, float):
             scale = self._even(request)
-            stepper._fused = _Fused(self, request, scale)
-            try:
-                stepper.step(request.grads, grad_scale=scale, **request.options)
-            finally:
-                stepper._fused = None
+            run = functools.partial(self._run_fused, request, scale)
+            stepper.update(request.grads, scale, **request.options, run=run)
         else:
-            stepper.step(request.grads, grad_scale=request.scale, **request.options)
+            stepper.update(request.grads, request.scale, **request.options)
         return request.found
 
     def _even(self, request):
@@ -176,7 +180,7 @@ class FusedStepper:
 
     def _step_apart(self, request):
         """Make the step with gradients from a buffer, where it cannot be fused."""
-        stepper, mask = self.stepper, request.mask
+        stepper, mask = self._stepper, request.mask
         if request.before or not isinstance(request.scale, float):
             self._write_out(request)
         if mask is None:
@@ -186,7 +190,7 @@ class FusedStepper:
         stepper.step(request.grads, grad_scale=request.scale, **request.options)
         stage, new = mask.apart()
         stage.head = head
-        active = tuple(p.index for p in self.params if p.index not in stepper._absent)
+        active = self._with_gradient()
         for i in active:
             new[i][...] = self.params[i].array
             self.params[i].array[...] = old[i]
@@ -209,11 +213,11 @@ class FusedStepper:
         sign, l2, keep = np.array([cls.prologue(values) for cls, values, _ in specs]).T
         return sign * scale, l2, keep
 
-    def run_around(self, request, scale):
-        """Update the parameters that take the step, between what the request asks for."""
-        if self._elementwise is not self.stepper._active:
-            self._elementwise = self.stepper._active
-            self._members = tuple(p.index for bucket in self._elementwise for p in bucket.members)
+    def _run_fused(self, request, scale):
+        """Run the update of the parameters that take the step, between the stages of a request."""
+        if self._buckets is not self._bound.active:
+            self._buckets = self._bound.active
+            self._members = tuple(p.index for bucket in self._buckets for p in bucket.members)
         active = self._members
         after, mask = request.after[::-1], request.mask
         if mask is None:
@@ -225,16 +229,15 @@ class FusedStepper:
         request.after.clear()
 
     def finish(self, request):
-        """Do what is to be done after the step and could not be done with it."""
+        """Run the stages that follow the update and were not fused with it, as after a tensor rule."""
         if request.after:
             self._run(request.after[::-1], ())
             request.after.clear()
             self.mark_changed()
 
-    def mark_changed(self):
-        """Tell torch's autograd that parameters have changed."""
-        if self.stepper._torch:
-            arrays.bump_versions(self.stepper._torch)
+    def mark_changed(self) -> None:
+        """Tell torch's autograd that the parameters have changed."""
+        self._bound.mark_changed()
 
     def _concerns(self, stage, active):
         """Return the parameters that a stage concerns."""
@@ -244,68 +247,72 @@ class FusedStepper:
         present = frozenset(active)
         return [i for i in members if i in present]
 
-    def _run(self, wanted, active):
-        """Run stages; return for each of them the prepared sweep and its parameters."""
-        if self._table is not self.stepper._table:  # which the programs point into
-            self._programs, self._table = {}, self.stepper._table
-        key = (*wanted, active)
-        if key not in self._programs:
-            if len(self._programs) == _PROGRAMS:
-                self._programs.clear()
-            self._programs[key] = _build(self, wanted, active)
-        program, found = self._programs[key]
-        for stage, (prepared, members) in zip(wanted, found, strict=True):
-            if prepared is not None:
-                stage.fill(prepared, members)
-        program.run()
+    def _run(self, stages, active):
+        """Run stages in one loop; return for each of them the arguments of its sweep and its parameters."""
+        if self._table is not self._bound.table:  # into which the loops point
+            self._loops, self._table = {}, self._bound.table
+        key = (*stages, active)
+        if key not in self._loops:
+            if len(self._loops) == _LOOPS:
+                self._loops.clear()
+            self._loops[key] = _build(self._bound, stages, self._concerned(stages, active))
+        loop, found = self._loops[key]
+        for stage, (arguments, members) in zip(stages, found, strict=True):
+            if arguments is not None:
+                stage.fill(arguments, members)
+        loop.run()
         return found
 
-
-class _Fused:
-    """What the stepper runs in place of its plan."""
-
-    def __init__(self, fused, request, scale):
-        self._fused, self._request, self._scale = fused, request, scale
-
-    def run(self):
-        """Update, and what belongs around it."""
-        self._fused.run_around(self._request, self._scale)
+    def _concerned(self, stages, active):
+        return [active if s is fused_chunks.UPDATE else self._concerns(s, active) for s in stages]
 
 
-def _build(fused, wanted, active):
-    """Return the program of some stages, and for each of them its prepared sweep and its parameters."""
-    concerned = [active if s is fused_chunks.UPDATE else fused._concerns(s, active) for s in wanted]
+def _build(bound, stages, concerned):
+    """Return the loop that fuses stages, and for each of them the arguments of its sweep and its parameters.
+
+    Parameters
+    ----------
+    bound : BoundParameters
+    stages : list of Stage or UPDATE
+    concerned : list of sequence of int
+        For each stage the parameters that it concerns.
+    """
+    params = bound.params
     indices = sorted(set().union(*concerned))
     place = {i: k for k, i in enumerate(indices)}
-    units = {}
-    for stage in wanted:
-        units |= {} if stage is fused_chunks.UPDATE else stage.units
-    now = dict.fromkeys(indices, fused_chunks.GRADIENT)  # where the gradient is
-    apart, steps, n_bytes = False, [], 0
-    for stage, members in zip(wanted, concerned, strict=True):
+    gradient = dict.fromkeys(indices, fused_chunks.GRADIENT)  # where each gradient is, stage by stage
+    is_apart, steps, n_bytes = False, [], 0  # whether the update changes copies of the weights
+    for stage, members in zip(stages, concerned, strict=True):
         places = [place[i] for i in members]
         if stage is fused_chunks.UPDATE:
-            weights = {i: fused_chunks.KEPT if apart else fused.params[i].data for i in members}
-            steps.append((stage, places, [(weights[i], now[i]) for i in members], ()))
-            n_bytes += sum(3 * fused.params[i].nbytes + 2 * fused.params[i].state_nbytes for i in members)
+            weights = {i: fused_chunks.KEPT if is_apart else params[i].data for i in members}
+            steps.append((stage, places, [(weights[i], gradient[i]) for i in members], ()))
+            n_bytes += sum(3 * params[i].nbytes + 2 * params[i].state_nbytes for i in members)
             continue
-        letters = stage.sweep.operands
-        operands = [[_operand(stage, letter, fused.params[i], now[i]) for letter in letters] for i in members]
-        if "b" in stage.sweep.writes and "b" not in stage.arrays:
-            now |= {i: _other(now[i]) for i in members}
-        apart = apart or "v" in stage.sweep.writes
+        letters, writes = stage.sweep.operands, stage.sweep.writes
+        operands = [[_operand(stage, x, params[i], gradient[i]) for x in letters] for i in members]
+        if "b" in writes and "b" not in stage.arrays:
+            gradient |= {i: _other(gradient[i]) for i in members}
+        is_apart = is_apart or "v" in writes
         swapped = [stage.units[i][2] if stage.units else False for i in members]
         steps.append((stage.sweep, places, operands, swapped))
-        n_outside = len({*letters} - {"b", "v"}) + len(stage.sweep.writes)
-        n_bytes += n_outside * sum(fused.params[i].nbytes for i in members)
-    rows = fused.stepper._table.ctypes.data + fused.stepper._table.strides[0] * np.arange(len(fused.params))
-    lying = [
+        n_outside = len({*letters} - {"b", "v"}) + len(writes)
+        n_bytes += n_outside * sum(params[i].nbytes for i in members)
+    n_threads = fused_chunks.n_threads(n_bytes, bound.n_threads)
+    loop = fused_chunks.Program(_layouts(bound, stages, indices), steps, n_threads)
+    return loop, list(zip(loop.sweeps, concerned, strict=True))
+
+
+def _layouts(bound, stages, indices):
+    """Return how parameters lie in memory, as `fused_chunks` takes them."""
+    units = {}
+    for stage in stages:
+        units |= {} if stage is fused_chunks.UPDATE else stage.units
+    rows = bound.table.ctypes.data + bound.table.strides[0] * np.arange(len(bound.params))
+    return [
         (p.array.dtype, *units.get(p.index, (p.array.size, 1))[:2], _edge(p), rows[p.index])
-        for p in (fused.params[i] for i in indices)
+        for p in (bound.params[i] for i in indices)
     ]
-    n_threads = fused_chunks.n_threads(n_bytes, fused.stepper._n_threads)
-    program = fused_chunks.Program(lying, steps, n_threads)
-    return program, list(zip(program.sweeps, concerned, strict=True))
 
 
 def _edge(p):

@@ -16,9 +16,9 @@ class LBFGSStepper(Stepper):
 
     def __init__(self, optimizer, groups, n_threads, run):
         super().__init__(optimizer, groups, n_threads, run)
-        if len(self._groups) > 1:
+        if len(self.bound.groups) > 1:
             raise ValueError("LBFGS has one direction for all parameters: pass one group")
-        if len({p.array.dtype for p in self._params}) > 1:
+        if len({p.array.dtype for p in self.bound.params}) > 1:
             raise TypeError("LBFGS has one direction for all parameters: pass arrays of one dtype")
         self._state = {"func_evals": 0, "n_iter": 0}
         self._pairs = []
@@ -59,24 +59,24 @@ class LBFGSStepper(Stepper):
         """
         if grads is not None or closure is None:
             raise TypeError("LBFGS takes no gradients, but a closure that evaluates them: step(closure=f)")
-        self._refresh()
-        h = self._groups[0].current()
+        self.bound.refresh()
+        h = self.bound.groups[0].current()
         scale = -grad_scale if h["maximize"] else grad_scale
         with single_threaded():  # the bits of a long product depend on BLAS's threads
             loss = self._iterate(h, lambda: self._evaluate(closure, scale))
-        self._progress.step += 1
+        self.bound.progress.step += 1
         return loss / scale
 
     def _evaluate(self, closure, scale):
         """Return the loss and the gradient as one vector."""
         loss, grads = closure()
         grads = to_list(grads)
-        self._accept(grads)
+        self.bound.accept(grads)
         flat = [
             np.zeros(p.array.size, p.array.dtype)
             if g is None
             else arrays.view(g, p.name).ravel(arrays.order_of(p.array))
-            for p, g in zip(self._params, grads, strict=True)
+            for p, g in zip(self.bound.params, grads, strict=True)
         ]
         self._state["func_evals"] += 1
         return scale * float(loss), np.concatenate(flat) * flat[0].dtype.type(scale)
@@ -84,12 +84,11 @@ class LBFGSStepper(Stepper):
     def _move(self, vector, t):
         """Add ``t`` times a vector to the weights."""
         first = 0
-        for p in self._params:
+        for p in self.bound.params:
             part = vector[first : first + p.array.size]
             p.array += vector.dtype.type(t) * part.reshape(p.array.shape, order=arrays.order_of(p.array))
             first += p.array.size
-        if self._torch:
-            arrays.bump_versions(self._torch)
+        self.bound.mark_changed()
 
     def _iterate(self, h, evaluate):
         state = self._state
@@ -138,12 +137,12 @@ class LBFGSStepper(Stepper):
 
     def _search(self, evaluate, start, d, t, tolerance, most):
         """Search along ``d`` from the present weights, which are the same afterwards."""
-        here = [p.array.copy(order="K") for p in self._params]
+        here = [p.array.copy(order="K") for p in self.bound.params]
 
         def trial(t):
             self._move(d, t)
             loss, g = evaluate()
-            for p, before in zip(self._params, here, strict=True):
+            for p, before in zip(self.bound.params, here, strict=True):
                 p.array[...] = before
             return Trial(t, loss, float(g @ d), g)
 
@@ -160,8 +159,8 @@ class LBFGSStepper(Stepper):
 
     def state_dict(self):
         """Return a copy of the state, in torch's layout: all of it belongs to the first parameter."""
-        groups = [{**g.values, "params": list(range(len(self._params)))} for g in self._groups]
-        step = {"step": self._progress.step} if self._is_scheduled else {}
+        groups = [{**g.values, "params": list(range(len(self.bound.params)))} for g in self.bound.groups]
+        step = {"step": self.bound.progress.step} if self.bound.is_scheduled else {}
         if not self._state["n_iter"]:
             return {"state": {}, "param_groups": groups, **step}
         own = {key: self._export(value) for key, value in self._state.items()}
@@ -175,18 +174,20 @@ class LBFGSStepper(Stepper):
     def _export(self, value):
         if not isinstance(value, np.ndarray):
             return value
-        return sys.modules["torch"].from_numpy(value.copy()) if self._torch else value.copy()
+        return sys.modules["torch"].from_numpy(value.copy()) if self.bound.has_torch else value.copy()
 
     def load_state_dict(self, state_dict):
         """Take over a copy of a state, from `state_dict` or from ``torch.optim.LBFGS``; see `Stepper`."""
         if not isinstance(state_dict, dict) or not {"state", "param_groups"} <= set(state_dict):
             raise ValueError("a state_dict is a dict with 'state' and 'param_groups'")
         (saved,) = state_dict["param_groups"]
-        if len(saved["params"]) != len(self._params):
-            raise ValueError(f"the state_dict has {len(saved['params'])} parameters, not {len(self._params)}")
-        known = self._optimizer.get_params(deep=False)
-        values = self._groups[0].values | {key: value for key, value in saved.items() if key in known}
-        self._groups[0].check(values)
+        if len(saved["params"]) != len(self.bound.params):
+            raise ValueError(
+                f"the state_dict has {len(saved['params'])} parameters, not {len(self.bound.params)}"
+            )
+        known = self.bound.optimizer.get_params(deep=False)
+        values = self.bound.groups[0].values | {key: value for key, value in saved.items() if key in known}
+        self.bound.groups[0].check(values)
         own = state_dict["state"].get(0, {"func_evals": 0, "n_iter": 0})
         state = {key: self._import(own[key], key) for key in _NUMBERS + _VECTORS if key in own}
         columns = [own.get(key) or [] for key in ("old_dirs", "old_stps", "ro")]
@@ -194,15 +195,15 @@ class LBFGSStepper(Stepper):
             (self._import(y, "d"), self._import(s, "d"), float(rho))
             for y, s, rho in zip(*columns, strict=True)
         ]
-        self._groups[0].values.update(values)
+        self.bound.groups[0].values.update(values)
         self._state, self._pairs = state, pairs
-        self._progress.step = int(state_dict.get("step", 0))
+        self.bound.progress.step = int(state_dict.get("step", 0))
 
     def _import(self, value, key):
         if key not in _VECTORS:
             return int(value) if key in ("func_evals", "n_iter") else float(value)
         vector = np.array(arrays.view(value, f"state[0][{key!r}]"))
-        size, dtype = sum(p.array.size for p in self._params), self._params[0].array.dtype
+        size, dtype = sum(p.array.size for p in self.bound.params), self.bound.params[0].array.dtype
         if vector.shape != (size,):
             raise ValueError(f"state[0][{key!r}] has shape {vector.shape}, not {(size,)}")
         if vector.dtype != dtype:

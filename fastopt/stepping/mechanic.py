@@ -1,7 +1,7 @@
 """The stepper of Mechanic: it scales the steps of the optimizer inside."""
 
 from fastopt.stepping.arrays import order_of
-from fastopt.stepping.stepper import Stepper
+from fastopt.stepping.stepper import Stepper, evaluate, refuse_both
 
 
 class MechanicStepper(Stepper):
@@ -13,14 +13,15 @@ class MechanicStepper(Stepper):
 
     def _bind_base(self):
         """Bind the other optimizer to the slots that hold the copies."""
-        self._copies = [p.slots[1].reshape(p.array.shape, order=order_of(p.array)) for p in self._params]
-        self._base_name = self._groups[0].values["base"]
+        self._copies = [p.slots[1].reshape(p.array.shape, order=order_of(p.array)) for p in self.bound.params]
+        self._base_name = self.bound.groups[0].values["base"]
         groups = [
-            {"params": [self._copies[p.index] for p in self._params if p.group is group]}
-            for group in self._groups
+            {"params": [self._copies[p.index] for p in self.bound.params if p.group is group]}
+            for group in self.bound.groups
         ]
-        self._base = self._optimizer.make_base(self._base_name).stepper(
-            groups, self._n_threads, self._progress.run
+        bound = self.bound
+        self._base = bound.optimizer.make_base(self._base_name).stepper(
+            groups, bound.n_threads, bound.progress.run
         )
 
     @property
@@ -40,15 +41,16 @@ class MechanicStepper(Stepper):
         """Apply one update in place; see `Stepper.step`."""
         found = None
         if closure is not None:
-            found, grads, loss = self._call(closure, grads, loss)
+            refuse_both(grads, loss)
+            found, grads, loss = evaluate(closure, self.bound.optimizer)
         if loss is not None or hessian is not None or grads is None:
             raise TypeError("Mechanic needs gradients or a closure, and takes no loss and no hessian")
         if any(group["base"] != self._base_name for group in self.param_groups):
             raise ValueError(f"the base is {self._base_name!r} for all groups, and cannot be changed")
-        self._refresh()
+        self.bound.refresh()
         for group, mine in zip(self._base.param_groups, self.param_groups, strict=True):
             group.update({name: mine[name] for name in ("lr", "maximize")})
-        for p, copy in zip(self._params, self._copies, strict=True):
+        for p, copy in zip(self.bound.params, self._copies, strict=True):
             copy[...] = p.array
         self._base.step(grads, grad_scale=grad_scale)
         super().step(grads, grad_scale=grad_scale)

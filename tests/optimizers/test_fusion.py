@@ -160,7 +160,7 @@ def test_the_average_is_that_of_the_weights(make, oracle, of):
         tolerance=TOLERANCES.get(of, ROUNDING),
     )
     stepper.eval()
-    assert distance([p.array for p in stepper._params], averages) < 1e-10
+    assert distance([p.array for p in stepper.bound.params], averages) < 1e-10
 
 
 def test_averages_and_slow_weights_nest_in_their_order():
@@ -177,7 +177,7 @@ def test_averages_and_slow_weights_nest_in_their_order():
         Adam(lr=0.1),
     )
     stepper.eval()
-    assert distance([p.array for p in stepper._params], inside) < ROUNDING
+    assert distance([p.array for p in stepper.bound.params], inside) < ROUNDING
     assert distance(averages, inside) > 0.01
 
 
@@ -189,7 +189,7 @@ def test_an_average_of_steps_that_are_not_all_made_counts_calls():
         Adam(lr=0.1),
     )
     stepper.eval()
-    assert distance([p.array for p in stepper._params], averages) < ROUNDING
+    assert distance([p.array for p in stepper.bound.params], averages) < ROUNDING
 
 
 @pytest.mark.parametrize("of", ["adam", "lamb"])

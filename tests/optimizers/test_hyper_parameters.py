@@ -116,7 +116,7 @@ def test_decay_joins_the_gradient_or_shrinks_the_weights(name):
     def step(w, g, **options):
         w = w.copy()
         stepper = fastopt.get_optimizer(name, lr=lr, **options).bind(w)
-        advance(stepper, stepper._optimizer, [g])
+        advance(stepper, stepper.bound.optimizer, [g])
         return w
 
     coupled = step(w, g, weight_decay=decay, decoupled_weight_decay=False)

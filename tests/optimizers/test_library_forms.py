@@ -111,7 +111,7 @@ def test_the_flat_state_takes_the_same_steps_as_the_stepper(name):
     for i in range(5):
         stepper.step(np.ones(8))
         np.testing.assert_allclose(
-            stepper._elementwise[0].row, rows[i], rtol=1e-13
+            stepper.bound.elementwise[0].row, rows[i], rtol=1e-13
         )  # scalar and array powers
     flat.advance(5)
     assert flat.t == 5

@@ -333,7 +333,7 @@ def test_an_initial_value_is_the_nearest_code(state_dtype):
     stepper = fastopt.Yogi(
         lr=0.0, initial_accumulator_value=3e-3, betas=(0.0, 0.0), state_dtype=state_dtype
     ).bind(np.ones(10, np.float32))
-    slots = stepper._params[0].slots
+    slots = stepper.bound.params[0].slots
     names = ["exp_avg", "exp_avg_sq"] + ["exp_avg_scale", "exp_avg_sq_scale"] * (state_dtype == "int8")
     state = dict(zip(names, slots, strict=True))
     for name in names[:2]:  # half a step: 2^-9, or a sixteenth

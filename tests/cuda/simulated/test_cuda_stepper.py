@@ -42,7 +42,7 @@ def test_every_optimizer_steps_as_on_the_cpu(name, dtype):
     device_params, device_steps = both(params, steps)
     optimizer = fastopt.get_optimizer(name, maximize=True)
     on_cpu = optimizer.bind(params)
-    if on_cpu._tensorwise or optimizer.needs == "closure":
+    if on_cpu.bound.tensorwise or optimizer.needs == "closure":
         with pytest.raises(TypeError, match="looks at whole arrays, which is not done on a GPU"):
             optimizer.bind(device_params)
         return

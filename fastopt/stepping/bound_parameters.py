@@ -1,0 +1,212 @@
+"""Bound arrays with their state, and the tables by which the kernels update them."""
+
+import copy
+
+import numpy as np
+
+from fastopt.kernels import threading_layer, work_queue
+from fastopt.kernels.elementwise import update_address
+from fastopt.rules.tensorwise import TensorRule
+from fastopt.schedules import Run
+from fastopt.stepping import arrays
+from fastopt.stepping.gradients import Gradients
+from fastopt.stepping.param_groups import Group, to_list
+from fastopt.stepping.parameters import ElementwiseBucket, Param, ParamState, with_current_rule
+from fastopt.stepping.scheduling import Progress
+from fastopt.stepping.tensor_rules import TensorRuleBucket, flags
+
+
+class BoundParameters:
+    """The arrays of a stepper, by group and by bucket; what `Stepper` and `FusedStepper` share.
+
+    A bucket holds parameters that are updated together: an `ElementwiseBucket` those that share one row of
+    kernel constants, a `TensorRuleBucket` those that one tensor rule takes.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    n_threads : int or None
+        As in `Optimizer.bind`.
+    run : Run
+
+    Attributes
+    ----------
+    progress : Progress
+        Completed calls of ``step``.
+    groups : list of Group
+    params : list of Param
+        In the order in which they were bound.
+    elementwise : list of ElementwiseBucket
+    tensorwise : list of TensorRuleBucket
+    active : list of ElementwiseBucket
+        Those of `elementwise` that take the next step.
+    gradients : Gradients
+    table : ndarray of int64, shape (n_params, TABLE_COLUMNS)
+        Arguments of the update kernels; see `fastopt.kernels.work_queue`.
+    is_scheduled : bool
+        Whether a hyper-parameter is a schedule.
+    """
+
+    make_param = Param
+
+    def __init__(self, optimizer, n_threads: int | None, run: Run):
+        self.optimizer, self.progress = copy.deepcopy(optimizer), Progress(run)
+        self.n_threads = threading_layer.resolve(n_threads)
+        self.groups, self.params, self.elementwise, self.tensorwise = [], [], [], []
+
+    def add(self, dicts: list[dict]) -> None:
+        """Bind the arrays of more groups; see `Stepper.add_param_group`."""
+        groups, params = [], []
+        for values in dicts:
+            index = len(self.groups) + len(groups)
+            if "params" not in values:
+                raise ValueError(f"param_groups[{index}] has no 'params'; its keys are {list(values)}")
+            values["params"] = to_list(values["params"])
+            groups.append(Group(self.optimizer, values, index, self.progress))
+            first = len(self.params) + len(params)
+            params += [
+                self.make_param(given, first + i, groups[-1]) for i, given in enumerate(values["params"])
+            ]
+        everything = [*self.params, *params]
+        if not everything:
+            raise ValueError("params is empty; pass at least one array")
+        arrays.check_disjoint(everything)
+        fresh = []
+        for p in params:
+            _, h, rule = p.group.spec(p.array.shape)
+            p.allocate(rule, h)
+            fresh.append(ParamState(p, rule, 0, rule.first_numbers(h)))
+        states = [*self.states(), *fresh]
+        self.groups += groups
+        self.params = everything
+        self.hold(states)
+
+    @property
+    def buckets(self) -> list:
+        """All buckets, of both kinds."""
+        return [*self.elementwise, *self.tensorwise]
+
+    def states(self) -> list[ParamState]:
+        """Return each parameter's rule, step count and state that is no array."""
+        return [state for bucket in self.buckets for state in bucket.states()]
+
+    def hold(self, states: list[ParamState]) -> None:
+        """Put all parameters into buckets, and rebuild what depends on them."""
+        elementwise, tensorwise = {}, {}
+        for one in states:
+            if isinstance(one.rule, TensorRule):
+                key = one.rule, flags(one.p.group.spec(one.p.array.shape).values)
+                tensorwise.setdefault(key, []).append(one)
+            else:
+                key = one.p.group.index, one.rule, one.p.array.dtype.name, one.t, one.numbers
+                elementwise.setdefault(key, []).append(one)
+        self.elementwise = [
+            ElementwiseBucket(same[0].p.group, [one.p for one in same], same[0].t, same[0].numbers)
+            for same in elementwise.values()
+        ]
+        self.tensorwise = [TensorRuleBucket(same, self.n_threads) for same in tensorwise.values()]
+        self._index()
+
+    def _index(self):
+        """Rebuild the table and the work queue."""
+        self.is_scheduled = any(group.scheduled for group in self.groups)
+        self.table = np.zeros((len(self.params), work_queue.TABLE_COLUMNS), np.int64)
+        takes_rows = self.optimizer.takes_rows
+        self.gradients = Gradients(self.params, self.table[:, 2], takes_rows, self._grad_address)
+        self._torch = [p.given for p in self.params if arrays.is_torch(p.given)]
+        for bucket in self.elementwise:
+            self._point(bucket)
+        self._plan()
+
+    _grad_address = staticmethod(arrays.grad_address)
+
+    def _point(self, bucket):
+        """Write the table rows of a bucket's members."""
+        for p in bucket.members:
+            row = self.table[p.index]
+            kernel = update_address(bucket.rule, p.array.dtype)
+            row[:] = kernel, p.data, row[2], p.start, p.stride, arrays.address(bucket.row)
+
+    def _plan(self):
+        """Decide which buckets take the next step, and queue the work on their parameters."""
+        absent = self.gradients.absent
+        self.active = [bucket for bucket in self.elementwise if bucket.members[0].index not in absent]
+        self._queue_work()
+
+    def _queue_work(self):
+        sizes, moved = [0] * len(self.params), 0
+        by_rows = {rows.p.index for rows in self.gradients.rows}
+        for p in (p for bucket in self.active for p in bucket.members if p.index not in by_rows):
+            sizes[p.index] = p.array.size
+            # The gradient is read, the weight and the slots are read and written.
+            moved += 3 * p.nbytes + 2 * p.state_nbytes
+        is_parallel = moved >= work_queue.PARALLEL_BYTES
+        self._work = work_queue.Plan(self.table, sizes, self.most_threads() if is_parallel else 1)
+
+    def most_threads(self) -> int:
+        """Return how many threads a step may use now."""
+        return self.n_threads or threading_layer.n_available()
+
+    def accept(self, grads: list) -> None:
+        """Take over changed hyper-parameters, and the gradients of the next step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a hyper-parameter is out of its range or a gradient does not fit; nothing is changed then.
+        """
+        self.refresh()
+        if not self.gradients.are_those_accepted(grads) and self.gradients.accept(grads):
+            self._split()
+            self._plan()
+
+    def _split(self):
+        """Split buckets of which only a part has gradients, so that each part counts its own steps."""
+        buckets, absent = [], self.gradients.absent
+        for bucket in self.elementwise:
+            without = [p for p in bucket.members if p.index in absent]
+            rest = [p for p in bucket.members if p.index not in absent]
+            if without and rest:
+                for members in (rest, without):
+                    buckets.append(ElementwiseBucket(bucket.group, members, bucket.t, bucket.scalars))
+                    self._point(buckets[-1])
+            else:
+                buckets.append(bucket)
+        self.elementwise = buckets
+
+    def refresh(self) -> None:
+        """Take over hyper-parameters that were changed in ``param_groups``, all or none."""
+        for group in self.groups:
+            if group.is_changed():
+                break
+        else:
+            return
+        changed = [group for group in self.groups if group.is_changed()]
+        for group in changed:
+            group.check(group.values)
+        for group in changed:
+            group.refresh()
+        states = [with_current_rule(state) for state in self.states()]
+        if any(bucket.is_outdated() for bucket in self.buckets):
+            self.hold(states)
+        self.is_scheduled = any(group.scheduled for group in self.groups)
+        self.refold()
+
+    def refold(self) -> None:
+        """Take over the groups' present numbers, those of schedules included."""
+        for bucket in self.buckets:
+            bucket.refresh()
+
+    def run(self) -> None:
+        """Run the update kernels of the active buckets."""
+        self._work.run()
+
+    @property
+    def has_torch(self) -> bool:
+        """Whether a parameter is a torch tensor."""
+        return bool(self._torch)
+
+    def mark_changed(self) -> None:
+        """Tell torch's autograd that the parameters have changed."""
+        if self._torch:
+            arrays.bump_versions(self._torch)

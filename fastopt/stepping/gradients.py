@@ -1,0 +1,112 @@
+"""The gradients of a step: checked against their parameters, and their addresses for the kernels."""
+
+import weakref
+from bisect import bisect_right
+from collections.abc import Callable
+
+import numpy as np
+
+from fastopt.stepping import arrays
+from fastopt.stepping.parameters import Param
+from fastopt.stepping.sparse_gradients import Rows
+
+
+class Gradients:
+    """The gradients that the next step takes.
+
+    Checking a gradient takes longer than a small update, so the gradients that were accepted last are known
+    by their identities, for as long as they all live, and are not checked again.
+
+    Parameters
+    ----------
+    params : list of Param
+    addresses : ndarray of int64
+        Where the kernels read each gradient's address; written by `accept`, 0 for none.
+    takes_rows : bool
+        Whether a gradient may be a tuple ``(indices, values)`` of some rows.
+    address_of : callable
+        ``address_of(gradient, index, param)`` checks a gradient and returns its address.
+
+    Attributes
+    ----------
+    absent : frozenset of int
+        Parameters without a gradient.
+    rows : list of Rows
+        Gradients that are given for some rows.
+    """
+
+    def __init__(self, params: list[Param], addresses: np.ndarray, takes_rows: bool, address_of: Callable):
+        self._params, self._addresses = params, addresses
+        self._takes_rows, self._address_of = takes_rows, address_of
+        self._spans = sorted((p.data, p.data + p.nbytes, p.index) for p in params if p.array.size)
+        self._starts = [start for start, _, _ in self._spans]
+        self.absent, self.rows = frozenset(), []
+        self._seen, self._guards, self._alive = [], [], []  # the accepted ones: ids, weak references, a flag
+        self._watched = ()  # gradients of other libraries, whose memory may move: (index, address)
+
+    def are_those_accepted(self, grads: list) -> bool:
+        """Tell whether these are the very gradients of the last `accept`, at the same addresses."""
+        if not self._alive or list(map(id, grads)) != self._seen:
+            return False
+        return not self._watched or all(grads[i].data_ptr() == data for i, data in self._watched)
+
+    def accept(self, grads: list) -> bool:
+        """Check gradients and take them for the next step.
+
+        Parameters
+        ----------
+        grads : list of array, None or tuple
+            One for each parameter.
+
+        Returns
+        -------
+        bool
+            Whether other parameters than before have a gradient, or have it for all their elements.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one does not fit its parameter; nothing is changed then.
+        """
+        if len(grads) != len(self._params):
+            raise ValueError(
+                f"{len(grads)} gradients for {len(self._params)} parameters; pass one for each, or None"
+            )
+        found, absent, watched, rows = [], set(), [], []
+        for p, gradient in zip(self._params, grads, strict=True):
+            found.append(0)
+            if gradient is None:
+                absent.add(p.index)
+            elif type(gradient) is tuple and self._takes_rows:
+                rows.append(Rows(p, gradient, f"grads[{p.index}]"))
+            else:
+                found[-1] = self._check(p, gradient)
+                if type(gradient) is not np.ndarray and arrays.is_torch(gradient):
+                    watched.append((p.index, found[-1]))
+        self._addresses[:] = found
+        is_other = absent != self.absent or {r.p.index for r in rows} != {r.p.index for r in self.rows}
+        self.absent, self.rows, self._watched = frozenset(absent), rows, tuple(watched)
+        self._remember(grads)
+        return is_other
+
+    def _remember(self, grads):
+        alive = [True]
+
+        def forget(_):
+            alive.clear()
+
+        try:
+            self._guards = [weakref.ref(g, forget) for g in grads if g is not None]
+        except TypeError:  # an object without weak references is checked again at every step
+            alive.clear()
+        self._seen, self._alive = list(map(id, grads)), alive
+
+    def _check(self, p, gradient):
+        data = self._address_of(gradient, p.index, p)
+        before = bisect_right(self._starts, data) - 1
+        for start, end, index in self._spans[max(before, 0) : before + 2]:
+            if start < data + p.nbytes and data < end:
+                raise ValueError(
+                    f"grads[{p.index}] overlaps {self._params[index].name}, which the step changes"
+                )
+        return data
