@@ -13,7 +13,7 @@ import numpy as np
 
 from . import __version__
 from ._extras import require
-from .study.run import scorer_name
+from .study.training_run import scorer_name
 from .study.verdict import is_in_points
 
 __all__ = ["render_report", "write_report"]

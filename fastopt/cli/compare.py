@@ -68,6 +68,7 @@ def _add_shared(parser, of_presets, defaults):
     add("--max-seconds", type=_seconds, metavar="S", help="seconds of training of each fit, if sooner")
     add("--scoring", metavar="NAME", help="scikit-learn scorer that judges (accuracy, or r2)")
     add("--seeds", type=_count, metavar="N", help=f"seeds that are compared ({defaults['seeds']})")
+    add("--cv", type=_count, metavar="N", help="N folds, one for each seed, instead of random splits")
     add("--jobs", type=int, metavar="N", help="parallel workers; times are then those of a busy machine")
     add("--out", metavar="FOLDER", type=Path, default=Path("fastopt-results"), help="where files are written")
     add("--fresh", action="store_true", help="measure again what the folder already holds")
@@ -145,16 +146,17 @@ def _run(arguments, settings, command):
     of_table = {"groups": arguments.groups, "weights": arguments.weights, "encoding": arguments.encoding}
     data = datasets.load(settings["dataset"], target=arguments.target, data=arguments.data, **of_table)
     study = _make_study(arguments, settings, data, with_yardstick=command == "compare")
-    rows = (data.X, data.y, data.X_test, data.y_test)
+    rows = {"X": data.X, "y": data.y, "X_val": data.X_test, "y_val": data.y_test}
+    rows.update(groups=data.groups, sample_weight=data.sample_weight)
     try:
-        n_fits = study.plan(*rows, sweep=command == "sweep")
+        n_fits = study.plan(**rows, sweep=command == "sweep")
     except (ValueError, TypeError) as problem:  # a bad name or value: nothing has been trained yet
         raise SettingsError(str(problem)) from problem
     output.announce(data, study, settings, n_fits)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            (study.fit if command == "compare" else study.sweep)(*rows)
+            (study.fit if command == "compare" else study.sweep)(**rows)
         except ValueError as problem:  # such as a scorer that the target does not suit
             raise SettingsError(str(problem).splitlines()[0]) from problem
     told = "python -m fastopt " + shlex.join(sys.argv[1:] if sys.argv[1:] else [command])
@@ -169,7 +171,7 @@ def _make_study(arguments, settings, data, *, with_yardstick):
 
     from ..neural_network import MLPClassifier, MLPRegressor
     from ..study import DEFAULT_OPTIMIZERS, OptimizerStudy
-    from ..study.plan import named_optimizer
+    from ..study.contenders import named_optimizer
 
     is_classification = data.task == "classification"
     network = (MLPClassifier if is_classification else MLPRegressor)(hidden_layer_sizes=settings["hidden"])
@@ -192,7 +194,8 @@ def _make_study(arguments, settings, data, *, with_yardstick):
         optimizers,
         lr=lr,
         batch_size=settings["batch_size"],
-        n_seeds=settings["seeds"],
+        n_seeds=arguments.seeds if arguments.cv else settings["seeds"],
+        cv=arguments.cv,
         n_tuning_seeds=settings["tuning_seeds"],
         max_epochs=settings["epochs"],
         max_seconds=arguments.max_seconds,

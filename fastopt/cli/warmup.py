@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
-# What each part takes with an empty cache, in seconds of one core of a 2024 server; a cached part takes none.
-_USUAL = {"networks on dense rows": 9, "networks on sparse rows": 7, "update rules": 7, "optimizers": 24}
+# Seconds of one server core (2024) with an empty cache; with a full one, one or two.
+_USUAL = {"networks on dense rows": 6, "networks on sparse rows": 3, "update rules": 20, "optimizers": 19}
 
 
 def add_arguments(parser):

@@ -96,7 +96,7 @@ class OptimizerComparisonDisplay(StudyDisplay):
             metric=metric,
             x=x,
             confidence=confidence,
-            val_to_train=study._splits.val_to_train,
+            val_to_train=study._experiment.splits.val_to_train,
             labels=study.labels_,
             yardsticks=study.yardsticks_,
             target=target,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import clone
 
-from ..study.plan import named_optimizer
+from ..study.contenders import named_optimizer
 from .style import INK, below_axes, line_styles, new_axes, theme
 
 _RATES = tuple(float(f"{rate:.1g}") for rate in np.geomspace(1e-4, 1, 17))

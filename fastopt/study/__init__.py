@@ -1,7 +1,7 @@
 """Which optimizer, which learning rate, which batch size: comparisons with honest statistics."""
 
+from .contenders import DEFAULT_LEARNING_RATES, DEFAULT_OPTIMIZERS
 from .optimizer_study import OptimizerStudy
-from .plan import DEFAULT_LEARNING_RATES, DEFAULT_OPTIMIZERS
 from .range_test import RangeTest, range_test
 from .statistics import Interval, holm, mean_interval, paired_difference
 from .store import StoreError

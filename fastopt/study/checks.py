@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from numbers import Integral, Real
 
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import check_scoring, get_scorer_names
 
 from .._parameters import suggestion
@@ -14,7 +19,7 @@ def check_parameters(study):
     """Raise ValueError for a parameter of `study` that is out of range."""
     for name in ("n_seeds", "n_tuning_seeds", "n_trials", "max_epochs", "max_samples"):
         value = getattr(study, name)
-        if value is None and name.startswith("max"):
+        if value is None and name not in ("n_tuning_seeds", "n_trials"):
             continue
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name}={value!r} is not a whole number of at least 1.")
@@ -39,11 +44,35 @@ def check_parameters(study):
             )
 
 
-def check_scorer(network, scoring):
-    """Raise ValueError if `scoring` is not a scorer; the message suggests the nearest name."""
+def check_scorer(network, scoring, y, *, is_weighted=False):
+    """Raise ValueError if `scoring` is not a scorer, or not one for the target `y` and for weighted rows."""
     if isinstance(scoring, str) and scoring not in get_scorer_names():
-        hint = suggestion(scoring, get_scorer_names())
         raise ValueError(
-            f"scoring={scoring!r} is not a scorer of scikit-learn (sklearn.metrics.get_scorer_names).{hint}"
+            f"scoring={scoring!r} is not a scorer of scikit-learn (sklearn.metrics.get_scorer_names)."
+            f"{suggestion(scoring, get_scorer_names())}"
         )
-    check_scoring(network, scoring=scoring)
+    scorer = check_scoring(network, scoring=scoring)
+    if is_weighted:
+        takes = inspect.signature(getattr(scorer, "_score_func", scorer)).parameters
+        if "sample_weight" not in takes and not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+            raise ValueError(f"scoring={scoring!r} takes no sample_weight, and the rows have weights.")
+    y = np.asarray(y)
+    if isinstance(scoring, str) and y.ndim == 1:
+        _try_scorer(scorer, scoring, y, is_classifier(network))
+
+
+def _try_scorer(scorer, name, y, is_classification):
+    """Score a model that ignores its features: a scorer that does not suit the target fails at once."""
+    model = DummyClassifier() if is_classification else DummyRegressor()
+    nothing = np.zeros((len(y), 1))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            scorer(model.fit(nothing, y), nothing, y)
+    except (ValueError, TypeError, AttributeError) as problem:
+        reason = str(problem).splitlines()[0]
+        others = [f"{name}_{how}" for how in ("macro", "weighted", "ovr")]
+        others = [repr(other) for other in others if is_classification and other in get_scorer_names()]
+        kind = f"classes {', '.join(map(str, np.unique(y)[:5]))}" if is_classification else "a quantity"
+        hint = f" For any classes: {' or '.join(others)}." if others else ""
+        raise ValueError(f"scoring={name!r} does not suit this target ({kind}): {reason}{hint}") from problem

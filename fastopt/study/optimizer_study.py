@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import time
 import warnings
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sklearn.base import BaseEstimator, clone, is_classifier
 
-from .. import __version__
-from . import search as searches
 from . import tables, verdict
 from .checks import check_parameters, check_scorer
-from .plan import DEFAULT_OPTIMIZERS, Config, describe, make_contenders, network_of, unseeded
+from .contenders import DEFAULT_OPTIMIZERS, Config, network_of, unseeded
+from .experiment import Experiment
 from .progress import Progress, shown
-from .run import Budget, quiet_divergence, scorer_name
-from .runner import Runner, Task
-from .splits import Splits, preprocessor_of
-from .store import ResultStore
+from .training_run import quiet_divergence, scorer_name
 
-# Tuning uses seeds of its own: a learning rate is never judged on the splits that chose it.
-_TUNING_SEED_OFFSET = 100_000
+if TYPE_CHECKING:
+    import os
+
+    import numpy.typing as npt
+    import pandas as pd
+
+    Rows = npt.ArrayLike | pd.DataFrame | Any
+_Self = TypeVar("_Self", bound="OptimizerStudy")
 
 
 class OptimizerStudy(BaseEstimator):
@@ -35,8 +38,10 @@ class OptimizerStudy(BaseEstimator):
     Parameters
     ----------
     estimator : estimator
-        An `MLPClassifier` or `MLPRegressor` (of fastopt or scikit-learn), or a `Pipeline` that ends in one.
-        The steps before it are fitted on the training rows of each split alone.
+        An `MLPClassifier` or `MLPRegressor` (of fastopt or scikit-learn), or a `Pipeline` that ends in one,
+        also of imbalanced-learn. The steps before it are fitted on the training rows of each split alone,
+        with the split's seed where their ``random_state`` is None. The network's early stopping is left out:
+        a study trains for its own budget, and scores after each epoch.
     optimizers : iterable or mapping, default=the six of the command line
         Names, optimizer objects; or a mapping from label to a name, an object, a dict of parameters of the
         network, or another network (a yardstick).
@@ -45,8 +50,9 @@ class OptimizerStudy(BaseEstimator):
         A mapping may also give another label: that contender's choice is taken over.
     batch_size : None, int or list of int, default=None
         Batch sizes to choose from. ``None``: the network's own.
-    n_seeds : int, default=10
-        Seeds of the comparison. One seed is never presented as a result.
+    n_seeds : int, default=None
+        Seeds of the comparison; ``None``: 10, or as many as `cv` has splits. One seed is never presented as a
+        result.
     n_tuning_seeds : int, default=3
         Seeds on which the grid is searched.
     max_epochs, max_samples, max_seconds : int, int, float, default=None
@@ -59,7 +65,11 @@ class OptimizerStudy(BaseEstimator):
     target_score : float, default=None
         Score whose first epoch is reported. ``None``: one hundredth below the best mean score, rounded down.
     validation_fraction : float, default=0.2
-        Share of the rows held out by each seed's split, where `fit` is not given validation rows.
+        Share of the rows (of the groups, where given) held out by each seed's random split.
+    cv : int, splitter of scikit-learn or iterable of (train, test) rows, default=None
+        Where the splits of the comparison come from: one for each seed. ``None``: random splits, by class
+        or, where given, by group; none where `fit` is given validation rows. An int: so many folds, of whole
+        groups where given. Tuning splits the training rows of each again, by the same splitter.
     search : {'grid', 'halving', 'optuna'}, default='grid'
         How the grid is searched; always with the same number of trials for every optimizer.
     halving_factor : int, default=3
@@ -131,30 +141,31 @@ class OptimizerStudy(BaseEstimator):
 
     def __init__(
         self,
-        estimator,
-        optimizers=DEFAULT_OPTIMIZERS,
+        estimator: BaseEstimator | Any,
+        optimizers: str | Iterable[Any] | Mapping[str, Any] = DEFAULT_OPTIMIZERS,
         *,
-        lr=None,
-        batch_size=None,
-        n_seeds=10,
-        n_tuning_seeds=3,
-        max_epochs=None,
-        max_samples=None,
-        max_seconds=None,
-        scoring=None,
-        metrics=None,
-        target_score=None,
-        validation_fraction=0.2,
-        search="grid",
-        halving_factor=3,
-        n_trials=20,
-        confidence=0.95,
-        random_state=0,
-        n_jobs=None,
-        backend="loky",
-        store=None,
-        reuse=True,
-        progress=False,
+        lr: float | Iterable[float] | Mapping[str, Any] | None = None,
+        batch_size: int | Iterable[int] | None = None,
+        n_seeds: int | None = None,
+        n_tuning_seeds: int = 3,
+        max_epochs: int | None = None,
+        max_samples: int | None = None,
+        max_seconds: float | None = None,
+        scoring: str | Callable[..., float] | None = None,
+        metrics: Sequence[str | Callable[..., float]] | None = None,
+        target_score: float | None = None,
+        validation_fraction: float = 0.2,
+        cv: int | Iterable[Any] | Any | None = None,
+        search: Literal["grid", "halving", "optuna"] = "grid",
+        halving_factor: int = 3,
+        n_trials: int = 20,
+        confidence: float = 0.95,
+        random_state: int = 0,
+        n_jobs: int | None = None,
+        backend: Literal["loky", "threading"] = "loky",
+        store: str | os.PathLike[str] | None = None,
+        reuse: bool = True,
+        progress: bool = False,
     ):
         self.estimator = estimator
         self.optimizers = optimizers
@@ -169,6 +180,7 @@ class OptimizerStudy(BaseEstimator):
         self.metrics = metrics
         self.target_score = target_score
         self.validation_fraction = validation_fraction
+        self.cv = cv
         self.search = search
         self.halving_factor = halving_factor
         self.n_trials = n_trials
@@ -180,15 +192,33 @@ class OptimizerStudy(BaseEstimator):
         self.reuse = reuse
         self.progress = progress
 
-    def fit(self, X, y, X_val=None, y_val=None):
+    def fit(
+        self: _Self,
+        X: Rows,
+        y: npt.ArrayLike,
+        X_val: Rows | None = None,
+        y_val: npt.ArrayLike | None = None,
+        *,
+        groups: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        sample_weight_val: npt.ArrayLike | None = None,
+    ) -> _Self:
         """Tune every optimizer, then compare them.
 
         Parameters
         ----------
-        X, y : array-like or DataFrame
+        X : array-like or DataFrame of shape (n_rows, n_features)
+        y : array-like of shape (n_rows,)
             Data; split anew by each seed unless validation rows are given.
         X_val, y_val : optional
             Fixed validation rows of the comparison. Tuning does not see them: it holds out part of `X`.
+        groups : array-like of shape (n_rows,), optional
+            Which rows belong together, such as those of one patient: they stay on one side of every split.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights of the rows, in training and in the scores of the rows held out. Confusion matrices count
+            rows.
+        sample_weight_val : array-like, optional
+            Weights of the rows of `X_val` in the scores.
 
         Returns
         -------
@@ -202,16 +232,39 @@ class OptimizerStudy(BaseEstimator):
         StoreError
             If a result cannot be written. What was measured is kept.
         """
-        return self._run(X, y, X_val, y_val, self._tune_and_compare)
+        rows = _rows(X, y, X_val, y_val, groups, sample_weight, sample_weight_val)
+        return self._run(rows, Experiment.tune_and_compare)
 
-    def sweep(self, X, y, X_val=None, y_val=None):
+    def sweep(
+        self: _Self,
+        X: Rows,
+        y: npt.ArrayLike,
+        X_val: Rows | None = None,
+        y_val: npt.ArrayLike | None = None,
+        *,
+        groups: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        sample_weight_val: npt.ArrayLike | None = None,
+    ) -> _Self:
         """Train the whole grid on `n_seeds` seeds, without a comparison: for heat maps.
 
         Parameters and return value are those of `fit`.
         """
-        return self._run(X, y, X_val, y_val, self._sweep_grid)
+        rows = _rows(X, y, X_val, y_val, groups, sample_weight, sample_weight_val)
+        return self._run(rows, Experiment.sweep)
 
-    def plan(self, X, y, X_val=None, y_val=None, *, sweep=False):
+    def plan(
+        self,
+        X: Rows,
+        y: npt.ArrayLike,
+        X_val: Rows | None = None,
+        y_val: npt.ArrayLike | None = None,
+        *,
+        groups: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        sample_weight_val: npt.ArrayLike | None = None,
+        sweep: bool = False,
+    ) -> int:
         """Check everything and return the number of fits that `fit` (or `sweep`) would make.
 
         Raises
@@ -219,17 +272,26 @@ class OptimizerStudy(BaseEstimator):
         ValueError, TypeError
             What `fit` would raise for these parameters, before anything is trained.
         """
-        self._check(X, y, X_val, y_val)
-        if sweep:
-            return sum(len(c.configs) for c in self._contenders) * self.n_seeds
-        return self._count_tuning() + len(self._contenders) * self.n_seeds
+        rows = _rows(X, y, X_val, y_val, groups, sample_weight, sample_weight_val)
+        return self._checked(rows).count(sweep=sweep)
 
-    def objective(self, X, y, label, X_val=None, y_val=None):
+    def objective(
+        self,
+        X: Rows,
+        y: npt.ArrayLike,
+        label: str,
+        X_val: Rows | None = None,
+        y_val: npt.ArrayLike | None = None,
+        *,
+        groups: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        sample_weight_val: npt.ArrayLike | None = None,
+    ) -> Callable[[Any], float]:
         """Return an objective for the user's own Optuna study of the optimizer called `label`.
 
         Parameters
         ----------
-        X, y, X_val, y_val
+        X, y, X_val, y_val, groups, sample_weight, sample_weight_val
             As in `fit`.
         label : str
             Which optimizer.
@@ -240,17 +302,11 @@ class OptimizerStudy(BaseEstimator):
             Takes a trial, suggests ``lr`` between the ends of the grid (log scale) and ``batch_size``, and
             returns the mean score over the tuning seeds. Diverged trials are pruned.
         """
-        self._prepare(X, y, X_val, y_val, Progress())
-        contender = self._contender(label)
-        return partial(
-            searches.trial_score,
-            contender=contender,
-            seeds=self._tuning_seeds(),
-            budget=self._budget(),
-            evaluate=partial(self._runner.evaluate, "tuning"),
-        )
+        rows = _rows(X, y, X_val, y_val, groups, sample_weight, sample_weight_val)
+        self._prepare(rows, Progress())
+        return self._experiment.objective(label)
 
-    def configured(self, label=None):
+    def configured(self, label: str | None = None) -> Any:
         """Return an unfitted network (in its pipeline) with the chosen settings of `label`.
 
         Parameters
@@ -260,7 +316,7 @@ class OptimizerStudy(BaseEstimator):
         """
         label = self.best_optimizer_ if label is None else label
         values = self.best_params_[label]
-        contender = self._contender(label)
+        contender = self._experiment.contender(label)
         network = unseeded(contender.network_for(Config(label, values["lr"], values["batch_size"]), 0))
         if contender.had_early_stopping:
             network.set_params(early_stopping=True)
@@ -270,13 +326,13 @@ class OptimizerStudy(BaseEstimator):
 
     # -- how a study runs ------------------------------------------------------------------------------
 
-    def _run(self, X, y, X_val, y_val, work):
+    def _run(self, rows, work):
         start = time.perf_counter()
         self.interrupted_ = False
         with shown(self.progress) as progress, quiet_divergence():
-            self._prepare(X, y, X_val, y_val, progress)
+            self._prepare(rows, progress)
             try:
-                work(progress)
+                work(self._experiment, progress)
             except KeyboardInterrupt:
                 self.interrupted_ = True
             finally:
@@ -290,99 +346,32 @@ class OptimizerStudy(BaseEstimator):
             )
         return self
 
-    def _check(self, X, y, X_val, y_val):
-        """Check the parameters; make the contenders and the splits."""
+    def _checked(self, rows):
+        """Check the parameters; return the experiment that they describe."""
         check_parameters(self)
         network = network_of(self.estimator)
-        self._is_classification = is_classifier(network)
-        self.scoring_ = (
-            ("accuracy" if self._is_classification else "r2") if self.scoring is None else self.scoring
-        )
-        self.metrics_ = self._default_metrics() if self.metrics is None else tuple(self.metrics)
+        is_classification = is_classifier(network)
+        default, more = ("accuracy", ("recall_macro",)) if is_classification else ("r2", ())
+        self.scoring_ = default if self.scoring is None else self.scoring
+        self.metrics_ = more if self.metrics is None else tuple(self.metrics)
+        experiment = Experiment(self, rows, self.scoring_, self.metrics_, is_classification)
         for scoring in (self.scoring_, *self.metrics_):
-            check_scorer(network, scoring)
-        self._contenders = make_contenders(self.estimator, self.optimizers, self.lr, self.batch_size)
-        self._splits = Splits(
-            preprocessor_of(self.estimator),
-            X,
-            y,
-            X_val,
-            y_val,
-            validation_fraction=self.validation_fraction,
-            is_classification=self._is_classification,
-        )
+            check_scorer(network, scoring, rows["y"], is_weighted=experiment.splits.is_weighted)
+        return experiment
 
-    def _prepare(self, X, y, X_val, y_val, progress):
+    def _prepare(self, rows, progress):
         """Set up what `_run` works with."""
-        self._check(X, y, X_val, y_val)
-        identity = {
-            "fastopt": __version__,
-            "data": self._splits.fingerprint(),
-            "network": describe(unseeded(network_of(self.estimator))),
-        }
-        store = ResultStore(self.store, identity)
-        self.store_path_ = store.path
-        if not self.reuse:
-            store.forget()
-        self._runner = Runner(
-            self._splits, store, self.scoring_, progress, n_jobs=self.n_jobs, backend=self.backend
-        )
-
-    def _default_metrics(self):
-        return ("recall_macro",) if self._is_classification else ()
-
-    def _tune_and_compare(self, progress):
-        tuned = self._tuned()
-        progress.expect(self._count_tuning() + len(self._contenders) * self.n_seeds)
-        chosen = self._choose(tuned) if tuned else {}
-        tasks = [
-            Task(contender, self._configuration(contender, chosen), seed, self._budget(), self.metrics_)
-            for contender in self._contenders
-            for seed in self._seeds()
-        ]
-        self._runner.evaluate("comparison", tasks)
-
-    def _tuned(self):
-        return [c for c in self._contenders if searches.is_tuned(c)]
-
-    def _count_tuning(self):
-        options = {"factor": self.halving_factor, "n_trials": self.n_trials}
-        tuned = self._tuned()
-        return searches.count_fits(self.search, tuned, self.n_tuning_seeds, **options) if tuned else 0
-
-    def _choose(self, tuned):
-        options = {
-            "grid": {},
-            "halving": {"factor": self.halving_factor},
-            "optuna": {"n_trials": self.n_trials, "random_state": self.random_state},
-        }
-        search = getattr(searches, self.search)
-        evaluate = partial(self._runner.evaluate, "tuning")
-        return search(tuned, self._tuning_seeds(), self._budget(), evaluate, **options[self.search])
-
-    def _configuration(self, contender, chosen):
-        if contender.follows is not None:
-            leader = self._configuration(self._contender(contender.follows), chosen)
-            return Config(contender.label, leader.lr, leader.batch_size)
-        return chosen.get(contender.label, contender.configs[0])
-
-    def _sweep_grid(self, progress):
-        tasks = [
-            Task(contender, config, seed, self._budget(), self.metrics_)
-            for contender in self._contenders
-            for config in contender.configs
-            for seed in self._seeds()
-        ]
-        progress.expect(len(tasks))
-        self._runner.evaluate("sweep", tasks)
+        self._experiment = self._checked(rows)
+        self.store_path_ = self._experiment.open(progress).store.path
 
     def _tabulate(self):
         """Set the fitted attributes from whatever has been measured."""
-        history, metric = self._runner.history, scorer_name(self.scoring_)
-        statistics = {"val_to_train": self._splits.val_to_train, "confidence": self.confidence}
-        self.results_ = tables.results_frame(history, self.scoring_)
+        executor, splits = self._experiment.executor, self._experiment.splits
+        history, metric = executor.history, scorer_name(self.scoring_)
+        statistics = {"val_to_train": splits.val_to_train, "confidence": self.confidence}
+        self.results_ = tables.results_frame(history, self.scoring_, self.metrics_)
         self.curves_ = tables.curves_frame(history, self.scoring_)
-        self.n_read_ = self._runner.n_read
+        self.n_read_ = executor.n_read
         self.target_score_ = self.target_score
         if self.target_score is None:
             self.target_score_ = tables.automatic_target(self.results_, metric)
@@ -394,34 +383,17 @@ class OptimizerStudy(BaseEstimator):
             label: {"lr": compared[label].lr, "batch_size": compared[label].batch_size}
             for label in self.summary_["optimizer"]
         }
-        self.labels_ = [c.label for c in self._contenders]
-        self.yardsticks_ = [c.label for c in self._contenders if c.is_yardstick]
+        self.labels_ = [c.label for c in self._experiment.contenders]
+        self.yardsticks_ = [c.label for c in self._experiment.contenders if c.is_yardstick]
         judged = self.summary_[~self.summary_["optimizer"].isin(self.yardsticks_)]
         several = not judged.empty and judged["n_seeds"].min() > 1 and judged[metric].notna().any()
         self.best_optimizer_ = judged["optimizer"].iloc[0] if several else None
         self.comparisons_ = tables.comparison_frame(
             self.results_, metric, self.best_optimizer_, judged["optimizer"], **statistics
         )
-        self.classes_ = self._splits.classes
+        self.classes_ = splits.classes
         self.confusion_ = tables.confusion_matrices(history)
         self.verdict_, self.notes_ = verdict.verdict(self), verdict.notes(self)
-
-    def _contender(self, label):
-        for contender in self._contenders:
-            if contender.label == label:
-                return contender
-        labels = ", ".join(repr(c.label) for c in self._contenders)
-        raise ValueError(f"label={label!r} is not in this study. Labels: {labels}.")
-
-    def _seeds(self):
-        return [self.random_state + i for i in range(self.n_seeds)]
-
-    def _tuning_seeds(self):
-        return [self.random_state + _TUNING_SEED_OFFSET + i for i in range(self.n_tuning_seeds)]
-
-    def _budget(self):
-        limits = (self.max_epochs, self.max_samples, self.max_seconds)
-        return Budget(30) if limits == (None, None, None) else Budget(*limits)
 
     def _repr_mimebundle_(self, **kwargs):
         """Give IPython the verdict, where scikit-learn would draw a diagram of parameters."""
@@ -436,6 +408,12 @@ class OptimizerStudy(BaseEstimator):
         return f"<ul>{words}</ul>{table}"
 
     @property
-    def metric_name_(self):
+    def metric_name_(self) -> str:
         """Name of the scorer, as tables and axes show it."""
         return scorer_name(self.scoring_).replace("_", " ")
+
+
+def _rows(X, y, X_val, y_val, groups, sample_weight, sample_weight_val):
+    """Return the arguments of `OptimizerStudy.fit` as those of `Splits`."""
+    weights = {"sample_weight": sample_weight, "sample_weight_val": sample_weight_val}
+    return {"X": X, "y": y, "X_val": X_val, "y_val": y_val, "groups": groups, **weights}

@@ -8,12 +8,12 @@ from math import isfinite
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 
 from ..neural_network._base import BaseMLP
 from ..schedules import Schedule, exponential
-from .plan import network_of
+from .contenders import network_of
+from .preprocessing import pipeline_of, prepared
 
 # Weight of the past in the smoothed loss, and by how much it may exceed its best before the test is over.
 _SMOOTHING, _DIVERGED = 0.9, 4.0
@@ -85,9 +85,9 @@ def range_test(estimator, X, y, *, low=1e-6, high=10.0, n_steps=200, random_stat
     network = network_of(estimator)
     if not isinstance(network, BaseMLP):
         raise TypeError(f"the range test needs a network of fastopt, not {type(network).__name__}")
-    if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        X = clone(estimator[:-1]).fit_transform(X, y)
     random_state = check_random_state(network.random_state if random_state is None else random_state)
+    if (pipeline := pipeline_of(estimator)) is not None:
+        X, y, _ = prepared(pipeline, X, y, None, random_state.randint(2**31))
     growing = exponential(low, (high / low) ** (1.0 / (n_steps - 1)), 1)
     network = _prepared(network, growing, random_state)
     losses, smoothed, average = [], [], 0.0

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from .._extras import require
-from .plan import Config
-from .runner import Task
+from .contenders import Config
+from .executor import Task
 
 SEARCHES = ("grid", "halving", "optuna")
 

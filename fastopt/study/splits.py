@@ -1,27 +1,38 @@
-"""The pairing: one split of the data per seed, the same for every contender."""
+"""Which rows train and which validate: one split of the data per seed, the same for every contender."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from numbers import Integral
 
 import joblib
 import numpy as np
-from sklearn.base import clone
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import Pipeline
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    PredefinedSplit,
+    ShuffleSplit,
+    StratifiedShuffleSplit,
+    check_cv,
+)
 from sklearn.utils import _safe_indexing, check_consistent_length
+
+from .contenders import describe
+from .preprocessing import changes_rows, prepared
 
 
 @dataclass(frozen=True)
 class Split:
-    """Training and validation rows of one seed, already preprocessed."""
+    """Training and validation rows of one seed, already preprocessed, with their weights where given."""
 
     X_train: object
     y_train: np.ndarray
     X_val: object
     y_val: np.ndarray
+    weight_train: np.ndarray | None = None
+    weight_val: np.ndarray | None = None
 
 
 class Splits:
@@ -29,35 +40,65 @@ class Splits:
 
     Parameters
     ----------
-    preprocessor : Pipeline or None
-        Fitted on the training rows of each split alone, so that nothing of the validation rows leaks.
+    pipeline : Pipeline or None
+        Its steps before the network are fitted on the training rows of each split alone, so that nothing of
+        the validation rows leaks.
     X, y : array-like or DataFrame
         The data. Not copied, not written.
     X_val, y_val : optional
         Fixed validation rows; then every seed trains on all of `X`.
+    cv : None, int, splitter of scikit-learn, or iterable of (train, test) rows
+        Seed `first_seed` + i takes its split number i. ``None``: a random split for each seed.
+    groups : array-like of shape (n_rows,), optional
+        Rows of one group are never on both sides.
+    sample_weight, sample_weight_val : array-like, optional
+        Weights of the rows of `X` and `X_val`.
     validation_fraction : float
-        Share of the rows that each seed's split holds out.
+        Share of the rows (of the groups, where given) that a random split holds out.
     is_classification : bool
-        Whether `y` holds classes: splits are then stratified where each class has two members.
+        Whether `y` holds classes: random splits are then stratified where each class has two members.
+    first_seed : int
     n_kept : int
         How many splits are held in memory at once.
     """
 
     def __init__(
-        self, preprocessor, X, y, X_val=None, y_val=None, *, validation_fraction, is_classification, n_kept=2
+        self,
+        pipeline,
+        X,
+        y,
+        X_val=None,
+        y_val=None,
+        *,
+        validation_fraction,
+        is_classification,
+        cv=None,
+        groups=None,
+        sample_weight=None,
+        sample_weight_val=None,
+        first_seed=0,
+        n_kept=2,
     ):
-        check_consistent_length(X, y)
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val belong together: give both, or neither.")
-        check_consistent_length(X_val, y_val)
-        self.preprocessor, self.validation_fraction = preprocessor, validation_fraction
+        check_consistent_length(X, y, groups, sample_weight)
+        _check_validation_rows(X_val, y_val, sample_weight_val, cv)
+        if sample_weight is not None and changes_rows(pipeline):
+            raise ValueError(
+                "sample_weight is given and a step of the pipeline resamples the rows, which leaves them no "
+                "weights: leave out one of the two."
+            )
+        self.pipeline, self.validation_fraction, self.first_seed = pipeline, validation_fraction, first_seed
         self.X, self.y, self.X_val, self.y_val = X, np.asarray(y), X_val, y_val
-        self.classes, self._stratify = None, False
+        self.groups = None if groups is None else np.asarray(groups)
+        self.weights = tuple(None if w is None else np.asarray(w) for w in (sample_weight, sample_weight_val))
+        self.classes, self._by_class = None, False
         if is_classification and self.y.ndim == 2 and self.y.shape[1] > 1:
             self.classes = np.arange(self.y.shape[1])  # an indicator matrix: each column is a class
         elif is_classification:
-            self.classes, counts = np.unique(self.y, return_counts=True)
-            self._stratify = self.y.ndim == 1 and counts.min() > 1
+            self.classes = np.unique(self.y)
+            self._by_class = self.y.ndim == 1
+        self.cv, self._folds = cv, None
+        if cv is not None:
+            self._folds = self._folds_of(np.arange(len(self.y)), cv)
         self._n_kept = n_kept
         self._forget()
 
@@ -77,11 +118,28 @@ class Splits:
         return self.X_val is not None
 
     @property
+    def n_folds(self):
+        """Number of splits that `cv` gives; None without it."""
+        return None if self._folds is None else len(self._folds)
+
+    @property
+    def is_weighted(self):
+        """Whether rows have weights."""
+        return any(weight is not None for weight in self.weights)
+
+    @property
     def val_to_train(self):
         """Rows of validation per row of training: how much the splits of two seeds overlap (statistics)."""
         if self.is_fixed:
             return 0.0
-        return self.validation_fraction / (1 - self.validation_fraction)
+        if self._folds is None and self.groups is None:
+            return self.validation_fraction / (1 - self.validation_fraction)
+        splits = self._folds or [self._held_out(self._all_rows, self.first_seed + i) for i in range(10)]
+        return float(sum(len(val) for _, val in splits) / sum(len(train) for train, _ in splits))
+
+    @property
+    def _all_rows(self):
+        return np.arange(len(self.y))
 
     @property
     def first_call(self):
@@ -90,46 +148,90 @@ class Splits:
 
     def fingerprint(self):
         """Return text that is equal exactly when data, preprocessing and splitting are."""
-        from .plan import describe
-
-        prepared = describe(self.preprocessor) if self.preprocessor is not None else ""
-        return joblib.hash(
-            (self.X, self.y, self.X_val, self.y_val, None if self.is_fixed else self.validation_fraction)
-        ) + joblib.hash(prepared)
+        rule = None if self.is_fixed else self.validation_fraction
+        data = joblib.hash((self.X, self.y, self.X_val, self.y_val, rule))
+        more = [self._folds, self.groups, *self.weights]
+        steps = describe(self.pipeline[:-1]) if self.pipeline is not None else ""
+        return data + joblib.hash(steps) + (joblib.hash(more) if any(m is not None for m in more) else "")
 
     def get(self, seed, *, is_tuning=False):
         """Return the `Split` of `seed`. The last few are kept: contenders ask for the same one in turn.
 
-        Tuning never sees fixed validation rows: it holds out its own part of `X`.
+        Tuning never sees the validation rows of its seed's comparison split: it holds out a part of the
+        training rows.
         """
-        seed = None if self.is_fixed and not is_tuning else seed
+        key = (None if self.is_fixed and not is_tuning else seed, is_tuning)
         with self._lock:
-            if seed not in self._kept:
-                self._kept[seed] = self._make(seed)
+            if key not in self._kept:
+                self._kept[key] = self._make(seed, is_tuning)
                 while len(self._kept) > self._n_kept:
                     self._kept.popitem(last=False)
-            return self._kept[seed]
+            return self._kept[key]
 
-    def _make(self, seed):
-        if seed is None:
-            X_train, y_train, X_val, y_val = self.X, self.y, self.X_val, np.asarray(self.y_val)
+    def rows(self, seed, *, is_tuning=False):
+        """Return the numbers of the rows of `X` that train and that validate."""
+        if self._folds is None:
+            return self._held_out(self._all_rows, seed)
+        train, val = self._folds[(seed - self.first_seed) % len(self._folds)]
+        if not is_tuning:
+            return train, val
+        if isinstance(self.cv, PredefinedSplit) or not (
+            isinstance(self.cv, Integral) or hasattr(self.cv, "split")
+        ):
+            return self._held_out(train, seed)  # splits given row by row say nothing about part of the rows
+        inner = self._folds_of(train, self.cv)
+        return inner[(seed - self.first_seed) % len(inner)]
+
+    def _make(self, seed, is_tuning):
+        if self.is_fixed and not is_tuning:
+            y_val, seed = np.asarray(self.y_val), self.first_seed
+            parts = self.X, self.y, self.X_val, y_val, *self.weights
         else:
-            train, val = train_test_split(
-                np.arange(len(self.y)),
-                test_size=self.validation_fraction,
-                random_state=seed,
-                stratify=self.y if self._stratify else None,
-            )
-            X_train, X_val = _safe_indexing(self.X, train), _safe_indexing(self.X, val)
-            y_train, y_val = self.y[train], self.y[val]
-        if self.preprocessor is not None:
-            prepare = clone(self.preprocessor)
-            X_train, X_val = prepare.fit_transform(X_train, y_train), prepare.transform(X_val)
-        return Split(X_train, y_train, X_val, y_val)
+            train, val = self.rows(seed, is_tuning=is_tuning)
+            weight = self.weights[0]
+            parts = [_safe_indexing(self.X, train), self.y[train], _safe_indexing(self.X, val), self.y[val]]
+            parts += [None, None] if weight is None else [weight[train], weight[val]]
+        X_train, y_train, X_val, y_val, *weights = parts
+        if self.pipeline is not None:
+            X_train, y_train, X_val = prepared(self.pipeline, X_train, y_train, X_val, seed)
+        return Split(X_train, y_train, X_val, y_val, *weights)
+
+    def _held_out(self, rows, seed):
+        """Return `rows` in two parts, drawn by `seed`."""
+        options = {"n_splits": 1, "test_size": self.validation_fraction, "random_state": seed}
+        y, groups = self.y[rows], None
+        if self.groups is not None:
+            splitter, groups = GroupShuffleSplit(**options), self.groups[rows]
+        elif self._by_class and np.unique(y, return_counts=True)[1].min() > 1:
+            splitter = StratifiedShuffleSplit(**options)
+        else:
+            splitter = ShuffleSplit(**options)
+        train, val = next(splitter.split(np.zeros(len(rows)), y, groups))
+        return rows[train], rows[val]
+
+    def _folds_of(self, rows, cv):
+        """Return the (train, validation) rows of every split that `cv` makes of `rows`."""
+        y, groups = self.y[rows], None if self.groups is None else self.groups[rows]
+        if isinstance(cv, Integral) and groups is not None:
+            cv = GroupKFold(int(cv))
+        splitter = check_cv(cv, y, classifier=self.classes is not None)
+        given_groups = {} if groups is None else {"groups": groups}
+        folds = list(splitter.split(_safe_indexing(self.X, rows), y, **given_groups))
+        for train, val in folds:
+            both = [] if groups is None else np.intersect1d(groups[train], groups[val])
+            if len(both):
+                raise ValueError(
+                    f"cv={self.cv!r} puts rows of group {both[0]!r} on both sides of a split. Take a "
+                    "splitter that keeps groups together, such as GroupKFold, or a number of folds."
+                )
+        return [(rows[train], rows[val]) for train, val in folds]
 
 
-def preprocessor_of(estimator):
-    """Return the steps before the network, or ``None``."""
-    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
-        return estimator[:-1]
-    return None
+def _check_validation_rows(X_val, y_val, sample_weight_val, cv):
+    if (X_val is None) != (y_val is None):
+        raise ValueError("X_val and y_val belong together: give both, or neither.")
+    if X_val is None and sample_weight_val is not None:
+        raise ValueError("sample_weight_val is for X_val, which is not given.")
+    if X_val is not None and cv is not None:
+        raise ValueError("cv splits the rows, and X_val fixes those that validate: give one of the two.")
+    check_consistent_length(X_val, y_val, sample_weight_val)

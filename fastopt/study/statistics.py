@@ -108,7 +108,8 @@ def paired_difference(a, b, val_to_train=0.0, confidence=0.95):
         raise ValueError(
             f"a has {a.size} seeds and b has {b.size}. A paired difference needs the same seeds."
         )
-    return mean_interval(a - b, val_to_train, confidence)
+    with np.errstate(invalid="ignore"):  # inf - inf, where neither is a number to compare
+        return mean_interval(a - b, val_to_train, confidence)
 
 
 def holm(p_values):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from .run import scorer_name
 from .statistics import holm, paired_difference
+from .training_run import scorer_name
 
 #: Below this number of seeds a study warns that its intervals are rough.
 FEW_SEEDS = 5
@@ -44,7 +44,9 @@ def _best(study, scores, metric):
     if n_seeds < FEW_SEEDS:  # so few find hardly anything different, not even a setting that failed
         return f"{sentence} ({n_seeds} seeds: too few to say which of the other {len(others)} are worse)."
     gaps = [
-        paired_difference(scores.loc[best], row, study._splits.val_to_train, study.confidence).p_value
+        paired_difference(
+            scores.loc[best], row, study._experiment.splits.val_to_train, study.confidence
+        ).p_value
         for _, row in others.iterrows()
     ]
     tied = int((holm(gaps) >= 1 - study.confidence).sum())

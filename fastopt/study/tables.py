@@ -7,13 +7,13 @@ import math
 import numpy as np
 
 from .._extras import require
-from .run import scorer_name
 from .statistics import holm, mean_interval, paired_difference
+from .training_run import scorer_name
 
 _CONFIG = ["optimizer", "lr", "batch_size"]
 
 
-def results_frame(history, scoring):
+def results_frame(history, scoring, metrics=()):
     """Return one row per fit.
 
     Parameters
@@ -21,6 +21,8 @@ def results_frame(history, scoring):
     history : list of (phase, Task, record)
     scoring : str or callable
         Names the column of the score at the last epoch; NaN where the run diverged.
+    metrics : sequence of str or callable
+        Names the columns of the further scores, NaN likewise.
     """
     name = scorer_name(scoring)
     rows = []
@@ -36,7 +38,11 @@ def results_frame(history, scoring):
                 "n_epochs": len(record["score"]),
                 "loss": record["loss"][-1] if ended_well else math.nan,
                 name: record["score"][-1] if ended_well else math.nan,
-                **{metric: value for metric, value in record["metrics"].items() if metric != name},
+                **{
+                    other: record["metrics"].get(other, math.nan)
+                    for other in map(scorer_name, metrics if phase != "tuning" else ())
+                    if other != name
+                },
                 "seconds_per_epoch": _seconds_per_epoch(record["seconds"]),
                 "fit_seconds": sum(record["seconds"]),
                 "diverged": record["diverged"],
@@ -98,7 +104,7 @@ def summary_frame(results, curves, metric, target, *, val_to_train, confidence):
     others = [c for c in _metric_columns(results) if c != metric]
     for label, of_label in runs.groupby("optimizer", sort=False):
         interval = mean_interval(of_label[metric], val_to_train, confidence)
-        reached = epochs_to_target(curves, label, metric, target)
+        reached = first_at_target(curves, label, metric, target)["epoch"]
         rows.append(
             {
                 "optimizer": label,
@@ -135,11 +141,14 @@ def _metric_columns(results):
     return [column for column in results.columns if column not in fixed]
 
 
-def epochs_to_target(curves, label, metric, target):
-    """Return, for each seed, the first epoch whose score is at least `target` (inf: never)."""
+def first_at_target(curves, label, metric, target):
+    """Return, for each seed, the first epoch whose score is at least `target`, and the seconds to its end.
+
+    Seeds that never get there have infinities.
+    """
     mine = curves[(curves["phase"] == "comparison") & (curves["optimizer"] == label)]
-    first = mine[mine[metric] >= target].groupby("seed")["epoch"].min()
-    return first.reindex(mine["seed"].unique()).fillna(math.inf).to_numpy(dtype=float)
+    first = mine[mine[metric] >= target].groupby("seed")[["epoch", "seconds"]].min()
+    return first.reindex(sorted(mine["seed"].unique())).astype(float).fillna(math.inf)
 
 
 def automatic_target(results, metric):

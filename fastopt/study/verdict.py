@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from .run import scorer_name
-from .statistics import paired_difference
+from .statistics import holm, paired_difference
 from .sweep_verdict import FEW_SEEDS, duration, sweep_verdict
-from .tables import scores_by_seed
+from .tables import first_at_target, scores_by_seed
+from .training_run import scorer_name
 
 # Scorers read in hundredths: a difference of 0.012 is "1.2 points".
 _IN_POINTS = ("accuracy", "balanced_accuracy", "f1", "precision", "recall", "roc_auc", "jaccard", "top_k")
@@ -131,12 +131,12 @@ def _yardsticks(study, metric):
     sentences = []
     rows = study.summary_.set_index("optimizer")
     scores = scores_by_seed(study.results_, metric)
-    for contender in study._contenders:
+    for contender in study._experiment.contenders:
         leader = contender.follows
         if not contender.is_yardstick or leader not in rows.index or contender.label not in rows.index:
             continue
         gap = paired_difference(
-            scores[leader], scores[contender.label], study._splits.val_to_train, study.confidence
+            scores[leader], scores[contender.label], study._experiment.splits.val_to_train, study.confidence
         )
         seconds = rows["seconds_per_epoch"]
         sentences.append(
@@ -150,17 +150,29 @@ def _yardsticks(study, metric):
 
 
 def _speed(study, metric):
-    summary = study.summary_[~study.summary_["optimizer"].isin(study.yardsticks_)]
-    quick = summary[np.isfinite(summary["epochs_to_target"])]
-    if quick.empty:
+    """Say who needs the fewest epochs to the target and who the least time, each with its ties."""
+    contenders = [label for label in study.summary_["optimizer"] if label not in study.yardsticks_]
+    epochs, seconds = {}, {}
+    for label in contenders:
+        first = first_at_target(study.curves_, label, metric, study.target_score_)
+        if np.isfinite(first["epoch"].median()):
+            epochs[label], seconds[label] = first["epoch"], first["seconds"]
+    if not epochs:
         return []
-    quickest = quick.sort_values("epochs_to_target", kind="stable").iloc[0]
-    name = metric.replace("_", " ")
-    return [
-        f"{quickest['optimizer']} is first at {name} {study.target_score_:g}: "
-        f"{_epochs(quickest['epochs_to_target'])} (median), "
-        f"{duration(quickest['epochs_to_target'] * quickest['seconds_per_epoch'])} of training."
-    ]
+    goal = f"{metric.replace('_', ' ')} {study.target_score_:g}"
+    quickest, level = _least(epochs, study.confidence)
+    fewest = f"Fewest epochs to {goal}: {quickest}, {epochs[quickest].median():g} (median){level}."
+    quickest, level = _least(seconds, study.confidence)
+    return [fewest, f"Least training time to it: {quickest}, {duration(seconds[quickest].median())}{level}."]
+
+
+def _least(values, confidence):
+    """Return the label with the least median over seeds, and words for those within noise of it."""
+    order = sorted(values, key=lambda label: values[label].median())
+    first, others = order[0], order[1:]
+    p_values = holm([paired_difference(values[other], values[first]).p_value for other in others])
+    level = [other for other, p in zip(others, p_values, strict=True) if not p < 1 - confidence]
+    return first, f"; within noise of it: {_listed(level)}" if level else ""
 
 
 def notes(study):
@@ -178,7 +190,7 @@ def notes(study):
         found.append(
             "Differences within noise are not differences: the order of such rows in the table means nothing."
         )
-    if any(contender.had_early_stopping for contender in study._contenders):
+    if any(contender.had_early_stopping for contender in study._experiment.contenders):
         found.append(
             "Trained without the early_stopping of the network: every contender has the same budget and is "
             "scored after each epoch."
@@ -195,7 +207,7 @@ def notes(study):
 def _edges(study):
     """Warn where the chosen rate is at the end of its grid: the optimum may lie beyond."""
     found = []
-    for contender in study._contenders:
+    for contender in study._experiment.contenders:
         rates = sorted({config.lr for config in contender.configs if config.lr is not None})
         chosen = study.best_params_.get(contender.label, {}).get("lr")
         if len(rates) > 2 and chosen in (rates[0], rates[-1]):
@@ -210,7 +222,7 @@ def _edges(study):
 def _short_batches(study):
     """Warn where scores are taken right after the noisy step of a batch of few rows."""
     found = {}
-    for phase, task, record in study._runner.history:
+    for phase, task, record in study._experiment.executor.history:
         size = task.config.batch_size
         left = record["n_train"] % size if size else 0
         if phase != "tuning" and 0 < left < size / 4 and record["n_train"] > size:
@@ -223,7 +235,7 @@ def _short_batches(study):
 
 
 def _reused_validation(study, metric):
-    if study._splits.is_fixed:
+    if study._experiment.splits.is_fixed:
         return [
             "All seeds share one validation set, which tuning did not see: the intervals speak of initial "
             "weights and batch order, not of other data."
@@ -242,7 +254,3 @@ def _reused_validation(study, metric):
 
 def _listed(names):
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _epochs(n):
-    return f"{n:g} epoch{'' if n == 1 else 's'}"

@@ -12,7 +12,7 @@ from sklearn.datasets import load_iris
 from fastopt import cli, datasets
 from fastopt.cli import output
 from fastopt.datasets import bundled
-from fastopt.study import OptimizerStudy
+from fastopt.study.experiment import Experiment
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--epochs", "2", "--seeds", "2", "--tuning-seeds", "1", "--lr", "0.01", "--hidden", "8"]
@@ -236,11 +236,11 @@ def test_a_useless_array_file_is_refused_with_the_reason(here, capsys, arrays, m
 
 
 def test_ctrl_c_while_rates_are_chosen_reports_what_there_is(here, capsys, monkeypatch):
-    def press(study, progress):
-        study._choose(study._tuned())
+    def press(experiment, progress):
+        experiment.tune()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(OptimizerStudy, "_tune_and_compare", press)
+    monkeypatch.setattr(Experiment, "tune_and_compare", press)
     arguments = ["--dataset", "iris", "--optimizers", "adam", *QUICK, "--lr", "0.01", "0.1"]
     assert cli.main(["compare", *arguments]) == 130
     assert "Study interrupted: 2 fits are done and saved in" in capsys.readouterr().out

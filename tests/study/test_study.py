@@ -57,6 +57,22 @@ def test_the_differences_are_those_of_the_paired_scores():
     assert row.difference == pytest.approx(expected, abs=1e-15)
 
 
+def test_epochs_and_seconds_to_the_target_are_two_questions_and_ties_are_ties():
+    # Of the twins one is by chance quicker; 'asleep' never gets there.
+    twins = {
+        "one": {"solver": "adam"},
+        "other": {"solver": "adam"},
+        "asleep": {"solver": "sgd", "momentum": 0.0},
+    }
+    rates = {"one": 0.03, "other": 0.03, "asleep": 1e-6}
+    study = small_study(twins, lr=rates, n_seeds=4, max_epochs=12, target_score=0.8).fit(*iris())
+    epochs = study.summary_.set_index("optimizer")["epochs_to_target"]
+    said = f"Fewest epochs to accuracy 0.8: one, {epochs['one']:g} (median); within noise of it: other."
+    assert said in study.verdict_
+    (seconds,) = [s for s in study.verdict_ if s.startswith("Least training time to it: ")]
+    assert "asleep" not in seconds
+
+
 def test_a_rate_at_the_end_of_the_grid_is_pointed_out():
     study = small_study(lr=[1e-5, 1e-4, 0.01], n_tuning_seeds=4, max_epochs=10).fit(*iris())
     assert any("largest learning rate of its grid (0.01)" in note for note in study.notes_)
@@ -115,7 +131,7 @@ def test_the_confusion_matrix_is_summed_over_seeds():
     study = small_study({"adam": {"solver": "adam"}}, lr=0.01, n_seeds=2).fit(X, y)
     expected = 0
     for seed in (0, 1):
-        split = study._splits.get(seed)
+        split = study._experiment.splits.get(seed)
         fitted = MLPClassifier((8,), learning_rate_init=0.01, random_state=np.random.RandomState(seed))
         for _ in range(3):
             fitted.partial_fit(split.X_train, split.y_train, classes=[0, 1, 2])

@@ -57,7 +57,7 @@ class RowsSeen(TransformerMixin, BaseEstimator):
 
 def test_preprocessing_is_fitted_on_training_rows_only():
     X, y = iris()
-    preprocessor = make_pipeline(RowsSeen())
+    preprocessor = make_pipeline(RowsSeen(), MLPClassifier())
     split = Splits(preprocessor, X, y, validation_fraction=0.2, is_classification=True).get(3)
     assert (split.X_train == 120).all()
     assert (split.X_val == 120).all()

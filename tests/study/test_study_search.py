@@ -1,9 +1,9 @@
 import pytest
 from reference.small_study import SOLVERS, iris, network, small_study
 
-from fastopt.study.plan import make_contenders
-from fastopt.study.run import Budget
+from fastopt.study.contenders import make_contenders
 from fastopt.study.search import count_fits, grid, halving
+from fastopt.study.training_run import Budget
 
 RATES = [0.001 * 2**i for i in range(9)]
 

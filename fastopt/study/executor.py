@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 
 import joblib
 
+from .contenders import Config, Contender
 from .interrupt import watched
-from .plan import Config, Contender
-from .run import Budget, quiet_divergence, run_fit, scorer_name, warm_up
+from .training_run import Budget, quiet_divergence, scorer_name, train_and_record, warm_up
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Task:
         }
 
 
-class Runner:
+class Executor:
     """Evaluates tasks and remembers every result, in the order in which they were asked for.
 
     Parameters
@@ -114,7 +114,7 @@ class Runner:
 
 
 def _fit(task, splits, scoring, on_epoch=None):
-    return run_fit(
+    return train_and_record(
         task.contender,
         task.config,
         task.seed,

@@ -1,4 +1,4 @@
-"""One fit, watched epoch by epoch."""
+"""One training run, watched epoch by epoch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ class Budget:
         return " or ".join(f"{limit:,g} {unit}" for limit, unit in units if limit is not None)
 
 
-def run_fit(contender, config, seed, splits, budget, scoring, *, is_tuning=False, metrics=(), on_epoch=None):
+def train_and_record(
+    contender, config, seed, splits, budget, scoring, *, is_tuning=False, metrics=(), on_epoch=None
+):
     """Train one network and return what was seen, as a dict that JSON can hold.
 
     Parameters
@@ -122,7 +124,9 @@ def warm_up(contender, config, splits):
     n = min(len(split.y_train), 2 * (config.batch_size or 32))
     network = contender.network_for(_clipped(config, n), 0)
     try:
-        network.partial_fit(split.X_train[:n], split.y_train[:n], **splits.first_call)
+        network.partial_fit(
+            split.X_train[:n], split.y_train[:n], **_weighted(split.weight_train, n), **splits.first_call
+        )
         network.predict(split.X_val[:n])
     except ValueError as problem:  # the fit itself meets and records a divergence
         if not _is_divergence(problem):
@@ -141,7 +145,7 @@ def _one_epoch(network, split, first):
     try:
         # A diverging run says so in its record; NumPy's overflow warnings would repeat it once a step.
         with np.errstate(all="ignore"):
-            network.partial_fit(split.X_train, split.y_train, **first)
+            network.partial_fit(split.X_train, split.y_train, **_weighted(split.weight_train), **first)
     except ValueError as problem:
         if not _is_divergence(problem):
             raise
@@ -152,6 +156,11 @@ def _one_epoch(network, split, first):
     return None, spent
 
 
+def _weighted(weights, n_rows=None):
+    """Return the keyword argument of weighted rows; none where there are no weights."""
+    return {} if weights is None else {"sample_weight": weights[:n_rows]}
+
+
 def _is_divergence(problem):
     return "non-finite" in str(problem)
 
@@ -159,7 +168,7 @@ def _is_divergence(problem):
 def _score(scorer, network, split):
     """Return the score; NaN where finite weights give predictions that are not."""
     try:
-        return float(scorer(network, split.X_val, split.y_val))
+        return float(scorer(network, split.X_val, split.y_val, **_weighted(split.weight_val)))
     except ValueError as problem:
         if "Input contains" not in str(problem):
             raise

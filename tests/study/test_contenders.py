@@ -8,7 +8,13 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from fastopt import SGD, Adam
 from fastopt._parameters import suggestion
-from fastopt.study.plan import DEFAULT_LEARNING_RATES, describe, make_contenders, named_optimizer, network_of
+from fastopt.study.contenders import (
+    DEFAULT_LEARNING_RATES,
+    describe,
+    make_contenders,
+    named_optimizer,
+    network_of,
+)
 
 
 class Network(MLPClassifier):

@@ -68,7 +68,7 @@ class Contender:
         Whether this is another network, shown beside the optimizers and not competing with them.
     had_early_stopping : bool
         Whether the user's network has ``early_stopping=True``, which `network` has not: contenders train
-        for the whole budget, and is scored after each epoch on the study's own validation rows.
+        for the whole budget, and are scored after each epoch on the study's own validation rows.
     """
 
     label: str

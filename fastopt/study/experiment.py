@@ -1,0 +1,173 @@
+"""What a study trains, and in which order: tuning, then the comparison on fresh seeds; or the whole grid."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from .. import __version__
+from . import search as searches
+from .contenders import Config, describe, make_contenders, network_of, unseeded
+from .executor import Executor, Task
+from .preprocessing import pipeline_of
+from .splits import Splits
+from .store import ResultStore
+from .training_run import Budget
+
+# Tuning uses seeds of its own: a learning rate is never judged on the splits that chose it.
+_TUNING_SEED_OFFSET = 100_000
+_DEFAULT_SEEDS = 10
+
+
+class Experiment:
+    """Contenders, splits, seeds and budget of a study whose parameters have been checked.
+
+    Parameters
+    ----------
+    study : OptimizerStudy
+        Gives the parameters; not changed.
+    rows : dict
+        The arguments of `OptimizerStudy.fit`.
+    scoring : str or callable
+    metrics : tuple
+    is_classification : bool
+
+    Attributes
+    ----------
+    contenders : list of Contender
+    splits : Splits
+    executor : Executor
+        After `open`.
+    """
+
+    def __init__(self, study, rows, scoring, metrics, is_classification):
+        self.study, self.scoring, self.metrics = study, scoring, metrics
+        self.contenders = make_contenders(study.estimator, study.optimizers, study.lr, study.batch_size)
+        self.splits = Splits(
+            pipeline_of(study.estimator),
+            **rows,
+            cv=study.cv,
+            validation_fraction=study.validation_fraction,
+            is_classification=is_classification,
+            first_seed=study.random_state,
+        )
+        self.n_seeds = _n_seeds(study.n_seeds, self.splits.n_folds)
+
+    def open(self, progress):
+        """Find what the store already holds; return the executor of the fits."""
+        study = self.study
+        identity = {
+            "fastopt": __version__,
+            "data": self.splits.fingerprint(),
+            "network": describe(unseeded(network_of(study.estimator))),
+        }
+        store = ResultStore(study.store, identity)
+        if not study.reuse:
+            store.forget()
+        self.executor = Executor(
+            self.splits, store, self.scoring, progress, n_jobs=study.n_jobs, backend=study.backend
+        )
+        return self.executor
+
+    def count(self, *, sweep=False):
+        """Return the number of fits that `sweep` or `tune_and_compare` makes."""
+        if sweep:
+            return sum(len(c.configs) for c in self.contenders) * self.n_seeds
+        return self._count_tuning() + len(self.contenders) * self.n_seeds
+
+    def tune_and_compare(self, progress):
+        """Choose each contender's configuration, then train all on fresh seeds."""
+        progress.expect(self.count())
+        chosen = self.tune()
+        tasks = [
+            Task(contender, self._configuration(contender, chosen), seed, self.budget, self.metrics)
+            for contender in self.contenders
+            for seed in self.seeds
+        ]
+        self.executor.evaluate("comparison", tasks)
+
+    def tune(self):
+        """Return ``{label: Config}`` of the contenders that have something to choose."""
+        tuned = self._tuned()
+        if not tuned:
+            return {}
+        study = self.study
+        options = {
+            "grid": {},
+            "halving": {"factor": study.halving_factor},
+            "optuna": {"n_trials": study.n_trials, "random_state": study.random_state},
+        }
+        search = getattr(searches, study.search)
+        evaluate = partial(self.executor.evaluate, "tuning")
+        return search(tuned, self.tuning_seeds, self.budget, evaluate, **options[study.search])
+
+    def sweep(self, progress):
+        """Train every configuration on every seed."""
+        progress.expect(self.count(sweep=True))
+        tasks = [
+            Task(contender, config, seed, self.budget, self.metrics)
+            for contender in self.contenders
+            for config in contender.configs
+            for seed in self.seeds
+        ]
+        self.executor.evaluate("sweep", tasks)
+
+    def objective(self, label):
+        """Return the objective of `OptimizerStudy.objective`."""
+        return partial(
+            searches.trial_score,
+            contender=self.contender(label),
+            seeds=self.tuning_seeds,
+            budget=self.budget,
+            evaluate=partial(self.executor.evaluate, "tuning"),
+        )
+
+    def contender(self, label):
+        """Return the contender called `label`."""
+        for contender in self.contenders:
+            if contender.label == label:
+                return contender
+        labels = ", ".join(repr(c.label) for c in self.contenders)
+        raise ValueError(f"label={label!r} is not in this study. Labels: {labels}.")
+
+    @property
+    def seeds(self):
+        """Seeds of the comparison."""
+        return [self.study.random_state + i for i in range(self.n_seeds)]
+
+    @property
+    def tuning_seeds(self):
+        """Seeds on which configurations are chosen."""
+        first = self.study.random_state + _TUNING_SEED_OFFSET
+        return [first + i for i in range(self.study.n_tuning_seeds)]
+
+    @property
+    def budget(self):
+        """When each fit ends."""
+        limits = (self.study.max_epochs, self.study.max_samples, self.study.max_seconds)
+        return Budget(30) if limits == (None, None, None) else Budget(*limits)
+
+    def _tuned(self):
+        return [c for c in self.contenders if searches.is_tuned(c)]
+
+    def _count_tuning(self):
+        study, tuned = self.study, self._tuned()
+        options = {"factor": study.halving_factor, "n_trials": study.n_trials}
+        return searches.count_fits(study.search, tuned, study.n_tuning_seeds, **options) if tuned else 0
+
+    def _configuration(self, contender, chosen):
+        if contender.follows is not None:
+            leader = self._configuration(self.contender(contender.follows), chosen)
+            return Config(contender.label, leader.lr, leader.batch_size)
+        return chosen.get(contender.label, contender.configs[0])
+
+
+def _n_seeds(n_seeds, n_folds):
+    """Return the number of comparison seeds; with `cv` at most one for each of its splits."""
+    if n_seeds is None:
+        return n_folds or _DEFAULT_SEEDS
+    if n_folds is not None and n_seeds > n_folds:
+        raise ValueError(
+            f"n_seeds={n_seeds} and cv gives {n_folds} splits, one for each seed. Leave n_seeds out, or "
+            "repeat the splits, as RepeatedKFold and ShuffleSplit do."
+        )
+    return n_seeds
