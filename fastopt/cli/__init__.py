@@ -1,4 +1,7 @@
-"""The command line: ``compare``, ``sweep``, ``info``, ``warmup``, ``bench``."""
+"""The command line: ``compare``, ``sweep``, ``info``, ``warmup``, ``bench``.
+
+Its commands are public, the functions behind them internal (docs/stability.md).
+"""
 
 from __future__ import annotations
 

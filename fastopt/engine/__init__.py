@@ -1,4 +1,7 @@
-"""The training step on flat buffers: layouts, compiled passes, and a trainer for each device."""
+"""The training step on flat buffers: layouts, compiled passes, and a trainer for each device.
+
+Internal: it may change in any version (docs/stability.md).
+"""
 
 from fastopt.engine.cpu.compilation import warmup
 from fastopt.engine.cpu.trainer import Trainer

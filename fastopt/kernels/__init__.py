@@ -1,1 +1,4 @@
-"""How a rule becomes compiled, disk-cached kernels; the only loops over parameters."""
+"""How a rule becomes compiled, disk-cached kernels; the only loops over parameters.
+
+Internal: it may change in any version (docs/stability.md).
+"""
