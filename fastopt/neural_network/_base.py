@@ -17,6 +17,7 @@ from fastopt.neural_network import learning_rates, minibatch, parameters, solver
 from fastopt.neural_network.initialization import initialize
 from fastopt.neural_network.predictors import predictor
 from fastopt.neural_network.progress import fit_bar
+from fastopt.neural_network.unused_parameters import warn_of_unused
 from fastopt.optimizers import Optimizer
 from fastopt.persistence import Persistent
 from fastopt.schedules import Schedule
@@ -187,6 +188,8 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         validation.check_network_shape(self._layout, X.shape[1], targets.shape[1])
         self.device_, self.n_outputs_ = device, targets.shape[1]
 
+        if not incremental or not hasattr(self, "_optimizer"):
+            warn_of_unused(self)
         data = minibatch.Data(*validation.as_engine_arrays(X, targets, sample_weight, self._params.dtype))
         with fit_bar(self, incremental) as report:
             if solvers.is_lbfgs(self.solver):
@@ -230,8 +233,14 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
             max_iter=self.max_iter,
             max_fun=self.max_fun,
             tol=self.tol,
-            report=report,
+            report=lambda n_iter, loss: self._report(n_iter, loss, report),
         )
+
+    def _report(self, n_iter, loss, show):
+        """Show the loss of an epoch or iteration: on the bar, and as scikit-learn prints it."""
+        show(n_iter, loss)
+        if self.verbose:
+            print(f"Iteration {n_iter}, loss = {loss:.8f}")
 
     def _outputs(self, X):
         """Return the output activations of validated ``X``, in the wider of its dtype and the network's."""

@@ -5,11 +5,13 @@ import warnings
 
 from sklearn.exceptions import ConvergenceWarning
 
+_PASSED_OVER = ("fastopt", "sklearn", "joblib")
+
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the nearest line that is neither fastopt's nor scikit-learn's: the one that called ``fit``."""
+    """Warn at the nearest line that is not in one of these packages: the one that called ``fit``."""
     frame, depth = sys._getframe(), 0
-    while frame and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastopt", "sklearn"):
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] in _PASSED_OVER:
         frame, depth = frame.f_back, depth + 1
     warnings.warn(message, category, stacklevel=depth + 1)
 

@@ -128,9 +128,7 @@ class MiniBatchTraining:
         estimator.t_ += self.n_rows
         estimator.loss_ = loss / self.n_rows
         estimator.loss_curve_.append(estimator.loss_)
-        self.report(estimator.n_iter_, estimator.loss_)
-        if estimator.verbose:
-            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+        estimator._report(estimator.n_iter_, estimator.loss_, self.report)
 
     def _score(self, predictor):
         estimator, held_out = self.estimator, self.held_out

@@ -109,11 +109,16 @@ class StochasticSolver(Persistent):
     """
 
     def __init__(self, estimator, layout, dtype, run=None):
-        optimizer = with_schedule(make_optimizer(estimator), estimator)
+        optimizer = unclipped = with_schedule(make_optimizer(estimator), estimator)
         norm, value = estimator.clip_norm, estimator.clip_value
         if norm is not None or value is not None:
             optimizer = Clip(optimizer, norm=norm, value=value)
-        self.update = optimizer.flat(layout.size, layout.n_decay, dtype, run)
+        try:
+            self.update = optimizer.flat(layout.size, layout.n_decay, dtype, run)
+        except TypeError as error:
+            if optimizer is unclipped:
+                raise
+            raise TypeError(f"clip_norm={norm!r}, clip_value={value!r}: {error}") from error
         self.n_epochs = 0
         is_sgd = isinstance(estimator.solver, str) and estimator.solver.lower() == "sgd"
         self.rule = estimator.learning_rate if is_sgd else "constant"

@@ -1,0 +1,104 @@
+"""The warning about parameters that were changed and have no effect with the chosen solver."""
+
+import functools
+import inspect
+from typing import Any
+
+from fastopt.neural_network.caller_warnings import warn
+from fastopt.optimizers import Optimizer, get_optimizer
+from fastopt.schedules import Schedule
+
+#: Kinds of solver that take mini-batches: scikit-learn's two, any other name, an optimizer object.
+_STOCHASTIC = ("sgd", "adam", "name", "object")
+#: The kinds that use a parameter; what is not listed has an effect with all.
+_USED_BY = {
+    "batch_size": _STOCHASTIC,
+    "learning_rate": _STOCHASTIC,
+    "learning_rate_init": ("sgd", "adam", "name"),
+    "power_t": ("sgd",),
+    "shuffle": _STOCHASTIC,
+    "momentum": ("sgd",),
+    "nesterovs_momentum": ("sgd",),
+    "early_stopping": _STOCHASTIC,
+    "validation_fraction": _STOCHASTIC,
+    "beta_1": ("adam",),
+    "beta_2": ("adam",),
+    "epsilon": ("adam",),
+    "n_iter_no_change": _STOCHASTIC,
+    "max_fun": ("lbfgs",),
+    "reset_optimizer": _STOCHASTIC,
+    "restore_best_weights": _STOCHASTIC,
+    "warmup": _STOCHASTIC,
+    "clip_norm": _STOCHASTIC,
+    "clip_value": _STOCHASTIC,
+}
+#: What an optimizer's class calls a parameter of ours.
+_IN_OPTIMIZER = {
+    "learning_rate_init": "lr",
+    "momentum": "momentum",
+    "nesterovs_momentum": "nesterov",
+    "beta_1": "betas",
+    "beta_2": "betas",
+    "epsilon": "eps",
+}
+
+
+def warn_of_unused(estimator: Any) -> None:
+    """Warn, in one message, of every parameter that is not at its default and has no effect in ``fit``."""
+    kind = _kind(estimator.solver)
+    found = {}
+    for name, default in _defaults(type(estimator)).items():
+        value = getattr(estimator, name)
+        if value is not default and value != default:
+            found.setdefault(_reason(estimator, name, kind), []).append(f"{name}={value!r}")
+    found.pop("", None)
+    if found:
+        listed = "; ".join(f"{', '.join(settings)} ({reason})" for reason, settings in found.items())
+        warn(f"Parameters of {type(estimator).__name__} that have no effect here: {listed}")
+
+
+@functools.lru_cache(64)
+def _defaults(cls):
+    known = inspect.signature(cls).parameters
+    return {name: known[name].default for name in _USED_BY if name in known}
+
+
+def _kind(solver):
+    if isinstance(solver, Optimizer):
+        return "object"
+    return solver.lower() if solver.lower() in ("lbfgs", "sgd", "adam") else "name"
+
+
+def _reason(estimator, name, kind):
+    """Say why a parameter has no effect; an empty string if it has one."""
+    if kind not in _USED_BY[name]:
+        return _where_it_is(estimator.solver, name, kind)
+    rate = estimator.learning_rate
+    if name == "learning_rate" and rate in ("invscaling", "adaptive") and kind != "sgd":
+        return "of solver='sgd' only; see fastopt.schedules.list_schedules() for other solvers"
+    if name == "learning_rate_init" and isinstance(rate, Schedule) and rate.based_on(0.5) == rate:
+        return f"learning_rate={rate!r} has values of its own"
+    if name == "power_t" and rate != "invscaling":
+        return "of learning_rate='invscaling' only"
+    if name == "validation_fraction" and not estimator.early_stopping:
+        return "of early_stopping=True only"
+    if name == "reset_optimizer" and not estimator.warm_start:
+        return "of warm_start=True only"
+    return ""
+
+
+def _where_it_is(solver, name, kind):
+    """Say which solvers have the parameter, or what it is called in an optimizer."""
+    inner = _IN_OPTIMIZER.get(name)
+    if kind == "object" and inner:
+        paths = [path for path in solver.get_params() if path.split("__")[-1] == inner]
+        if paths:
+            return f"solver={solver!r} has its own: set solver__{min(paths, key=len)}"
+    if kind == "name" and inner:
+        optimizer = get_optimizer(solver)
+        if inner in optimizer.get_params(deep=False):
+            return f"pass an object, solver={type(optimizer).__name__}({inner}=...)"
+    if kind == "lbfgs" and "name" in _USED_BY[name]:
+        return "solver='lbfgs' takes all rows at once and finds the length of its steps"
+    allowed = " or ".join(repr(other) for other in _USED_BY[name] if other in ("lbfgs", "sgd", "adam"))
+    return f"of solver={allowed} only"
