@@ -1,6 +1,6 @@
 """What is public, in one place: ``python docs/public_api.py`` writes the list of ``stability.md`` anew.
 
-`MODULES` is used by that page, the API reference (`conf.py`), the count of typed names (`.ci/check_types.py`) and the
+`MODULES` is used by that page, the API reference (`conf.py`), the type checks (`.ci/check_types.py`) and the
 tests; the names are those of each module's ``__all__``.
 """
 
