@@ -417,14 +417,15 @@ def _layer_seconds(machine, X, W, b):
     from fastopt.engine.cuda.data import Data
     from fastopt.engine.cuda.network import Network
     from fastopt.engine.layout import Layout
+    from fastopt.engine.objective import resolve_functions
 
     n, (k, m) = len(X), W.shape
     layout = Layout([k, m])
     params = np.zeros(layout.size, np.float32)
     params[int(layout.weights_at[0]) :][: k * m] = W.ravel()
     params[int(layout.biases_at[0]) :][:m] = b
-    names = {"activation": "identity", "out_activation": "identity", "loss": "squared_error"}
-    network = Network(layout, names, np.float32, n)
+    functions = resolve_functions("identity", "identity", "squared_error")
+    network = Network(layout, functions, np.float32, n)
     network.attach(Data(X, None, None, n, n, 1 << 40))
     network.params.copy_to_device(params)
 

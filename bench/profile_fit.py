@@ -8,7 +8,7 @@ the processor's clock around it. Nothing of the engine changes; a call costs a f
 
 import argparse
 import ctypes
-import inspect
+import functools
 import time
 import warnings
 
@@ -74,17 +74,15 @@ def instrument():
     """Make the engine call timed routines, and use one row of zeros that ``timed`` can recognise."""
     from fastopt.engine.cpu import workspace
 
-    original, point, address = compilation.program, workspace.Workspace.point, FlatState.address.fget
-    programs, kernels = {}, {}
+    original, point, address = (
+        compilation.routine_addresses, workspace.Workspace.point, FlatState.address.fget
+    )  # fmt: skip
+    kernels = {}
 
-    def program(dtype, sparse):
-        if (dtype, sparse) not in programs:
-            plain = original(dtype, sparse)
-            for name, at in plain.routines.items():
-                (template,) = [vars(home)[name] for home in compilation._HOMES if name in vars(home)]
-                plain.routines[name] = timed(name, at, len(inspect.signature(template).parameters))
-            programs[dtype, sparse] = plain
-        return programs[dtype, sparse]
+    @functools.cache
+    def routine_addresses(*kind, **functions):
+        plain = original(*kind, **functions)
+        return {name: timed(name, at, compilation.n_arguments(name)) for name, at in plain.items()}
 
     def update(self):
         plain = address(self)
@@ -97,7 +95,8 @@ def instrument():
             arrays["zeros"] = _zero_row.view(arrays["zeros"].dtype)
         point(self, **arrays)
 
-    compilation.program, workspace.Workspace.point, FlatState.address = program, point_to, property(update)
+    compilation.routine_addresses, workspace.Workspace.point = routine_addresses, point_to
+    FlatState.address = property(update)
 
 
 def clock_rate():

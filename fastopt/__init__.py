@@ -5,14 +5,27 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from fastopt.neural_network import MLPClassifier, MLPRegressor, from_sklearn
+    from fastopt.neural_network import (
+        MLPClassifier,
+        MLPRegressor,
+        from_sklearn,
+        register_activation,
+        register_loss,
+    )
     from fastopt.optimizers import *  # noqa: F403  the names of __all__
     from fastopt.optimizers import __all__ as _optimizers
 
-    __all__ = [*_optimizers, "MLPClassifier", "MLPRegressor", "from_sklearn"]
+    __all__ = [
+        *_optimizers,
+        "MLPClassifier",
+        "MLPRegressor",
+        "from_sklearn",
+        "register_activation",
+        "register_loss",
+    ]
 else:
     # Loaded at first use (PEP 562): `fastopt --help` does without Numba and scikit-learn.
-    _NETWORKS = ("MLPClassifier", "MLPRegressor", "from_sklearn")
+    _NETWORKS = ("MLPClassifier", "MLPRegressor", "from_sklearn", "register_activation", "register_loss")
 
     def __getattr__(name):
         from importlib import import_module, util

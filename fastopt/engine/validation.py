@@ -1,4 +1,4 @@
-"""What the trainers of all devices have in common: checks of their arguments, and means from sums."""
+"""Checks of the trainers' arguments, on all devices."""
 
 import numpy as np
 
@@ -29,29 +29,3 @@ def require(name, array, shape, dtype):
             f"{name} must be a C-contiguous array of {np.dtype(dtype)} and shape {shape}; "
             f"it has {array.dtype}, shape {array.shape} and strides {array.strides}"
         )
-
-
-def penalize(layout, params, gradient, alpha, weight, loss):
-    """Turn sums over rows into means, with the penalty.
-
-    Parameters
-    ----------
-    layout : Layout
-    params : ndarray of shape (layout.size,)
-    gradient : ndarray of shape (layout.size,)
-        Changed in place.
-    alpha : float
-    weight : float
-        Sum of the rows' weights.
-    loss : float
-        Sum of the rows' losses.
-
-    Returns
-    -------
-    float
-        The mean loss, penalty included.
-    """
-    real, weights = gradient.dtype.type, params[: layout.n_decay]
-    gradient[: layout.n_decay] += real(alpha) * weights
-    gradient /= real(weight)
-    return (loss + 0.5 * alpha * float(weights @ weights)) / weight

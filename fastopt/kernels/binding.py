@@ -6,6 +6,7 @@ from another file would therefore hit a stale entry after an edit of the rule. `
 look as if it stood in the rule's own file, under a name that carries a digest of this folder.
 """
 
+import dis
 import hashlib
 import types
 from pathlib import Path
@@ -47,7 +48,8 @@ def bind(loop, source, suffix="", digest=_DIGEST, **names):
         The globals of the copy. A dispatcher as a *global* is cacheable, as a closure cell it is not.
     """
     at = source.__code__
-    name = f"{source.__name__}_{loop.__name__}{suffix}_{digest}"
+    own = "" if source is loop else fingerprint(source)
+    name = f"{source.__name__}_{loop.__name__}{suffix}_{digest}{own}"
     changes = {"co_filename": at.co_filename, "co_firstlineno": at.co_firstlineno, "co_name": name}
     if hasattr(at, "co_qualname"):  # Python >= 3.11
         changes["co_qualname"] = name
@@ -58,18 +60,69 @@ def bind(loop, source, suffix="", digest=_DIGEST, **names):
     return bound
 
 
-def compile_scalar(function, scalar):
+def fingerprint(*functions):
+    """Return eight digits that change with the code of plain functions and with whatever it reads.
+
+    Covers closures, numbers among the globals, and the functions that these call, in any file. Numba's cache
+    sees none of that in a function that only calls them.
+    """
+    parts = []
+    for function in functions:
+        _describe(function, parts, set())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def _describe(value, parts, seen):
+    value = getattr(value, "py_func", value)  # what Numba has already wrapped
+    if not isinstance(value, types.FunctionType):
+        parts.append(value.__name__ if isinstance(value, types.ModuleType) else repr(value))
+    elif id(value) not in seen:
+        seen.add(id(value))
+        code = value.__code__
+        parts.append(f"{code.co_code.hex()} {code.co_names} {code.co_varnames}")
+        parts += [repr(constant) for constant in code.co_consts if constant != value.__doc__]
+        read = [value.__globals__[name] for name in sorted(value.__globals__.keys() & global_names(value))]
+        for module in [other for other in read if isinstance(other, types.ModuleType)]:
+            read += [getattr(module, name) for name in code.co_names if hasattr(module, name)]
+        for other in [*read, *(cell.cell_contents for cell in value.__closure__ or ())]:
+            _describe(other, parts, seen)
+
+
+def compile_scalar(function, scalar, options=JIT_OPTIONS, replaced=()):
     """Compile a function of scalars (a rule, or a helper of one) for arrays of type ``scalar``.
 
     Its float literals become of that type: to Numba a literal is float64 and would drag float32 arithmetic
     with it. The plain functions that it calls are compiled likewise: Numba calls only what it compiled.
+
+    Parameters
+    ----------
+    function : function
+    scalar : type
+        `numpy.float32` or `numpy.float64`.
+    options : mapping
+        Of `numba.njit`.
+    replaced : sequence of pairs
+        Globals, and what compiled code shall use in their place.
     """
     names = dict(function.__globals__)
-    for name in function.__code__.co_names:
-        helper = names.get(name)
-        if isinstance(helper, types.FunctionType):
-            names[name] = compile_scalar(helper, scalar)
-    return njit(**JIT_OPTIONS)(typed_literals(function, scalar, names))
+    for name in names.keys() & global_names(function):
+        known = names[name]
+        other = replacement(known, replaced)
+        if other is not known:
+            names[name] = other
+        elif isinstance(known, types.FunctionType):
+            names[name] = compile_scalar(known, scalar, options, replaced)
+    return njit(**options)(typed_literals(function, scalar, names))
+
+
+def global_names(function):
+    """Return the names that a function reads as globals: ``co_names`` has those of attributes as well."""
+    return {step.argval for step in dis.get_instructions(function) if step.opname == "LOAD_GLOBAL"}
+
+
+def replacement(value, replaced):
+    """Return what stands in for a global, by a sequence of pairs of the one and the other, or the global."""
+    return next((other for known, other in replaced if value is known), value)
 
 
 def typed_literals(function, scalar, names):

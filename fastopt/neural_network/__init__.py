@@ -3,5 +3,7 @@
 from fastopt.neural_network.classifier import MLPClassifier
 from fastopt.neural_network.interop import from_sklearn
 from fastopt.neural_network.regressor import MLPRegressor
+from fastopt.rules.activations import register_activation
+from fastopt.rules.losses import register_loss
 
-__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn"]
+__all__ = ["MLPClassifier", "MLPRegressor", "from_sklearn", "register_activation", "register_loss"]

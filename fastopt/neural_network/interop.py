@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sklearn.base import BaseEstimator
+from sklearn.neural_network._base import ACTIVATIONS, LOSS_FUNCTIONS
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 from sklearn.utils.validation import check_is_fitted
 
@@ -82,10 +83,14 @@ def to_sklearn(estimator: Any) -> Any:
     """Return the scikit-learn estimator equivalent to a fitted fastopt one; see `from_sklearn`.
 
     Where scikit-learn has no such solver, the result predicts the same but has ``solver='adam'``, and a
-    UserWarning says so.
+    UserWarning says so. An activation or a loss that scikit-learn does not have is a ValueError.
     """
     theirs = _counterpart(estimator, target=1)
     check_is_fitted(estimator)
+    for name, known in (("activation", ACTIVATIONS), ("loss", LOSS_FUNCTIONS)):
+        value = getattr(estimator, name)
+        if value not in known:
+            raise ValueError(f"scikit-learn has no {name}={value!r}: the network cannot be converted.")
     known = inspect.signature(theirs).parameters
     params = {k: v for k, v in estimator.get_params(deep=False).items() if k in known}
     solver = params["solver"]

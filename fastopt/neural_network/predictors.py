@@ -1,13 +1,11 @@
 """Trainers that predict, kept between calls."""
 
-import threading
-
 from fastopt.engine import make_trainer
+from fastopt.engine.thread_cache import ThreadCache
+from fastopt.rules.activations import ACTIVATIONS
 
-#: Networks whose buffers a thread keeps.
-_MOST_KEPT = 8
-
-_local = threading.local()
+#: Trainers that a thread keeps, with their buffers.
+_trainers = ThreadCache(8)
 
 
 def predictor(**network):
@@ -18,10 +16,6 @@ def predictor(**network):
     **network
         As `fastopt.engine.make_trainer` takes them.
     """
-    kept = _local.__dict__.setdefault("predictors", {})
-    key = tuple(network.values())
-    if key not in kept:
-        if len(kept) >= _MOST_KEPT:
-            del kept[next(iter(kept))]
-        kept[key] = make_trainer(**network)
-    return kept[key]
+    # The function too, because a notebook may register another one under the same name.
+    key = (*network.values(), ACTIVATIONS.get(network["activation"]))
+    return _trainers.get(key, lambda: make_trainer(**network))

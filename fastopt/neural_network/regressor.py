@@ -17,6 +17,7 @@ from fastopt.neural_network._base import BaseMLP, if_stochastic
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
 from fastopt.neural_network.validation import Rows
 from fastopt.optimizers import Optimizer
+from fastopt.rules.losses import LOSSES, REGRESSION_LOSSES
 from fastopt.schedules import Schedule
 
 _Self = TypeVar("_Self", bound="MLPRegressor")
@@ -32,8 +33,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {'squared_error', 'poisson'}, default='squared_error'
-        ``'poisson'`` predicts the exponential of the last layer and needs ``y >= 0``.
+    loss : {'squared_error', 'poisson'} or str, default='squared_error'
+        ``'poisson'`` predicts the exponential of the last layer and needs ``y >= 0``. Or what
+        `fastopt.register_loss` added.
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer. ``()`` gives a linear model.
     activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
@@ -166,7 +168,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
+        "loss": [StrOptions(REGRESSION_LOSSES.keys())],
     }
 
     def __init__(
@@ -224,15 +226,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError(
                 f"y must be a dense array of numbers, got {type(y).__name__} of dtype {y.dtype}."
             )
-        if self.loss == "poisson" and y.min() < 0:
+        if LOSSES[self.loss].targets == "nonnegative" and y.min() < 0:
             raise ValueError(
-                f"loss='poisson' needs y >= 0, got a smallest value of {y.min()}. For such targets use "
+                f"loss={self.loss!r} needs y >= 0, got a smallest value of {y.min()}. For such targets use "
                 "loss='squared_error'."
             )
         return X, y.reshape(len(y), -1)
 
     def _output_activation(self):
-        return "exp" if self.loss == "poisson" else "identity"
+        return LOSSES[self.loss].output
 
     def _score_outputs(self, targets, outputs, sample_weight):
         return scoring.r2(targets, outputs, sample_weight)

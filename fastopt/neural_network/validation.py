@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastopt.engine import resolve
 from fastopt.optimizers import Optimizer
+from fastopt.rules.activations import ACTIVATIONS
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 # Elements up to which the plain test is quicker than setting up the sum.
@@ -29,7 +30,7 @@ Rows: TypeAlias = npt.ArrayLike | scipy.sparse.spmatrix | scipy.sparse.sparray
 #: What scikit-learn checks in ``fit``, by parameter.
 CONSTRAINTS = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+    "activation": [StrOptions(ACTIVATIONS.keys())],
     "solver": [str, Optimizer],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],

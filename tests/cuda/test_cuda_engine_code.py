@@ -5,8 +5,10 @@ import pytest
 from numba import from_dtype, types
 from reference import cuda_code
 
-from fastopt.engine.cuda import compilation, functions
+from fastopt.engine.cuda import compilation
+from fastopt.engine.objective import resolve_functions
 from fastopt.kernels.cuda import api as cuda
+from fastopt.rules.activations import ACTIVATIONS, Activation
 from fastopt.rules.registry import RULES
 
 pytestmark = pytest.mark.skipif(cuda_code.missing() is not None, reason=str(cuda_code.missing()))
@@ -34,12 +36,12 @@ def signatures(dtype):
         "I": types.Array(types.int64, 2, "C"),
     }
     arguments = {
-        "forward": "rnnnnrnnrnniIinnn",
-        "output": "rnnrrnrrniIinnn",
-        "backward": "rnnnrnrniIinnn",
-        "update": "rrnRrrrIIriIinnn",
+        "forward": "rnnnnrnnrnnriIi",
+        "output": "rnnrrnrrniIi",
+        "backward": "rnnnrnrniIi",
+        "update": "rrnRrrrIIriIi",
         "gather": "rnrniIi",
-        "conclude": "rnnrnnn",
+        "conclude": "rnnrnnrn",
         "descend": "rrnn",
         "clear_rest": "rnnnIi",
         "apply": "rrnRrnnrnIi",
@@ -55,6 +57,10 @@ def compiled(name, kernel, dtype, tiles, capability):
     return text
 
 
+def network_kernels(dtype, tiles, *names):
+    return compilation.plain_network_kernels(dtype, tiles=tiles, **resolve_functions(*names))
+
+
 def assert_in_registers(text, capability):
     found = cuda_code.assemble(text, capability)
     assert found["stack"] == found["spilled"] == found["local"] == found["double"] == 0
@@ -67,7 +73,7 @@ def assert_in_registers(text, capability):
     [(names, (9, 0)) for names in PAIRS] + [(PAIRS[0], other) for other in ((7, 5), (8, 0), (12, 0))],
 )
 def test_float32_passes_stay_in_registers_and_never_compute_in_double(names, size, capability):
-    for name, kernel in compilation.plain_passes("float32", *names, TILES[size]).items():
+    for name, kernel in network_kernels("float32", TILES[size], *names).items():
         text = compiled(name, kernel, "float32", TILES[size], capability)
         assert ".f64" not in text, name
         assert_in_registers(text, capability)
@@ -75,7 +81,9 @@ def test_float32_passes_stay_in_registers_and_never_compute_in_double(names, siz
 
 @pytest.mark.parametrize("name", cuda_code.built_in())
 def test_the_update_of_every_rule_never_computes_in_double(name):
-    for kernel_name, kernel in compilation.plain_updates(RULES[name], "float32", compilation.SMALL).items():
+    for kernel_name, kernel in compilation.plain_update_kernels(
+        RULES[name], "float32", compilation.SMALL
+    ).items():
         assert ".f64" not in compiled(kernel_name, kernel, "float32", compilation.SMALL, (9, 0))
 
 
@@ -83,14 +91,14 @@ def test_the_update_of_every_rule_never_computes_in_double(name):
 @pytest.mark.parametrize("size", TILES)
 @pytest.mark.parametrize("rule", [RULES["sgd"], RULES["adam"], compilation.COLLECT], ids=lambda r: r.name)
 def test_updates_stay_in_registers(rule, size, capability):
-    for name, kernel in compilation.plain_updates(rule, "float32", TILES[size]).items():
+    for name, kernel in compilation.plain_update_kernels(rule, "float32", TILES[size]).items():
         assert_in_registers(compiled(name, kernel, "float32", TILES[size], capability), capability)
 
 
 def test_float64_compiles():
     tiles = compilation.LARGE
-    kernels = compilation.plain_passes("float64", "tanh", "softmax", "log_loss", tiles)
-    kernels |= compilation.plain_updates(RULES["adam"], "float64", tiles)
+    kernels = network_kernels("float64", tiles, "tanh", "softmax", "log_loss")
+    kernels |= compilation.plain_update_kernels(RULES["adam"], "float64", tiles)
     for name, kernel in kernels.items():
         text = compiled(name, kernel, "float64", tiles, (9, 0))
         assert "global.f32" not in text, name
@@ -100,6 +108,7 @@ def test_float64_compiles():
 def test_a_literal_that_is_not_typed_is_caught(monkeypatch):
     space = {"third": 1 / 3}  # a half would come back exact and so in single precision
     exec("def planted(z): return third * z", space)
-    monkeypatch.setitem(functions.ACTIVATIONS, "planted", (space["planted"], lambda delta, a: delta))
-    kernels = compilation.plain_passes("float32", "planted", "identity", "squared_error", compilation.SMALL)
+    planted = Activation("planted", space["planted"], space["planted"])
+    monkeypatch.setitem(ACTIVATIONS, "planted", planted)
+    kernels = network_kernels("float32", compilation.SMALL, "planted", "identity", "squared_error")
     assert ".f64" in compiled("forward", kernels["forward"], "float32", compilation.SMALL, (9, 0))

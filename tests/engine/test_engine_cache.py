@@ -8,12 +8,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pytest
 import scipy.sparse
 from numba.core import event
 from sklearn.exceptions import ConvergenceWarning
 
 import fastopt
-from fastopt.engine.cpu import announcement
+from fastopt.engine.cpu import compilation
+from fastopt.engine.cpu.context import DENSE_ROUTINES, FUNCTION_ROUTINES
 
 PACKAGE = Path(fastopt.__file__).parent
 
@@ -21,8 +23,9 @@ TRAIN = """
 import numpy as np
 from fastopt import SGD
 from fastopt.engine import Layout, Trainer
+from fastopt.engine.cpu import compilation
 from fastopt.engine.cpu.context import DENSE_ROUTINES
-from fastopt.engine.cpu.compilation import _entrance, _task, routine
+from fastopt.engine.objective import resolve_functions
 
 layout = Layout([3, 2, 1])
 network = {"activation": "tanh", "out_activation": "identity", "loss": "squared_error"}
@@ -30,9 +33,17 @@ trainer = Trainer(layout, dtype=np.float64, **network)
 params, X, Y = np.ones(layout.size), np.ones((4, 3)), np.ones((4, 1))
 update = SGD(lr=0.1).flat(layout.size, layout.n_decay, np.float64)
 trainer.train(params, X, Y, update, batch_size=2, alpha=0.0)
-parts = [_task(), *(routine(name, "float64") for name in DENSE_ROUTINES)]
-hits = [part.cache_hits for part in parts] + list(_entrance(False).stats.cache_hits.values())
-print(min(hits), "hits", params[0])
+functions = resolve_functions(*network.values())
+parts = {
+    "worker": compilation._worker(),
+    **{name: compilation.routine(name, "float64") for name in DENSE_ROUTINES},
+    **compilation.activation_routines(functions["activation"], "float64"),
+    "output": compilation.output_routine(functions["output"], "float64"),
+    "loss": compilation.loss_routine(functions["loss"], functions["output"], "float64"),
+}
+missed = [name for name, part in parts.items() if not part.cache_hits]
+missed += ["entry"] * (not sum(compilation._entry_point(False).stats.cache_hits.values()))
+print(*sorted(missed), params[0])
 """
 
 IMPORT = """
@@ -69,28 +80,50 @@ def entries(cache):
     return {path.name for path in Path(cache).rglob("*.nbc")}
 
 
-def test_the_cache_serves_a_second_process_and_notices_an_edit(tmp_path):
-    cache = tmp_path / "cache"
-    shutil.copytree(PACKAGE, tmp_path / "fastopt", ignore=shutil.ignore_patterns("__pycache__"))
-    first = run(TRAIN, tmp_path, cache)
-    assert first.stdout.startswith("0 hits")
+EVERYTHING = sorted(["worker", "entry", *DENSE_ROUTINES, *FUNCTION_ROUTINES])
+#: Edits of code that compiled functions only call, and what is compiled again for each: Numba alone would
+#: serve stale code. An activation stands for those of a user, whose file is none of the package's.
+EDITS = {
+    "engine/cpu/vector_math.py": ("far = one - two / (", "far = one - one / (", EVERYTHING),
+    "rules/activations.py": ("return 1.0 - a * a", "return 1.0 - 0.5 * a * a", ["backpropagate"]),
+    "rules/losses.py": ("return p - y\n", "return 2.0 * (p - y)\n", ["loss"]),
+}
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory):
+    """Return a copy of the package, its cache, and what the first training compiled and found."""
+    folder = tmp_path_factory.mktemp("package")
+    shutil.copytree(PACKAGE, folder / "fastopt", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder, folder / "cache", run(TRAIN, folder, folder / "cache")
+
+
+def test_the_cache_serves_a_second_process(cached):
+    folder, cache, first = cached
+    *compiled, weight = first.stdout.split()
+    assert compiled == EVERYTHING
     known = entries(cache)
     assert known
-
-    second = run(TRAIN, tmp_path, cache)
-    assert second.stdout.startswith("1 hits")
+    second = run(TRAIN, folder, cache)
+    assert second.stdout.split() == [weight]
     assert "compiling" not in second.stderr
     assert entries(cache) == known
-    assert second.stdout.split()[-1] == first.stdout.split()[-1]
 
-    # An edit of a file that the cached functions only call: Numba alone would serve the stale code.
-    edited = tmp_path / "fastopt/engine/cpu/vector_math.py"
+
+@pytest.mark.parametrize("file", EDITS)
+def test_the_cache_notices_an_edit(cached, file):
+    folder, cache, first = cached
+    old, new, expected = EDITS[file]
+    edited = folder / "fastopt" / file
     source = edited.read_text("utf-8")
-    edited.write_text(source.replace("far = one - two / (", "far = one - one / ("), "utf-8")
-    assert edited.read_text("utf-8") != source
-    third = run(TRAIN, tmp_path, cache)
-    assert third.stdout.startswith("0 hits")
-    assert third.stdout.split()[-1] != first.stdout.split()[-1]
+    assert old in source
+    edited.write_text(source.replace(old, new), "utf-8")
+    try:
+        *compiled, weight = run(TRAIN, folder, cache).stdout.split()
+    finally:
+        edited.write_text(source, "utf-8")
+    assert compiled == expected
+    assert weight != first.stdout.split()[-1]
 
 
 def test_importing_compiles_nothing(tmp_path):
@@ -100,10 +133,10 @@ def test_importing_compiles_nothing(tmp_path):
 
 
 def test_a_compile_that_takes_its_time_says_so_once(capsys, monkeypatch):
-    monkeypatch.setattr(announcement, "_PATIENCE", 0.0)
-    monkeypatch.setattr(announcement, "_said", set())
+    monkeypatch.setattr(compilation, "_PATIENCE", 0.0)
+    monkeypatch.setattr(compilation, "_announced", set())
     for _ in range(2):
-        with announcement.announced("the kernel of a test") as timer:
+        with compilation.announced("the kernel of a test") as timer:
             timer.join(30)
     error = capsys.readouterr().err
     assert error.count("compiling the kernel of a test, once") == 1
@@ -111,8 +144,8 @@ def test_a_compile_that_takes_its_time_says_so_once(capsys, monkeypatch):
 
 
 def test_a_quick_load_says_nothing(capsys, monkeypatch):
-    monkeypatch.setattr(announcement, "_PATIENCE", 3600.0)
-    with announcement.announced("nothing") as timer:
+    monkeypatch.setattr(compilation, "_PATIENCE", 3600.0)
+    with compilation.announced("nothing") as timer:
         pass
     timer.join(30)
     assert not timer.is_alive()

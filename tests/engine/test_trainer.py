@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_info
 from fastopt import SGD, Adam, AdamW
 from fastopt.engine import Layout, Trainer
 from fastopt.engine.cpu import trainer as cpu_engine
-from fastopt.engine.cpu.compilation import program
 
 CLASSES = {"activation": "relu", "out_activation": "softmax", "loss": "log_loss"}
 
@@ -244,7 +243,7 @@ def test_impossible_numbers_of_threads_are_refused(n_threads):
         Trainer(Layout([2, 2]), dtype=np.float32, n_threads=n_threads, **CLASSES)
 
 
-def test_one_compiled_engine_serves_every_depth_width_activation_optimizer_and_type_of_alpha():
+def test_one_compiled_engine_serves_every_depth_width_optimizer_and_type_of_alpha():
     def train_all(all_sizes):
         for sizes in all_sizes:
             for optimizer in (SGD(lr=0.1), Adam(), AdamW()):
@@ -255,7 +254,6 @@ def test_one_compiled_engine_serves_every_depth_width_activation_optimizer_and_t
     with event.install_recorder("numba:run_pass") as compiled:
         train_all([[4, 9, 3], [4, 8, 7, 6, 3]])
     assert not compiled.buffer
-    assert program.cache_info().currsize <= 4  # two dtypes, dense or sparse
 
 
 def test_a_diverging_network_raises_no_warning_of_its_own():

@@ -18,7 +18,7 @@ TRAIN = """
         def __init__(self, most, flops): self.most = most
         def next(self, n_left): return self.most, n_left
         def record(self, seconds): pass
-    thread_count.Pace = Fixed
+    thread_count.ThreadChooser = Fixed
 
     def train(n_threads):
         rs = np.random.RandomState(0)

@@ -1,114 +1,214 @@
-"""The engine compiled, and the way into it from Python.
+"""The compiled engine: its routines, the worker function, and the entry point from Python.
 
-The loop over batches and its passes are compiled once. What depends on the element type is a set of routines,
-each a C function of integers that stands alone and is called by address: Numba would compile and optimise a
-function again with every function that calls it.
+The loop over batches with its forward and backward passes, which one worker executes (`batch_loop.work`), is
+compiled once. What depends on the element type, the activations or the loss is a set of routines, each a C
+function of integers that stands alone and is called by address: Numba would compile and optimise a function
+again with every function that calls it.
 """
 
+import contextlib
 import functools
 import inspect
-from types import SimpleNamespace
+import sys
+import threading
 
 import numpy as np
-from numba import cfunc, njit, prange, types
+from numba import cfunc, config, njit, prange, types
 
 from fastopt.engine.cpu import activations, batch_loop, inputs, layer_products
-from fastopt.engine.cpu.announcement import announced
 from fastopt.engine.cpu.context import DENSE_ROUTINES, SPARSE_ROUTINES
-from fastopt.engine.cpu.vector_math import ENGINE_JIT
+from fastopt.engine.cpu.vector_math import ENGINE_JIT, IN_PLACE_OF, INNER_JIT
 from fastopt.kernels import elementwise, intrinsics, threading_layer
-from fastopt.kernels.binding import bind, digest
+from fastopt.kernels.binding import bind, compile_scalar, digest, fingerprint
 from fastopt.kernels.intrinsics import call
+from fastopt.rules import scalar_functions
+from fastopt.rules.activations import ACTIVATIONS, OUTPUTS, Activation
+from fastopt.rules.losses import LOSSES, Loss
 from fastopt.rules.registry import RULES
 
+#: Of the folders whose code the engine calls; `fingerprint` covers the activations and losses.
 _DIGEST = digest(__file__) + digest(intrinsics.__file__)
-_HOMES = (layer_products, activations, inputs, batch_loop)
+_TEMPLATES = {
+    name: function
+    for home in (layer_products, activations, inputs, batch_loop)
+    for name, function in vars(home).items()
+    if inspect.isfunction(function) and function.__module__ == home.__name__
+}
+#: Seconds of compiling after which to say so; loading from the disk cache takes a tenth of that.
+_PATIENCE = 1.0
+
+_announced = set()
 
 
-def _alone(task, context, n_workers):
-    call(task, (context, 0))
+def _announce(what):
+    if what not in _announced:
+        _announced.add(what)
+        where = f"in {config.CACHE_DIR}" if config.CACHE_DIR else "beside the package"
+        print(f"fastopt: compiling {what}, once; cached {where}", file=sys.stderr, flush=True)
 
 
-def _together(task, context, n_workers):
-    for worker in prange(n_workers):
-        call(task, (context, worker))
+@contextlib.contextmanager
+def announced(what: str):
+    """Print one line to stderr if the block takes longer than a second, the first time for this ``what``."""
+    timer = threading.Timer(_PATIENCE, _announce, (what,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer
+    finally:
+        timer.cancel()
+
+
+def n_arguments(name: str) -> int:
+    """Return how many integers a routine takes."""
+    return len(inspect.signature(_TEMPLATES[name]).parameters)
 
 
 def _compile(template, suffix="", **names):
     """Compile a C function of integers, with the globals of the template's own file and ``names``."""
-    bound = bind(template, template, suffix, digest=_DIGEST, **template.__globals__, **names)
-    n_arguments = len(inspect.signature(template).parameters)
-    return cfunc(types.void(*[types.int64] * n_arguments), cache=True, **ENGINE_JIT)(bound)
+    bound = bind(template, template, suffix, digest=_DIGEST, **template.__globals__ | names)
+    n = len(inspect.signature(template).parameters)
+    return cfunc(types.void(*[types.int64] * n), cache=True, **ENGINE_JIT)(bound)
 
 
 @functools.cache
-def _entrance(parallel):
-    """Return the compiled way in: here and now, or in a parallel region."""
-    template = _together if parallel else _alone
-    bound = bind(template, template, digest=_DIGEST, call=call, prange=prange)
-    signature = types.void(*[types.int64] * 3)
-    return njit([signature], parallel=parallel, nogil=True, cache=True, **ENGINE_JIT)(bound)
+def routine(name: str, dtype: str):
+    """Return a routine that every network uses, compiled; its ``address`` is valid while the object lives."""
+    return _compile(_TEMPLATES[name], f"_{dtype}", real=np.dtype(dtype).type)
+
+
+def _compile_functions(template, dtype, functions, **names):
+    """Compile a routine that calls plain functions of scalars, given by the template's names for them.
+
+    ``names`` are constants of the template. Names and functions are told apart in the cache by their content.
+    """
+    scalar = np.dtype(dtype).type
+    replaced = (*IN_PLACE_OF, (scalar_functions.epsilon, _constant(np.finfo(scalar).eps)))
+    constants = "".join(f"_{name}_{value}" for name, value in names.items())
+    suffix = f"_{dtype}{constants}_{fingerprint(*functions.values())}"
+    compiled = {
+        name: compile_scalar(function, scalar, INNER_JIT, replaced) for name, function in functions.items()
+    }
+    if "value" in compiled and "gradient" in compiled:
+        names["total"] = _sum_of_losses(compiled["value"], suffix)
+    return _compile(template, suffix, real=scalar, **compiled, **names)
+
+
+def _constant(value):
+    """Return a compiled function of one argument that returns ``value``."""
+    return njit(**INNER_JIT)(lambda x: value)
+
+
+def _sum_of_losses(value, suffix):
+    # Reassociation makes it sums of vectors, the same for the same length.
+    options = INNER_JIT | {"fastmath": {"contract", "reassoc"}}
+    return njit(**options)(bind(activations.total, activations.total, suffix, digest="", np=np, value=value))
 
 
 @functools.cache
-def _task():
-    return _compile(batch_loop.work)
+def activation_routines(activation: Activation, dtype: str) -> dict:
+    """Return the compiled routines of a hidden activation, by name."""
+    template = activations.activate_apart if activation.keeps_input else activations.activate
+    return {
+        "activate": _compile_functions(template, dtype, {"value": activation.value}),
+        "backpropagate": _compile_functions(
+            activations.backpropagate, dtype, {"backward": activation.backward}
+        ),
+    }
 
 
 @functools.cache
-def routine(name, dtype):
-    """Return a routine compiled for a dtype; its ``address`` is valid while the object lives."""
-    (template,) = [vars(home)[name] for home in _HOMES if name in vars(home)]
-    return _compile(template, f"_{dtype}", real=np.dtype(dtype).type)
+def output_routine(output: Activation, dtype: str):
+    """Return the compiled routine of the last layer's activation."""
+    template = activations.normalized_output if output.is_normalized else activations.output
+    return _compile_functions(template, dtype, {"value": output.value})
 
 
 @functools.cache
-def program(dtype, sparse):
-    """Return the engine compiled for a dtype: one for every network and every optimizer.
+def loss_routine(loss: Loss, output: Activation, dtype: str):
+    """Return the compiled routine of a loss with the last layer's activation."""
+    functions = {"value": loss.value, "gradient": loss.output_gradient(output)}
+    return _compile_functions(activations.loss, dtype, functions, is_mean=loss.is_mean)
+
+
+@functools.cache
+def routine_addresses(
+    dtype: str, sparse: bool, activation: Activation, output: Activation, loss: Loss
+) -> dict:
+    """Return the addresses of all routines of a network, compiled or loaded from the cache, by name.
 
     Parameters
     ----------
     dtype : {'float32', 'float64'}
     sparse : bool
         Whether inputs may be read by their non-zeros.
-
-    Returns
-    -------
-    SimpleNamespace
-        ``task``, the address that `run` takes, and ``routines``, the others by name.
+    activation, output : Activation
+        Of the hidden layers, and of the last.
+    loss : Loss
     """
     with announced(f"the training engine for {dtype}"):
         prepare(False)
+        worker_address()
         names = DENSE_ROUTINES + (SPARSE_ROUTINES if sparse else [])
-        routines = {name: routine(name, dtype).address for name in names}
-        return SimpleNamespace(task=_task().address, routines=routines)
+        routines = {name: routine(name, dtype) for name in names} | activation_routines(activation, dtype)
+        routines["output"] = output_routine(output, dtype)
+        routines["loss"] = loss_routine(loss, output, dtype)
+        return {name: compiled.address for name, compiled in routines.items()}
 
 
 @functools.cache
-def prepare(parallel):
-    """Compile the way in, before a clock runs."""
+def _worker():
+    return _compile(batch_loop.work)
+
+
+def worker_address() -> int:
+    """Return the address of the worker function, `batch_loop.work` compiled: one for all networks."""
+    return _worker().address
+
+
+def _call_worker(worker, context, n_workers):
+    call(worker, (context, 0))
+
+
+def _call_workers(worker, context, n_workers):
+    for number in prange(n_workers):
+        call(worker, (context, number))
+
+
+@functools.cache
+def _entry_point(parallel):
+    """Return the compiled function that Python calls: it works in this thread, or in a parallel region."""
+    template = _call_workers if parallel else _call_worker
+    bound = bind(template, template, digest=_DIGEST, call=call, prange=prange)
+    signature = types.void(*[types.int64] * 3)
+    return njit([signature], parallel=parallel, nogil=True, cache=True, **ENGINE_JIT)(bound)
+
+
+@functools.cache
+def prepare(parallel: bool) -> None:
+    """Compile an entry point, before a clock runs."""
     with announced("what starts the threads"):
         threading_layer.prepare()
-        _entrance(parallel)
+        _entry_point(parallel)
 
 
-def run(task, context, n_workers):
-    """Let ``n_workers`` threads take part in a run.
+def run(context: int, n_workers: int) -> None:
+    """Let ``n_workers`` threads execute the batches that a record says.
 
     Parameters
     ----------
-    task : int
-        Address of a `program`.
     context : int
         Address of a record of type `context.CONTEXT`.
     n_workers : int
     """
     with threading_layer.region(n_workers):
-        _entrance(n_workers > 1)(task, context, n_workers)
+        _entry_point(n_workers > 1)(worker_address(), context, n_workers)
 
 
-def warmup(dtypes=("float32", "float64")):
-    """Compile the engine and the update kernels of all registered optimizers, or load them from the cache.
+def warmup(dtypes=("float32", "float64")) -> None:
+    """Compile the engine with all that is registered, or load it from the cache.
+
+    Covers the update kernels of all optimizers, and all activations and losses, on the CPU.
 
     Parameters
     ----------
@@ -120,9 +220,11 @@ def warmup(dtypes=("float32", "float64")):
     >>> warmup(["float32"])
     """
     for parallel in (False, True):
-        _entrance(parallel)
-    for dtype in dtypes:
-        for sparse in (False, True):
-            program(np.dtype(dtype).name, sparse)
+        prepare(parallel)
+    for dtype in map(str, map(np.dtype, dtypes)):
+        for loss in LOSSES.values():
+            routine_addresses(dtype, True, ACTIVATIONS["identity"], OUTPUTS[loss.output], loss)
+        for activation in ACTIVATIONS.values():
+            activation_routines(activation, dtype)
         for rule in RULES.values():
-            elementwise.update_kernel(rule, np.dtype(dtype).name)
+            elementwise.update_kernel(rule, dtype)

@@ -1,7 +1,8 @@
 """What one training run needs, as one record that compiled code reads through its address.
 
 Arrays stand in the record as addresses; ``vector`` turns one back into an array. So do the routines, which
-know the element type: whatever calls them through the record is compiled once for all (see ``driver.py``).
+know the element type: whatever calls them through the record is compiled once for all (see
+``compilation.py``).
 """
 
 import numpy as np
@@ -10,13 +11,13 @@ from numba import carray, from_dtype, njit
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.kernels.intrinsics import pointer
 
-#: What knows the element type: C functions of integers, compiled for each (see ``driver.py``) ...
-DENSE_ROUTINES = (
-    "multiply transpose dots repeat sum_of_squares activate backpropagate output loss gather sum_weights "
-    "set_constants"
-).split()
-#: ... and those for inputs that are read by their non-zeros.
+#: Routines, C functions of integers that are compiled for each element type (see ``compilation.py``): those
+#: that every network needs, ...
+DENSE_ROUTINES = "multiply transpose dots repeat sum_of_squares gather sum_weights set_constants".split()
+#: ... those for inputs that are read by their non-zeros, ...
 SPARSE_ROUTINES = "mark marked_forward marked_gradient csr_forward csr_gradient sort_entries".split()
+#: ... and those of its activations and its loss.
+FUNCTION_ROUTINES = "activate backpropagate output loss".split()
 _ADDRESSES = (
     # the network
     "layers params "
@@ -37,15 +38,17 @@ _INTEGERS = (
     "n_layers n_features capacity block_rows n_blocks n_tiles n_workers "
     "list_length block_entries input_shift n_input_tiles buffer_stride transposed_stride "
     "first_batch last_batch batch_size n_samples alone n_constants step start n_rows "
-    "inputs mode has_order has_weight penalized activation out_activation loss_kind "
+    "inputs mode has_order has_weight penalized "
     "stride update gemm give_way in_registers itemsize"
 ).split()
-#: A layer: its shape; addresses of its weights, bias, inputs (``source``), outputs (``target``) and of the
-#: gradients at either; bytes from one row to the next; places in the flat vector; bytes into a worker's
-#: buffer of transposed weights, -1 where there are none.
+#: A layer: its shape; addresses of its weights, bias, inputs (``source``), pre-activations (which its outputs
+#: replace, unless the activation's derivative needs them), outputs (``target``) and of the gradients at
+#: inputs and outputs; address of what the derivative of the layer before takes; bytes from one row to the
+#: next; places in the flat vector; bytes into a worker's buffer of transposed weights, -1 where there are
+#: none.
 _LAYER = (
-    "n_in n_out weights bias source target source_delta delta source_stride target_stride "
-    "weights_at bias_at transposed_at"
+    "n_in n_out weights bias source pre_activations target source_delta delta source_points "
+    "source_stride target_stride weights_at bias_at transposed_at"
 ).split()
 #: A tile: rows ``first:last`` of a layer's weights (all of its bias where ``first`` is -1), and its number
 #: where partial sums are added up, the same for any number of workers.
@@ -53,7 +56,12 @@ TILE_COLUMNS = 4
 #: Bytes of a cache line.
 LINE = 64
 
-CONTEXT = np.dtype([(name, np.int64) for name in DENSE_ROUTINES + SPARSE_ROUTINES + _ADDRESSES + _INTEGERS])
+CONTEXT = np.dtype(
+    [
+        (name, np.int64)
+        for name in DENSE_ROUTINES + SPARSE_ROUTINES + FUNCTION_ROUTINES + _ADDRESSES + _INTEGERS
+    ]
+)
 CONTEXT_TYPE = from_dtype(CONTEXT)
 LAYER = np.dtype([(name, np.int64) for name in _LAYER])
 LAYER_TYPE = from_dtype(LAYER)

@@ -47,7 +47,8 @@ def _forward(context, c, lo, hi, worker):
     for number in range(c.n_layers):
         layer = layer_record(c, number)
         n_in, n_out, weights, bias = layer.n_in, layer.n_out, layer.weights, layer.bias
-        target = layer.target + lo * layer.target_stride
+        is_last = number == c.n_layers - 1
+        target = (layer.target if is_last else layer.pre_activations) + lo * layer.target_stride
         if number or c.inputs == DENSE:
             source = layer.source + lo * layer.source_stride
             layer_products.forward(c, rows, n_in, n_out, source, weights, bias, target)
@@ -55,10 +56,10 @@ def _forward(context, c, lo, hi, worker):
             call(c.marked_forward, (context, worker, layer.source, lo, hi, target, weights, bias, n_out))
         else:
             call(c.csr_forward, (context, lo, hi, target, weights, bias, n_out))
-        if number == c.n_layers - 1:
-            call(c.output, (c.out_activation, target, rows, n_out))
+        if is_last:
+            call(c.output, (target, rows, n_out))
         else:
-            call(c.activate, (c.activation, target, rows * n_out))
+            call(c.activate, (target, layer.target + lo * layer.target_stride, rows * n_out))
 
 
 @njit(**INNER_JIT)
@@ -94,8 +95,7 @@ def _backward(c, lo, hi, worker):
         target = layer.source_delta + lo * layer.source_stride
         transposed = _transposed(c, layer, worker)
         layer_products.backward(c, rows, n_in, n_out, delta, layer.weights, transposed, target)
-        outputs = layer.source + lo * layer.source_stride
-        call(c.backpropagate, (c.activation, outputs, target, rows * n_in))
+        call(c.backpropagate, (layer.source_points + lo * layer.source_stride, target, rows * n_in))
 
 
 @njit(**INNER_JIT)

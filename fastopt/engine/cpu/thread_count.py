@@ -1,12 +1,14 @@
-"""How many workers take part: chosen by what batches have cost, not by a constant.
+"""How many threads work on a batch: chosen by what batches have cost, not by a constant.
 
 Whether a second thread helps depends on the network, on how far apart two cores are and on who else uses
 them. As no bit of the result depends on it, the engine tries.
 """
 
 import math
-import threading
 import time
+from collections.abc import Callable, Hashable
+
+from fastopt.engine.thread_cache import ThreadCache
 
 #: Seconds of one trial, and between two trials of what was slower.
 _TRIAL, _AGAIN = 1e-3, 1.0
@@ -18,32 +20,25 @@ _NEWEST = 0.3
 _GUESS = 5e10
 
 
-#: Kinds of work that a Python thread remembers.
-_MOST_KEPT = 64
-
-_local = threading.local()
+#: Choosers that a thread keeps: what one fit has learnt, the next need not learn.
+_choosers = ThreadCache(64)
 
 
-def remembered(kind, most, flops):
-    """Return the `Pace` of a kind of work: what one fit has learnt in this thread, the next need not learn.
+def thread_chooser(kind: Hashable, most: int, flops: float) -> "ThreadChooser":
+    """Return this thread's `ThreadChooser` for a kind of work.
 
     Parameters
     ----------
     kind : hashable
         Whatever the cost of a batch depends on.
     most, flops
-        As `Pace` takes them.
+        As `ThreadChooser` takes them.
     """
-    kept = _local.__dict__.setdefault("kept", {})
-    if kind not in kept:
-        if len(kept) >= _MOST_KEPT:
-            del kept[next(iter(kept))]
-        kept[kind] = Pace(most, flops)
-    return kept[kind]
+    return _choosers.get(kind, lambda: ThreadChooser(most, flops))
 
 
-class Pace:
-    """Chooses the number of workers for each part of a run.
+class ThreadChooser:
+    """Chooses the number of threads for the next batches by trying, then by what each number has cost.
 
     Parameters
     ----------
@@ -56,15 +51,15 @@ class Pace:
 
     Examples
     --------
-    >>> pace, tried = Pace(2, 1e9), []
+    >>> chooser, tried = ThreadChooser(2, 1e9), []
     >>> for _ in range(4):
-    ...     tried.append(pace.next(100)[0])
-    ...     pace.record(0.1)
+    ...     tried.append(chooser.next(100)[0])
+    ...     chooser.record(0.1)
     >>> tried
     [2, 1, 2, 1]
     """
 
-    def __init__(self, most, flops, clock=time.perf_counter):
+    def __init__(self, most: int, flops: float, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         options = [most]
         while options[-1] > 1:
@@ -75,7 +70,7 @@ class Pace:
         self._again = None
         self._current = most, 1
 
-    def next(self, n_left):
+    def next(self, n_left: int) -> tuple[int, int]:
         """Return how many workers shall run how many of the ``n_left`` batches that remain."""
         if self._trials:
             self._current = self._trials[0], min(n_left, max(1, round(_TRIAL / self._seconds)))
@@ -83,7 +78,7 @@ class Pace:
             self._current = min(self._cost, key=self._cost.get), n_left
         return self._current
 
-    def record(self, seconds):
+    def record(self, seconds: float) -> None:
         """Note how long what `next` said took."""
         workers, n_batches = self._current
         cost = self._seconds = seconds / n_batches

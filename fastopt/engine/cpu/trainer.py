@@ -9,17 +9,20 @@ import threading
 import time
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.engine import validation
 from fastopt.engine.cpu import compilation
 from fastopt.engine.cpu.context import DENSE, GRADIENT, PREDICT, TRAIN
-from fastopt.engine.cpu.thread_count import remembered
+from fastopt.engine.cpu.thread_count import thread_chooser
 from fastopt.engine.cpu.workspace import Workspace, choose_inputs
+from fastopt.engine.layout import Layout
+from fastopt.engine.objective import penalize, resolve_functions
 from fastopt.kernels import threading_layer
 from fastopt.kernels.blas_threads import single_threaded
 
-#: Rows of a pass over data that is not cut into batches: prediction, or the gradient of all of it.
-_PASS_ROWS = 1024
+#: Most rows of a batch in prediction, and for the gradient of all rows.
+_MAX_ROWS = 1024
 #: Floating-point operations of a batch below which a second thread is not even tried.
 _PARALLEL_FLOPS = 1e6
 #: Operations between two looks for Ctrl-C, a tenth of a second or so.
@@ -35,12 +38,14 @@ class Trainer:
     ----------
     layout : Layout
         Shapes of the layers, and where each lies in the flat vectors.
-    activation : {'identity', 'relu', 'tanh', 'logistic'}
-        Of the hidden layers.
+    activation : str
+        Of the hidden layers: 'identity', 'relu', 'tanh', 'logistic' or what `fastopt.register_activation`
+        added.
     out_activation : {'identity', 'softmax', 'logistic', 'exp'}
         Of the last layer.
-    loss : {'squared_error', 'log_loss', 'binary_log_loss', 'poisson'}
-        Together with ``out_activation``, a pair whose gradient at the last layer is ``output - target``.
+    loss : str
+        'squared_error', 'log_loss', 'binary_log_loss', 'poisson' or what `fastopt.register_loss` added. The
+        softmax goes with losses that were registered with it only.
     dtype : {numpy.float32, numpy.float64}
         Of every array that is passed; arithmetic is done in it.
     n_threads : int, optional
@@ -69,17 +74,36 @@ class Trainer:
     array([2., 4., 6.])
     """
 
-    def __init__(self, layout, *, activation, out_activation, loss, dtype, n_threads=None):
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        activation: str,
+        out_activation: str,
+        loss: str,
+        dtype: npt.DTypeLike,
+        n_threads: int | None = None,
+    ) -> None:
         self.layout = layout
         self.dtype = np.dtype(dtype)
         self.n_threads = threading_layer.resolve(n_threads)
-        self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
-        self._shape, self._runs = None, {}
+        self._functions = resolve_functions(activation, out_activation, loss)
+        self._shape, self._runners = None, {}
         self._chosen = self._last = None
-        self._dtype_name = self.dtype.name
 
-    def train(self, params, X, Y, update, *, batch_size, alpha, order=None, sample_weight=None):
-        """Make one pass over the rows ``X[order]`` in batches, updating ``params`` in place.
+    def train(
+        self,
+        params: np.ndarray,
+        X,
+        Y: np.ndarray,
+        update,
+        *,
+        batch_size: int,
+        alpha: float,
+        order: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+    ) -> float:
+        """Train for one epoch on the rows ``X[order]`` in batches, updating ``params`` in place.
 
         Parameters
         ----------
@@ -114,39 +138,39 @@ class Trainer:
         batch_size = min(batch_size, n_samples)
         n_batches = -(-n_samples // batch_size)
         address = getattr(update, "address", None)
-        run = self._prepare(
+        runner = self._prepare(
             GRADIENT if address is None else TRAIN, params, X, batch_size, Y, order, sample_weight
         )
         if address is None:
-            return self._train_by_gradient(run, params, update, n_samples, batch_size, alpha)
-        work = run.work
-        work.point(state=update.state)
-        work.set(stride=update.state.shape[1], update=address, penalized=alpha > 0)
+            return self._train_by_gradient(runner, params, update, n_samples, batch_size, alpha)
+        workspace = runner.workspace
+        workspace.point(state=update.state)
+        workspace.set(stride=update.state.shape[1], update=address, penalized=alpha > 0)
         first = 0
         while first < n_batches:
-            n_workers, count = run.next(n_batches - first)
-            work.point_to_constants(update.constants(count), alpha)
-            update.advance(count)  # first, because Ctrl-C during the call is raised on its return
-            run.batches(first, first + count, batch_size, n_samples, n_workers)
+            n_workers, count = runner.plan(n_batches - first)
+            workspace.point_to_constants(update.constants(count), alpha)
+            update.advance(count)  # first, because Ctrl-C during the run is raised on its return
+            runner.run(first, first + count, batch_size, n_samples, n_workers)
             first += count
-        return work.take_result()[0]
+        return workspace.take_result()[0]
 
-    def _train_by_gradient(self, run, params, update, n_samples, batch_size, alpha):
+    def _train_by_gradient(self, runner, params, update, n_samples, batch_size, alpha):
         """Train with an optimizer that needs whole gradients: norms, matrices, global scalars."""
         gradient = np.zeros(self.layout.size, self.dtype)
         total = 0.0
-        run.work.set(penalized=False)
-        run.work.point(gradient=gradient)
+        runner.workspace.set(penalized=False)
+        runner.workspace.point(gradient=gradient)
         update.n_threads = self.n_threads
 
         def evaluate(batch):
             gradient[:] = 0
-            n_workers, _ = run.next(1)
-            run.batches(batch, batch + 1, batch_size, n_samples, n_workers)
-            loss, weight = run.work.take_result()
+            n_workers, _ = runner.plan(1)
+            runner.run(batch, batch + 1, batch_size, n_samples, n_workers)
+            loss, weight = runner.workspace.take_result()
             if weight == 0:
                 return None
-            return validation.penalize(self.layout, params, gradient, alpha, weight, loss)
+            return penalize(self.layout, params, gradient, alpha, weight, loss)
 
         for batch in range(-(-n_samples // batch_size)):
             loss = evaluate(batch)
@@ -156,7 +180,16 @@ class Trainer:
             update.apply(params, gradient, self.layout, loss, functools.partial(evaluate, batch))
         return total
 
-    def loss_and_gradient(self, params, X, Y, *, alpha, sample_weight=None, out=None):
+    def loss_and_gradient(
+        self,
+        params: np.ndarray,
+        X,
+        Y: np.ndarray,
+        *,
+        alpha: float,
+        sample_weight: np.ndarray | None = None,
+        out: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:
         """Return the mean loss of all rows, penalty included, and its gradient.
 
         Parameters
@@ -175,13 +208,13 @@ class Trainer:
         gradient = np.zeros(self.layout.size, self.dtype) if out is None else out
         gradient[:] = 0
         n_samples = X.shape[0]
-        run = self._prepare(GRADIENT, params, X, min(_PASS_ROWS, n_samples), Y, None, sample_weight)
-        run.work.point(gradient=gradient)
-        run.work.set(penalized=False)
-        loss, weight = run.over_all(n_samples)
-        return validation.penalize(self.layout, params, gradient, alpha, weight, loss), gradient
+        runner = self._prepare(GRADIENT, params, X, min(_MAX_ROWS, n_samples), Y, None, sample_weight)
+        runner.workspace.point(gradient=gradient)
+        runner.workspace.set(penalized=False)
+        loss, weight = runner.run_all(n_samples)
+        return penalize(self.layout, params, gradient, alpha, weight, loss), gradient
 
-    def predict(self, params, X, *, keep=False):
+    def predict(self, params: np.ndarray, X, *, keep: bool = False) -> np.ndarray:
         """Return the outputs of the last layer, an ndarray of shape (n_samples, n_outputs).
 
         Parameters
@@ -196,23 +229,23 @@ class Trainer:
         out = np.empty((n_samples, self.layout.layer_sizes[-1]), self.dtype)
         if not n_samples:
             return out
-        run = self._prepare(PREDICT, params, X, min(_PASS_ROWS, n_samples), None, None, None)
-        run.work.point(out=out)
-        run.over_all(n_samples)
+        runner = self._prepare(PREDICT, params, X, min(_MAX_ROWS, n_samples), None, None, None)
+        runner.workspace.point(out=out)
+        runner.run_all(n_samples)
         if not keep:
-            run.work.forget("x", "indptr", "indices", "data", "out", "params")
+            runner.workspace.forget("x", "indptr", "indices", "data", "out", "params")
             self._chosen = self._last = None
         return out
 
     def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
-        """Return the way into the program for these arguments: that of the last call if they are the same."""
+        """Return the runner for these arguments: that of the last call if they are the same."""
         arguments = (mode, params, X, batch_size, Y, order, sample_weight)
         if self._last is None or not all(map(operator.is_, arguments, self._last[0])):
             self._last = arguments, self._point(*arguments)
-        run = self._last[1]
+        runner = self._last[1]
         if not isinstance(X, np.ndarray):
             self._last = None  # a sparse matrix may get other arrays
-        return run
+        return runner
 
     def _point(self, mode, params, X, batch_size, Y, order, sample_weight):
         validation.check(self.layout, self.dtype, params, X, Y, order, sample_weight)
@@ -226,73 +259,73 @@ class Trainer:
             n_workers = self.n_threads or threading_layer.n_available()
         shape = (batch_size, inputs, block_entries, n_workers)
         if shape != self._shape:  # the last workspace does not fit
-            self._shape, self._runs = shape, {}
-        if mode not in self._runs:
-            self._runs[mode] = self._make_run(mode, shape, flops)
-        run = self._runs[mode]
-        work = run.work
-        work.point_to_inputs(X, inputs)
-        work.point_to_params(params)
-        work.set(mode=mode, has_order=order is not None, has_weight=sample_weight is not None)
+            self._shape, self._runners = shape, {}
+        if mode not in self._runners:
+            self._runners[mode] = self._make_runner(mode, shape, flops)
+        runner = self._runners[mode]
+        workspace = runner.workspace
+        workspace.point_to_inputs(X, inputs)
+        workspace.point_to_params(params)
+        workspace.set(mode=mode, has_order=order is not None, has_weight=sample_weight is not None)
         for name, array in (("y", Y), ("order", order), ("sample_weight", sample_weight)):
             if array is not None:
-                work.point(**{name: array})
-        return run
+                workspace.point(**{name: array})
+        return runner
 
-    def _make_run(self, mode, shape, flops):
+    def _make_runner(self, mode, shape, flops):
         _, inputs, _, n_workers = shape
-        program = compilation.program(self._dtype_name, inputs != DENSE)
+        routines = compilation.routine_addresses(self.dtype.name, inputs != DENSE, **self._functions)
         if n_workers > 1:
             compilation.prepare(True)
-        pace = remembered((self.layout, self._dtype_name, mode, shape), n_workers, flops)
-        for other in self._runs.values():
-            return _Run(program.task, other.work, pace, flops)
-        work = Workspace(self.layout, self._names, self.dtype, program.routines, *shape)
-        return _Run(program.task, work, pace, flops)
+        chooser = thread_chooser((self.layout, self.dtype.name, mode, shape), n_workers, flops)
+        for other in self._runners.values():
+            return _BatchRunner(other.workspace, chooser, flops)
+        keeps_input = self._functions["activation"].keeps_input
+        workspace = Workspace(self.layout, self.dtype, routines, keeps_input, *shape)
+        return _BatchRunner(workspace, chooser, flops)
 
 
-class _Run:
-    """One call's way into the compiled program: the workspace, the threads, and how often to look up."""
+class _BatchRunner:
+    """Runs a workspace's batches, in slices short enough for Ctrl-C, on the quickest number of threads."""
 
-    def __init__(self, task, work, pace, flops):
-        self.work, self._task, self._pace = work, task, pace
+    def __init__(self, workspace, chooser, flops):
+        self.workspace, self._chooser = workspace, chooser
         self._slice = max(1, int(_SLICE_FLOPS / flops))
         self._is_long = flops > _LONG_FLOPS
-        self._blas = single_threaded if work.calls_blas else contextlib.nullcontext
+        self._blas = single_threaded if workspace.calls_blas else contextlib.nullcontext
 
-    def next(self, n_left):
+    def plan(self, n_left):
         """Return how many workers shall run how many of the batches that remain."""
-        return self._pace.next(min(n_left, self._slice))
+        return self._chooser.next(min(n_left, self._slice))
 
-    def batches(self, first, last, batch_size, n_samples, n_workers):
-        """Run some batches, as `next` said; BLAS is held to one thread meanwhile."""
-        work = self.work
-        work.begin(first, last, batch_size, n_samples, n_workers)
+    def run(self, first, last, batch_size, n_samples, n_workers):
+        """Run the batches ``first:last``, as `plan` said; BLAS is held to one thread meanwhile."""
+        self.workspace.begin(first, last, batch_size, n_samples, n_workers)
         # Signals reach the main thread only.
-        beside = self._is_long and threading.current_thread() is threading.main_thread()
+        in_thread = self._is_long and threading.current_thread() is threading.main_thread()
         start = time.perf_counter()
         with self._blas():
-            (self._call_beside if beside else compilation.run)(self._task, work.address, n_workers)
-        self._pace.record(time.perf_counter() - start)
+            (self._run_in_thread if in_thread else compilation.run)(self.workspace.address, n_workers)
+        self._chooser.record(time.perf_counter() - start)
 
-    def _call_beside(self, *arguments):
+    def _run_in_thread(self, *arguments):
         """Run a long batch in another thread, so that this one can answer Ctrl-C and stop it."""
-        with concurrent.futures.ThreadPoolExecutor(1) as helper:
-            task = helper.submit(compilation.run, *arguments)
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            future = executor.submit(compilation.run, *arguments)
             try:
-                while not task.done():
-                    concurrent.futures.wait([task], timeout=0.1)
+                while not future.done():
+                    concurrent.futures.wait([future], timeout=0.1)
             except KeyboardInterrupt:
-                self.work.stop()
+                self.workspace.stop()
                 raise
-            task.result()
+            future.result()
 
-    def over_all(self, n_samples):
+    def run_all(self, n_samples):
         """Run every batch and return the sums of losses and weights."""
-        size = self.work.capacity
+        size = self.workspace.capacity
         n_batches, first = -(-n_samples // size), 0
         while first < n_batches:
-            n_workers, count = self.next(n_batches - first)
-            self.batches(first, first + count, size, n_samples, n_workers)
+            n_workers, count = self.plan(n_batches - first)
+            self.run(first, first + count, size, n_samples, n_workers)
             first += count
-        return self.work.take_result()
+        return self.workspace.take_result()

@@ -1,17 +1,22 @@
-"""exp, log, tanh and the logistic function as branch-free arithmetic that LLVM vectorises.
+"""exp, log and tanh as branch-free arithmetic that LLVM vectorises.
 
 Numba calls the C library for these, one element at a time. Here each is a polynomial after the range
 reduction of Cody and Waite (minimax coefficients for float32, Taylor's for float64 on |r| <= ln(2)/2),
 accurate to 2 ulp; ``tests/engine/test_vector_math.py`` holds them to that. Every function takes and returns
 one scalar, keeps its precision, and lets NaN through.
+
+`IN_PLACE_OF` says which of them compiled activations and losses get where they call `math`.
 """
 
 import math
+import types as python_types
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
+
+from fastopt.rules import scalar_functions
 
 #: ``contract`` lets a multiply and an add become one fused instruction. It changes no meaning of NaN or
 #: infinity; the engine cuts its work the same way for any number of threads, so bits do not vary.
@@ -43,8 +48,8 @@ def _power_of_two(typingctx, biased):
     return biased(biased), codegen
 
 
-def _make_exp(real, mantissa, bias, low, high, ln2_high, ln2_low, coefficients):
-    """Build exp for one precision; every constant is rounded to it once."""
+def _make_exp(real, mantissa, bias, ln2_high, ln2_low, coefficients, low, high):
+    """Build exp for one precision, of the argument clamped to ``[low, high]``; constants are rounded once."""
     low, high, log2e, one = real(low), real(high), real(math.log2(math.e)), real(1)
     ln2_high, ln2_low = real(ln2_high), real(ln2_low)
     # Adding 1.5 * 2**mantissa leaves the rounded sum in the lowest bits; the bias makes it an exponent.
@@ -66,25 +71,38 @@ def _make_exp(real, mantissa, bias, low, high, ln2_high, ln2_low, coefficients):
     return exp
 
 
-# Outside [low, high] the result would be subnormal or infinite; both ends are far from any use here.
-_exp32 = _make_exp(
-    np.float32, 23, 127, -87.3, 88.3, 0.693359375, -2.12194440e-4,
+_EXP32 = (
+    np.float32, 23, 127, 0.693359375, -2.12194440e-4,
     (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1),
 )  # fmt: skip
-_exp64 = _make_exp(
-    np.float64, 52, 1023, -708.0, 709.0, 6.93145751953125e-1, 1.42860682030941723212e-6,
+_EXP64 = (
+    np.float64, 52, 1023, 6.93145751953125e-1, 1.42860682030941723212e-6,
     tuple(1 / math.factorial(k) for k in range(13, 1, -1)),
 )  # fmt: skip
+# Outside these bounds the result would be subnormal or infinite.
+_bounded32, _bounded64 = _make_exp(*_EXP32, -87.3, 88.3), _make_exp(*_EXP64, -708.0, 709.0)
+# At these the exponent's bits are all zero, or all one: the power of two is 0, or infinite.
+_exp32, _exp64 = _make_exp(*_EXP32, -88.0, 89.0), _make_exp(*_EXP64, -709.0, 710.0)
 
 
 def exp(x):
-    """Return e**x, clamped to the normal range of its type. Callable from compiled code only."""
+    """Return e**x: 0 where that is subnormal, infinity from 0.7 of the largest number. In compiled code."""
     raise NotImplementedError("fastopt.engine.cpu.vector_math.exp works in compiled code only")
 
 
 @overload(exp, jit_options=ENGINE_JIT, inline="never")
 def _exp(x):
     return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: _exp64(x))
+
+
+def bounded_exp(x):
+    """Return e**x, clamped to the normal range of its type. Callable from compiled code only."""
+    raise NotImplementedError("fastopt.engine.cpu.vector_math.bounded_exp works in compiled code only")
+
+
+@overload(bounded_exp, jit_options=ENGINE_JIT, inline="never")
+def _bounded_exp(x):
+    return (lambda x: _bounded32(x)) if x == types.float32 else (lambda x: _bounded64(x))
 
 
 def _half_of_bits(part):
@@ -118,13 +136,19 @@ _exponent, _mantissa = _half_of_bits("exponent"), _half_of_bits("mantissa")
 def _make_log(real, ln2_high, ln2_low, coefficients):
     """Build the logarithm for one precision: fdlibm's series in s = f / (2 + f) for log(1 + f)."""
     ln2_high, ln2_low, half, one, two = real(ln2_high), real(ln2_low), real(0.5), real(1), real(2)
+    zero, infinity, nan, smallest = real(0), real(np.inf), real(np.nan), np.finfo(real).tiny
+    # The exponent of a subnormal number is that of the number scaled up, less this.
+    shift = real(np.finfo(real).nmant + 1)
+    scale = real(2) ** shift
     lead, *rest = (real(c) for c in coefficients)
     rest = tuple(rest)
 
     @njit(**INNER_JIT)
     def log(x):
-        e = _exponent(x)
-        f = _mantissa(x) - one
+        is_small = x < smallest
+        scaled = x * scale if is_small else x
+        e = _exponent(scaled) - (shift if is_small else zero)
+        f = _mantissa(scaled) - one
         s = f / (two + f)
         z = s * s
         series = lead
@@ -132,7 +156,8 @@ def _make_log(real, ln2_high, ln2_low, coefficients):
             series = series * z + c
         square = half * f * f
         result = e * ln2_high - ((square - (s * (square + z * series) + e * ln2_low)) - f)
-        return result if x == x else x
+        result = result if x < infinity else x
+        return result if x > zero else (-infinity if x == zero else nan)
 
     return log
 
@@ -148,20 +173,13 @@ _log64 = _make_log(
 
 
 def log(x):
-    """Return the natural logarithm of a positive normal number. Callable from compiled code only."""
+    """Return the natural logarithm, as `math.log` does in compiled code. Callable from compiled code only."""
     raise NotImplementedError("fastopt.engine.cpu.vector_math.log works in compiled code only")
 
 
 @overload(log, jit_options=ENGINE_JIT, inline="never")
 def _log(x):
     return (lambda x: _log32(x)) if x == types.float32 else (lambda x: _log64(x))
-
-
-@njit(**INNER_JIT)
-def logistic(x):
-    """Return 1 / (1 + e**-x)."""
-    one = like(x, 1.0)
-    return one / (one + exp(-x))
 
 
 @njit(**INNER_JIT)
@@ -173,7 +191,7 @@ def tanh(x):
     """
     one, two = like(x, 1.0), like(x, 2.0)
     size = abs(x)
-    far = one - two / (exp(size + size) + one)
+    far = one - two / (bounded_exp(size + size) + one)
     z = x * x
     top = (like(x, -9.64399179425052238628e-1) * z + like(x, -9.92877231001918586564e1)) * z + like(
         x, -1.61468768441708447952e3
@@ -184,3 +202,16 @@ def tanh(x):
     near = x + x * z * top / bottom
     far = far if x > like(x, 0.0) else -far
     return near if size < like(x, 0.625) else far
+
+
+#: `math`, with the functions above in place of its own.
+_vector_math = python_types.ModuleType("vector_math")
+vars(_vector_math).update(vars(math) | {"exp": exp, "log": log, "tanh": tanh})
+#: What compiled activations and losses use in place of what their plain functions read.
+IN_PLACE_OF = (
+    (math, _vector_math),
+    (math.exp, exp),
+    (math.log, log),
+    (math.tanh, tanh),
+    (scalar_functions.bounded_exp, bounded_exp),
+)

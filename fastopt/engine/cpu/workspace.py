@@ -4,7 +4,6 @@ import ctypes
 
 import numpy as np
 
-from fastopt.engine.cpu.activations import ACTIVATIONS, LOSSES, OUTPUTS
 from fastopt.engine.cpu.context import COMPRESS, CONTEXT, CSR, DENSE, LAYER, LINE
 from fastopt.engine.cpu.inputs import GROUP, WORD
 from fastopt.engine.cpu.layer_products import IN_REGISTERS
@@ -84,11 +83,11 @@ class Workspace:
     Parameters
     ----------
     layout : Layout
-    names : dict
-        Activation, output activation and loss.
     dtype : dtype
     routines : dict
-        Addresses of the routines for this dtype.
+        Addresses of the network's routines for this dtype, by name; see `compilation.routine_addresses`.
+    keeps_input : bool
+        Whether the hidden activation's derivative takes the pre-activations.
     capacity : int
         Rows of the largest batch.
     inputs, block_entries : int
@@ -96,7 +95,7 @@ class Workspace:
     n_workers : int
     """
 
-    def __init__(self, layout, names, dtype, routines, capacity, inputs, block_entries, n_workers):
+    def __init__(self, layout, dtype, routines, keeps_input, capacity, inputs, block_entries, n_workers):
         self.context = np.zeros(1, CONTEXT)
         self._fields = self.context.view(np.int64)  # every field is one; a record's item is slow to set
         self.address = self.context.ctypes.data
@@ -110,8 +109,7 @@ class Workspace:
             n_layers=len(layout.shapes), n_features=layout.layer_sizes[0], capacity=capacity,
             block_rows=rows, n_workers=n_workers, itemsize=dtype.itemsize, inputs=inputs,
             in_registers=IN_REGISTERS[vector_bytes()], give_way=give_way_address(),
-            gemm=gemm_address(dtype.itemsize), activation=ACTIVATIONS[names["activation"]],
-            out_activation=OUTPUTS[names["out_activation"]], loss_kind=LOSSES[names["loss"]], **routines,
+            gemm=gemm_address(dtype.itemsize), **routines,
         )  # fmt: skip
         self.point(
             one=np.ones(1, dtype), batch_weight=np.zeros(1),
@@ -128,7 +126,7 @@ class Workspace:
         )
         self._place_tiles(dtype, inputs, n_workers)
         self._place_inputs(dtype, inputs, rows, n_blocks, block_entries, n_workers)
-        self._place_layers(capacity, dtype, n_workers)
+        self._place_layers(capacity, dtype, n_workers, keeps_input)
 
     def _place_tiles(self, dtype, inputs, n_workers):
         """Cut the weights into tiles and make room for a gradient of one for each worker."""
@@ -169,21 +167,27 @@ class Workspace:
                 list_starts=np.empty((n_workers, rows + 1), np.int64),
             )
 
-    def _place_layers(self, capacity, dtype, n_workers):
+    def _place_layers(self, capacity, dtype, n_workers, keeps_input):
         """Make room for the layers' outputs, deltas and transposed weights, and describe the layers."""
         layout, itemsize = self._layout, dtype.itemsize
         shapes = np.array(layout.shapes, np.int64)
         sizes = _padded(capacity * shapes[:, 1])
         at = np.concatenate([[0], np.cumsum(sizes)]) * itemsize
         self._outputs = np.empty(sizes.sum(), dtype)
+        self._pre_activations = np.empty(sizes.sum(), dtype) if keeps_input else self._outputs
         self._deltas = np.empty(sizes.sum(), dtype)
         layers = self._layers = np.zeros(len(shapes), LAYER)
         layers["n_in"], layers["n_out"] = shapes.T
         layers["source_stride"], layers["target_stride"] = shapes.T * itemsize
         layers["weights_at"], layers["bias_at"] = layout.weights_at, layout.biases_at
-        layers["target"] = _address(self._outputs) + at[:-1]
-        layers["delta"] = _address(self._deltas) + at[:-1]
-        layers["source"][1:], layers["source_delta"][1:] = layers["target"][:-1], layers["delta"][:-1]
+        for name, array in (
+            ("target", self._outputs), ("pre_activations", self._pre_activations), ("delta", self._deltas)
+        ):  # fmt: skip
+            layers[name] = _address(array) + at[:-1]
+        for name, before in (
+            ("source", "target"), ("source_points", "pre_activations"), ("source_delta", "delta")
+        ):  # fmt: skip
+            layers[name][1:] = layers[before][:-1]
         n_weights = shapes.prod(axis=1)
         is_kept = (n_weights * itemsize <= IN_REGISTERS[vector_bytes()]) & (shapes[:, 1] > 1)
         is_kept[0] = False  # nothing goes back through the first layer

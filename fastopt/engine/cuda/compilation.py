@@ -1,4 +1,4 @@
-"""From the kernels' templates to launchable kernels for one network, element type and optimizer."""
+"""The engine's kernels, bound to a network's functions, an element type and an optimizer."""
 
 import functools
 from types import SimpleNamespace
@@ -7,15 +7,18 @@ from typing import NamedTuple
 import numpy as np
 from numba import from_dtype
 
-from fastopt.engine.cuda import functions, kernels
+from fastopt.engine.cuda import kernels
 from fastopt.kernels.binding import bind
 from fastopt.kernels.cuda import api as cuda
 from fastopt.kernels.cuda import elementwise
+from fastopt.rules import scalar_functions
+from fastopt.rules.activations import Activation
+from fastopt.rules.losses import Loss
 from fastopt.rules.registry import Rule
 
 
 class Tiles(NamedTuple):
-    """How the products are cut; see `cuda_kernels`.
+    """How the products are cut; see `fastopt.engine.cuda.kernels`.
 
     Attributes
     ----------
@@ -85,7 +88,7 @@ def _learn(rule, scalar):
 
 
 def _shared_names(dtype, tiles):
-    """Return what the free names of `cuda_kernels` stand for, those apart that depend on more."""
+    """Return what the free names of the kernels stand for, those apart that depend on more."""
     scalar = np.dtype(dtype).type
     names = {
         "cuda": cuda.module(),
@@ -110,29 +113,33 @@ def _shared_names(dtype, tiles):
     return names | {helper.__name__: cuda.inlined(bind(helper, helper, **names)) for helper in helpers}
 
 
-def plain_passes(dtype, activation, out_activation, loss, tiles):
+def plain_network_kernels(
+    dtype: str, activation: Activation, output: Activation, loss: Loss, tiles: Tiles
+) -> dict:
     """Return the kernels that do not depend on the optimizer, bound but not compiled, by name.
 
     Parameters
     ----------
     dtype : {'float32', 'float64'}
-    activation, out_activation, loss : str
-        As `Trainer` takes them.
+    activation, output : Activation
+        Of the hidden layers, and of the last.
+    loss : Loss
     tiles : Tiles
     """
     scalar = np.dtype(dtype).type
-    activate, backpropagate = functions.ACTIVATIONS[activation]
-    chosen = {
-        "activate": activate,
-        "backpropagate": backpropagate,
-        "finish": functions.OUTPUTS[out_activation],
-        "element_loss": functions.LOSSES[loss],
+    functions = {
+        "activate": activation.value,
+        "backpropagate": activation.backward,
+        "finish": output.value,
+        "element_loss": loss.value,
+        "element_gradient": loss.output_gradient(output),
     }
+    replaced = ((scalar_functions.epsilon, _constant(scalar(np.finfo(dtype).eps))),)
     names = {
         **_shared_names(dtype, tiles),
-        "EPSILON": scalar(np.finfo(dtype).eps),
-        "SOFTMAX": out_activation == "softmax",
-        **{name: cuda.device_function(function, scalar) for name, function in chosen.items()},
+        "KEEPS_INPUT": activation.keeps_input,
+        "IS_NORMALIZED": output.is_normalized,
+        **{name: cuda.device_function(function, scalar, replaced) for name, function in functions.items()},
     }
     templates = (
         kernels.forward,
@@ -146,7 +153,12 @@ def plain_passes(dtype, activation, out_activation, loss, tiles):
     return {one.__name__: bind(one, one, f"_{dtype}", **names) for one in templates}
 
 
-def plain_updates(rule, dtype, tiles):
+def _constant(value):
+    """Return a plain function of one argument that returns ``value``."""
+    return scalar_functions.with_globals(lambda x: CONSTANT, CONSTANT=value)  # noqa: F821  bound here
+
+
+def plain_update_kernels(rule, dtype, tiles):
     """Return the kernels that update parameters by ``rule``, bound but not compiled, by name."""
     names = _shared_names(dtype, tiles) | {
         "learn": _learn(rule, np.dtype(dtype).type),
@@ -157,15 +169,15 @@ def plain_updates(rule, dtype, tiles):
 
 
 @functools.cache
-def passes(dtype, activation, out_activation, loss, tiles):
-    """Return launchable kernels as attributes, compiled at their first launch; see `plain_passes`."""
-    return _launchable(plain_passes(dtype, activation, out_activation, loss, tiles), tiles)
+def network_kernels(dtype: str, tiles: Tiles, activation: Activation, output: Activation, loss: Loss):
+    """Return the kernels of `plain_network_kernels` as attributes, compiled at their first launch."""
+    return _launchable(plain_network_kernels(dtype, activation, output, loss, tiles), tiles)
 
 
 @functools.cache
-def updates(rule, dtype, tiles):
-    """Return launchable kernels as attributes, compiled at their first launch; see `plain_updates`."""
-    return _launchable(plain_updates(rule, dtype, tiles), tiles)
+def update_kernels(rule: Rule, dtype: str, tiles: Tiles):
+    """Return the kernels of `plain_update_kernels` as attributes, compiled at their first launch."""
+    return _launchable(plain_update_kernels(rule, dtype, tiles), tiles)
 
 
 def _launchable(plain, tiles):

@@ -21,12 +21,10 @@ class Data:
     Y : ndarray of shape (n_samples, n_outputs), optional
     sample_weight : ndarray of shape (n_samples,), optional
     n_visits : int
-        Rows of a pass, the most that an order may have.
+        Rows of an epoch, the most that an order may have.
     batch_size : int
     n_bytes : int
         The most bytes to hold on the device, unless a batch takes more.
-    n_orders : int
-        Orders that are visited side by side; more than one only where the data fit.
 
     Attributes
     ----------
@@ -37,7 +35,7 @@ class Data:
         Rows of the largest block.
     """
 
-    def __init__(self, X, Y, sample_weight, n_visits, batch_size, n_bytes, n_orders=1):
+    def __init__(self, X, Y, sample_weight, n_visits, batch_size, n_bytes):
         device_array = cuda.module().device_array
         self._sources = [X] + [a for a in (Y, sample_weight) if a is not None]
         widths = [1 if a.ndim == 1 else a.shape[1] for a in self._sources]
@@ -54,7 +52,7 @@ class Data:
         self.y = unused if Y is None else self._targets[1]
         self.is_weighted = sample_weight is not None
         self.w = self._targets[-1] if self.is_weighted else unused
-        self.rows = cuda.module().to_device(np.tile(np.arange(self.capacity), n_orders))
+        self.rows = cuda.module().to_device(np.arange(self.capacity))
         if self.is_resident:
             is_dense = isinstance(X, np.ndarray)
             step = held if is_dense else max(1, _CHUNK // (widths[0] * X.dtype.itemsize))
@@ -75,13 +73,11 @@ class Data:
         Parameters
         ----------
         order : ndarray of int64 or None
-            None stands for all rows as they are. With several orders, one row each.
+            None stands for all rows as they are.
         n_visits : int
         """
         if self.is_resident:
-            if order is None:
-                order = np.resize(np.arange(n_visits), self.rows.shape)
-            self.rows.copy_to_device(order.reshape(-1))
+            self.rows.copy_to_device(np.arange(n_visits) if order is None else order)
             yield 0, n_visits
             return
         for first in range(0, n_visits, self.capacity):

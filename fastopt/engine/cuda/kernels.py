@@ -1,6 +1,6 @@
 """The training step on a GPU: a launch for each layer forward and back, one for the loss, one to update.
 
-Templates: ``cuda_program.py`` binds the free names. Every matrix product is cut into square tiles of ``SIDE``
+Templates: ``compilation.py`` binds the free names. Every matrix product is cut into square tiles of ``SIDE``
 elements. A block of ``BLOCK * BLOCK`` threads forms a tile from slices of ``DEPTH`` that it brings to shared
 memory; a thread keeps ``MICRO * MICRO`` sums, ``BLOCK`` rows and columns apart, so that neighbours read and
 write neighbours. Blocks take tile after tile.
@@ -10,10 +10,6 @@ and row ``batch`` of ``batches`` its first row and number of rows. So a step is 
 same arguments, which a CUDA graph replays. ``cells[NEXT]`` is read up to the loss, which copies it to
 ``cells[NOW]``; the launches after it read that, and the last one counts. No launch writes a cell that its
 other blocks read.
-
-The grid's second dimension counts networks of one shape that train side by side on the same data: each has
-its ``n_params`` parameters, ``n_units`` outputs of all layers, ``n_visits`` rows in an order of its own, and
-``len(batches)`` rows of ``constants``, after those of the networks before it.
 
 Sums are formed in an order that depends on the shapes alone, and nothing is added atomically: the same bits
 in every run.
@@ -86,25 +82,22 @@ def accumulate(sums, left, right, y, x):
 
 
 def forward(
-    params, weights_at, bias_at, n_in, n_out, source, source_at, is_first, target, target_at, is_last,
-    rows, batches, cells, n_params, n_units, n_visits,
+    params, weights_at, bias_at, n_in, n_out, source, source_at, is_first, target, target_at, is_last, inputs,
+    rows, batches, cells,
 ):  # fmt: skip
     """Write one layer's outputs ``activate(source @ weights + bias)``; the last layer's stay as they are.
 
-    Of the first layer the source is the data, whose rows ``rows`` picks.
+    Of the first layer the source is the data, whose rows ``rows`` picks. With `KEEPS_INPUT` the
+    pre-activations go to ``inputs``.
     """
     left = cuda.shared.array((DEPTH, PADDED), REAL)
     right = cuda.shared.array((DEPTH, PADDED), REAL)
     sums = cuda.local.array((MICRO, MICRO), REAL)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     thread = y * BLOCK + x
-    batch, model = cells[NEXT], cuda.blockIdx.y
+    batch = cells[NEXT]
     n_rows = batches[batch, 1]
-    start = batches[batch, 0] + model * n_visits if is_first else -1
-    source_at += 0 if is_first else model * n_units
-    target_at += model * n_units
-    weights_at += model * n_params
-    bias_at += model * n_params
+    start = batches[batch, 0] if is_first else -1
     across = (n_out + SIDE - 1) // SIDE
     n_tiles = across * ((n_rows + SIDE - 1) // SIDE)
     tile = cuda.blockIdx.x
@@ -124,31 +117,33 @@ def forward(
                 i, j = row + y + u * BLOCK, column + x + v * BLOCK
                 if i < n_rows and j < n_out:
                     z = sums[u, v] + params[uint64(bias_at + j)]
-                    target[uint64(target_at + i * n_out + j)] = z if is_last else activate(z)
+                    place = uint64(target_at + i * n_out + j)
+                    if KEEPS_INPUT:
+                        inputs[place] = z
+                    target[place] = z if is_last else activate(z)
         tile += cuda.gridDim.x
 
 
 def output(
     outputs, at, n_out, y, w, weighted, deltas, losses, is_training,
-    rows, batches, cells, n_params, n_units, n_visits,
+    rows, batches, cells,
 ):  # fmt: skip
     """Turn the last pre-activations into outputs; in training, write each row's loss and the gradient there.
 
-    For every pair of output function and loss that is offered the gradient is output - target. Each row is
-    shared by ``BLOCK`` threads. ``losses`` has a place for every row of the data, in the order of visit.
+    Each row is shared by ``BLOCK`` threads. ``losses`` has a place for every row of the data, in the order of
+    visit.
     """
     parts = cuda.shared.array((BLOCK, PADDED), REAL)
     lane, line = cuda.threadIdx.x, cuda.threadIdx.y
-    batch, model = cells[NEXT], cuda.blockIdx.y
-    start, n_rows = batches[batch, 0] + model * n_visits, batches[batch, 1]
-    at += model * n_units
+    batch = cells[NEXT]
+    start, n_rows = batches[batch, 0], batches[batch, 1]
     for first in range(cuda.blockIdx.x * BLOCK, n_rows, cuda.gridDim.x * BLOCK):
         # Threads beyond the last row repeat it, so that all of a block meet at the barriers.
         row = min(first + line, n_rows - 1)
         is_inside = first + line < n_rows
         z = at + row * n_out
         scale, top = ONE, ZERO
-        if SOFTMAX:
+        if IS_NORMALIZED:
             top = outputs[z]
             for j in range(lane, n_out, BLOCK):
                 top = max(top, outputs[z + j])
@@ -172,12 +167,12 @@ def output(
         weight = w[source] if weighted else ONE
         for j in range(lane, n_out, BLOCK):
             if is_inside:
-                p = finish(outputs[z + j] - top) * scale if SOFTMAX else finish(outputs[z + j])
+                p = finish(outputs[z + j] - top) * scale if IS_NORMALIZED else finish(outputs[z + j])
                 outputs[z + j] = p
                 if is_training:
                     target = y[source * n_out + j]
-                    loss += element_loss(p, target, EPSILON)
-                    deltas[at + row * n_out + j] = (p - target) * weight
+                    loss += element_loss(p, target)
+                    deltas[at + row * n_out + j] = element_gradient(p, target) * weight
         if is_training:
             parts[line, lane] = loss
             cuda.syncthreads()
@@ -187,24 +182,24 @@ def output(
                     loss += parts[line, k]
                 losses[start + row] = loss * weight
             cuda.syncthreads()
-    if is_training and cuda.blockIdx.x == 0 and model == 0 and lane == 0 and line == 0:
+    if is_training and cuda.blockIdx.x == 0 and lane == 0 and line == 0:
         cells[NOW] = batch
 
 
 def backward(
-    params, weights_at, n_in, n_out, deltas, at, activations, source_at,
-    rows, batches, cells, n_params, n_units, n_visits,
+    params, weights_at, n_in, n_out, deltas, at, points, source_at,
+    rows, batches, cells,
 ):  # fmt: skip
-    """Write the gradient at one layer's inputs' pre-activations, ``(deltas @ weights.T)`` times the slope."""
+    """Write the gradient at the pre-activations of the layer before: ``deltas @ weights.T`` times the slope.
+
+    ``points`` is what the activation's derivative takes: all layers' outputs, or their pre-activations.
+    """
     left = cuda.shared.array((DEPTH, PADDED), REAL)
     right = cuda.shared.array((DEPTH, PADDED), REAL)
     sums = cuda.local.array((MICRO, MICRO), REAL)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     thread = y * BLOCK + x
-    n_rows, model = batches[cells[NOW], 1], cuda.blockIdx.y
-    at += model * n_units
-    source_at += model * n_units
-    weights_at += model * n_params
+    n_rows = batches[cells[NOW], 1]
     across = (n_in + SIDE - 1) // SIDE
     n_tiles = across * ((n_rows + SIDE - 1) // SIDE)
     tile = cuda.blockIdx.x
@@ -224,13 +219,13 @@ def backward(
                 i, j = row + y + u * BLOCK, column + x + v * BLOCK
                 if i < n_rows and j < n_in:
                     place = uint64(source_at + i * n_in + j)
-                    deltas[place] = backpropagate(sums[u, v], activations[place])
+                    deltas[place] = backpropagate(sums[u, v], points[place])
         tile += cuda.gridDim.x
 
 
 def update(
     params, state, stride, constants, data, activations, deltas, layers, tiles, squares,
-    rows, batches, cells, n_params, n_units, n_visits,
+    rows, batches, cells,
 ):  # fmt: skip
     """Form the gradient of every tile of every layer and apply the optimizer's rule to it at once.
 
@@ -244,18 +239,16 @@ def update(
     sums = cuda.local.array((MICRO, MICRO), REAL)
     x, y = cuda.threadIdx.x, cuda.threadIdx.y
     thread = y * BLOCK + x
-    batch, model = cells[NOW], cuda.blockIdx.y
-    start, n_rows = batches[batch, 0] + model * n_visits, batches[batch, 1]
-    step, part = model * batches.shape[0] + batch, model * tiles.shape[0]
+    batch = cells[NOW]
+    start, n_rows = batches[batch, 0], batches[batch, 1]
     # A batch without rows, whose samples weigh nothing, teaches nothing.
     n_tiles = tiles.shape[0] if n_rows > 0 else 0
     tile = cuda.blockIdx.x
     while tile < n_tiles:
         number, row, column = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
         n_in, n_out = layers[number, 0], layers[number, 1]
-        weights_at, bias_at = model * n_params + layers[number, 2], model * n_params + layers[number, 3]
-        deltas_at = model * n_units + layers[number, 5]
-        source, source_at, picked = activations, model * n_units + layers[number, 4], -1
+        weights_at, bias_at, deltas_at = layers[number, 2], layers[number, 3], layers[number, 5]
+        source, source_at, picked = activations, layers[number, 4], -1
         if number == 0:
             source, source_at, picked = data, 0, start
         clear(sums)
@@ -278,11 +271,11 @@ def update(
                     if is_weight:
                         squared += weight * weight
                     params[place] = learn(
-                        weight, sums[u, v], state, stride, place, constants, step, is_weight
+                        weight, sums[u, v], state, stride, place, constants, batch, is_weight
                     )
-        squares[(part + tile) * BLOCK * BLOCK + thread] += squared * constants[step, PENALTY]
+        squares[tile * BLOCK * BLOCK + thread] += squared * constants[batch, PENALTY]
         tile += cuda.gridDim.x
-    if cuda.blockIdx.x == 0 and model == 0 and thread == 0:
+    if cuda.blockIdx.x == 0 and thread == 0:
         cells[NEXT] = batch + 1
 
 
@@ -300,22 +293,24 @@ def gather(data, n_in, target, capacity, rows, batches, cells):
         e += cuda.gridsize(1)
 
 
-def conclude(params, bias_at, n_out, target, target_at, is_last, capacity):
+def conclude(params, bias_at, n_out, target, target_at, is_last, inputs, capacity):
     """Turn a product by cuBLAS into a layer's outputs, as `forward` does."""
     e = cuda.grid(1)
     while e < capacity * n_out:
         place = uint64(target_at + e)
         z = target[place] + params[uint64(bias_at + e % n_out)]
+        if KEEPS_INPUT:
+            inputs[place] = z
         target[place] = z if is_last else activate(z)
         e += cuda.gridsize(1)
 
 
-def descend(deltas, activations, at, n):
+def descend(deltas, points, at, n):
     """Multiply gradients that cuBLAS formed by the slope, as `backward` does."""
     e = cuda.grid(1)
     while e < n:
         place = uint64(at + e)
-        deltas[place] = backpropagate(deltas[place], activations[place])
+        deltas[place] = backpropagate(deltas[place], points[place])
         e += cuda.gridsize(1)
 
 

@@ -23,39 +23,31 @@ class Network:
     Parameters
     ----------
     layout : Layout
-    names : dict
-        Activation, output activation and loss.
+    functions : dict
+        ``activation``, ``output`` and ``loss``, as `fastopt.engine.objective.resolve_functions` returns them.
     dtype : dtype
     capacity : int
     rule : Rule, optional
-        The optimizer's, or `cuda_program.COLLECT`; none for prediction.
-    n_models : int
-        Networks of one shape that train side by side.
+        The optimizer's, or `compilation.COLLECT`; none for prediction.
 
     Attributes
     ----------
     params, state, outputs, losses, squares : device arrays
         Flat: the parameters; the optimizer's slots, one after the other; the last layer's outputs; each row's
-        loss; and what the penalty adds to the loss, in parts. Each holds one model after the other, ``state``
-        within each slot.
-    max_batches : int
-        Batches that can be prepared at once.
+        loss; and what the penalty adds to the loss, in parts.
     """
 
-    def __init__(self, layout, names, dtype, capacity, rule=None, n_models=1):
+    def __init__(self, layout, functions, dtype, capacity, rule=None):
         self.layout, self.rule, self.dtype, self.capacity = layout, rule, np.dtype(dtype), capacity
-        #: scikit-learn's squared error is half of it, and the mean over the outputs.
-        self._loss_scale = 0.5 / layout.layer_sizes[-1] if names["loss"] == "squared_error" else 1.0
-        self.n_models, self.max_batches = n_models, max(1, MAX_BATCHES // n_models)
-        self.tiles = _choose_tiles(layout, capacity * n_models)
-        self._kernels = compilation.passes(self.dtype.name, *names.values(), self.tiles)
+        self._loss_scale = 1.0 / layout.layer_sizes[-1] if functions["loss"].is_mean else 1.0
+        self.tiles = _choose_tiles(layout, capacity)
+        self._kernels = compilation.network_kernels(self.dtype.name, self.tiles, **functions)
         to_device, device_array = cuda.module().to_device, cuda.module().device_array
         widths = np.array(layout.layer_sizes[1:], np.int64)
         self._at = np.cumsum(capacity * widths) - capacity * widths
         self._n_units = int(capacity * widths.sum())
-        self.params = device_array(n_models * layout.size, self.dtype)
-        # Many models are worth training together only where each is small.
-        self._blas = cublas.find() if n_models == 1 else None
+        self.params = device_array(layout.size, self.dtype)
+        self._blas = cublas.find()
         #: Layers whose products cuBLAS forms.
         self._is_wide = [
             self._blas is not None and 2.0 * capacity * n_in * n_out >= cublas.MIN_FLOPS
@@ -64,19 +56,22 @@ class Network:
         if self._is_wide[0]:
             self._gathered = device_array(capacity * layout.layer_sizes[0], self.dtype)
         # Zeros, because cuBLAS sums over rows that no batch may have written.
-        self._activations = to_device(np.zeros(n_models * self._n_units, self.dtype))
+        self._activations = to_device(np.zeros(self._n_units, self.dtype))
+        #: What the activation's derivative takes.
+        self._points = self._activations
+        if functions["activation"].keeps_input:
+            self._points = to_device(np.zeros(self._n_units, self.dtype))
         self.outputs = self._activations[int(self._at[-1]) :]
-        self._batches = to_device(np.zeros((self.max_batches, 2), np.int64))
+        self._batches = to_device(np.zeros((MAX_BATCHES, 2), np.int64))
         self._cells = to_device(np.zeros(2, np.int64))
         if rule is None:
             return
-        self._updates = compilation.updates(rule, self.dtype.name, self.tiles)
-        self._deltas = device_array(n_models * self._n_units, self.dtype)
+        self._updates = compilation.update_kernels(rule, self.dtype.name, self.tiles)
+        self._deltas = device_array(self._n_units, self.dtype)
         wide = np.array(layout.shapes)[self._is_wide]
         self._gradient = device_array(int(wide.prod(axis=1).max(initial=1)), self.dtype)
-        self.state = device_array(max(1, len(rule.slots) * n_models * layout.size), self.dtype)
-        self._rows_of_constants = np.zeros((n_models, self.max_batches, 4 + rule.n_constants), self.dtype)
-        self._constants = to_device(self._rows_of_constants.reshape(-1, 4 + rule.n_constants))
+        self.state = device_array(max(1, len(rule.slots) * layout.size), self.dtype)
+        self._constants = to_device(np.zeros((MAX_BATCHES, 4 + rule.n_constants), self.dtype))
         self._layers = to_device(
             np.column_stack([
                 np.array(layout.shapes, np.int64),
@@ -89,7 +84,7 @@ class Network:
         tiles = _cut(layout, self.tiles.side, self._is_wide)
         self._tiles = to_device(tiles)
         #: Where the squares of a wide layer's weights go: after those of the tiles, a place for each thread.
-        self._squares_at = [n_models * len(tiles) * self.tiles.block**2]
+        self._squares_at = [len(tiles) * self.tiles.block**2]
         for (n_in, n_out), is_wide in zip(layout.shapes, self._is_wide, strict=True):
             self._squares_at.append(self._squares_at[-1] + is_wide * self._n_threads(n_in * n_out))
         self._no_squares = np.zeros(self._squares_at[-1], self.dtype)
@@ -98,13 +93,12 @@ class Network:
     def attach(self, data):
         """Make the launches that read ``data``."""
         self._data = data
-        sizes = self.layout.size, self._n_units, data.capacity
-        self._place = data.rows, self._batches, self._cells, *sizes
+        self._place = data.rows, self._batches, self._cells
         if self.rule is None:
             unused = self._activations
             self._replay = Replay([*self._forward(), self._output(unused, unused, False)])
             return
-        self.losses = cuda.module().device_array(self.n_models * data.capacity, self.dtype)
+        self.losses = cuda.module().device_array(data.capacity, self.dtype)
         self._replay = Replay(
             [
                 *self._forward(),
@@ -125,46 +119,43 @@ class Network:
         Parameters
         ----------
         batches : ndarray of int64, shape (n, 2)
-            First row, among those of ``data.rows``, and number of rows; at most ``max_batches``.
-        constants : ndarray of shape (n, 4 + n_constants) or (n_models, n, 4 + n_constants), optional
-            As `cuda_kernels.update` reads them.
+            First row, among those of ``data.rows``, and number of rows; at most `MAX_BATCHES`.
+        constants : ndarray of shape (n, 4 + n_constants), optional
+            As `kernels.update` reads them.
         """
         self._batches[: len(batches)].copy_to_device(batches)
         self._cells.copy_to_device(np.zeros(2, np.int64))
         if constants is not None:
-            self._rows_of_constants[:, : len(batches)] = constants
-            self._constants.copy_to_device(self._rows_of_constants.reshape(self._constants.shape))
+            self._constants[: len(constants)].copy_to_device(constants)
 
     def run(self, n_batches):
         """Run that many batches and wait for them."""
         self._replay.run(n_batches)
         cuda.module().synchronize()
 
-    def take(self, updates, n_batches):
-        """Run batches that are prepared, and let the optimizers count the steps, also those before Ctrl-C."""
+    def train(self, update, n_batches):
+        """Run batches that are prepared, and let the optimizer count the steps, also those before Ctrl-C."""
         try:
             self.run(n_batches)
         except KeyboardInterrupt:
             n_batches = int(self._cells.copy_to_host()[0])
             raise
         finally:
-            for update in updates:
-                update.advance(n_batches)
+            update.advance(n_batches)
 
     def slices(self, first, last):
         """Cut batches into parts short enough for Ctrl-C and for the tables on the device."""
-        flops = 6.0 * self.n_models * self.capacity * self.layout.n_decay
-        step = min(self.max_batches, max(1, int(_SLICE_FLOPS / flops)))
+        flops = 6.0 * self.capacity * self.layout.n_decay
+        step = min(MAX_BATCHES, max(1, int(_SLICE_FLOPS / flops)))
         return [(at, min(at + step, last)) for at in range(first, last, step)]
 
-    def loss(self, losses, axis=None):
-        """Return the sum of what `losses` held of some rows, as scikit-learn defines it."""
-        return losses.sum(axis=axis, dtype=np.float64) * self._loss_scale
+    def loss(self, losses):
+        """Return the sum of what `losses` held of some rows; of a mean over outputs, the mean."""
+        return losses.sum(dtype=np.float64) * self._loss_scale
 
     def _launch(self, kernel, n_tiles, *arguments):
         block = self.tiles.block
-        grid = min(max(1, n_tiles), _BLOCKS), self.n_models
-        return Launch(kernel, grid, (block, block), arguments)
+        return Launch(kernel, min(max(1, n_tiles), _BLOCKS), (block, block), arguments)
 
     def _each(self, kernel, n, *arguments):
         """Return a launch of a kernel whose threads stride over ``n`` elements."""
@@ -188,21 +179,21 @@ class Network:
                 if number == 0:
                     yield self._each(
                         self._kernels.gather, self.capacity * n_in,
-                        self._data.x, n_in, self._gathered, self.capacity, *self._place[:3],
+                        self._data.x, n_in, self._gathered, self.capacity, *self._place,
                     )  # fmt: skip
                 shape = self.capacity, n_out, n_in
                 factors = *self._source(number), self.params, weights_at
                 yield Product(self._blas, *factors, *target[:2], shape, "")
                 yield self._each(
                     self._kernels.conclude, self.capacity * n_out,
-                    self.params, bias_at, n_out, *target, self.capacity,
+                    self.params, bias_at, n_out, *target, self._points, self.capacity,
                 )  # fmt: skip
                 continue
             source = self._source(number) if number else (self._data.x, 0)
             yield self._launch(
                 self._kernels.forward, self._n_tiles(n_out),
                 self.params, weights_at, bias_at, n_in, n_out, *source, int(number == 0), *target,
-                *self._place,
+                self._points, *self._place,
             )  # fmt: skip
 
     def _source(self, number):
@@ -228,11 +219,11 @@ class Network:
                 factors = self._deltas, at, self.params, weights_at
                 yield Product(self._blas, *factors, self._deltas, source_at, shape, "b")
                 n = self.capacity * n_in
-                yield self._each(self._kernels.descend, n, self._deltas, self._activations, source_at, n)
+                yield self._each(self._kernels.descend, n, self._deltas, self._points, source_at, n)
                 continue
             yield self._launch(
                 self._kernels.backward, self._n_tiles(n_in),
-                self.params, weights_at, n_in, n_out, self._deltas, at, self._activations, source_at,
+                self.params, weights_at, n_in, n_out, self._deltas, at, self._points, source_at,
                 *self._place,
             )  # fmt: skip
 
@@ -258,7 +249,7 @@ class Network:
     def _update(self):
         return self._launch(
             self._updates.update, len(self._tiles),
-            self.params, self.state, self.n_models * self.layout.size, self._constants, self._data.x,
+            self.params, self.state, self.layout.size, self._constants, self._data.x,
             self._activations, self._deltas, self._layers, self._tiles, self.squares, *self._place,
         )  # fmt: skip
 

@@ -3,15 +3,18 @@
 import functools
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.engine import validation
 from fastopt.engine.cuda.compilation import COLLECT
 from fastopt.engine.cuda.data import Data
 from fastopt.engine.cuda.network import Network, complete
+from fastopt.engine.layout import Layout
+from fastopt.engine.objective import penalize, resolve_functions
 from fastopt.kernels.cuda import api as cuda
 
-#: Rows of a pass over data that is not cut into batches: prediction, or the gradient of all of it.
-_PASS_ROWS = 8 if cuda.SIMULATED else 16_384
+#: Most rows of a batch in prediction, and for the gradient of all rows.
+_MAX_ROWS = 8 if cuda.SIMULATED else 16_384
 #: Share of the free device memory that data may take.
 _SHARE = 0.8
 
@@ -56,25 +59,36 @@ class Trainer:
 
     def __init__(
         self,
-        layout,
+        layout: Layout,
         *,
-        activation,
-        out_activation,
-        loss,
-        dtype,
-        n_threads=None,
-        device="cuda:0",
-        data_bytes=None,
-    ):
+        activation: str,
+        out_activation: str,
+        loss: str,
+        dtype: npt.DTypeLike,
+        n_threads: int | None = None,
+        device: str = "cuda:0",
+        data_bytes: int | None = None,
+    ) -> None:
         cuda.require(device)
         self.layout, self.dtype = layout, np.dtype(dtype)
-        self._names = {"activation": activation, "out_activation": out_activation, "loss": loss}
+        self._functions = resolve_functions(activation, out_activation, loss)
         self._ordinal = int(device.partition(":")[2] or 0)
         self._data_bytes = data_bytes
         self._bound = None
 
-    def train(self, params, X, Y, update, *, batch_size, alpha, order=None, sample_weight=None):
-        """Make one pass over the rows ``X[order]`` in batches; see `fastopt.engine.Trainer.train`.
+    def train(
+        self,
+        params: np.ndarray,
+        X,
+        Y: np.ndarray,
+        update,
+        *,
+        batch_size: int,
+        alpha: float,
+        order: np.ndarray | None = None,
+        sample_weight: np.ndarray | None = None,
+    ) -> float:
+        """Train for one epoch on the rows ``X[order]`` in batches; see `fastopt.engine.Trainer.train`.
 
         Raises
         ------
@@ -105,36 +119,45 @@ class Trainer:
             network, data = self._bind(X, Y, sample_weight, n_visits, batch_size, rule)
             if not is_elementwise:
                 return self._train_by_gradient(network, data, params, update, order, weight, n_rows, alpha)
-            losses = self._pass(network, data, params, update, order, weight, n_rows, alpha)
+            losses = self._run_all(network, data, params, update, order, weight, n_rows, alpha)
             penalty = network.squares.copy_to_host().sum(dtype=np.float64)
         means = np.divide(losses, weight, out=np.zeros_like(weight), where=weight != 0)
         return float(means @ n_rows + penalty)
 
-    def loss_and_gradient(self, params, X, Y, *, alpha, sample_weight=None, out=None):
+    def loss_and_gradient(
+        self,
+        params: np.ndarray,
+        X,
+        Y: np.ndarray,
+        *,
+        alpha: float,
+        sample_weight: np.ndarray | None = None,
+        out: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:
         """Return the mean loss of all rows and its gradient; see `fastopt.engine.Trainer`."""
         validation.check(self.layout, self.dtype, params, X, Y, None, sample_weight)
         n = X.shape[0]
-        batch_size = min(_PASS_ROWS, n)
+        batch_size = min(_MAX_ROWS, n)
         n_rows = np.minimum(batch_size, n - np.arange(0, n, batch_size))
         collector = _Collector(self.layout.size, self.dtype)
         with cuda.on_device(self._ordinal):
             network, data = self._bind(X, Y, sample_weight, n, batch_size, COLLECT)
             # Sums, not means: as if each batch weighed 1.
-            losses = self._pass(network, data, params, collector, None, np.ones(len(n_rows)), n_rows, 0.0)
+            losses = self._run_all(network, data, params, collector, None, np.ones(len(n_rows)), n_rows, 0.0)
         gradient = np.empty(self.layout.size, self.dtype) if out is None else out
         gradient[:] = collector.state[0]
         weight = float(n if sample_weight is None else sample_weight.sum(dtype=np.float64))
-        loss = validation.penalize(self.layout, params, gradient, alpha, weight, losses.sum())
+        loss = penalize(self.layout, params, gradient, alpha, weight, losses.sum())
         return loss, gradient
 
-    def predict(self, params, X, *, keep=False):
+    def predict(self, params: np.ndarray, X, *, keep: bool = False) -> np.ndarray:
         """Return the outputs of the last layer; see `fastopt.engine.Trainer.predict`."""
         validation.check(self.layout, self.dtype, params, X, None, None, None)
         n, n_outputs = X.shape[0], self.layout.layer_sizes[-1]
         out = np.empty((n, n_outputs), self.dtype)
         if not n:
             return out
-        size = min(_PASS_ROWS, n)
+        size = min(_MAX_ROWS, n)
         with cuda.on_device(self._ordinal):
             network, data = self._bind(X, None, None, n, size, None)
             network.params.copy_to_device(params)
@@ -157,14 +180,14 @@ class Trainer:
             if all(a is b for a, b in zip(key[:4], known[:4], strict=True)) and key[4:] == known[4:]:
                 return self._bound[1:]
         self._bound = None  # frees its memory first
-        network = Network(self.layout, self._names, self.dtype, batch_size, rule)
+        network = Network(self.layout, self._functions, self.dtype, batch_size, rule)
         n_bytes = data_bytes() if self._data_bytes is None else self._data_bytes
         data = Data(X, Y, sample_weight, n_visits, batch_size, n_bytes)
         network.attach(data)
         self._bound = key, network, data
         return network, data
 
-    def _pass(self, network, data, params, update, order, weight, n_rows, alpha):
+    def _run_all(self, network, data, params, update, order, weight, n_rows, alpha):
         """Run every batch once and return the sum of each batch's losses.
 
         ``params`` are written unless gradients are collected, ``update`` always.
@@ -185,7 +208,7 @@ class Trainer:
                     rows = update.constants(last - first)
                     constants = complete(rows, weight[part], n_rows[part], alpha)
                     network.prepare(np.column_stack([starts, sizes]), constants)
-                    network.take([update], last - first)
+                    network.train(update, last - first)
                 losses[lo:hi] = network.losses[: hi - lo].copy_to_host()
         finally:
             if network.rule is not COLLECT:
@@ -212,7 +235,7 @@ class Trainer:
             network.run(1)
             network.state.copy_to_host(gradient)
             losses = network.loss(network.losses[start : start + n].copy_to_host())
-            return validation.penalize(self.layout, params, gradient, alpha, weight, losses)
+            return penalize(self.layout, params, gradient, alpha, weight, losses)
 
         for lo, hi in data.blocks(order, n_visits):
             for batch in range(lo // batch_size, -(-hi // batch_size)):
@@ -227,7 +250,7 @@ class Trainer:
 
 
 class _Collector:
-    """What `Trainer._pass` needs of an optimizer, to add up gradients with `COLLECT`."""
+    """What `Trainer._run_all` needs of an optimizer, to add up gradients with `COLLECT`."""
 
     def __init__(self, size, dtype):
         self.state = np.zeros((1, size), dtype)

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 import numpy as np
 from numba.core import config
 
-from fastopt.kernels.binding import typed_literals
+from fastopt.kernels.binding import global_names, replacement, typed_literals
 from fastopt.rules import bits
 
 #: Whether kernels run in Numba's simulator, thread by thread in Python.
@@ -72,20 +72,20 @@ class _Math:
         return lambda x, *rest: type(x)(function(x, *rest))
 
 
-def device_function(function, scalar):
+def device_function(function, scalar, replaced=()):
     """Return a pure function of scalars (a rule, or a helper of one) as a device function for ``scalar``.
 
-    Its float literals become of that type, as in `binding.compile_scalar`; the functions that it calls are
-    made device functions likewise. Inlined in Numba's own representation, so that no driver is needed to
-    compile what calls it. In the simulator it stays a plain function.
+    Its float literals become of that type, and pairs in ``replaced`` are as in `binding.compile_scalar`; the
+    functions that it calls are made device functions likewise. Inlined in Numba's own representation, so that
+    no driver is needed to compile what calls it. In the simulator it stays a plain function.
     """
     names = dict(function.__globals__)
-    for name in function.__code__.co_names:
-        value = names.get(name)
+    for name in names.keys() & global_names(function):
+        value = names[name] = replacement(names[name], replaced)
         if getattr(value, "__module__", None) == bits.__name__ and not SIMULATED:
             names[name] = getattr(module().libdevice, value.__name__)
         elif isinstance(value, python_types.FunctionType):
-            names[name] = device_function(value, scalar)
+            names[name] = device_function(value, scalar, replaced)
         elif SIMULATED and value is math:
             names[name] = _Math()
         elif SIMULATED and getattr(value, "__module__", None) == "math":

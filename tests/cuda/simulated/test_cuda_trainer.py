@@ -98,14 +98,14 @@ def test_tiles_that_fit_and_tiles_that_do_not(n, sizes, tiles, monkeypatch):
 
 
 def short_sum(sums, left, right, y, x):
-    for k in range(DEPTH - 1):  # noqa: F821  bound by cuda_program
+    for k in range(DEPTH - 1):  # noqa: F821  bound by compilation
         for u in range(MICRO):  # noqa: F821
             for v in range(MICRO):  # noqa: F821
                 sums[u, v] += left[k, y + u * BLOCK] * right[k, x + v * BLOCK]  # noqa: F821
 
 
 def test_a_sum_one_short_of_its_slice_is_seen(monkeypatch):
-    for cached in (compilation.passes, compilation.updates):
+    for cached in (compilation.network_kernels, compilation.update_kernels):
         monkeypatch.setattr(compilation, cached.__name__, cached.__wrapped__)
     short_sum.__name__ = "accumulate"
     monkeypatch.setattr(kernels, "accumulate", short_sum)
@@ -232,14 +232,13 @@ def test_tables_longer_than_the_device_keeps_are_sent_in_parts(monkeypatch):
 
 
 def test_ctrl_c_leaves_the_host_with_the_steps_that_were_taken(monkeypatch):
-    real = network.Network.run
+    real = cuda_network.Network.run
 
     def interrupted(self, n_batches):
         real(self, 2)
         raise KeyboardInterrupt
 
-    params, _, update = problem([3, 4, 3], np.float64)[1], None, None
-    monkeypatch.setattr(network.Network, "run", interrupted)
+    monkeypatch.setattr(cuda_network.Network, "run", interrupted)
     layout, params, X, Y, _ = problem([3, 4, 3], np.float64)
     update = fastopt.Adam(lr=0.05).flat(layout.size, layout.n_decay, np.float64)
     trainer = cuda_engine.Trainer(layout, dtype=np.float64, **network("softmax"))

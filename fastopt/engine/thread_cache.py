@@ -1,0 +1,36 @@
+"""A bounded cache that each Python thread has for itself."""
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import TypeVar
+
+_Value = TypeVar("_Value")
+
+
+class ThreadCache:
+    """Keeps what is costly to make and must not be shared between threads; the oldest entries go first.
+
+    Parameters
+    ----------
+    max_size : int
+        Entries of one thread.
+
+    Examples
+    --------
+    >>> cache = ThreadCache(2)
+    >>> cache.get("a", list) is cache.get("a", list)
+    True
+    """
+
+    def __init__(self, max_size: int) -> None:
+        self.max_size = max_size
+        self._local = threading.local()
+
+    def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
+        """Return this thread's entry for ``key``, made by ``make()`` at the first call."""
+        entries = self._local.__dict__.setdefault("entries", {})
+        if key not in entries:
+            if len(entries) >= self.max_size:
+                del entries[next(iter(entries))]
+            entries[key] = make()
+        return entries[key]
