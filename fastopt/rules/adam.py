@@ -11,14 +11,15 @@ def _adam(h, t):
     b1, b2 = h["betas"]
     c1, c2 = 1.0 - b1**t, (1.0 - b2**t) ** 0.5
     eps = h["eps"] * c2 if h["eps_mode"] != "hat" else h["eps"]
-    return h["lr"] * c2 / c1, 1.0 - b1, 1.0 - b2, eps
+    return h["lr"] * c2 / c1, 1.0 - b1, b2, 1.0 - b2, eps
 
 
 @register("adam", slots=("exp_avg", "exp_avg_sq"), constants=_adam)
-def adam(w, g, m, v, step, d1, d2, eps):
+def adam(w, g, m, v, step, d1, b2, d2, eps):
     """Kingma & Ba (2015), algorithm 1; d = 1 - beta."""
     m = m + d1 * (g - m)
-    v = v + d2 * (g * g - v)
+    # Not v + d2 * (g * g - v), which is inf - inf once v has overflowed; torch, too, multiplies by d2 first.
+    v = b2 * v + d2 * g * g
     return w - step * m / (math.sqrt(v) + eps), m, v
 
 
@@ -34,28 +35,27 @@ def _rooted(h, t):
 
 
 @register("adam_rooted", slots=("exp_avg", "exp_avg_sq"), constants=_rooted)
-def adam_rooted(w, g, m, v, step, d1, d2, eps, inside):
+def adam_rooted(w, g, m, v, step, d1, b2, d2, eps, inside):
     """Adam with optax's eps_root under the root."""
     m = m + d1 * (g - m)
-    v = v + d2 * (g * g - v)
+    v = b2 * v + d2 * g * g
     return w - step * m / (math.sqrt(v + inside) + eps), m, v
 
 
 def _amsgrad(h, t):
-    step, d1, d2, eps, inside = _rooted(h, t)
+    step, d1, b2, d2, eps, inside = _rooted(h, t)
     if not h["amsgrad_corrected"]:
-        return step, d1, d2, 1.0, inside, eps
+        return step, d1, b2, d2, 1.0, inside, eps
     # optax takes the maximum over corrected moments, so the correction leaves the step.
-    b2 = h["betas"][1]
     c2 = (1.0 - b2**t) ** 0.5
-    return step / c2, d1, d2, 1.0 / (c2 * c2), h["eps_root"], h["eps"]
+    return step / c2, d1, b2, d2, 1.0 / (c2 * c2), h["eps_root"], h["eps"]
 
 
 @register("amsgrad", slots=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), constants=_amsgrad)
-def amsgrad(w, g, m, v, x, step, d1, d2, correct, inside, eps):
+def amsgrad(w, g, m, v, x, step, d1, b2, d2, correct, inside, eps):
     """Reddi, Kale & Kumar (2018), algorithm 2, with Adam's bias corrections as every library has them."""
     m = m + d1 * (g - m)
-    v = v + d2 * (g * g - v)
+    v = b2 * v + d2 * g * g
     u = correct * v
     x = x if x > u else u  # in this order a NaN of v reaches x
     return w - step * m / (math.sqrt(x + inside) + eps), m, v, x

@@ -12,7 +12,7 @@ def _nadam(h, t, mu_product):
     c2 = (1.0 - b2**t) ** 0.5
     now = h["lr"] * c2 * (1.0 - mu) / (1.0 - mu_product)
     ahead = h["lr"] * c2 * mu_next / (1.0 - mu_product * mu_next)
-    return (now, ahead, 1.0 - b1, 1.0 - b2, h["eps"] * c2), (mu_product,)
+    return (now, ahead, 1.0 - b1, b2, 1.0 - b2, h["eps"] * c2), (mu_product,)
 
 
 def _schedule(h, b1, t):
@@ -21,10 +21,10 @@ def _schedule(h, b1, t):
 
 
 @register("nadam", slots=("exp_avg", "exp_avg_sq"), constants=_nadam, scalars={"mu_product": 1.0})
-def nadam(w, g, m, v, now, ahead, d1, d2, eps):
+def nadam(w, g, m, v, now, ahead, d1, b2, d2, eps):
     """Dozat (2016), with torch's schedule of the momentum; d = 1 - beta."""
     m = m + d1 * (g - m)
-    v = v + d2 * (g * g - v)
+    v = b2 * v + d2 * g * g
     return w - (now * g + ahead * m) / (math.sqrt(v) + eps), m, v
 
 
@@ -37,14 +37,14 @@ def _radam(h, t):
     ratio = (length - 4.0) * (length - 2.0) * infinite / ((infinite - 4.0) * (infinite - 2.0) * length)
     rectify = (ratio * rectified) ** 0.5 * c2 + (1.0 - rectified)
     eps = h["eps"] * c2 if h["eps_mode"] == "corrected" else h["eps"]
-    return h["lr"] / c1 * rectify, 1.0 - b1, 1.0 - b2, eps, rectified
+    return h["lr"] / c1 * rectify, 1.0 - b1, b2, 1.0 - b2, eps, rectified
 
 
 @register("radam", slots=("exp_avg", "exp_avg_sq"), constants=_radam)
-def radam(w, g, m, v, step, d1, d2, eps, rectified):
+def radam(w, g, m, v, step, d1, b2, d2, eps, rectified):
     """Liu et al. (2020), algorithm 2; torch's epsilon stands beside the uncorrected root."""
     m = m + d1 * (g - m)
-    v = v + d2 * (g * g - v)
+    v = b2 * v + d2 * g * g
     return w - (step * m / (math.sqrt(v) + eps) if rectified else step * m), m, v
 
 
@@ -76,7 +76,7 @@ def _ademamix(h, t):
         life = (1.0 - ramp) * _half_life(b1) + ramp * _half_life(b3)
         b3 = (ramp < 1.0) * 0.5 ** (1.0 / (life + 1.0)) + (ramp >= 1.0) * b3
     scale = h["lr"] * c2
-    return scale / c1, scale * alpha, 1.0 - b1, 1.0 - b2, 1.0 - b3, h["eps"] * c2
+    return scale / c1, scale * alpha, 1.0 - b1, b2, 1.0 - b2, 1.0 - b3, h["eps"] * c2
 
 
 def _ramp(x):
@@ -88,9 +88,9 @@ def _half_life(beta):
 
 
 @register("ademamix", slots=("exp_avg_fast", "exp_avg_sq", "exp_avg_slow"), constants=_ademamix)
-def ademamix(w, g, m, v, s, step, slow, d1, d2, d3, eps):
+def ademamix(w, g, m, v, s, step, slow, d1, b2, d2, d3, eps):
     """Pagliardini et al. (2024), algorithm 1: a second, much slower average, not bias-corrected."""
     m = m + d1 * (g - m)
-    v = v + d2 * (g * g - v)
+    v = b2 * v + d2 * g * g
     s = s + d3 * (g - s)
     return w - (step * m + slow * s) / (math.sqrt(v) + eps), m, v, s

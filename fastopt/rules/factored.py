@@ -45,11 +45,12 @@ def _adafactor_constants(x, h):
 def adafactor(x, h):
     """Shazeer & Stern (2018), algorithms 4 and 5, as torch writes them: for matrices."""
     eps1, eps2, weight, rho = _adafactor_constants(x, h)
+    keep = 1.0 - weight
     (square,), rows, columns = x.sweep(_squares)
     for i, (r, c, a, b) in enumerate(zip(*map(x.arrays, "rcab"), strict=True)):
         n_rows, n_columns = max(len(r), 1), max(len(c), 1)
-        r += weight[i] * (rows[i][0] / n_columns - r)
-        c += weight[i] * (columns[i][0] / n_rows - c)
+        r[...] = keep[i] * r + weight[i] * rows[i][0] / n_columns
+        c[...] = keep[i] * c + weight[i] * columns[i][0] / n_rows
         with np.errstate(divide="ignore", over="ignore"):  # a row of zeros has the largest gain there is
             a[...] = np.sqrt(max(r.sum(dtype=np.float64) / n_rows, eps1[i]) / np.float64(r))
             b[...] = 1.0 / np.sqrt(np.float64(c))
@@ -105,8 +106,8 @@ def _divide_by_factors(u, r, c, weight, least):
 
 
 @sweep("v", sums=2)
-def _whole_moment(w, g, v, *, d, least):
-    v = v + d * (g * g - v)
+def _whole_moment(w, g, v, *, keep, d, least):
+    v = keep * v + d * g * g
     u = g / math.sqrt(least if v < least else v)
     return v, w * w, u * u
 
@@ -120,7 +121,7 @@ def _whole_step(w, g, v, *, least, lr):
 def adafactor_vector(x, h):
     """Shazeer & Stern (2018), algorithm 4 with a whole second moment: for what has no two axes."""
     eps1, eps2, weight, rho = _adafactor_constants(x, h)
-    square, size = x.sweep(_whole_moment, d=weight, least=eps1 * eps1)
+    square, size = x.sweep(_whole_moment, keep=1.0 - weight, d=weight, least=eps1 * eps1)
     x.sweep(_whole_step, least=eps1 * eps1, lr=_adafactor_rate(x, h, eps2, rho, square, size))
 
 

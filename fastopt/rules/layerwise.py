@@ -52,9 +52,9 @@ def _adapted(ratio, h):
 
 
 @sweep("m v", sums=2)
-def _lamb_moments(w, g, m, v, *, d1, d2, scale, eps, decay):
+def _lamb_moments(w, g, m, v, *, d1, b2, d2, scale, eps, decay):
     m = m + d1 * (g - m)
-    v = v + d2 * (g * g - v)
+    v = b2 * v + d2 * g * g
     u = scale * m / (math.sqrt(v) + eps) + decay * w
     return m, v, w * w, u * u
 
@@ -73,7 +73,7 @@ def lamb(x, h):
     if not h["decay_in_ratio"]:
         inside, keep = 0.0, 1.0 - h["lr"] * h["weight_decay"]
     shared = {"scale": c2 / c1, "eps": h["eps"] * c2, "decay": inside}
-    weight, step = np.sqrt(x.sweep(_lamb_moments, d1=1.0 - b1, d2=1.0 - b2, **shared))
+    weight, step = np.sqrt(x.sweep(_lamb_moments, d1=1.0 - b1, b2=b2, d2=1.0 - b2, **shared))
     x.sweep(_lamb_step, lr=h["lr"] * _adapted(_trust(keep * weight, step), h), **shared)
 
 
@@ -126,10 +126,10 @@ def _mars_norm(g, before, *, lean):
 
 
 @sweep("w m v before")
-def _mars_step(w, g, m, v, before, *, lean, clip, d1, d2, step, eps):
+def _mars_step(w, g, m, v, before, *, lean, clip, d1, b2, d2, step, eps):
     c = clip * (g + lean * (g - before))
     m = m + d1 * (c - m)
-    v = v + d2 * (c * c - v)
+    v = b2 * v + d2 * c * c
     return w - step * m / (math.sqrt(v) + eps), m, v, g
 
 
@@ -142,6 +142,6 @@ def mars(x, h):
     size = np.sqrt(x.sweep(_mars_norm, lean=lean)[0])
     x.sweep(
         _mars_step,
-        lean=lean, clip=1.0 / np.maximum(size, 1.0), d1=1.0 - b1, d2=1.0 - b2, step=h["lr"] * c2 / c1,
-        eps=h["eps"] * c2,
+        lean=lean, clip=1.0 / np.maximum(size, 1.0), d1=1.0 - b1, b2=b2, d2=1.0 - b2,
+        step=h["lr"] * c2 / c1, eps=h["eps"] * c2,
     )  # fmt: skip

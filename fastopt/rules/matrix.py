@@ -120,7 +120,8 @@ def _register_normuon(layout, kind):
         rate = h["lr"] * [_muon_rate(shape, h, i) for i, shape in enumerate(x.shapes)]
         for i, v in enumerate(x.arrays("v")):
             (square,) = rows[i] if kind == "row" else columns[i]
-            v += (1.0 - h["beta2"][i]) * (square / max(x.sizes[i] / max(len(v), 1), 1) - v)
+            b2 = h["beta2"][i]
+            v[...] = b2 * v + (1.0 - b2) * square / max(x.sizes[i] / max(len(v), 1), 1)
             evened = (square / (np.sqrt(v, dtype=np.float64) + _NORMUON_EPS) ** 2).sum()
             rate[i] *= np.sqrt(square.sum() / max(evened, np.finfo(v.dtype).tiny))  # as long as before
         x.sweep(step, lr=rate, eps=_NORMUON_EPS)
@@ -215,10 +216,10 @@ def shampoo(x, h):
 
 
 @sweep("m v other")
-def _soap_moments(m, v, other, *, d1, d2, eps, first):
+def _soap_moments(m, v, other, *, d1, b2, d2, eps, first):
     p = m if first else other
     m = m + d1 * (p - m)
-    v = v if first else v + d2 * (p * p - v)
+    v = v if first else b2 * v + d2 * p * p
     return m, v, m * 0.0 if first else m / (math.sqrt(v) + eps)
 
 
@@ -296,7 +297,7 @@ def soap(x, h):
         decay = b2[list(members)]
         grams.scale(alpha=np.tile(1.0 - decay, 2), beta=np.tile(decay, 2))
         grams.run()
-        x.sweep(_soap_moments, d1=1.0 - b1, d2=1.0 - b2, eps=h["eps"], first=x.t == 1)
+        x.sweep(_soap_moments, d1=1.0 - b1, b2=b2, d2=1.0 - b2, eps=h["eps"], first=x.t == 1)
         for product in out:
             product.run()
         fresh = [i for i in members if x.t[i] == 1]

@@ -11,7 +11,7 @@ from fastopt.rules.tensorwise import sweep, tensor_rule
 def _prodigy_moments(w, g, m, v, s, start, *, b1, b2, b3, d1, d2, ds, first, moves):
     start = w if first else start
     m = b1 * m + d1 * g if moves else m
-    v = b2 * v + d2 * (g * g) if moves else v
+    v = b2 * v + d2 * g * g if moves else v
     s = b3 * s + ds * g if moves else s
     return m, v, s, start, g * (start - w) if moves else 0.0, abs(s) if moves else 0.0
 
@@ -67,10 +67,10 @@ def _corrected_rate(x, h):
 
 
 @sweep("m v s", sums=2)
-def _dadapt_moments(w, g, m, v, s, *, d1, b1, d2, b3, d3, eps, moves):  # w, for coupled decay to join g
+def _dadapt_moments(w, g, m, v, s, *, d1, b1, b2, d2, b3, d3, eps, moves):  # w, for coupled decay to join g
     ahead = g * s / (math.sqrt(v) + eps) if moves else 0.0
     m = b1 * m + d1 * g if moves else m
-    v = v + d2 * (g * g - v) if moves else v
+    v = b2 * v + d2 * g * g if moves else v
     s = b3 * s + d3 * g if moves else s
     return m, v, s, ahead, abs(s) if moves else 0.0
 
@@ -87,8 +87,8 @@ def dadaptadam(x, h):
     rate, moves = _corrected_rate(x, h), h["lr"] > 0.0
     gained, size = x.sweep(
         _dadapt_moments,
-        b1=b1, d1=(1.0 - b1) * rate, d2=1.0 - b2, b3=b3, d3=(1.0 - b3) * rate, eps=h["eps"],
-        moves=moves,
+        b1=b1, d1=(1.0 - b1) * rate, b2=b2, d2=1.0 - b2, b3=b3, d3=(1.0 - b3) * rate,
+        eps=h["eps"], moves=moves,
     )  # fmt: skip
     weighted = float(b3[0] * x.shared["numerator_weighted"] + (1.0 - b3[0]) * (rate * gained).sum())
     if not size.sum():

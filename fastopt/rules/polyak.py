@@ -82,9 +82,9 @@ def momo(x, h):
 
 
 @sweep("m v", sums=3)
-def _momoadam_moments(w, g, m, v, *, d1, d2, c2, eps):
+def _momoadam_moments(w, g, m, v, *, d1, b2, d2, c2, eps):
     m = m + d1 * (g - m)
-    v = v + d2 * (g * g - v)
+    v = b2 * v + d2 * g * g
     return m, v, m * m / (eps + math.sqrt(v) / c2), g * w, m * w
 
 
@@ -98,7 +98,7 @@ def momoadam(x, h):
     """Schaipp et al. (2023), algorithm 3: MoMo in the metric of Adam."""
     b1, b2 = h["betas"]
     root = {"c2": np.sqrt(1.0 - b2**x.t), "eps": h["eps"]}
-    sums = x.sweep(_momoadam_moments, d1=1.0 - b1, d2=1.0 - b2, **root).sum(axis=1)
+    sums = x.sweep(_momoadam_moments, d1=1.0 - b1, b2=b2, d2=1.0 - b2, **root).sum(axis=1)
     b = float(b1[0])
     step = _bounded_step(x, h, b, 1.0 - b ** int(x.t.max()), *sums)
     x.sweep(_momoadam_step, keep=_decay(h), step=step, **root)

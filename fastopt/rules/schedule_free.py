@@ -33,14 +33,14 @@ def _adamw(h, t, weight_sum, lr_max):
     lr, c, scalars = _average(h, t, weight_sum, lr_max)
     c2 = (1.0 - b2**t) ** 0.5
     move = lr * (1.0 - b1 * (1.0 - c))
-    return (c, move, lr, 1.0 - b2, c2, h["eps"] * c2, h["weight_decay"], t == 1), scalars
+    return (c, move, lr, b2, 1.0 - b2, c2, h["eps"] * c2, h["weight_decay"], t == 1), scalars
 
 
 @register("schedulefreeadamw", slots=("z", "exp_avg_sq"), constants=_adamw, scalars=_SCALARS)
-def schedule_free_adamw(w, g, z, v, c, move, lr, d2, c2, eps, decay, first):
+def schedule_free_adamw(w, g, z, v, c, move, lr, b2, d2, c2, eps, decay, first):
     """Defazio et al. (2024), algorithm 1, with x eliminated; the decay is taken at y."""
     z = w if first else z
-    v = v + d2 * (g * g - v)
+    v = b2 * v + d2 * g * g
     u = c2 * g / (math.sqrt(v) + eps) + decay * w
     return w + c * (z - w) - move * u, z - lr * u, v
 
@@ -60,9 +60,9 @@ def _radam(h, t, weight_sum, lr_max):
 
 
 @register("schedulefreeradam", slots=("z", "exp_avg_sq"), constants=_radam, scalars=_SCALARS)
-def schedule_free_radam(w, g, z, v, c, move, lr, d2, c2, eps, decay, first, rectified):
+def schedule_free_radam(w, g, z, v, c, move, lr, b2, d2, c2, eps, decay, first, rectified):
     """Defazio et al. (2024) with the rectified step of Liu et al. (2020)."""
     z = w if first else z
-    v = v + d2 * (g * g - v)
+    v = b2 * v + d2 * g * g
     u = (c2 * g / (math.sqrt(v) + eps) if rectified else g) + decay * w
     return w + c * (z - w) - move * u, z - lr * u, v
