@@ -37,7 +37,7 @@ def update_kernel(rule, dtype):
         template, suffix = quantized_state.template(rule), f"_{dtype}_{rule.state_dtype}"
     else:
         array, own, stored = types.CPointer(from_dtype(np.dtype(dtype))), elementwise_loops.NAMES, scalar
-        template, suffix = elementwise_loops.LOOPS[len(rule.slots)], f"_{dtype}"
+        template, suffix = elementwise_loops.loop(len(rule.slots)), f"_{dtype}"
         own = own | {"n_constants": rule.n_constants}
     signature = types.void(array, array, array, types.int64, array, types.int64, types.int64)
     kernel = bind(

@@ -12,6 +12,7 @@ from numba import carray
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from fastopt.kernels import quantization
+from fastopt.kernels.elementwise_loops import fill
 from fastopt.kernels.intrinsics import pointer
 from fastopt.kernels.quantization import DROPPED
 from fastopt.rules.quantized_state import BLOCK, UNSIGNED
@@ -62,16 +63,6 @@ for block in range(lo // BLOCK, (hi + BLOCK - 1) // BLOCK):
 """
 
 
-def _fill(text, **parts):
-    """Put statements (lists of lines) and expressions into a template, at the template's indentation."""
-    for name, part in parts.items():
-        if isinstance(part, list):
-            indent = next(line for line in text.split("\n") if line.strip() == f"{{{name}}}").split("{")[0]
-            part = ("\n" + indent).join(part)
-        text = text.replace(f"{{{name}}}", str(part))
-    return text
-
-
 def _random(k, n_bits):
     """Return the statements that make random bits for slot ``k``, and the expression for them."""
     word, half = divmod(k, 2)
@@ -111,9 +102,9 @@ def template(rule):
     """Return the kernel of a `Reduced` rule as a function with free names."""
     text, parts = {"bfloat16": _bfloat16, "int8": _int8}[rule.state_dtype](rule)
     results = ", ".join(["x", *(f"x{k}" for k in range(len(rule.moments)))])
-    body = _fill(text, results=results, **parts).strip().split("\n")
+    body = fill(text, results=results, **parts).strip().split("\n")
     space = {}
-    exec(_fill(_UPDATE, body=body, own=rule.n_constants - 1), space)
+    exec(fill(_UPDATE, body=body, own=rule.n_constants - 1), space)
     return space["update"]
 
 
