@@ -9,6 +9,7 @@ import numpy.typing as npt
 from fastopt._parameters import Parameters, dataclass_transform, suggestion
 from fastopt.optimizers import validation
 from fastopt.rules.quantized_state import Reduced, keeps_moments
+from fastopt.rules.ranges import Range, check_declared
 from fastopt.rules.registry import RULES, Rule
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 from fastopt.schedules import Run
@@ -36,6 +37,7 @@ def optimizer(name: str, **aliases: dict):
     def decorate(cls: type[_C]) -> type[_C]:
         cls = dataclasses.dataclass(repr=False)(cls)
         cls.name = name
+        check_declared(name, {field.name: field.default for field in dataclasses.fields(cls)}, cls.ranges)
         OPTIMIZERS[name] = cls
         for alias, settings in aliases.items():
             ALIASES[alias] = (name, settings)
@@ -56,8 +58,8 @@ class Optimizer(Parameters):
     name: ClassVar[str]
     #: Whether weight decay shrinks the weights (AdamW) instead of joining the gradient (Adam).
     decoupled: ClassVar[bool] = False
-    #: Ranges of hyper-parameters whose name means something else here than in `checks.RANGES`.
-    ranges: ClassVar[dict] = {}
+    #: Ranges of hyper-parameters that are not in `fastopt.rules.ranges.RANGES`, or mean something else here.
+    ranges: ClassVar[dict[str, Range]] = {}
     #: Whether weights are evaluated elsewhere than they are trained; `evaluation` says how they move.
     has_modes: ClassVar[bool] = False
     #: What a step needs beside the gradients: 'loss', 'closure'.
@@ -115,7 +117,7 @@ class Optimizer(Parameters):
     @classmethod
     def check(cls, h: Mapping) -> None:
         """Raise ValueError or TypeError if a hyper-parameter's value is out of its range."""
-        validation.check_values(cls, h, validation.RANGES | cls.ranges)
+        validation.check_values(cls, h)
 
     def bind(
         self,
@@ -278,6 +280,6 @@ def _class_of(rule):
         cls = dataclasses.make_dataclass(
             rule.name, fields, bases=(base,), repr=False, namespace={"__doc__": rule.function.__doc__}
         )
-        cls.name, cls._made_from = rule.name, rule
+        cls.name, cls.ranges, cls._made_from = rule.name, rule.ranges or {}, rule
         OPTIMIZERS[rule.name] = cls
     return cls

@@ -4,9 +4,9 @@ import dataclasses
 import math
 from typing import ClassVar
 
-from fastopt.optimizers import validation
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import factored as _rules  # noqa: F401  registers the rules
+from fastopt.rules.ranges import ABOVE_0
 from fastopt.rules.registry import RULES
 from fastopt.rules.tensorwise import TENSOR_RULES
 
@@ -54,7 +54,7 @@ class Adafactor(Optimizer):
     decoupled: ClassVar[bool] = True
     ranges: ClassVar[dict] = {
         "beta2_decay": (lambda x: -math.inf < x <= 0, "a finite number <= 0"),
-        "d": validation.ABOVE_0,
+        "d": ABOVE_0,
     }
     lr: float = 1e-2
     beta2_decay: float = -0.8

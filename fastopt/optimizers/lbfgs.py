@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from fastopt.optimizers import validation
 from fastopt.optimizers.base import Optimizer, optimizer
+from fastopt.rules.ranges import AT_LEAST_0, COUNT
 from fastopt.schedules import Run
 from fastopt.stepping import scheduling
 from fastopt.stepping.cuda_stepper import refuse_on_gpu
@@ -60,11 +60,11 @@ class LBFGS(Optimizer):
 
     needs: ClassVar[str] = "closure"
     ranges: ClassVar[dict] = {
-        "max_iter": validation.COUNT,
-        "max_eval": validation.COUNT,
-        "history_size": validation.COUNT,
-        "tolerance_grad": validation.AT_LEAST_0,
-        "tolerance_change": validation.AT_LEAST_0,
+        "max_iter": COUNT,
+        "max_eval": COUNT,
+        "history_size": COUNT,
+        "tolerance_grad": AT_LEAST_0,
+        "tolerance_change": AT_LEAST_0,
     }
     lr: float = 1.0
     max_iter: int = 20

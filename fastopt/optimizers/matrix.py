@@ -3,9 +3,9 @@
 import dataclasses
 from typing import ClassVar
 
-from fastopt.optimizers import validation
 from fastopt.optimizers.base import OPTIMIZERS, Optimizer, optimizer
 from fastopt.rules import matrix as _rules  # noqa: F401  registers the rules
+from fastopt.rules.ranges import ABOVE_0, COUNT, FINITE, WHOLE
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 
 
@@ -93,7 +93,7 @@ class Muon(_Matrix):
     """
 
     decoupled: ClassVar[bool] = True
-    ranges: ClassVar[dict] = {"ns_coefficients": validation.FINITE, "ns_steps": validation.WHOLE}
+    ranges: ClassVar[dict] = {"ns_coefficients": FINITE, "ns_steps": WHOLE}
     lr: float = 1e-3
     weight_decay: float = 0.1
     momentum: float = 0.95
@@ -116,6 +116,8 @@ class Muon(_Matrix):
 @optimizer("normuon")
 class NorMuon(Muon):
     """Muon whose directions are divided by a running size of each output's row, and made as long as before.
+
+    With the authors' defaults: a learning rate of 0.02 and no weight decay.
 
     Parameters
     ----------
@@ -142,6 +144,8 @@ class NorMuon(Muon):
            [ 0. ,  0.5]])
     """
 
+    lr: float = 0.02
+    weight_decay: float = 0.0
     beta2: float = 0.95
 
     @classmethod
@@ -201,9 +205,9 @@ class Shampoo(_Preconditioned):
     """
 
     ranges: ClassVar[dict] = {
-        "eps": validation.ABOVE_0,
-        "root": validation.ABOVE_0,
-        "update_freq": validation.COUNT,
+        "eps": ABOVE_0,
+        "root": ABOVE_0,
+        "update_freq": COUNT,
     }
     lr: float = 1e-1
     eps: float = 1e-4
@@ -259,7 +263,7 @@ class SOAP(_Preconditioned):
            [1. , 1.5]])
     """
 
-    ranges: ClassVar[dict] = {"precondition_frequency": validation.COUNT}
+    ranges: ClassVar[dict] = {"precondition_frequency": COUNT}
     lr: float = 3e-3
     betas: tuple[float, float] = (0.95, 0.95)
     eps: float = 1e-8

@@ -62,7 +62,8 @@ class FTRL(Optimizer):
 class COCOB(Optimizer):
     """Bet on each coordinate's gradients as on coins; no learning rate to tune.
 
-    As ``optax.contrib.cocob``.
+    As the authors' code (bremen79/parameterfree), and ``optax.contrib.cocob`` with a learning rate of 1;
+    optax multiplies the gradient by other rates.
 
     Parameters
     ----------
@@ -111,7 +112,8 @@ class COCOB(Optimizer):
 class MADGRAD(Optimizer):
     """Dual averaging divided by the cube root of the weighted sum of squared gradients.
 
-    As the authors' code and ``optax.contrib.madgrad``.
+    As the authors' code (facebookresearch/madgrad). ``optax.contrib.madgrad`` and timm are the same but for a
+    learning rate of 0, to which they add `eps`.
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ class MADGRAD(Optimizer):
     weight_decay : float
         Coupled decay.
     eps : float
-        Added to the cube root, and to `lr`.
+        Added to the cube root, and to a learning rate that is not 0.
     maximize : bool
         Ascend instead of descend.
 

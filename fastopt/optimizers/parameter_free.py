@@ -4,9 +4,9 @@ import dataclasses
 import math
 from typing import ClassVar
 
-from fastopt.optimizers import validation
 from fastopt.optimizers.base import Optimizer, get_optimizer, optimizer
 from fastopt.rules import parameter_free as _rules  # noqa: F401  registers the rules
+from fastopt.rules.ranges import ABOVE_0
 from fastopt.stepping.cuda_stepper import refuse_on_gpu
 from fastopt.stepping.mechanic import MechanicStepper
 
@@ -25,7 +25,9 @@ class _Adaptive(Optimizer):
 class Prodigy(_Adaptive):
     """Adam that finds its own learning rate from how far it has come.
 
-    As the authors' code (konstmish/prodigy), defaults included. optax always corrects the bias.
+    As the authors' code (konstmish/prodigy), defaults included: groups whose learning rate is 0 are left
+    alone, and a step counts only if one group has another. optax always corrects the bias and counts every
+    step.
 
     Parameters
     ----------
@@ -88,8 +90,8 @@ class Prodigy(_Adaptive):
 class DAdaptAdam(_Adaptive):
     """Adam that finds its own learning rate by D-adaptation.
 
-    As the authors' code (facebookresearch/dadaptation). pytorch_optimizer multiplies by the norm that it
-    should divide by.
+    As the authors' code (facebookresearch/dadaptation): groups whose learning rate is 0 are left alone, and a
+    step counts only if one group has another.
 
     Parameters
     ----------
@@ -268,7 +270,7 @@ class Mechanic(Optimizer):
     True
     """
 
-    ranges: ClassVar[dict] = {"s_init": validation.ABOVE_0, "eps": validation.ABOVE_0}
+    ranges: ClassVar[dict] = {"s_init": ABOVE_0, "eps": ABOVE_0}
     lr: float = 1.0
     base: str = "adamw"
     weight_decay: float = 1e-2

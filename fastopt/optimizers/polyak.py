@@ -3,16 +3,16 @@
 import dataclasses
 from typing import ClassVar
 
-from fastopt.optimizers import validation
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import polyak as _rules  # noqa: F401  registers the rules
+from fastopt.rules.ranges import BELOW_1, FINITE
 
 
 @optimizer("polyaksgd")
 class PolyakSGD(Optimizer):
     """Gradient descent whose step is the loss above its least value, over the gradient's squared norm.
 
-    As ``optax.polyak_sgd`` with ``variant='sps+'``: a loss below `f_min` gives no step. Needs
+    As ``optax.polyak_sgd(variant='sps+')`` with ``scaling=1``: a loss below `f_min` gives no step. Needs
     ``stepper.step(grads, loss=...)``; the estimators pass the loss of each batch.
 
     Parameters
@@ -22,7 +22,7 @@ class PolyakSGD(Optimizer):
     f_min : float
         Least value of the loss.
     scaling : float
-        Factor of the step.
+        Factor of the step, below its bound as at it; optax divides by its argument of this name below.
     eps : float
         Added to the squared norm, which is that of all tensors together.
     weight_decay : float
@@ -48,7 +48,7 @@ class PolyakSGD(Optimizer):
     """
 
     needs: ClassVar[str] = "loss"
-    ranges: ClassVar[dict] = {"f_min": validation.FINITE}
+    ranges: ClassVar[dict] = {"f_min": FINITE}
     lr: float = 1.0
     f_min: float = 0.0
     scaling: float = 1.0
@@ -62,7 +62,7 @@ class _Momo(Optimizer):
     """What the two MoMo methods share."""
 
     needs: ClassVar[str] = "loss"
-    ranges: ClassVar[dict] = {"lower_bound": validation.FINITE}
+    ranges: ClassVar[dict] = {"lower_bound": FINITE}
 
     @classmethod
     def prologue(cls, h):
@@ -74,8 +74,8 @@ class _Momo(Optimizer):
 class MoMo(_Momo):
     """Momentum whose step follows from averages of the loss and of the gradient.
 
-    As ``optax.contrib.momo``. Needs ``stepper.step(grads, loss=...)``; the estimators pass the loss of each
-    batch.
+    As the authors' code (fabian-sp/MoMo); optax applies the weight decay before the step, not after it. Needs
+    ``stepper.step(grads, loss=...)``; the estimators pass the loss of each batch.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class MoMo(_Momo):
     lower_bound : float
         Bound of the loss from below.
     weight_decay : float
-        Decay, proximal: divides by ``1 + lr * weight_decay``.
+        Decay, proximal: divides the weights by ``1 + lr * weight_decay`` after the step.
     adapt_lower_bound : bool
         Raise the bound when the loss says so.
     maximize : bool
@@ -106,7 +106,7 @@ class MoMo(_Momo):
     array([1.5, 2. ])
     """
 
-    ranges: ClassVar[dict] = {"lower_bound": validation.FINITE, "beta": validation.BELOW_1}
+    ranges: ClassVar[dict] = {"lower_bound": FINITE, "beta": BELOW_1}
     lr: float = 1.0
     beta: float = 0.9
     lower_bound: float = 0.0
@@ -118,8 +118,8 @@ class MoMo(_Momo):
 class MoMoAdam(_Momo):
     """Adam whose step follows from averages of the loss and of the gradient.
 
-    As ``optax.contrib.momo_adam``. Needs ``stepper.step(grads, loss=...)``; the estimators pass the loss of
-    each batch.
+    As the authors' code (fabian-sp/MoMo); optax applies the weight decay before the step, not after it. Needs
+    ``stepper.step(grads, loss=...)``; the estimators pass the loss of each batch.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class MoMoAdam(_Momo):
     lower_bound : float
         Bound of the loss from below.
     weight_decay : float
-        Decay, proximal: divides by ``1 + lr * weight_decay``.
+        Decay, proximal: divides the weights by ``1 + lr * weight_decay`` after the step.
     adapt_lower_bound : bool
         Raise the bound when the loss says so.
     maximize : bool

@@ -112,7 +112,8 @@ class OptimisticGradientDescent(Optimizer):
 class OptimisticAdam(Optimizer):
     """Adam that extrapolates its steps: ``w -= (lr + optimism) * u - optimism * u_before``.
 
-    As ``optax.optimistic_adam_v2``.
+    As ``optax.optimistic_adam_v2(nesterov=False)``, whose `nesterov` is True by default; ``beta * lr`` there
+    is `optimism`.
 
     Parameters
     ----------

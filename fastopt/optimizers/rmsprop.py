@@ -3,9 +3,9 @@
 import dataclasses
 from typing import ClassVar
 
-from fastopt.optimizers import validation
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import rmsprop as _rules  # noqa: F401  registers the rules
+from fastopt.rules.ranges import IN_0_1
 from fastopt.rules.registry import RULES
 
 
@@ -55,7 +55,7 @@ class RMSprop(MomentOptimizer):
     array([0.5, 1.5])
     """
 
-    ranges: ClassVar[dict] = {"alpha": validation.IN_0_1}
+    ranges: ClassVar[dict] = {"alpha": IN_0_1}
     lr: float = 1e-2
     alpha: float = 0.99
     eps: float = 1e-8

@@ -3,9 +3,9 @@
 import dataclasses
 from typing import ClassVar
 
-from fastopt.optimizers import validation
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import second_moment as _rules  # noqa: F401  registers the rules
+from fastopt.rules.ranges import ABOVE_0, COUNT
 
 
 @optimizer("adabelief")
@@ -159,8 +159,9 @@ class Yogi(MomentOptimizer):
 class ADOPT(MomentOptimizer):
     """Adam that normalises each gradient by the second moment before it, and averages afterwards.
 
-    With the authors' clipping, by ``(t - 1) ** 0.25``. The first step only begins the second moment; weight
-    decay, if any, applies from the first step on, as in ``optax.contrib.adopt``.
+    With the authors' clipping, by ``(t - 1) ** 0.25``. As ``optax.contrib.adopt``, which has no weight decay,
+    and timm's port of the authors' code with ``clip_exp=0.25``, whose decoupled decay begins with the second
+    step. The first step only begins the second moment; decoupled decay shrinks the weights at it, too.
 
     Parameters
     ----------
@@ -250,7 +251,7 @@ class SophiaG(Optimizer):
     """
 
     takes_hessian: ClassVar[bool] = True
-    ranges: ClassVar[dict] = {"rho": validation.ABOVE_0, "update_freq": validation.COUNT}
+    ranges: ClassVar[dict] = {"rho": ABOVE_0, "update_freq": COUNT}
     lr: float = 1e-4
     betas: tuple[float, float] = (0.965, 0.99)
     rho: float = 0.04

@@ -1,67 +1,11 @@
-"""The ranges of hyper-parameters, by name, and the sentences that refuse a value outside."""
+"""The check of hyper-parameters' values, and the sentences that refuse one."""
 
-import math
 from numbers import Real
 
 import numpy as np
 
 from fastopt.rules.quantized_state import STATE_DTYPES
-
-IN_0_1 = (lambda x: 0 <= x <= 1, "a number in [0, 1]")
-FINITE = (math.isfinite, "a finite number")
-ABOVE_0 = (lambda x: 0 < x < math.inf, "a finite number > 0")
-AT_LEAST_0 = (lambda x: 0 <= x < math.inf, "a finite number >= 0")
-COUNT = (lambda x: x >= 1 and x == int(x), "a whole number >= 1")
-WHOLE = (lambda x: x >= 0 and x == int(x), "a whole number >= 0")
-BELOW_1 = (lambda x: 0 <= x < 1, "a number in [0, 1)")
-
-#: Hyper-parameter name to (test of one number, what is allowed). A tuple is tested number by number.
-RANGES = {
-    "lr": AT_LEAST_0,
-    "eps": AT_LEAST_0,
-    "eps_root": AT_LEAST_0,
-    "weight_decay": AT_LEAST_0,
-    "momentum": IN_0_1,  # scikit-learn and torch let momentum be 1
-    "dampening": IN_0_1,
-    "rho": IN_0_1,
-    "betas": BELOW_1,
-    "momentum_decay": AT_LEAST_0,
-    "lr_decay": AT_LEAST_0,
-    "initial_accumulator_value": AT_LEAST_0,
-    "alpha": AT_LEAST_0,
-    "lambd": AT_LEAST_0,
-    "t0": AT_LEAST_0,
-    "etas": AT_LEAST_0,
-    "step_sizes": AT_LEAST_0,
-    "beta": AT_LEAST_0,
-    "optimism": AT_LEAST_0,
-    "l1": AT_LEAST_0,
-    "l2": AT_LEAST_0,
-    "l2_shrinkage": AT_LEAST_0,
-    "warmup_steps": WHOLE,
-    "alpha_warmup": WHOLE,
-    "beta3_warmup": WHOLE,
-    "r": AT_LEAST_0,
-    "weight_lr_power": AT_LEAST_0,
-    "trust_coefficient": AT_LEAST_0,
-    "min_norm": AT_LEAST_0,
-    "gamma": AT_LEAST_0,
-    "lr_1d": AT_LEAST_0,
-    "betas_1d": BELOW_1,
-    "weight_decay_1d": AT_LEAST_0,
-    "s_init": AT_LEAST_0,
-    "empirical_fisher": AT_LEAST_0,
-    "eta": AT_LEAST_0,
-    "seed": WHOLE,
-    "beta2": BELOW_1,
-    "beta3": BELOW_1,
-    "d0": ABOVE_0,
-    "d_coef": AT_LEAST_0,
-    "reps_rel": ABOVE_0,
-    "init_estim_sq_dist": ABOVE_0,
-    "scaling": AT_LEAST_0,
-    "fallback_lr": AT_LEAST_0,
-}
+from fastopt.rules.ranges import RANGES
 
 #: Hyper-parameter name to its allowed strings.
 CHOICES = {
@@ -87,10 +31,14 @@ OPTIONAL = {
 }
 
 
-def check_values(owner, h, ranges=RANGES):
-    """Raise if a value of ``h`` is out of range; ``owner`` is the optimizer's class, for its defaults."""
+def check_values(owner, h):
+    """Raise TypeError or ValueError if a value of ``h`` is out of its range.
+
+    ``owner`` is the optimizer's class: it knows the defaults, and the ranges that it declares itself.
+    """
+    ranges = RANGES | owner.ranges
     for name, value in h.items():
-        if value is None and name in OPTIONAL:
+        if value is None and (name in OPTIONAL or getattr(owner, name, value) is None):
             continue
         if name in CHOICES:
             if value not in CHOICES[name]:

@@ -72,7 +72,8 @@ def _cube_root(x):
 
 
 def _madgrad(h, t):
-    return (h["lr"] + h["eps"]) * t**0.5, 1.0 - h["momentum"], h["eps"], t == 1
+    # As in the authors' code a rate of 0 stays 0.
+    return (h["lr"] + h["eps"] * (h["lr"] > 0)) * t**0.5, 1.0 - h["momentum"], h["eps"], t == 1
 
 
 @register("madgrad", slots=("grad_sum_sq", "s", "x0"), constants=_madgrad)

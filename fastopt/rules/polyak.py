@@ -69,7 +69,7 @@ def _momo_moment(w, g, m, *, d):
 
 @sweep("w")
 def _momo_step(w, m, *, keep, step):
-    return keep * w - step * m
+    return keep * (w - step * m)
 
 
 @tensor_rule("momo", slots={"m": "exp_avg"}, shared=_SHARED)
@@ -90,7 +90,7 @@ def _momoadam_moments(w, g, m, v, *, d1, b2, d2, c2, eps):
 
 @sweep("w")
 def _momoadam_step(w, m, v, *, keep, step, c2, eps):
-    return keep * w - step * m / (eps + math.sqrt(v) / c2)
+    return keep * (w - step * m / (eps + math.sqrt(v) / c2))
 
 
 @tensor_rule("momoadam", slots={"m": "exp_avg", "v": "exp_avg_sq"}, shared=_SHARED)

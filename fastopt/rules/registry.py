@@ -5,6 +5,8 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 
+from fastopt.rules.ranges import Range, check_declared
+
 #: Every rule by name. The tests and the benchmarks take their cases from here.
 RULES = {}
 
@@ -47,6 +49,9 @@ class Rule(Slots):
         State that is one number per parameter array: name to its first value, as in ``initial``.
     defaults : mapping or None
         Hyper-parameters and their defaults; when given, the rule is an optimizer of its own.
+    ranges : mapping or None
+        Of numeric hyper-parameters that `fastopt.rules.ranges.RANGES` does not know: name to a test of one
+        number and what is allowed, in words.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Rule(Slots):
     initial: Mapping
     scalars: Mapping
     defaults: Mapping | None = None
+    ranges: Mapping[str, Range] | None = None
 
     def __call__(self, *args):
         """Evaluate the rule in plain Python."""
@@ -94,7 +100,7 @@ def lookup(name):
     return RULES[name]
 
 
-def register(name, *, slots=(), constants, initial=None, scalars=None, defaults=None):
+def register(name, *, slots=(), constants, initial=None, scalars=None, defaults=None, ranges=None):
     """Register a rule; use it as a decorator.
 
     A rule is a pure function of scalars. It returns the new weight and the new slots in the order in which
@@ -116,6 +122,10 @@ def register(name, *, slots=(), constants, initial=None, scalars=None, defaults=
         ``t`` may be an array of steps, so write ``** 0.5`` for a square root.
     initial, scalars, defaults : mapping, optional
         See `Rule`. With ``defaults``, `fastopt.get_optimizer` makes the optimizer.
+    ranges : mapping, optional
+        Which numbers a hyper-parameter of ``defaults`` may be: its name to a function that tells whether a
+        number is allowed, and to words for the message: ``(lambda x: 0 <= x < 1, "a number in [0, 1)")``.
+        Names that the library's own optimizers share, such as 'lr' and 'betas', have their ranges.
 
     Returns
     -------
@@ -125,7 +135,8 @@ def register(name, *, slots=(), constants, initial=None, scalars=None, defaults=
     Raises
     ------
     ValueError
-        If the name is taken by another function, or the function's arguments do not fit the slots.
+        If the name is taken by another function, the function's arguments do not fit the slots, or a numeric
+        hyper-parameter has no range.
 
     Examples
     --------
@@ -142,7 +153,7 @@ def register(name, *, slots=(), constants, initial=None, scalars=None, defaults=
     """
 
     def decorate(function):
-        rule = Rule(name, function, tuple(slots), constants, initial or {}, scalars or {}, defaults)
+        rule = Rule(name, function, tuple(slots), constants, initial or {}, scalars or {}, defaults, ranges)
         _check(rule)
         RULES[name] = rule
         return rule
@@ -155,6 +166,7 @@ def _check(rule):
     where = (rule.function.__module__, rule.function.__qualname__)
     if known is not None and (known.function.__module__, known.function.__qualname__) != where:
         raise ValueError(f"the name {rule.name!r} is already registered, by {known.function.__module__}")
+    check_declared(rule.name, rule.defaults or {}, rule.ranges or {})
     if rule.n_constants < 1:
         raise ValueError(
             f"rule {rule.name!r} must take the weight, the gradient, its slots {rule.slots} and "

@@ -10,6 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 
+from fastopt.rules.ranges import Range, check_declared
 from fastopt.rules.registry import Slots
 
 #: Every tensor rule by name.
@@ -132,6 +133,7 @@ class TensorRule(Slots):
     initial: Mapping
     uses_blas: bool = False
     defaults: Mapping | None = None
+    ranges: Mapping[str, Range] | None = None
 
     def __reduce__(self):
         return TENSOR_RULES.__getitem__, (self.name,)
@@ -166,6 +168,7 @@ def tensor_rule(
     initial=None,
     uses_blas=False,
     defaults=None,
+    ranges=None,
 ):
     """Register a rule of the second protocol; use it as a decorator.
 
@@ -195,6 +198,8 @@ def tensor_rule(
         how many they have; ``x.products`` multiplies on all threads.
     defaults : mapping, optional
         Hyper-parameters and their defaults; when given, `fastopt.get_optimizer` makes the optimizer.
+    ranges : mapping, optional
+        Which numbers the hyper-parameters may be, as in `register`.
 
     Returns
     -------
@@ -236,7 +241,9 @@ def tensor_rule(
             initial or {},
             uses_blas,
             defaults,
+            ranges,
         )
+        check_declared(name, made.defaults or {}, made.ranges or {})
         TENSOR_RULES[name] = made
         return made
 

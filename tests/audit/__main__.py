@@ -10,6 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 from peers import version
 from rows import ROWS
 from scenarios import N_STEPS, SCENARIOS, distance, problem
@@ -37,10 +38,19 @@ def run(row, scenario):
         given = [g if scenario.has_gradient(t, i) else None for i, g in enumerate(grads)]
         lr = scenario.rate(row.lr, t)
         stepper.param_groups[0]["lr"] = lr
-        stepper.step(given, **({"loss": loss} if optimizer.needs else {}))
+        ours = [rows_of(g) for g in given] if optimizer.takes_rows else given
+        stepper.step(ours, **({"loss": loss} if optimizer.needs else {}))
         peer.step(given, lr, loss)
         worst = max(worst, distance(params, peer.values()))
     return worst
+
+
+def rows_of(gradient):
+    """Return the rows of a gradient that are not 0, and their numbers."""
+    if gradient is None:
+        return None
+    rows = np.flatnonzero(gradient.reshape(len(gradient), -1).any(axis=1))
+    return rows, gradient[rows]
 
 
 def described(row):

@@ -56,10 +56,13 @@ class Torch:
         One optimizer for each parameter: for packages that count steps by group and not by parameter.
     takes_loss : bool
         Whether ``step`` wants the loss.
+    sparse : bool
+        Whether gradients are sparse tensors of the rows that are not 0.
     """
 
-    def __init__(self, make, *, separate=False, takes_loss=False):
+    def __init__(self, make, *, separate=False, takes_loss=False, sparse=False):
         self._make, self._separate, self._takes_loss = make, separate, takes_loss
+        self._sparse = sparse
 
     def bind(self, params, dtype):
         """Start from copies of ``params``."""
@@ -75,6 +78,8 @@ class Torch:
         """Take a step."""
         for p, g in zip(self._params, grads, strict=True):
             p.grad = None if g is None else torch.tensor(g)
+            if self._sparse and g is not None:
+                p.grad = p.grad.to_sparse(1)
         for optimizer in self._optimizers:
             if all(p.grad is None for group in optimizer.param_groups for p in group["params"]):
                 continue

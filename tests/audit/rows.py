@@ -231,8 +231,8 @@ OPTAX = [
     of_optax("OptimisticAdam", optax.optimistic_adam_v2, {}, {"nesterov": False}),
     of_optax("COCOB", contrib.cocob, {}, {}, decay=DECAY, wd=DECAY, lr=1.0, skip=("rates",),
              note="optax's rate multiplies the gradient"),
-    of_optax("MADGRAD", contrib.madgrad, {}, {}, decay=DECAY, wd=DECAY, bound=1e-7,
-             note="optax keeps a scalar in float32"),
+    of_optax("MADGRAD", contrib.madgrad, {}, {}, decay=DECAY, wd=DECAY, bound=1e-7, skip=("rates",),
+             note="keeps a scalar in float32, and moves a little with a rate of 0"),
     of_optax("LARS", optax.lars, {}, {}, decay=DECAY, wd=DECAY, lr=0.1),
     of_optax("LARS", optax.lars, {"nesterov": True, "trust_coefficient": 0.02, "eps": 0.1},
              {"nesterov": True, "trust_coefficient": 0.02, "eps": 0.1}, decay=DECAY, wd=DECAY, lr=0.1),
@@ -250,10 +250,12 @@ OPTAX = [
              note=f"{_JOINT}, and goes on with a rate of 0"),
     of_optax("PolyakSGD", optax.polyak_sgd, {}, {"variant": "sps+"}, joint=True, value=True,
              rate="max_learning_rate", lr=0.1),
-    of_optax("MoMo", contrib.momo, {}, {}, joint=True, value=True, decay=DECAY, wd=DECAY, lr=0.1),
+    of_optax("MoMo", contrib.momo, {}, {}, joint=True, value=True, lr=0.1,
+             note=f"{_JOINT}; decay comes before the step there"),
     of_optax("MoMo", contrib.momo, {"lower_bound": 4.0, "adapt_lower_bound": True},
              {"lower_bound": 4.0, "adapt_lower_bound": True}, joint=True, value=True, lr=0.1),
-    of_optax("MoMoAdam", contrib.momo_adam, {}, {}, joint=True, value=True, decay=DECAY, wd=DECAY, lr=0.1),
+    of_optax("MoMoAdam", contrib.momo_adam, {}, {}, joint=True, value=True, lr=0.1,
+             note=f"{_JOINT}; decay comes before the step there"),
     of_optax("Mechanic", contrib.mechanize, {}, {}, factory=_mechanized_adamw, joint=True, lr=0.01,
              bound=1e-9),
     of_optax("ScheduleFreeSGD", contrib.schedule_free_sgd, {}, {}, joint=False, decay=DECAY, wd=DECAY,
@@ -291,6 +293,23 @@ KERAS = [
     of_keras("ScheduleFreeAdamW", "ScheduleFreeAdamW", {}, {}, skip=("rates",)),
 ]  # fmt: skip
 
+
+def _normuon(params, lr, weight_decay=0.0):
+    import pytorch_optimizer
+
+    group = {"params": params, "use_muon": True, "lr": lr, "weight_decay": weight_decay}
+    return pytorch_optimizer.NorMuon([group])
+
+
+SPECIAL = [
+    Row("NorMuon", {"layout": "oi"}, "pytorch_optimizer", "pytorch_optimizer.NorMuon",
+        lambda lr, wd: Torch(lambda params: _normuon(params, lr, **_decay_of(DECAY, wd)), separate=True),
+        DECAY, shapes=MATRICES, bound=2e-2, bound32=2e-2, note="multiplies in bfloat16"),
+    Row("SparseAdam", {}, "torch", "torch.optim.SparseAdam",
+        lambda lr, wd: Torch(lambda params: torch.optim.SparseAdam(params, lr=lr), sparse=True),
+        note="gradients of some rows"),
+]  # fmt: skip
+
 SKLEARN = [
     of_sklearn("SGD", {"momentum": 0.9, "lr_in_momentum": True}, "SGDOptimizer",
                functools.partial(sklearn_sgd, momentum=0.9, nesterov=False)),
@@ -320,7 +339,8 @@ AUTHORS = [
                "growth_rate": 1.1, "decoupled_weight_decay": True}, {"d0": 1e-3,
                "use_bias_correction": True,
                "growth_rate": 1.1, "decouple": True}, decay=DECAY, wd=DECAY, lr=1.0),
-    of_package("dog-optimizer", "dog", "DoG", "DoG", {}, {}, decay=DECAY, wd=DECAY, lr=1.0),
+    of_package("dog-optimizer", "dog", "DoG", "DoG", {}, {}, decay=DECAY, wd=DECAY, lr=1.0, skip=("gaps",),
+               note="stops at a gradient that is missing"),
     of_package("momo-opt", "momo", "Momo", "MoMo", {}, {}, decay=DECAY, wd=DECAY, lr=0.1, takes_loss=True,
                skip=("gaps",), note="needs all gradients"),
     of_package("momo-opt", "momo", "MomoAdam", "MoMoAdam", {}, {}, decay=DECAY, wd=DECAY, lr=0.1,
@@ -351,11 +371,9 @@ TIMM = [
     of_package("timm", "timm.optim.adan", "Adan", "Adan", {"no_prox": True}, {"no_prox": True},
                decay=DECAY, wd=DECAY,
                separate=True, note="its steps are counted by group"),
-    of_package("timm", "timm.optim.adopt", "Adopt", "ADOPT", {"betas": (0.9, 0.99)}, {"betas": (0.9, 0.99)},
-               decay=DECAY, wd=DECAY),
-    of_package("timm", "timm.optim.adopt", "Adopt", "ADOPT", {"betas": (0.9, 0.99),
-               "decoupled_weight_decay": True},
-               {"betas": (0.9, 0.99), "decoupled": True}, decay=DECAY, wd=DECAY),
+    of_package("timm", "timm.optim.adopt", "Adopt", "ADOPT", {"betas": (0.9, 0.99)},
+               {"betas": (0.9, 0.99), "clip_exp": 0.25}, decay=DECAY, wd=DECAY,
+               note="decoupled decay begins with the second step there"),
     of_package("timm", "timm.optim.lamb", "Lamb", "LAMB", {"always_adapt": False}, {"max_grad_norm": None},
                decay=DECAY, wd=DECAY, separate=True, note="its steps are counted by group"),
     of_package("timm", "timm.optim.lars", "Lars", "LARS",
@@ -367,7 +385,8 @@ TIMM = [
                {"momentum": 0.9, "nesterov": True, "trust_coeff": 0.02, "always_adapt": True}, decay=DECAY,
                wd=DECAY,
                lr=0.1),
-    of_package("timm", "timm.optim.madgrad", "MADGRAD", "MADGRAD", {}, {}, decay=DECAY, wd=DECAY),
+    of_package("timm", "timm.optim.madgrad", "MADGRAD", "MADGRAD", {}, {}, decay=DECAY, wd=DECAY,
+               skip=("rates",), note="moves a little with a rate of 0"),
     of_package("timm", "timm.optim.mars", "Mars", "MARS", {"optimize_1d": True}, {"betas": (0.95, 0.99),
                "optimize_1d": True},
                decay=DECAY, wd=DECAY),
@@ -377,15 +396,18 @@ TIMM = [
 PO = [
     of_package("pytorch_optimizer", "pytorch_optimizer", "Adan", "Adan", {}, {}, decay=DECAY, wd=DECAY,
                separate=True),
+    of_package("pytorch_optimizer", "pytorch_optimizer", "AdEMAMix", "AdEMAMix", {"alpha": 5.0},
+               {"weight_decouple": True}, decay=DECAY, wd=DECAY, separate=True),
     of_package("pytorch_optimizer", "pytorch_optimizer", "AdEMAMix", "AdEMAMix",
-               {"alpha": 5.0, "alpha_warmup": 20, "beta3_warmup": 20}, {"t_alpha_beta3": 20,
-               "weight_decouple": True},
-               decay=DECAY, wd=DECAY, separate=True),
+               {"alpha": 5.0, "alpha_warmup": 20, "beta3_warmup": 20},
+               {"t_alpha_beta3": 20, "weight_decouple": True}, decay=DECAY, wd=DECAY, separate=True,
+               bound=1e-6,
+               note="leaves out the 1e-8 that the authors add to the betas of the warm-up"),
     of_package("pytorch_optimizer", "pytorch_optimizer", "MARS", "MARS", {"optimize_1d": True},
-               {"optimize_1d": True}, decay=DECAY, wd=DECAY, separate=True),
-    of_package("pytorch_optimizer", "pytorch_optimizer", "NovoGrad", "NovoGrad", {"betas": (0.95, 0.98)},
-               {},
-               decay=DECAY, wd=DECAY, separate=True),
+               {"optimize_1d": True}, decay=DECAY, wd=DECAY, separate=True, bound=1e-6,
+               note="adds 1e-15 under the root"),
+    of_package("pytorch_optimizer", "pytorch_optimizer", "NovoGrad", "NovoGrad",
+               {"betas": (0.95, 0.98), "eps": 1e-8}, {}, decay=DECAY, wd=DECAY, separate=True),
     of_package("pytorch_optimizer", "pytorch_optimizer", "SOAP", "SOAP", {"precondition_frequency": 5},
                {"precondition_frequency": 5}, decay=DECAY, wd=DECAY, separate=True, shapes=SQUARES,
                bound=1e-4,
@@ -395,7 +417,8 @@ PO = [
                bound32=1e-3),
     of_package("pytorch_optimizer", "pytorch_optimizer", "DAdaptAdam", "DAdaptAdam", {"d0": 1e-3},
                {"d0": 1e-3},
-               decay=DECAY, wd=DECAY, lr=1.0),
+               decay=DECAY, wd=DECAY, lr=1.0, skip=("rates",),
+               note="goes on with a rate of 0"),
     of_package("pytorch_optimizer", "pytorch_optimizer", "AdaBelief", "AdaBelief", {}, {}, decay=DECAY,
                wd=DECAY,
                separate=True),
@@ -403,4 +426,4 @@ PO = [
                wd=DECAY),
 ]  # fmt: skip
 
-ROWS = [*TORCH, *OPTAX, *KERAS, *SKLEARN, *AUTHORS, *TIMM, *PO]
+ROWS = [*TORCH, *OPTAX, *KERAS, *SKLEARN, *AUTHORS, *TIMM, *PO, *SPECIAL]

@@ -13,14 +13,13 @@ def gradient(t):
     return np.array([1.0, -0.5]) * (t + 1) + np.array([0.25, 3.0]) * (-1) ** t
 
 
-def after(optimizer, w, n_steps=6, rates=()):
-    """Return the weights after steps along `gradient`, the last of them with other ``rates``."""
+def after(optimizer, w, rates=None):
+    """Return the weights after six steps along `gradient` with other learning rates: step to rate."""
     w = np.array(w)
     stepper = optimizer.bind(w)
-    for t in range(n_steps):
-        if t >= n_steps - len(rates):
-            stepper.param_groups[0]["lr"] = rates[t - n_steps]
-        stepper.step(gradient(t))
+    for t in range(6):
+        stepper.param_groups[0]["lr"] = (rates or {}).get(t, optimizer.lr)
+        stepper.step(gradient(t), **({"loss": 5.0 + t} if optimizer.needs else {}))
     return w
 
 
@@ -58,7 +57,7 @@ TIMM = [
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_lars_and_lamb_have_the_forms_of_timm(optimizer, values, decay):
     optimizer = type(optimizer)(**optimizer.get_params() | {"weight_decay": decay})
-    w = after(optimizer, [3.0, -4.0], rates=(0.01, 0.01, 0.01))
+    w = after(optimizer, [3.0, -4.0], rates={3: 0.01, 4: 0.01, 5: 0.01})
     np.testing.assert_allclose(w, values[decay], rtol=1e-13)
 
 
@@ -67,6 +66,24 @@ def test_a_tensor_without_gradient_only_decays_under_the_sum_of_norms():
     w = np.array([3.0, -4.0])
     fastopt.LARS(lr=0.1, norm="sum", weight_decay=0.1).bind(w).step(np.zeros(2))
     np.testing.assert_allclose(w, [2.97, -3.96], rtol=1e-15)
+
+
+def test_madgrad_keeps_a_rate_of_0():
+    """madgrad 1.3 adds eps to the learning rate unless that is 0; optax 0.2.8 and timm 1.0.31 always do."""
+    w = after(fastopt.MADGRAD(lr=0.1, weight_decay=0.1, eps=1e-2), [3.0, -4.0], rates={0: 0.0, 3: 0.0})
+    np.testing.assert_allclose(w, [2.6300257322860534, -3.8041039599848903], rtol=1e-13)
+
+
+#: momo-opt 0.1.0; optax 0.2.8 applies the decay before the step.
+MOMO = [
+    (fastopt.MoMo(lr=0.1, weight_decay=0.1), [1.8290798667951205, -4.605008069952177]),
+    (fastopt.MoMoAdam(lr=0.1, weight_decay=0.1), [2.259632608031677, -3.709773280362152]),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "expected"), MOMO)
+def test_momo_divides_by_the_decay_after_the_step(optimizer, expected):
+    np.testing.assert_allclose(after(optimizer, [3.0, -4.0]), expected, rtol=1e-13)
 
 
 #: prodigyopt 1.1.2 and dadaptation 3.2: weights and estimate after 60 steps from (3, -4) with the gradient

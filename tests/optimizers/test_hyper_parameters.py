@@ -10,6 +10,9 @@ from sklearn.base import clone
 
 import fastopt
 from fastopt.optimizers.base import ALIASES, OPTIMIZERS
+from fastopt.rules.ranges import is_numeric
+from fastopt.rules.registry import RULES
+from fastopt.rules.tensorwise import TENSOR_RULES
 
 NAMES = sorted(OPTIMIZERS)
 
@@ -73,6 +76,53 @@ def test_a_value_out_of_range_is_refused_by_bind_and_by_flat(optimizer, error, w
         optimizer.bind(np.ones(2))
     with pytest.raises(error, match=words):
         optimizer.flat(4, 2, np.float32)
+
+
+NUMERIC = [
+    (name, key)
+    for name in NAMES
+    for key, value in OPTIMIZERS[name]().get_params(deep=False).items()
+    if is_numeric(value)
+]
+
+
+@pytest.mark.parametrize(("name", "key"), NUMERIC)
+def test_every_number_has_a_range_that_nan_and_some_number_are_out_of(name, key):
+    """No hyper-parameter of any optimizer may be every number."""
+
+    def refused(number):
+        value = OPTIMIZERS[name]().get_params()[key]
+        value = (number,) * len(value) if isinstance(value, tuple) else number
+        optimizer = OPTIMIZERS[name](**{key: value})
+        try:
+            optimizer.check(optimizer.get_params(deep=False))
+        except ValueError as error:
+            return key in str(error)
+        return False
+
+    assert refused(float("nan"))
+    assert any(map(refused, (-5.0, 5.0, 0.5, float("inf"))))
+
+
+@pytest.mark.parametrize("decorator", [fastopt.register, fastopt.tensor_rule])
+def test_a_rule_of_ones_own_must_say_which_numbers_are_allowed(decorator):
+    def ranged(w, g, lr, nu):
+        return w - lr * nu * g
+
+    more = {"constants": lambda h, t: (h["lr"], h["nu"])} if decorator is fastopt.register else {}
+    defaults = {"lr": 0.1, "nu": 0.5}
+    with pytest.raises(ValueError, match=r"nu=0.5 without a range; say which numbers are allowed"):
+        decorator("ranged", defaults=defaults, **more)(ranged)
+    decorator("ranged", defaults=defaults, ranges={"nu": (lambda x: 0 <= x < 1, "in [0, 1)")}, **more)(ranged)
+    try:
+        for number in (-5, 1.0, float("nan")):
+            optimizer = fastopt.get_optimizer("ranged", nu=number)
+            with pytest.raises(ValueError, match=r"nu must be in \[0, 1\)"):
+                optimizer.bind(np.ones(2))
+        fastopt.get_optimizer("ranged", nu=0.9).check({"lr": 0.1, "nu": 0.9})
+    finally:
+        for table in (RULES, TENSOR_RULES, OPTIMIZERS):
+            table.pop("ranged", None)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

@@ -525,7 +525,7 @@ def polyak(params, steps, losses, lr):
 
 
 def momo(params, steps, losses, lr, beta, wd, adam=None, adapt=False, bound=0.0):
-    """optax's ``momo``, or with ``adam=(b2, eps)`` its ``momo_adam``."""
+    """The authors' ``Momo``, or with ``adam=(b2, eps)`` their ``MomoAdam``."""
     p = [q.copy() for q in params]
     m, v = ([np.zeros_like(q) for q in p] for _ in range(2))
     least, f, gamma, grow = bound, 0.0, 0.0, 1 + lr * wd
@@ -551,7 +551,7 @@ def momo(params, steps, losses, lr, beta, wd, adam=None, adapt=False, bound=0.0)
             if square
             else 0.0
         )
-        p = [q / grow - step * x / d for q, x, d in zip(p, m, metric, strict=True)]
+        p = [(q - step * x / d) / grow for q, x, d in zip(p, m, metric, strict=True)]
         if adapt:
             bound = max((f + inner - gamma - step * square / 2) / correct, least)
     return p

@@ -27,7 +27,7 @@ class Wrapper(Optimizer):
     least: ClassVar[dict] = {}
     #: Allowed shares.
     shares: ClassVar[tuple] = ()
-    #: Parameter to the test of a number and what is allowed, as in `validation.RANGES`.
+    #: Parameter to the test of a number and what is allowed, as in `fastopt.rules.ranges`.
     limits: ClassVar[dict] = {}
     #: Whether it works with optimizers whose steps take a closure, and no gradients.
     takes_closure: ClassVar[bool] = False

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastopt.optimizers import validation
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.optimizers.wrappers.units import check_layout, of_units, units_of
 from fastopt.rules import wrappers as rules
+from fastopt.rules.ranges import ABOVE_0
 from fastopt.stepping.fusion_stages import Stage
 
 
@@ -126,7 +126,7 @@ class AdaptiveClip(Wrapper):
            [ 4.  , -0.01]])
     """
 
-    limits: ClassVar[dict] = {"clipping": validation.ABOVE_0, "eps": validation.ABOVE_0}
+    limits: ClassVar[dict] = {"clipping": ABOVE_0, "eps": ABOVE_0}
     clipping: float = 0.01
     eps: float = 1e-3
     layout: str = "io"

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastopt.optimizers import validation
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.optimizers.wrappers.units import check_layout, of_units, units_of
 from fastopt.rules import wrappers as rules
 from fastopt.rules.randomness import keys
+from fastopt.rules.ranges import AT_LEAST_0, WHOLE
 from fastopt.stepping.fusion_stages import Stage
 
 
@@ -114,9 +114,9 @@ class GradientNoise(Wrapper):
     """
 
     limits: ClassVar[dict] = {
-        "eta": validation.AT_LEAST_0,
-        "gamma": validation.AT_LEAST_0,
-        "seed": (lambda x: validation.WHOLE[0](x) and x < 2**32, "a whole number in [0, 2 ** 32)"),
+        "eta": AT_LEAST_0,
+        "gamma": AT_LEAST_0,
+        "seed": (lambda x: WHOLE[0](x) and x < 2**32, "a whole number in [0, 2 ** 32)"),
     }
     eta: float = 0.01
     gamma: float = 0.55

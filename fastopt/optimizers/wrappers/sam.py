@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastopt.optimizers import validation
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
+from fastopt.rules.ranges import AT_LEAST_0
 from fastopt.stepping.fusion_stages import Stage
 from fastopt.stepping.param_groups import to_list
 
@@ -48,7 +48,7 @@ class SAM(Wrapper):
 
     needs: ClassVar[str | None] = "closure"
     takes_closure: ClassVar[bool] = True
-    limits: ClassVar[dict] = {"rho": validation.AT_LEAST_0}
+    limits: ClassVar[dict] = {"rho": AT_LEAST_0}
     rho: float = 0.05
 
     def around(self, optimizer, groups, n_threads, run):
@@ -92,7 +92,7 @@ class ASAM(SAM):
     array([[0.75]])
     """
 
-    limits: ClassVar[dict] = {"rho": validation.AT_LEAST_0, "eta": validation.AT_LEAST_0}
+    limits: ClassVar[dict] = {"rho": AT_LEAST_0, "eta": AT_LEAST_0}
     rho: float = 0.5
     eta: float = 0.01
     biases: bool = False
