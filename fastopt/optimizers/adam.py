@@ -6,6 +6,7 @@ from typing import ClassVar
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import adam as _rules  # noqa: F401  registers the rules
 from fastopt.rules.registry import RULES
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 def _adam_rule(h):
@@ -22,14 +23,14 @@ class Adam(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of its square.
-    eps : float
+    eps : float or Schedule
         Added to the root of the second moment.
-    weight_decay : float
-        Coupled decay: ``weight_decay * w`` is added to the gradient.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     amsgrad : bool
         Divide by the largest second moment so far (Reddi, Kale & Kumar, 2018).
     maximize : bool
@@ -37,14 +38,18 @@ class Adam(MomentOptimizer):
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
     decoupled_weight_decay : bool
-        Shrink the weights instead, as `AdamW` does.
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     eps_mode : {'torch', 'corrected', 'hat'}
         'torch' adds `eps` after the bias correction, as 'corrected' says; 'hat' adds it before, as Keras and
         scikit-learn do (the "epsilon hat" of the paper's section 2).
-    eps_root : float
+    eps_root : float or Schedule
         Added under the root, as optax does.
     amsgrad_corrected : bool
         Take amsgrad's maximum over bias-corrected moments, as optax does; torch and Keras do not.
+
+    Notes
+    -----
+    Executed against torch 2.13.0, optax 0.2.8, keras 3.15.1, scikit-learn 1.9.1.
 
     References
     ----------
@@ -60,15 +65,15 @@ class Adam(MomentOptimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
     amsgrad: bool = False
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = False
     eps_mode: str = "torch"
-    eps_root: float = 0.0
+    eps_root: Hyperparameter = 0.0
     amsgrad_corrected: bool = False
 
     @classmethod
@@ -86,16 +91,31 @@ class AdamW(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of its square.
-    eps : float
+    eps : float or Schedule
         Added to the root of the second moment.
-    weight_decay : float
-        Decoupled decay.
-    amsgrad, maximize, eps_mode, eps_root, amsgrad_corrected, state_dtype
-        As in `Adam`.
+    weight_decay : float or Schedule
+        Decoupled decay: each step multiplies the weights by ``1 - lr * weight_decay`` first.
+    amsgrad : bool
+        Divide by the largest second moment so far (Reddi, Kale & Kumar, 2018).
+    maximize : bool
+        Ascend instead of descend.
+    state_dtype : {None, 'bfloat16', 'int8'}
+        Keep the moments in half or a quarter of the memory.
+    eps_mode : {'torch', 'corrected', 'hat'}
+        'torch' adds `eps` after the bias correction, as 'corrected' says; 'hat' adds it before, as Keras and
+        scikit-learn do (the "epsilon hat" of the paper's section 2).
+    eps_root : float or Schedule
+        Added under the root, as optax does.
+    amsgrad_corrected : bool
+        Take amsgrad's maximum over bias-corrected moments, as optax does; torch and Keras do not.
+
+    Notes
+    -----
+    Executed against torch 2.13.0, optax 0.2.8, keras 3.15.1.
 
     References
     ----------
@@ -112,14 +132,14 @@ class AdamW(MomentOptimizer):
     """
 
     decoupled: ClassVar[bool] = True
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 1e-2
+    lr: Hyperparameter = 1e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 1e-2
     amsgrad: bool = False
     _: dataclasses.KW_ONLY
     eps_mode: str = "torch"
-    eps_root: float = 0.0
+    eps_root: Hyperparameter = 0.0
     amsgrad_corrected: bool = False
 
     @classmethod
@@ -140,14 +160,18 @@ class SparseAdam(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of its square.
-    eps : float
+    eps : float or Schedule
         Added to the root of the second moment.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against torch 2.13.0.
 
     References
     ----------
@@ -166,6 +190,6 @@ class SparseAdam(Optimizer):
     """
 
     takes_rows: ClassVar[bool] = True
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
+    lr: Hyperparameter = 1e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8

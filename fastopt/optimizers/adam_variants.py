@@ -1,9 +1,10 @@
-"""Methods that keep Adam's two moments and use them otherwise."""
+"""Variants of Adam with its two moments and another step: NAdam, RAdam, Adamax, AdEMAMix."""
 
 import dataclasses
 
 from fastopt.optimizers.base import MomentOptimizer, optimizer
 from fastopt.rules import adam_variants as _rules  # noqa: F401  registers the rules
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 @optimizer("nadam", nadamw={"decoupled_weight_decay": True, "weight_decay": 0.01})
@@ -14,23 +15,27 @@ class NAdam(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of its square.
-    eps : float
+    eps : float or Schedule
         Added to the root of the corrected second moment.
-    weight_decay : float
-        Coupled decay, or decoupled with `decoupled_weight_decay`.
-    momentum_decay : float or None
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
+    momentum_decay : float, Schedule or None
         Warms the momentum up: ``mu_t = beta1 * (1 - 0.96 ** (t * momentum_decay) / 2)``. torch has 0.004,
         Keras 1, optax no schedule: None.
     decoupled_weight_decay : bool
-        Shrink the weights instead of adding to the gradient.
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against torch 2.13.0, optax 0.2.8, keras 3.15.1.
 
     References
     ----------
@@ -46,11 +51,11 @@ class NAdam(MomentOptimizer):
     array([0.6316, 1.3684])
     """
 
-    lr: float = 2e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    momentum_decay: float | None = 4e-3
+    lr: Hyperparameter = 2e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
+    momentum_decay: Hyperparameter | None = 4e-3
     decoupled_weight_decay: bool = False
 
 
@@ -62,22 +67,26 @@ class RAdam(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of its square.
-    eps : float
+    eps : float or Schedule
         Added to the root of the second moment.
-    weight_decay : float
-        Coupled decay, or decoupled with `decoupled_weight_decay`.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
-        Shrink the weights instead of adding to the gradient.
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     eps_mode : {'torch', 'hat', 'corrected'}
         'corrected' adds `eps` after the bias correction, as optax does; torch adds it before ('hat').
     maximize : bool
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against torch 2.13.0, optax 0.2.8.
 
     References
     ----------
@@ -93,10 +102,10 @@ class RAdam(MomentOptimizer):
     array([0.25, 1.25])
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
     decoupled_weight_decay: bool = False
     _: dataclasses.KW_ONLY
     eps_mode: str = "torch"
@@ -110,22 +119,26 @@ class Adamax(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the average of the gradient and of the norm.
-    eps : float
+    eps : float or Schedule
         Keeps the norm from 0.
-    weight_decay : float
-        Coupled decay, or decoupled with `decoupled_weight_decay`.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     eps_in_max : bool
         Take the maximum with ``abs(g) + eps``, as torch and optax do; False adds `eps` to the norm, as Keras.
     decoupled_weight_decay : bool
-        Shrink the weights instead of adding to the gradient, as optax's ``adamaxw`` does.
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against torch 2.13.0, optax 0.2.8, keras 3.15.1.
 
     References
     ----------
@@ -141,10 +154,10 @@ class Adamax(MomentOptimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 2e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 2e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     eps_in_max: bool = True
     decoupled_weight_decay: bool = False
@@ -158,17 +171,17 @@ class AdEMAMix(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of three floats
+    betas : tuple of three floats or schedules
         Decay of the fast average, of the average of the squares, and of the slow average.
-    eps : float
+    eps : float or Schedule
         Added to the root of the corrected second moment.
-    weight_decay : float
-        Decoupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
-    alpha : float
+    alpha : float or Schedule
         Weight of the slow average.
     alpha_warmup : int or None
         Steps over which `alpha` rises from 0.
@@ -178,6 +191,10 @@ class AdEMAMix(MomentOptimizer):
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, pytorch_optimizer 4.1.0.
 
     References
     ----------
@@ -193,11 +210,11 @@ class AdEMAMix(MomentOptimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float, float] = (0.9, 0.999, 0.9999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    alpha: float = 2.0
+    lr: Hyperparameter = 1e-3
+    betas: tuple[Hyperparameter, Hyperparameter, Hyperparameter] = (0.9, 0.999, 0.9999)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
+    alpha: Hyperparameter = 2.0
     alpha_warmup: int | None = None
     beta3_warmup: int | None = None
     _: dataclasses.KW_ONLY

@@ -4,6 +4,7 @@ import dataclasses
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import asgd as _rules  # noqa: F401  registers the rules
+from fastopt.schedules import Hyperparameter
 
 
 @optimizer("asgd")
@@ -14,20 +15,24 @@ class ASGD(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    lambd : float
+    lambd : float or Schedule
         Decay of the weights and of the step size.
-    alpha : float
+    alpha : float or Schedule
         Power of the step size's decay: ``eta = lr / (1 + lambd * lr * t) ** alpha``.
     t0 : float
         Step from which on the path is averaged.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against torch 2.13.0.
 
     References
     ----------
@@ -43,10 +48,10 @@ class ASGD(Optimizer):
     array([0.5, 1.5])
     """
 
-    lr: float = 1e-2
-    lambd: float = 1e-4
-    alpha: float = 0.75
+    lr: Hyperparameter = 1e-2
+    lambd: Hyperparameter = 1e-4
+    alpha: Hyperparameter = 0.75
     t0: float = 1e6
-    weight_decay: float = 0.0
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = False

@@ -9,11 +9,12 @@ from fastopt.rules import factored as _rules  # noqa: F401  registers the rules
 from fastopt.rules.ranges import ABOVE_0
 from fastopt.rules.registry import RULES
 from fastopt.rules.tensorwise import TENSOR_RULES
+from fastopt.schedules import Hyperparameter
 
 
 @optimizer("adafactor")
 class Adafactor(Optimizer):
-    """Adam without momentum whose second moment of a matrix is the product of its rows' and its columns'.
+    """Adam without momentum, whose second moment of a matrix is factored into means of rows and of columns.
 
     As ``torch.optim.Adafactor``, defaults included. optax factors only from 128 rows and columns on, adds
     1e-30 to the squares and applies the decay unscaled; Keras keeps the whole second moment as well.
@@ -22,18 +23,22 @@ class Adafactor(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Bound of the relative learning rate ``1 / sqrt(t)``.
-    beta2_decay : float
+    beta2_decay : float or Schedule
         Power of the step that the averages' weight follows, not above 0.
     eps : tuple of two floats
         Least second moment's root, None for the dtype's rounding unit, and least scale of the weights.
-    d : float
+    d : float or Schedule
         Largest root mean square of the update.
-    weight_decay : float
-        Decoupled decay.
+    weight_decay : float or Schedule
+        Decoupled decay: each step multiplies the weights by ``1 - lr * weight_decay`` first.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against torch 2.13.0.
 
     References
     ----------
@@ -56,11 +61,11 @@ class Adafactor(Optimizer):
         "beta2_decay": (lambda x: -math.inf < x <= 0, "a finite number <= 0"),
         "d": ABOVE_0,
     }
-    lr: float = 1e-2
-    beta2_decay: float = -0.8
+    lr: Hyperparameter = 1e-2
+    beta2_decay: Hyperparameter = -0.8
     eps: tuple[float | None, float] = (None, 1e-3)
-    d: float = 1.0
-    weight_decay: float = 0.0
+    d: Hyperparameter = 1.0
+    weight_decay: Hyperparameter = 0.0
 
     @classmethod
     def check(cls, h):
@@ -86,25 +91,29 @@ class Adafactor(Optimizer):
 
 @optimizer("sm3")
 class SM3(Optimizer):
-    """Adagrad whose sum of squares is bounded by one number for each row and each column.
+    """Adagrad with an accumulator for each row and each column of a matrix, not for each weight.
 
     As ``optax.sm3`` for one and two axes. Arrays of more axes are matrices here whose columns are the last
     axis; optax keeps an accumulator for each axis.
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    momentum : float
+    momentum : float or Schedule
         Decay of the average of the scaled gradient.
-    eps : float
+    eps : float or Schedule
         Added under the root.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8.
 
     References
     ----------
@@ -120,10 +129,10 @@ class SM3(Optimizer):
     array([[0.75, 1.25]])
     """
 
-    lr: float = 1e-3
-    momentum: float = 0.9
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    momentum: Hyperparameter = 0.9
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = False
 

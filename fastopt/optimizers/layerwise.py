@@ -6,6 +6,7 @@ from typing import ClassVar
 from fastopt.optimizers.adam import AdamW
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import layerwise as _rules  # noqa: F401  registers the rules
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 class _DecaysItself(Optimizer):
@@ -26,15 +27,15 @@ class LARS(_DecaysItself):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    momentum : float
+    momentum : float or Schedule
         Momentum factor.
-    weight_decay : float
+    weight_decay : float or Schedule
         Coupled decay; enters the norm as `norm` says.
-    trust_coefficient : float
+    trust_coefficient : float or Schedule
         Scales the ratio of the norms.
-    eps : float
+    eps : float or Schedule
         Added to the gradient's norm.
     nesterov : bool
         Nesterov momentum.
@@ -48,6 +49,10 @@ class LARS(_DecaysItself):
         Scale tensors without weight decay, too; False gives them plain momentum, as timm does by default.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, timm 1.0.31.
 
     References
     ----------
@@ -63,11 +68,11 @@ class LARS(_DecaysItself):
     array([3. , 3.5])
     """
 
-    lr: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    trust_coefficient: float = 1e-3
-    eps: float = 0.0
+    lr: Hyperparameter = 1e-3
+    momentum: Hyperparameter = 0.9
+    weight_decay: Hyperparameter = 0.0
+    trust_coefficient: Hyperparameter = 1e-3
+    eps: Hyperparameter = 0.0
     nesterov: bool = False
     _: dataclasses.KW_ONLY
     norm: str = "decayed"
@@ -85,13 +90,13 @@ class LAMB(_DecaysItself):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of its square.
-    eps : float
+    eps : float or Schedule
         Added to the root of the corrected second moment.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decoupled decay.
     decay_in_ratio : bool
         The decay is a part of the step whose norm is taken, as in the paper and optax; False applies it
@@ -100,6 +105,10 @@ class LAMB(_DecaysItself):
         Scale tensors without weight decay, too; False gives them Adam's step, as timm does by default.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, keras 3.15.1, timm 1.0.31.
 
     References
     ----------
@@ -115,10 +124,10 @@ class LAMB(_DecaysItself):
     array([1.232, 5.768])
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-6
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-6
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decay_in_ratio: bool = True
     always_adapt: bool = True
@@ -138,16 +147,20 @@ class NovoGrad(_DecaysItself):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the momentum and of the squared norm.
-    eps : float
+    eps : float or Schedule
         Added to the running norm.
-    weight_decay : float
+    weight_decay : float or Schedule
         Joins the normalised gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, pytorch_optimizer 4.1.0.
 
     References
     ----------
@@ -164,10 +177,10 @@ class NovoGrad(_DecaysItself):
     array([0.7, 1.4])
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.25)
-    eps: float = 1e-6
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    betas: HyperparameterPair = (0.9, 0.25)
+    eps: Hyperparameter = 1e-6
+    weight_decay: Hyperparameter = 0.0
 
 
 @optimizer("fromage")
@@ -178,12 +191,16 @@ class Fromage(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Length of the step relative to the norm of the tensor.
-    min_norm : float
+    min_norm : float or Schedule
         Least norm of weights and gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8.
 
     References
     ----------
@@ -200,39 +217,43 @@ class Fromage(Optimizer):
     array([2.4, 0.2])
     """
 
-    lr: float = 1e-2
-    min_norm: float = 1e-6
+    lr: Hyperparameter = 1e-2
+    min_norm: Hyperparameter = 1e-6
 
 
 @optimizer("mars")
 class MARS(Optimizer):
-    """AdamW on gradients corrected by their change, each tensor's correction clipped to a norm of 1.
+    """AdamW on variance-reduced gradients: corrected by their change, and clipped to a norm of 1 per tensor.
 
     As the authors' code (AGI-Arena/MARS) with ``mars_type='mars-adamw'``: arrays that are no matrices are
     updated by `AdamW` with values of their own, and the gradient before the first is 0.
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate of matrices.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the corrected gradient and of its square.
-    eps : float
+    eps : float or Schedule
         Added to the root of the corrected second moment.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decoupled decay of matrices.
-    gamma : float
+    gamma : float or Schedule
         Weight of the correction.
     optimize_1d : bool
         Treat arrays that are no matrices likewise.
-    lr_1d : float or None
+    lr_1d : float, Schedule or None
         Their learning rate otherwise; None is `lr`.
-    betas_1d : tuple of two floats
+    betas_1d : tuple of two floats or schedules
         Their betas otherwise.
-    weight_decay_1d : float
+    weight_decay_1d : float or Schedule
         Their decay otherwise.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against timm 1.0.31, pytorch_optimizer 4.1.0.
 
     References
     ----------
@@ -251,15 +272,15 @@ class MARS(Optimizer):
     """
 
     decoupled: ClassVar[bool] = True
-    lr: float = 3e-3
-    betas: tuple[float, float] = (0.95, 0.99)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    gamma: float = 0.025
+    lr: Hyperparameter = 3e-3
+    betas: HyperparameterPair = (0.95, 0.99)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
+    gamma: Hyperparameter = 0.025
     optimize_1d: bool = False
-    lr_1d: float | None = None
-    betas_1d: tuple[float, float] = (0.9, 0.95)
-    weight_decay_1d: float = 0.1
+    lr_1d: Hyperparameter | None = None
+    betas_1d: HyperparameterPair = (0.9, 0.95)
+    weight_decay_1d: Hyperparameter = 0.1
 
     @classmethod
     def for_shape(cls, h, shape):

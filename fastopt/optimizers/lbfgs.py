@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules.ranges import AT_LEAST_0, COUNT
-from fastopt.schedules import Run
+from fastopt.schedules import Hyperparameter, Run
 from fastopt.stepping import scheduling
 from fastopt.stepping.cuda_stepper import refuse_on_gpu
 from fastopt.stepping.layerwise_state import LayerwiseState
@@ -22,7 +22,7 @@ class LBFGS(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Step along the direction, the first with a line search.
     max_iter : int
         Iterations in a step.
@@ -38,6 +38,10 @@ class LBFGS(Optimizer):
         None takes steps of `lr`.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against ``torch.optim.LBFGS`` in the tests (``tests/optimizers/test_lbfgs.py``).
 
     References
     ----------
@@ -66,7 +70,7 @@ class LBFGS(Optimizer):
         "tolerance_grad": AT_LEAST_0,
         "tolerance_change": AT_LEAST_0,
     }
-    lr: float = 1.0
+    lr: Hyperparameter = 1.0
     max_iter: int = 20
     max_eval: int | None = None
     tolerance_grad: float = 1e-7

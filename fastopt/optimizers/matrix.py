@@ -7,6 +7,7 @@ from fastopt.optimizers.base import OPTIMIZERS, Optimizer, optimizer
 from fastopt.rules import matrix as _rules  # noqa: F401  registers the rules
 from fastopt.rules.ranges import ABOVE_0, COUNT, FINITE, WHOLE
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 class _Matrix(Optimizer):
@@ -49,9 +50,85 @@ class Muon(_Matrix):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    weight_decay : float
+    weight_decay : float or Schedule
+        Decoupled decay; the fallback's, too.
+    momentum : float or Schedule
+        Decay of the average of the gradient.
+    nesterov : bool
+        Look ahead by one step of momentum.
+    ns_coefficients : tuple of three floats or schedules
+        Of the Newton-Schulz polynomial.
+    eps : float or Schedule
+        Least norm by which the momentum is divided.
+    ns_steps : int
+        Newton-Schulz iterations.
+    adjust_lr_fn : {None, 'original', 'match_rms_adamw'}
+        Scale the step by ``sqrt(max(1, outputs / inputs))`` (None, too), or by ``0.2 * sqrt(max(outputs,
+        inputs))`` so that it is as large as AdamW's.
+    layout : {'io', 'oi'}
+        Whether weights have the shape (inputs, outputs), as here and in Keras, or (outputs, inputs), as in
+        torch.
+    fallback : str
+        Name of the elementwise optimizer of arrays with fewer or more than two axes, with its own defaults.
+    fallback_lr : float, Schedule or None
+        Its learning rate; None is `lr`.
+    maximize : bool
+        Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against torch 2.13.0, keras 3.15.1.
+
+    References
+    ----------
+    Jordan et al. (2024), "Muon: An optimizer for hidden layers in neural networks".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import Muon
+    >>> w = np.zeros((2, 2))
+    >>> muon = Muon(lr=0.5, ns_steps=20, ns_coefficients=(1.5, -0.5, 0.0))
+    >>> muon.bind(w).step([np.array([[3.0, 0.0], [0.0, -1.0]])])
+    >>> w.round(6)
+    array([[-0.5,  0. ],
+           [ 0. ,  0.5]])
+    """
+
+    decoupled: ClassVar[bool] = True
+    ranges: ClassVar[dict] = {"ns_coefficients": FINITE, "ns_steps": WHOLE}
+    lr: Hyperparameter = 1e-3
+    weight_decay: Hyperparameter = 0.1
+    momentum: Hyperparameter = 0.95
+    nesterov: bool = True
+    ns_coefficients: tuple[Hyperparameter, Hyperparameter, Hyperparameter] = (3.4445, -4.775, 2.0315)
+    eps: Hyperparameter = 1e-7
+    ns_steps: int = 5
+    adjust_lr_fn: str | None = None
+    _: dataclasses.KW_ONLY
+    layout: str = "io"
+    fallback: str = "adamw"
+    fallback_lr: Hyperparameter | None = None
+
+    @classmethod
+    def rule_for(cls, h, shape):
+        """Return the rule for matrices."""
+        return TENSOR_RULES["muon"]
+
+
+@optimizer("normuon")
+class NorMuon(Muon):
+    """Muon whose update is divided by a second moment of each output, and scaled back to its norm.
+
+    With the authors' defaults: a learning rate of 0.02 and no weight decay.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+        Learning rate.
+    weight_decay : float or Schedule
         Decoupled decay; the fallback's, too.
     momentum : float
         Decay of the average of the gradient.
@@ -75,58 +152,12 @@ class Muon(_Matrix):
         Its learning rate; None is `lr`.
     maximize : bool
         Ascend instead of descend.
-
-    References
-    ----------
-    Jordan et al. (2024), "Muon: An optimizer for hidden layers in neural networks".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastopt import Muon
-    >>> w = np.zeros((2, 2))
-    >>> muon = Muon(lr=0.5, ns_steps=20, ns_coefficients=(1.5, -0.5, 0.0))
-    >>> muon.bind(w).step([np.array([[3.0, 0.0], [0.0, -1.0]])])
-    >>> w.round(6)
-    array([[-0.5,  0. ],
-           [ 0. ,  0.5]])
-    """
-
-    decoupled: ClassVar[bool] = True
-    ranges: ClassVar[dict] = {"ns_coefficients": FINITE, "ns_steps": WHOLE}
-    lr: float = 1e-3
-    weight_decay: float = 0.1
-    momentum: float = 0.95
-    nesterov: bool = True
-    ns_coefficients: tuple[float, float, float] = (3.4445, -4.775, 2.0315)
-    eps: float = 1e-7
-    ns_steps: int = 5
-    adjust_lr_fn: str | None = None
-    _: dataclasses.KW_ONLY
-    layout: str = "io"
-    fallback: str = "adamw"
-    fallback_lr: float | None = None
-
-    @classmethod
-    def rule_for(cls, h, shape):
-        """Return the rule for matrices."""
-        return TENSOR_RULES["muon"]
-
-
-@optimizer("normuon")
-class NorMuon(Muon):
-    """Muon whose directions are divided by a running size of each output's row, and made as long as before.
-
-    With the authors' defaults: a learning rate of 0.02 and no weight decay.
-
-    Parameters
-    ----------
-    lr, weight_decay, momentum, nesterov, ns_coefficients, eps, ns_steps, adjust_lr_fn
-        As in `Muon`.
-    layout, fallback, fallback_lr, maximize
-        As in `Muon`; `layout` says which axis holds the outputs.
-    beta2 : float
+    beta2 : float or Schedule
         Decay of the average of each output's squared direction.
+
+    Notes
+    -----
+    Executed against pytorch_optimizer 4.1.0.
 
     References
     ----------
@@ -144,9 +175,9 @@ class NorMuon(Muon):
            [ 0. ,  0.5]])
     """
 
-    lr: float = 0.02
-    weight_decay: float = 0.0
-    beta2: float = 0.95
+    lr: Hyperparameter = 0.02
+    weight_decay: Hyperparameter = 0.0
+    beta2: Hyperparameter = 0.95
 
     @classmethod
     def rule_for(cls, h, shape):
@@ -165,18 +196,18 @@ class _Preconditioned(_Matrix):
 
 @optimizer("shampoo")
 class Shampoo(_Preconditioned):
-    """Gradient descent preconditioned on both sides by roots of the sums of ``g @ g.T`` and ``g.T @ g``.
+    """Gradient descent preconditioned by inverse roots of the sums of ``g @ g.T`` and of ``g.T @ g``.
 
     For matrices whose sides are not too long: each step costs their cubes, and the roots an
     eigendecomposition.
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    eps : float
+    eps : float or Schedule
         Where the diagonals of both sums start, and the least eigenvalue; above 0.
-    weight_decay : float
+    weight_decay : float or Schedule
         Coupled decay; the fallback's, too.
     root : int
         The sums are raised to ``-1 / root``: 4, the paper's, or 2, pytorch_optimizer's.
@@ -184,10 +215,14 @@ class Shampoo(_Preconditioned):
         Steps between two computations of the roots.
     fallback : str
         Name of the elementwise optimizer of arrays that are no matrices, with its own defaults.
-    fallback_lr : float or None
+    fallback_lr : float, Schedule or None
         Its learning rate; None is `lr`.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against pytorch_optimizer 4.1.0.
 
     References
     ----------
@@ -209,19 +244,19 @@ class Shampoo(_Preconditioned):
         "root": ABOVE_0,
         "update_freq": COUNT,
     }
-    lr: float = 1e-1
-    eps: float = 1e-4
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-1
+    eps: Hyperparameter = 1e-4
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     root: int = 4
     update_freq: int = 1
     fallback: str = "adagrad"
-    fallback_lr: float | None = None
+    fallback_lr: Hyperparameter | None = None
 
 
 @optimizer("soap")
 class SOAP(_Preconditioned):
-    """Adam in the eigenbasis of Shampoo's sums, which are averages here.
+    """Adam in the eigenbasis of Shampoo's preconditioners, which are averages here.
 
     As the authors' code (nikhilvyas/SOAP), defaults included: the first step only builds the basis, the decay
     follows the step, epsilon stands beside the uncorrected root. Arrays that are no matrices are updated by
@@ -229,22 +264,26 @@ class SOAP(_Preconditioned):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the projected gradient, and of its square and the basis' matrices.
-    eps : float
+    eps : float or Schedule
         Added to the root of the second moment.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decoupled decay; the fallback's, too.
     precondition_frequency : int
         Steps between two turns of the basis.
     fallback : str
         Name of the elementwise optimizer of arrays that are no matrices, with its own defaults.
-    fallback_lr : float or None
+    fallback_lr : float, Schedule or None
         Its learning rate; None is `lr`.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against pytorch_optimizer 4.1.0.
 
     References
     ----------
@@ -264,14 +303,14 @@ class SOAP(_Preconditioned):
     """
 
     ranges: ClassVar[dict] = {"precondition_frequency": COUNT}
-    lr: float = 3e-3
-    betas: tuple[float, float] = (0.95, 0.95)
-    eps: float = 1e-8
-    weight_decay: float = 0.01
+    lr: Hyperparameter = 3e-3
+    betas: HyperparameterPair = (0.95, 0.95)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.01
     precondition_frequency: int = 10
     _: dataclasses.KW_ONLY
     fallback: str = "adamw"
-    fallback_lr: float | None = None
+    fallback_lr: Hyperparameter | None = None
 
     @classmethod
     def prologue(cls, h):

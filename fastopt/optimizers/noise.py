@@ -4,6 +4,7 @@ import dataclasses
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import noise as _rules  # noqa: F401  registers the rules
+from fastopt.schedules import Hyperparameter
 
 
 @optimizer("noisysgd")
@@ -16,20 +17,24 @@ class NoisySGD(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    eta : float
+    eta : float or Schedule
         Variance of the noise at the first step.
-    gamma : float
+    gamma : float or Schedule
         Power of the step by which it decays.
     seed : int
         Starts the noise, below 2 ** 32.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8.
 
     References
     ----------
@@ -46,10 +51,10 @@ class NoisySGD(Optimizer):
     (True, True, True)
     """
 
-    lr: float = 1e-3
-    eta: float = 0.01
-    gamma: float = 0.55
+    lr: Hyperparameter = 1e-3
+    eta: Hyperparameter = 0.01
+    gamma: Hyperparameter = 0.55
     seed: int = 0
-    weight_decay: float = 0.0
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = False

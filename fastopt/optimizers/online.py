@@ -2,6 +2,7 @@
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import online as _rules  # noqa: F401  registers the rules
+from fastopt.schedules import Hyperparameter
 
 
 @optimizer("ftrl")
@@ -14,20 +15,24 @@ class FTRL(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate, above 0.
     initial_accumulator_value : float
         Where the sum of squared gradients starts.
-    l1 : float
+    l1 : float or Schedule
         Strength of the L1 penalty.
-    l2 : float
+    l2 : float or Schedule
         Strength of the L2 penalty.
-    l2_shrinkage : float
+    l2_shrinkage : float or Schedule
         L2 penalty that is added to the gradient and not to its square.
-    beta : float
+    beta : float or Schedule
         Adds ``beta / lr`` to the L2 penalty (McMahan et al.).
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against keras 3.15.1.
 
     References
     ----------
@@ -43,12 +48,12 @@ class FTRL(Optimizer):
     array([-0.375,  0.   ])
     """
 
-    lr: float = 1e-3
+    lr: Hyperparameter = 1e-3
     initial_accumulator_value: float = 0.1
-    l1: float = 0.0
-    l2: float = 0.0
-    l2_shrinkage: float = 0.0
-    beta: float = 0.0
+    l1: Hyperparameter = 0.0
+    l2: Hyperparameter = 0.0
+    l2_shrinkage: Hyperparameter = 0.0
+    beta: Hyperparameter = 0.0
 
     @classmethod
     def check(cls, h):
@@ -60,23 +65,27 @@ class FTRL(Optimizer):
 
 @optimizer("cocob")
 class COCOB(Optimizer):
-    """Bet on each coordinate's gradients as on coins; no learning rate to tune.
+    """Coin betting on each coordinate: a method without a learning rate to tune.
 
     As the authors' code (bremen79/parameterfree), and ``optax.contrib.cocob`` with a learning rate of 1;
     optax multiplies the gradient by other rates.
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Share of the way to the new point that is gone; leave it at 1.
-    alpha : float
+    alpha : float or Schedule
         Keeps the first bets small.
-    eps : float
+    eps : float or Schedule
         Where the largest gradient so far starts; above 0.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Coupled decay: ``weight_decay * w`` is added to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, parameterfree 0.0.1.
 
     References
     ----------
@@ -93,10 +102,10 @@ class COCOB(Optimizer):
     array([-0.1,  0.1])
     """
 
-    lr: float = 1.0
-    alpha: float = 100.0
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1.0
+    alpha: Hyperparameter = 100.0
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
 
     @classmethod
     def check(cls, h):
@@ -117,16 +126,20 @@ class MADGRAD(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    momentum : float
+    momentum : float or Schedule
         Share of the old weights in the new ones.
-    weight_decay : float
-        Coupled decay.
-    eps : float
+    weight_decay : float or Schedule
+        Coupled decay: ``weight_decay * w`` is added to the gradient.
+    eps : float or Schedule
         Added to the cube root, and to a learning rate that is not 0.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, madgrad 1.3, timm 1.0.31.
 
     References
     ----------
@@ -143,7 +156,7 @@ class MADGRAD(Optimizer):
     array([-1. ,  0.5])
     """
 
-    lr: float = 1e-2
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    eps: float = 1e-6
+    lr: Hyperparameter = 1e-2
+    momentum: Hyperparameter = 0.9
+    weight_decay: Hyperparameter = 0.0
+    eps: Hyperparameter = 1e-6

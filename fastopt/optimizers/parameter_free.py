@@ -7,6 +7,7 @@ from typing import ClassVar
 from fastopt.optimizers.base import Optimizer, get_optimizer, optimizer
 from fastopt.rules import parameter_free as _rules  # noqa: F401  registers the rules
 from fastopt.rules.ranges import ABOVE_0
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 from fastopt.stepping.cuda_stepper import refuse_on_gpu
 from fastopt.stepping.mechanic import MechanicStepper
 
@@ -23,7 +24,7 @@ class _Adaptive(Optimizer):
 
 @optimizer("prodigy")
 class Prodigy(_Adaptive):
-    """Adam that finds its own learning rate from how far it has come.
+    """Adam that estimates its own learning rate, from its distance to the starting point.
 
     As the authors' code (konstmish/prodigy), defaults included: groups whose learning rate is 0 are left
     alone, and a step counts only if one group has another. optax always corrects the bias and counts every
@@ -31,30 +32,34 @@ class Prodigy(_Adaptive):
 
     Parameters
     ----------
-    lr : float
-        Factor of the rate that is found; leave it at 1.
-    betas : tuple of two floats
+    lr : float or Schedule
+        Factor of the estimated rate; leave it at 1, or let a schedule change it.
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of its square.
-    beta3 : float or None
+    beta3 : float, Schedule or None
         Decay of the estimate's averages; None is the root of ``betas[1]``.
-    eps : float
+    eps : float or Schedule
         Added to the root of the second moment, times the estimate.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decay by the adapted rate, or coupled without `decoupled_weight_decay`.
     decoupled_weight_decay : bool
-        Shrink the weights instead of adding to the gradient.
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     use_bias_correction : bool
         Adam's bias correction.
     safeguard_warmup : bool
         Leave `lr` out of the estimate's denominator, for a warm-up of `lr`.
     d0 : float
         First estimate of the distance, above 0.
-    d_coef : float
+    d_coef : float or Schedule
         Factor of the estimate.
-    growth_rate : float
+    growth_rate : float or Schedule
         Bound of the estimate's growth in one step.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, prodigyopt 1.1.2.
 
     References
     ----------
@@ -73,46 +78,50 @@ class Prodigy(_Adaptive):
     """
 
     ranges: ClassVar[dict] = {"growth_rate": (lambda x: x >= 1, "a number >= 1")}
-    lr: float = 1.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    beta3: float | None = None
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1.0
+    betas: HyperparameterPair = (0.9, 0.999)
+    beta3: Hyperparameter | None = None
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
     decoupled_weight_decay: bool = True
     use_bias_correction: bool = False
     safeguard_warmup: bool = False
     d0: float = 1e-6
-    d_coef: float = 1.0
-    growth_rate: float = math.inf
+    d_coef: Hyperparameter = 1.0
+    growth_rate: Hyperparameter = math.inf
 
 
 @optimizer("dadaptadam")
 class DAdaptAdam(_Adaptive):
-    """Adam that finds its own learning rate by D-adaptation.
+    """Adam that estimates its own learning rate, by D-adaptation.
 
     As the authors' code (facebookresearch/dadaptation): groups whose learning rate is 0 are left alone, and a
     step counts only if one group has another.
 
     Parameters
     ----------
-    lr : float
-        Factor of the rate that is found; leave it at 1.
-    betas : tuple of two floats
+    lr : float or Schedule
+        Factor of the estimated rate; leave it at 1, or let a schedule change it.
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of its square.
-    eps : float
+    eps : float or Schedule
         Added to the root of the second moment.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decay by the adapted rate, or coupled without `decoupled_weight_decay`.
     decoupled_weight_decay : bool
-        Shrink the weights instead of adding to the gradient.
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     use_bias_correction : bool
         Adam's bias correction.
     d0 : float
         First estimate of the distance, above 0.
-    growth_rate : float
+    growth_rate : float or Schedule
         Bound of the estimate's growth in one step.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against dadaptation 3.2, pytorch_optimizer 4.1.0.
 
     References
     ----------
@@ -131,37 +140,41 @@ class DAdaptAdam(_Adaptive):
     """
 
     ranges: ClassVar[dict] = {"growth_rate": (lambda x: x >= 1, "a number >= 1")}
-    lr: float = 1.0
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1.0
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
     decoupled_weight_decay: bool = False
     use_bias_correction: bool = False
     d0: float = 1e-6
-    growth_rate: float = math.inf
+    growth_rate: Hyperparameter = math.inf
 
 
 @optimizer("dog")
 class DoG(Optimizer):
-    """Gradient descent by distance over gradients: how far it has come, over the norm of all gradients.
+    """Gradient descent at the rate of the distance from the start over the norm of all gradients so far.
 
     As ``optax.contrib.dog`` with its default, heuristic first step: one distance for all tensors. The authors
     recommend to average the weights.
 
     Parameters
     ----------
-    lr : float
-        Factor of the rate that is found; leave it at 1.
+    lr : float or Schedule
+        Factor of the estimated rate; leave it at 1, or let a schedule change it.
     reps_rel : float
         First distance, relative to 1 plus the norm of the weights.
-    eps : float
+    eps : float or Schedule
         Added to the sum of the squared norms.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, dog-optimizer 1.0.3.
 
     References
     ----------
@@ -179,34 +192,38 @@ class DoG(Optimizer):
     True
     """
 
-    lr: float = 1.0
+    lr: Hyperparameter = 1.0
     reps_rel: float = 1e-6
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = False
 
 
 @optimizer("dowg")
 class DoWG(Optimizer):
-    """Gradient descent by distance over gradients that are weighted by the distance when they were taken.
+    """Gradient descent as in `DoG`, with each gradient weighted by the distance at which it was taken.
 
     As ``optax.contrib.dowg``: one distance for all tensors.
 
     Parameters
     ----------
-    lr : float
-        Factor of the rate that is found; leave it at 1.
+    lr : float or Schedule
+        Factor of the estimated rate; leave it at 1, or let a schedule change it.
     init_estim_sq_dist : float
         First squared distance.
-    eps : float
+    eps : float or Schedule
         Added to the root of the weighted sum.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8.
 
     References
     ----------
@@ -225,34 +242,38 @@ class DoWG(Optimizer):
     True
     """
 
-    lr: float = 1.0
+    lr: Hyperparameter = 1.0
     init_estim_sq_dist: float = 1e-4
     _: dataclasses.KW_ONLY
-    eps: float = 1e-4
-    weight_decay: float = 0.0
+    eps: Hyperparameter = 1e-4
+    weight_decay: Hyperparameter = 0.0
     decoupled_weight_decay: bool = False
 
 
 @optimizer("mechanic")
 class Mechanic(Optimizer):
-    """Another optimizer whose steps are added up and scaled by a factor that is learned.
+    """A learned factor on the sum of another optimizer's steps.
 
     As ``optax.contrib.mechanize``, for six discounts.
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         The other optimizer's learning rate; its size does not matter, its schedule does.
     base : str
         Name of the other optimizer, which has its own defaults; one that needs nothing but gradients.
-    weight_decay : float
+    weight_decay : float or Schedule
         Draws towards 0 the weights that the factor is learned from, in proportion to the gradient.
-    eps : float
+    eps : float or Schedule
         Keeps divisions from 0.
     s_init : float
         First value of the factor for each discount.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8.
 
     References
     ----------
@@ -271,10 +292,10 @@ class Mechanic(Optimizer):
     """
 
     ranges: ClassVar[dict] = {"s_init": ABOVE_0, "eps": ABOVE_0}
-    lr: float = 1.0
+    lr: Hyperparameter = 1.0
     base: str = "adamw"
-    weight_decay: float = 1e-2
-    eps: float = 1e-8
+    weight_decay: Hyperparameter = 1e-2
+    eps: Hyperparameter = 1e-8
     s_init: float = 1e-6
 
     @classmethod

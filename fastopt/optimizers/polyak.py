@@ -6,6 +6,7 @@ from typing import ClassVar
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import polyak as _rules  # noqa: F401  registers the rules
 from fastopt.rules.ranges import BELOW_1, FINITE
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 @optimizer("polyaksgd")
@@ -17,20 +18,24 @@ class PolyakSGD(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Largest step.
-    f_min : float
+    f_min : float or Schedule
         Least value of the loss.
-    scaling : float
+    scaling : float or Schedule
         Factor of the step, below its bound as at it; optax divides by its argument of this name below.
-    eps : float
+    eps : float or Schedule
         Added to the squared norm, which is that of all tensors together.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8.
 
     References
     ----------
@@ -49,11 +54,11 @@ class PolyakSGD(Optimizer):
 
     needs: ClassVar[str] = "loss"
     ranges: ClassVar[dict] = {"f_min": FINITE}
-    lr: float = 1.0
-    f_min: float = 0.0
-    scaling: float = 1.0
-    eps: float = 0.0
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1.0
+    f_min: Hyperparameter = 0.0
+    scaling: Hyperparameter = 1.0
+    eps: Hyperparameter = 0.0
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = False
 
@@ -79,18 +84,22 @@ class MoMo(_Momo):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Largest step.
-    beta : float
+    beta : float or Schedule
         Decay of the averages, below 1.
-    lower_bound : float
+    lower_bound : float or Schedule
         Bound of the loss from below.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decay, proximal: divides the weights by ``1 + lr * weight_decay`` after the step.
     adapt_lower_bound : bool
         Raise the bound when the loss says so.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, momo-opt 0.1.0.
 
     References
     ----------
@@ -107,10 +116,10 @@ class MoMo(_Momo):
     """
 
     ranges: ClassVar[dict] = {"lower_bound": FINITE, "beta": BELOW_1}
-    lr: float = 1.0
-    beta: float = 0.9
-    lower_bound: float = 0.0
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1.0
+    beta: Hyperparameter = 0.9
+    lower_bound: Hyperparameter = 0.0
+    weight_decay: Hyperparameter = 0.0
     adapt_lower_bound: bool = False
 
 
@@ -123,20 +132,24 @@ class MoMoAdam(_Momo):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Largest step.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of gradient and loss, and of the squared gradient.
-    eps : float
+    eps : float or Schedule
         Added to the root of the corrected second moment.
-    lower_bound : float
+    lower_bound : float or Schedule
         Bound of the loss from below.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decay, proximal: divides the weights by ``1 + lr * weight_decay`` after the step.
     adapt_lower_bound : bool
         Raise the bound when the loss says so.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, momo-opt 0.1.0.
 
     References
     ----------
@@ -152,9 +165,9 @@ class MoMoAdam(_Momo):
     array([2.5, 3.5])
     """
 
-    lr: float = 1e-2
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    lower_bound: float = 0.0
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-2
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8
+    lower_bound: Hyperparameter = 0.0
+    weight_decay: Hyperparameter = 0.0
     adapt_lower_bound: bool = False

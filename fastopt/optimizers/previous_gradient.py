@@ -4,6 +4,7 @@ import dataclasses
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import previous_gradient as _rules  # noqa: F401  registers the rules
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 @optimizer("adan")
@@ -15,18 +16,22 @@ class Adan(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of three floats
+    betas : tuple of three floats or schedules
         Decay of the averages of the gradient, of its change, and of the square of the gradient looked ahead.
-    eps : float
+    eps : float or Schedule
         Added to the root of the corrected third average.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decay; proximal, ``w = (w - lr * u) / (1 + lr * weight_decay)``, unless `no_prox`.
     no_prox : bool
         Decoupled decay as in `AdamW`.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against timm 1.0.31, pytorch_optimizer 4.1.0.
 
     References
     ----------
@@ -43,10 +48,10 @@ class Adan(Optimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float, float] = (0.98, 0.92, 0.99)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    betas: tuple[Hyperparameter, Hyperparameter, Hyperparameter] = (0.98, 0.92, 0.99)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
     no_prox: bool = False
 
     @classmethod
@@ -70,18 +75,22 @@ class OptimisticGradientDescent(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    alpha : float
+    alpha : float or Schedule
         Weight of the gradient.
-    beta : float
+    beta : float or Schedule
         Weight of its change; 0 is gradient descent.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8.
 
     References
     ----------
@@ -100,10 +109,10 @@ class OptimisticGradientDescent(Optimizer):
     array([-4.])
     """
 
-    lr: float = 1e-3
-    alpha: float = 1.0
-    beta: float = 1.0
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    alpha: Hyperparameter = 1.0
+    beta: Hyperparameter = 1.0
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = False
 
@@ -117,20 +126,24 @@ class OptimisticAdam(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of its square.
-    eps : float
+    eps : float or Schedule
         Added to the root of the corrected second moment.
-    optimism : float or None
+    optimism : float, Schedule or None
         Weight of the steps' change; None is `lr`.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8.
 
     References
     ----------
@@ -146,10 +159,10 @@ class OptimisticAdam(Optimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    optimism: float | None = None
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8
+    optimism: Hyperparameter | None = None
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = False

@@ -7,6 +7,7 @@ from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import rmsprop as _rules  # noqa: F401  registers the rules
 from fastopt.rules.ranges import IN_0_1
 from fastopt.rules.registry import RULES
+from fastopt.schedules import Hyperparameter
 
 
 @optimizer("rmsprop")
@@ -18,17 +19,17 @@ class RMSprop(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    alpha : float
+    alpha : float or Schedule
         Decay of the average of the squared gradient.
-    eps : float
+    eps : float or Schedule
         Added to its root.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
-    momentum : float
+    momentum : float or Schedule
         Heavy-ball momentum on the scaled gradient; 0 keeps no buffer.
     centered : bool
         Divide by an estimate of the standard deviation (Graves, 2013).
@@ -40,6 +41,10 @@ class RMSprop(MomentOptimizer):
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against torch 2.13.0, optax 0.2.8, keras 3.15.1.
 
     References
     ----------
@@ -56,11 +61,11 @@ class RMSprop(MomentOptimizer):
     """
 
     ranges: ClassVar[dict] = {"alpha": IN_0_1}
-    lr: float = 1e-2
-    alpha: float = 0.99
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    momentum: float = 0.0
+    lr: Hyperparameter = 1e-2
+    alpha: Hyperparameter = 0.99
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
+    momentum: Hyperparameter = 0.0
     centered: bool = False
     _: dataclasses.KW_ONLY
     eps_in_sqrt: bool = False
@@ -82,22 +87,26 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    lr_decay : float
+    lr_decay : float or Schedule
         Divides the learning rate by ``1 + (t - 1) * lr_decay``.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     initial_accumulator_value : float
         Where the sum starts.
-    eps : float
+    eps : float or Schedule
         Added to the root.
     eps_in_sqrt : bool
         Add `eps` under the root.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against torch 2.13.0, optax 0.2.8, keras 3.15.1.
 
     References
     ----------
@@ -113,11 +122,11 @@ class Adagrad(Optimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-2
-    lr_decay: float = 0.0
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-2
+    lr_decay: Hyperparameter = 0.0
+    weight_decay: Hyperparameter = 0.0
     initial_accumulator_value: float = 0.0
-    eps: float = 1e-10
+    eps: Hyperparameter = 1e-10
     _: dataclasses.KW_ONLY
     eps_in_sqrt: bool = False
     decoupled_weight_decay: bool = False
@@ -131,18 +140,22 @@ class Adadelta(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    rho : float
+    rho : float or Schedule
         Decay of both averages.
-    eps : float
+    eps : float or Schedule
         Added under both roots.
-    weight_decay : float
-        Coupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against torch 2.13.0, optax 0.2.8, keras 3.15.1.
 
     References
     ----------
@@ -158,9 +171,9 @@ class Adadelta(Optimizer):
     array([0.8  , 1.196])
     """
 
-    lr: float = 1.0
-    rho: float = 0.9
-    eps: float = 1e-6
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1.0
+    rho: Hyperparameter = 0.9
+    eps: Hyperparameter = 1e-6
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = False

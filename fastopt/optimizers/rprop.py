@@ -4,6 +4,7 @@ import dataclasses
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import rprop as _rules  # noqa: F401  registers the rules
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 @optimizer("rprop")
@@ -14,18 +15,22 @@ class Rprop(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         First step size of every weight.
-    etas : tuple of two floats
+    etas : tuple of two floats or schedules
         Factors of a step size after the gradient changed its sign, and after it did not.
-    step_sizes : tuple of two floats
+    step_sizes : tuple of two floats or schedules
         Smallest and largest step size.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decoupled decay, which torch does not have.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against torch 2.13.0.
 
     References
     ----------
@@ -41,10 +46,10 @@ class Rprop(Optimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-2
-    etas: tuple[float, float] = (0.5, 1.2)
-    step_sizes: tuple[float, float] = (1e-6, 50.0)
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-2
+    etas: HyperparameterPair = (0.5, 1.2)
+    step_sizes: HyperparameterPair = (1e-6, 50.0)
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = True
 

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import schedule_free as _rules  # noqa: F401  registers the rules
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 class _ScheduleFree(Optimizer):
@@ -36,20 +37,24 @@ class ScheduleFreeSGD(_ScheduleFree):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate; larger than one would give `SGD`.
-    momentum : float
+    momentum : float or Schedule
         Interpolation between the steps and their average, in (0, 1).
-    weight_decay : float
+    weight_decay : float or Schedule
         Coupled decay, taken at the point of the gradient.
     warmup_steps : int
         Steps over which the learning rate rises linearly.
-    r : float
+    r : float or Schedule
         Power of the step in the average's weights.
-    weight_lr_power : float
+    weight_lr_power : float or Schedule
         Power of the largest learning rate so far in the average's weights.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, schedulefree 1.4.1.
 
     References
     ----------
@@ -68,12 +73,12 @@ class ScheduleFreeSGD(_ScheduleFree):
     array([0.25])
     """
 
-    lr: float = 1.0
-    momentum: float = 0.9
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1.0
+    momentum: Hyperparameter = 0.9
+    weight_decay: Hyperparameter = 0.0
     warmup_steps: int = 0
-    r: float = 0.0
-    weight_lr_power: float = 2.0
+    r: Hyperparameter = 0.0
+    weight_lr_power: Hyperparameter = 2.0
 
     @classmethod
     def interpolation(cls, h):
@@ -109,23 +114,27 @@ class ScheduleFreeAdamW(_Adaptive):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Interpolation between the steps and their average, in (0, 1), and decay of the average of squared
         gradients.
-    eps : float
+    eps : float or Schedule
         Added to the root of the corrected second moment.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decoupled decay, taken at the point of the gradient.
     warmup_steps : int
         Steps over which the learning rate rises linearly.
-    r : float
+    r : float or Schedule
         Power of the step in the average's weights.
-    weight_lr_power : float
+    weight_lr_power : float or Schedule
         Power of the largest learning rate so far in the average's weights.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, keras 3.15.1, schedulefree 1.4.1.
 
     References
     ----------
@@ -141,13 +150,13 @@ class ScheduleFreeAdamW(_Adaptive):
     array([0.75, 1.25])
     """
 
-    lr: float = 2.5e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 2.5e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
     warmup_steps: int = 0
-    r: float = 0.0
-    weight_lr_power: float = 2.0
+    r: Hyperparameter = 0.0
+    weight_lr_power: Hyperparameter = 2.0
 
 
 @optimizer("schedulefreeradam")
@@ -158,24 +167,28 @@ class ScheduleFreeRAdam(_Adaptive):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Interpolation between the steps and their average, in (0, 1), and decay of the average of squared
         gradients.
-    eps : float
+    eps : float or Schedule
         Added to the root of the corrected second moment.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decoupled decay, taken at the point of the gradient.
-    r : float
+    r : float or Schedule
         Power of the step in the average's weights.
-    weight_lr_power : float
+    weight_lr_power : float or Schedule
         Power of the largest learning rate so far in the average's weights.
     silent_sgd_phase : bool
         Move nothing in the first steps, where the second moment is not yet known, as the authors recommend;
         False steps along the gradient there.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against schedulefree 1.4.1.
 
     References
     ----------
@@ -192,10 +205,10 @@ class ScheduleFreeRAdam(_Adaptive):
     array([1., 1.])
     """
 
-    lr: float = 2.5e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    r: float = 0.0
-    weight_lr_power: float = 2.0
+    lr: Hyperparameter = 2.5e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-8
+    weight_decay: Hyperparameter = 0.0
+    r: Hyperparameter = 0.0
+    weight_lr_power: Hyperparameter = 2.0
     silent_sgd_phase: bool = True

@@ -1,4 +1,4 @@
-"""Methods that keep Adam's two averages and measure the second one otherwise."""
+"""Variants of Adam with another second moment: AdaBelief, AcProp, Yogi, ADOPT, Sophia."""
 
 import dataclasses
 from typing import ClassVar
@@ -6,6 +6,7 @@ from typing import ClassVar
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import second_moment as _rules  # noqa: F401  registers the rules
 from fastopt.rules.ranges import ABOVE_0, COUNT
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 @optimizer("adabelief")
@@ -16,22 +17,26 @@ class AdaBelief(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
-        Decay of the average of the gradient and of the squared surprise.
-    eps : float
+    betas : tuple of two floats or schedules
+        Decay of the average of the gradient, and of that of its squared deviation from the former.
+    eps : float or Schedule
         Added to the root of the second moment.
-    weight_decay : float
-        Decoupled decay, or coupled without `decoupled_weight_decay`.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
-        Shrink the weights instead of adding to the gradient.
-    eps_root : float
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
+    eps_root : float or Schedule
         Added to the second moment at every step, so that it gathers in the state.
     maximize : bool
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, adabelief-pytorch 0.2.1, pytorch_optimizer 4.1.0.
 
     References
     ----------
@@ -48,13 +53,13 @@ class AdaBelief(MomentOptimizer):
     array([0.5, 1.5])
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-16
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-16
+    weight_decay: Hyperparameter = 0.0
     decoupled_weight_decay: bool = True
     _: dataclasses.KW_ONLY
-    eps_root: float = 1e-16
+    eps_root: Hyperparameter = 1e-16
 
 
 @optimizer("acprop")
@@ -67,22 +72,26 @@ class AcProp(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
-        Decay of the average of the gradient and of the squared surprise.
-    eps : float
+    betas : tuple of two floats or schedules
+        Decay of the average of the gradient, and of that of its squared deviation from the former.
+    eps : float or Schedule
         Added to the root of the second moment.
-    weight_decay : float
-        Decoupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
-    eps_root : float
+    eps_root : float or Schedule
         Added to the second moment at every step, so that it gathers in the state.
     maximize : bool
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against optax 0.2.8.
 
     References
     ----------
@@ -98,12 +107,12 @@ class AcProp(MomentOptimizer):
     array([0.5, 2. ])
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-16
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-16
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
-    eps_root: float = 1e-16
+    eps_root: Hyperparameter = 1e-16
     decoupled_weight_decay: bool = True
 
 
@@ -115,22 +124,26 @@ class Yogi(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of its square.
-    eps : float
+    eps : float or Schedule
         Added to the root of the second moment.
-    weight_decay : float
-        Coupled decay, or decoupled with `decoupled_weight_decay`.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     initial_accumulator_value : float
         Where both averages start.
     decoupled_weight_decay : bool
-        Shrink the weights instead of adding to the gradient.
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, torch-optimizer 0.3.0.
 
     References
     ----------
@@ -146,10 +159,10 @@ class Yogi(MomentOptimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-2
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-3
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-2
+    betas: HyperparameterPair = (0.9, 0.999)
+    eps: Hyperparameter = 1e-3
+    weight_decay: Hyperparameter = 0.0
     initial_accumulator_value: float = 1e-6
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = False
@@ -165,20 +178,24 @@ class ADOPT(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the normalised gradient and of the gradient's square.
-    eps : float
+    eps : float or Schedule
         Least value of the denominator.
-    weight_decay : float
-        Coupled decay, or decoupled with `decoupled_weight_decay`.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
-        Shrink the weights instead of adding to the gradient.
+        Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, timm 1.0.31.
 
     References
     ----------
@@ -197,10 +214,10 @@ class ADOPT(MomentOptimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.9999)
-    eps: float = 1e-6
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    betas: HyperparameterPair = (0.9, 0.9999)
+    eps: Hyperparameter = 1e-6
+    weight_decay: Hyperparameter = 0.0
     decoupled_weight_decay: bool = False
 
 
@@ -216,23 +233,28 @@ class SophiaG(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate: no weight moves further.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Decay of the averages of the gradient and of the estimates.
-    rho : float
+    rho : float or Schedule
         Factor of the estimate; a smaller one clips more.
-    weight_decay : float
-        Decoupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
-    empirical_fisher : float
+    empirical_fisher : float or Schedule
         If not 0, every `update_freq` steps this, for example the batch size, times the gradient's square is
         an estimate.
     update_freq : int
         See `empirical_fisher`.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against nothing: the authors' code is in no package, and optax's corrects a bias. The tests
+    compare it with an oracle written after the authors' code.
 
     References
     ----------
@@ -252,11 +274,11 @@ class SophiaG(Optimizer):
 
     takes_hessian: ClassVar[bool] = True
     ranges: ClassVar[dict] = {"rho": ABOVE_0, "update_freq": COUNT}
-    lr: float = 1e-4
-    betas: tuple[float, float] = (0.965, 0.99)
-    rho: float = 0.04
-    weight_decay: float = 0.1
+    lr: Hyperparameter = 1e-4
+    betas: HyperparameterPair = (0.965, 0.99)
+    rho: Hyperparameter = 0.04
+    weight_decay: Hyperparameter = 0.1
     _: dataclasses.KW_ONLY
-    empirical_fisher: float = 0.0
+    empirical_fisher: Hyperparameter = 0.0
     update_freq: int = 10
     decoupled_weight_decay: bool = True

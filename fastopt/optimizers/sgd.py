@@ -5,6 +5,7 @@ import dataclasses
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import sgd as _rules  # noqa: F401  registers the rules
 from fastopt.rules.registry import RULES
+from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 @optimizer("sgd", momentum={"momentum": 0.9}, nesterov={"momentum": 0.9, "nesterov": True})
@@ -16,14 +17,14 @@ class SGD(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate.
-    momentum : float
+    momentum : float or Schedule
         Momentum factor; 0 keeps no buffer.
-    dampening : float
+    dampening : float or Schedule
         Damps the gradient that enters the buffer, from the second step on.
-    weight_decay : float
-        Coupled decay: ``weight_decay * w`` is added to the gradient.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     nesterov : bool
@@ -35,6 +36,10 @@ class SGD(MomentOptimizer):
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against torch 2.13.0, optax 0.2.8, keras 3.15.1, scikit-learn 1.9.1.
 
     References
     ----------
@@ -52,10 +57,10 @@ class SGD(MomentOptimizer):
     array([0.5, 0. ])
     """
 
-    lr: float = 1e-3
-    momentum: float = 0.0
-    dampening: float = 0.0
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    momentum: Hyperparameter = 0.0
+    dampening: Hyperparameter = 0.0
+    weight_decay: Hyperparameter = 0.0
     nesterov: bool = False
     lr_in_momentum: bool = False
     _: dataclasses.KW_ONLY
@@ -85,14 +90,18 @@ class SignSGD(Optimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate: every weight moves by exactly this much.
-    weight_decay : float
-        Decoupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
+
+    Notes
+    -----
+    Executed against optax 0.2.8.
 
     References
     ----------
@@ -108,8 +117,8 @@ class SignSGD(Optimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-3
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = True
 
@@ -120,18 +129,22 @@ class Signum(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate: every weight moves by exactly this much.
-    momentum : float
+    momentum : float or Schedule
         Decay of the average.
-    weight_decay : float
-        Decoupled decay.
+    weight_decay : float or Schedule
+        Strength of the decay, in the form that `decoupled_weight_decay` says.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
     maximize : bool
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, pytorch_optimizer 4.1.0.
 
     References
     ----------
@@ -147,9 +160,9 @@ class Signum(MomentOptimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-3
-    momentum: float = 0.9
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-3
+    momentum: Hyperparameter = 0.9
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = True
 
@@ -160,11 +173,11 @@ class Lion(MomentOptimizer):
 
     Parameters
     ----------
-    lr : float
+    lr : float or Schedule
         Learning rate; three to ten times smaller than Adam's.
-    betas : tuple of two floats
+    betas : tuple of two floats or schedules
         Weight of the old average in the step, and its decay.
-    weight_decay : float
+    weight_decay : float or Schedule
         Decoupled decay; three to ten times larger than AdamW's.
     decoupled_weight_decay : bool
         Shrink the weights by ``lr * weight_decay`` (True), or add ``weight_decay * w`` to the gradient.
@@ -172,6 +185,10 @@ class Lion(MomentOptimizer):
         Ascend instead of descend.
     state_dtype : {None, 'bfloat16', 'int8'}
         Keep the moments in half or a quarter of the memory.
+
+    Notes
+    -----
+    Executed against optax 0.2.8, keras 3.15.1, lion-pytorch 0.2.5.
 
     References
     ----------
@@ -187,8 +204,8 @@ class Lion(MomentOptimizer):
     array([0.75, 1.25])
     """
 
-    lr: float = 1e-4
-    betas: tuple[float, float] = (0.9, 0.99)
-    weight_decay: float = 0.0
+    lr: Hyperparameter = 1e-4
+    betas: HyperparameterPair = (0.9, 0.99)
+    weight_decay: Hyperparameter = 0.0
     _: dataclasses.KW_ONLY
     decoupled_weight_decay: bool = True

@@ -1,7 +1,7 @@
 """Execute every other library beside this one: ``python tests/audit [WORD ...]``, words pick rows.
 
 Needs the packages of ``requirements.txt``. Prints a line for each row and writes it to
-``tests/reference/executed.json``, from which ``docs/oracles.py`` makes a page. All rows take a few minutes.
+``tests/reference/executed.json``, from which ``docs/oracle_table.py`` makes a page. All rows take minutes.
 """
 
 import dataclasses

@@ -28,6 +28,42 @@ def test_the_table_is_the_registrys():
     assert script("optimizer_table").page(TEXT) == TEXT, "run python docs/optimizer_table.py"
 
 
+def test_what_docstrings_share_is_said_alike(monkeypatch):
+    """The paragraphs on `lr`, `maximize`, ..., and what an optimizer was executed against."""
+    monkeypatch.syspath_prepend(DOCS)
+    shared = script("optimizer_docstrings")
+    assert len(shared.modules()) > 10
+    for path in shared.modules():
+        source = path.read_text("utf-8")
+        assert shared.rewrite(source) == source, f"{path.name}: run python docs/optimizer_docstrings.py"
+        changed = source.replace("Ascend instead of descend.", "Go up.")
+        assert changed != source
+        assert shared.rewrite(changed) == source
+
+
+def test_every_optimizer_is_exported(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    shared = script("optimizer_docstrings")
+    source = (shared.FOLDER / "__init__.py").read_text("utf-8")
+    assert shared.rewrite_exports(source) == source, "run python docs/optimizer_docstrings.py"
+    assert shared.rewrite_exports(source.replace(" Yogi\n", " _\n").replace('    "Yogi",\n', "")) == source
+
+
+def test_the_page_of_oracles_is_what_the_audit_found():
+    table, text = script("oracle_table"), (DOCS / "oracles.md").read_text("utf-8")
+    assert table.page(text) == text, "run python docs/oracle_table.py"
+
+
+def test_every_optimizer_was_executed_beside_another_librarys_or_says_that_none_has_it():
+    table = script("oracle_table")
+    rows = json.loads(table.RESULTS.read_text("utf-8"))["rows"]
+    for row in rows:
+        for scenario, value in row["worst"].items():
+            assert value <= row["bounds"][scenario == "float32"], (row, scenario)
+    built_in = {cls.__name__ for cls in OPTIMIZERS.values() if cls.__module__.startswith("fastopt.")}
+    assert built_in == {*table.executed(rows), *table.ELSEWHERE}
+
+
 def test_the_speeds_are_those_that_were_measured():
     table, text = script("speed_table"), (DOCS / "speed.md").read_text("utf-8")
     results = json.loads(table.RESULTS.read_text("utf-8"))
