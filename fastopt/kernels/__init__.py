@@ -2,3 +2,7 @@
 
 Internal: it may change in any version (docs/stability.md).
 """
+
+from fastopt import _kernel_cache
+
+_kernel_cache.ensure()  # before any function is decorated
