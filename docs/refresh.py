@@ -60,7 +60,7 @@ def run_command(name):
         text = printed.getvalue().replace(folder, "fastopt-results")
         (DOCS / "output" / f"{name}.txt").write_text(text, "utf-8")
         for written, kept in pictures.items():
-            shutil.copy(Path(folder, written), DOCS / "images" / kept)
+            shutil.copy(Path(folder, "latest", written), DOCS / "images" / kept)
 
 
 def digits_study():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import sys
+import warnings
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -55,6 +56,7 @@ def write_report(study, path, *, title=None, data="", command="", notes=()):
 def render_report(study, *, title=None, data="", command="", notes=()):
     """Return the report as a string of HTML. Parameters are those of `write_report`."""
     jinja2 = require("jinja2", "a report")
+    pictures, problems = _pictures(study)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("fastopt"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -63,10 +65,10 @@ def render_report(study, *, title=None, data="", command="", notes=()):
         data=data,
         command=command,
         verdict=study.verdict_,
-        notes=[*study.notes_, *notes],
+        notes=[*study.notes_, *notes, *problems],
         tables=_tables(study),
         late_tables=_late_tables(study),
-        pictures=_pictures(study),
+        pictures=pictures,
         settings=_settings(study),
         versions=_versions(),
         when=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -213,19 +215,64 @@ def grid_cells(study):
     return columns, rows
 
 
+# Inches of a picture: so narrow that its text is as large as the page's on a telephone.
+_WIDTH, _HEIGHT = 4.4, 3.3
+
+
 def _pictures(study):
-    """Return ``(heading, explanation, svg, is_wide)`` for every picture that the study has data for."""
-    from .display.style import inline_svg, pyplot
+    """Draw every picture that the study has data for.
+
+    Returns
+    -------
+    pictures : list of (heading, explanation, svg, width in pixels below which it is scrolled)
+    problems : list of str
+        What could not be drawn, and why.
+    """
+    from .display.style import inline_svg
 
     markup = require("markupsafe", "a report").Markup
-    pictures = []
-    for heading, text, draw in _drawings(study):
-        figure = draw()
-        svg = markup(inline_svg(figure, f"{heading}. {text}"))
+    pictures, problems = [], []
+
+    def keep(figure, heading, text):
         width, height = figure.get_size_inches()
-        pictures.append((heading, text, svg, width > 1.8 * height))
-        pyplot().close(figure)
-    return pictures
+        svg = markup(inline_svg(figure, f"{heading}. {text}"))
+        pictures.append((heading, text, svg, round(72 * width) if width > 1.8 * height else None))
+
+    for heading, text, draw in _drawings(study):
+        problems += attempt(
+            f"The picture {heading!r}", draw, lambda figure, of=(heading, text): keep(figure, *of)
+        )
+    return pictures, problems
+
+
+def attempt(name, draw, keep):
+    """Draw a picture and keep it; whatever matplotlib objects to costs no more than this picture.
+
+    Parameters
+    ----------
+    name : str
+    draw : callable
+        Returns a figure, which is closed afterwards.
+    keep : callable
+        Takes the figure.
+
+    Returns
+    -------
+    problems : list of str
+    """
+    from .display.style import pyplot
+
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            keep(draw())
+    except Exception as problem:
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
+        return [f"{name} could not be drawn: {reason}"]
+    finally:
+        pyplot().close("all")
+    missing = sum("missing from font" in str(warning.message) for warning in caught)
+    return [f"{name} lacks {missing} letters that the font does not have."] if missing else []
 
 
 def _drawings(study):
@@ -234,42 +281,48 @@ def _drawings(study):
     metric = scorer_name(study.scoring_)
     name = _words(metric)
     phases = set(study.results_["phase"])
-    comparison = display.OptimizerComparisonDisplay.from_study
     found = []
     if "comparison" in phases:
         band = "Line: mean over seeds; band: one standard error on each side."
+        time = "The same against seconds of training on this machine, evaluation not counted."
         found += [
-            ("Loss while training", band, lambda: comparison(study, metric="loss").figure_),
-            (f"Validation {name} by epoch", band, lambda: comparison(study).figure_),
-            (
-                f"Validation {name} by time",
-                "The same against seconds of training on this machine, evaluation not counted.",
-                lambda: comparison(study, x="seconds").figure_,
-            ),
+            ("Loss while training", band, _curves(study, metric="loss")),
+            (f"Validation {name} by epoch", band, _curves(study)),
+            (f"Validation {name} by time", time, _curves(study, x="seconds")),
         ]
     if not study.comparisons_.empty:
-        found.append(
-            (
-                "Paired differences",
-                "Filled: behind by more than chance explains; hollow: within noise.",
-                lambda: display.OptimizerDifferenceDisplay.from_study(study).figure_,
-            )
-        )
+        text = "Filled: behind by more than chance explains; hollow: within noise."
+        found.append(("Paired differences", text, _narrow(display.OptimizerDifferenceDisplay, study)))
     if phases & {"tuning", "sweep"} and study.results_["lr"].nunique() > 1:
         text = "A narrow peak needs tuning; a broad one forgives. Rates at which a run diverged are left out."
-        found.append(
-            (
-                "Sensitivity to the learning rate",
-                text,
-                lambda: display.LearningRateDisplay.from_study(study).figure_,
-            )
-        )
+        draw = _narrow(display.LearningRateDisplay, study)
+        found.append(("Sensitivity to the learning rate", text, draw))
     if "sweep" in phases or (study.search == "grid" and study.results_["batch_size"].nunique() > 1):
         found += _maps(study, metric, name)
     if study.confusion_:
         text = "Validation rows of all seeds; rows are true classes, in percent."
         found.append(("Confusion matrix", text, lambda: confusion(study).figure_))
     return found
+
+
+def _curves(study, **options):
+    from .display import OptimizerComparisonDisplay
+
+    return _narrow(OptimizerComparisonDisplay, study, **options)
+
+
+def _narrow(display, study, **options):
+    """Return a function that draws a display of `study` in the size of the report's pictures."""
+
+    def draw():
+        from .display.style import new_axes, theme
+
+        with theme():
+            legend_rows = (len(study.labels_) + 1) // 2
+            _, ax = new_axes(None, (_WIDTH, _HEIGHT + 0.2 * legend_rows))
+        return display.from_study(study, ax=ax, **options).figure_
+
+    return draw
 
 
 def confusion(study):

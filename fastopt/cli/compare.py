@@ -161,8 +161,7 @@ def _run(arguments, settings, command):
             raise SettingsError(str(problem).splitlines()[0]) from problem
     told = "python -m fastopt " + shlex.join(sys.argv[1:] if sys.argv[1:] else [command])
     stem = "comparison" if command == "compare" else command
-    files = output.write_files(study, arguments.out, data, stem, told)
-    output.conclude(study, data, files, caught)
+    output.write_study(study, arguments.out, data, stem, told, caught)
     return 130 if study.interrupted_ else 0
 
 
@@ -200,7 +199,7 @@ def _make_study(arguments, settings, data, *, with_yardstick):
         max_epochs=settings["epochs"],
         max_seconds=arguments.max_seconds,
         scoring=arguments.scoring,
-        metrics=settings["metrics"] if is_classification else (),
+        metrics=_metrics(settings["metrics"], data) if is_classification else (),
         target_score=getattr(arguments, "target_score", None),
         search=settings.get("search", "grid"),
         n_jobs=arguments.jobs,
@@ -208,6 +207,16 @@ def _make_study(arguments, settings, data, *, with_yardstick):
         reuse=not arguments.fresh,
         progress=True,
     )
+
+
+def _metrics(names, data):
+    """Return the metrics of a preset, which thinks of two classes, for the classes that there are."""
+    import numpy as np
+    from sklearn.metrics import get_scorer_names
+
+    if np.array_equal(np.unique(data.y), [0, 1]):
+        return names
+    return tuple(f"{name}_macro" if f"{name}_macro" in get_scorer_names() else name for name in names)
 
 
 def _with_yardstick(optimizers, lr, hidden, is_classification):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import re
 import sys
 import textwrap
+from datetime import datetime
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from ..display import HeatMapDisplay, overview
-from ..display.style import pyplot
-from ..report import confusion, grid_cells, summary_columns, write_report
+from ..report import attempt, confusion, grid_cells, summary_columns, write_report
 
 # Wide enough for the table where there is no terminal to ask: a cut table in a log file helps nobody.
 _PIPED_WIDTH = 160
@@ -36,9 +39,46 @@ def announce(data, study, settings, n_fits):
     console.print(f"Hidden layers {sizes}; {work}.")
 
 
-def conclude(study, data, files, caught):
-    """Print the table, the verdict, the cautions and the files."""
+def write_study(study, out, data, stem, command, caught):
+    """Write what was measured and say it; then draw, where a failure costs no more than its picture.
+
+    Parameters
+    ----------
+    study : OptimizerStudy
+        Fitted.
+    out : Path
+        Gets a folder for this study, and ``latest``, which points to it.
+    data : Dataset
+    stem : {'comparison', 'sweep'}
+        What files are called.
+    command : str
+        How to reproduce the study.
+    caught : list of warnings.WarningMessage
+    """
     console = _console()
+    files, problems = {}, []
+    if not study.results_.empty:
+        folder = study_folder(out, data.name)
+        files["Fits"] = folder / f"{stem}.csv"
+        study.results_.to_csv(files["Fits"], index=False)
+    _say_results(console, study, caught)
+    if files:
+        pictures, problems = _draw(study, folder, data, stem)
+        files.update(pictures)
+        files["Report"] = folder / f"{stem}.html"
+        title = "Which optimizer?" if stem == "comparison" else "Learning rate and batch size"
+        texts = {"title": title, "data": data.description, "command": command, "notes": data.notes}
+        write_report(study, files["Report"], **texts)
+        files["Latest"] = point_to(folder)
+    for problem in problems:
+        console.print(f"Note: {problem}", style="yellow", soft_wrap=True)
+    console.print()
+    for what, path in files.items():
+        console.print(f"{what:<9} {path}", soft_wrap=True)
+
+
+def _say_results(console, study, caught):
+    """Print the table, the verdict and the cautions."""
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
@@ -52,13 +92,11 @@ def conclude(study, data, files, caught):
         console.print()
     for note in study.notes_:
         console.print(f"Note: {note}", style="yellow", soft_wrap=True)
-    read = study.n_read_
-    if read:
+    if study.n_read_:
         where = f"{study.store_path_} (--fresh measures again)"
-        console.print(f"{read} of {len(study.results_)} fits were read from {where}.", soft_wrap=True)
-    console.print()
-    for what, path in files.items():
-        console.print(f"{what:<9} {path}", soft_wrap=True)
+        console.print(
+            f"{study.n_read_} of {len(study.results_)} fits were read from {where}.", soft_wrap=True
+        )
 
 
 def _summary_table(study):
@@ -97,33 +135,54 @@ def _table(headings, rows, dim, title, **look):
     return table
 
 
-def write_files(study, folder, data, stem, command):
-    """Write pictures, report and tables called after `stem`; return ``{what: path}``."""
-    if study.results_.empty:
-        return {}
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {}
+def study_folder(out, name):
+    """Make and return a folder in `out` of its own for a study of the data set `name`."""
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "data"
+    dated = f"{stem}-{datetime.now():%Y-%m-%d-%H%M%S}"
+    out.mkdir(parents=True, exist_ok=True)
+    names = (dated if n == 1 else f"{dated}-{n}" for n in itertools.count(1))
+    folder = out / next(name for name in names if not (out / name).exists())
+    folder.mkdir()
+    return folder
+
+
+def point_to(folder):
+    """Let ``latest`` beside `folder` point to it: a link, or a text file where the system has none."""
+    latest = folder.parent / "latest"
+    aside = folder.parent / f".latest-{os.getpid()}"
+    try:
+        aside.symlink_to(folder.name, target_is_directory=True)
+        os.replace(aside, latest)  # at no moment is there no link
+    except OSError:  # Windows without the privilege, or a file system without links
+        aside.unlink(missing_ok=True)
+        latest = latest.with_suffix(".txt")
+        latest.write_text(f"{folder.name}\n", "utf-8")
+    return latest
+
+
+def _draw(study, folder, data, stem):
+    """Write the pictures; return ``({what: path}, problems)``."""
+    files, problems = {}, []
+    for what, name, draw in _pictures(study, data, stem):
+        path = folder / name
+        problems += attempt(name, draw, lambda figure, path=path: figure.savefig(path))
+        files.update({what: path} if path.exists() else {})
+    return files, problems
+
+
+def _pictures(study, data, stem):
+    """Return ``(what, file name, function that draws)`` of each picture."""
     if not study.summary_.empty:
-        files["Picture"] = folder / f"{stem}.png"
-        _save(overview(study, title=data.description), files["Picture"])
+        found = [("Picture", f"{stem}.png", lambda: overview(study, title=data.description))]
         if study.confusion_:
-            files["Confusion"] = folder / "confusion.png"
-            _save(confusion(study).figure_, files["Confusion"])
-    else:
-        metric = study.curves_.columns[-1]
-        for what, column in (("score", metric), ("loss", "loss"), ("speed", "seconds_per_epoch")):
-            files[f"Map {what[:5]}"] = path = folder / f"{stem}-{what}.png"
-            _save(HeatMapDisplay.from_study(study, metric=column).figure_, path)
-    files["Report"] = folder / f"{stem}.html"
-    title = "Which optimizer?" if stem == "comparison" else "Learning rate and batch size"
-    write_report(
-        study, files["Report"], title=title, data=data.description, command=command, notes=data.notes
-    )
-    files["Fits"] = folder / f"{stem}.csv"
-    study.results_.to_csv(files["Fits"], index=False)
-    return files
-
-
-def _save(figure, path):
-    figure.savefig(path)
-    pyplot().close(figure)
+            found.append(("Confusion", "confusion.png", lambda: confusion(study).figure_))
+        return found
+    columns = {"score": study.curves_.columns[-1], "loss": "loss", "speed": "seconds_per_epoch"}
+    return [
+        (
+            f"Map {what}",
+            f"{stem}-{what}.png",
+            lambda column=column: HeatMapDisplay.from_study(study, metric=column).figure_,
+        )
+        for what, column in columns.items()
+    ]

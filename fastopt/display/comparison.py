@@ -6,7 +6,17 @@ import numpy as np
 
 from ..study import mean_interval
 from .studied import StudyDisplay
-from .style import PALETTE, below_axes, line_styles, new_axes, plain_log_ticks, pyplot, theme
+from .style import (
+    PALETTE,
+    as_text,
+    below_axes,
+    few_ticks,
+    line_styles,
+    new_axes,
+    plain_log_ticks,
+    pyplot,
+    theme,
+)
 
 _X_LABELS = {"epoch": "Epoch", "seconds": "Training time (s)", "samples": "Samples seen"}
 
@@ -128,7 +138,7 @@ class OptimizerComparisonDisplay(StudyDisplay):
                 means.append(mean)
                 every = max(1, len(where) // 6)
                 line = {**style, "markevery": (every // 2, every), "markersize": 5.5}
-                self.lines_ += self.ax_.plot(where, mean, label=label, **line)
+                self.lines_ += self.ax_.plot(where, mean, label=as_text(label), **line)
                 if label in self.yardsticks:
                     continue  # it runs with the settings of another line: its band would hide that one's
                 band = {"color": style["color"], "alpha": 0.09, "linewidth": 0}
@@ -169,10 +179,15 @@ class OptimizerComparisonDisplay(StudyDisplay):
         return f"mean of {n_seeds} seeds, band: {band}"
 
     def _dress(self, means, log, legend):
-        name = "Training loss" if self.metric == "loss" else f"Validation {self.metric.replace('_', ' ')}"
+        name = (
+            "Training loss"
+            if self.metric == "loss"
+            else f"Validation {as_text(self.metric).replace('_', ' ')}"
+        )
         self.ax_.set(xlabel=_X_LABELS[self.x], ylabel=name)
         if log and all(np.all(mean > 0) for mean in means):
             self.ax_.set_yscale("log")
+            plain_log_ticks(self.ax_.yaxis)
         elif means:
             self._zoom(means)
         if self.x == "seconds":
@@ -183,11 +198,12 @@ class OptimizerComparisonDisplay(StudyDisplay):
         if self.target is not None and np.isfinite(self.target):
             self.ax_.axhline(self.target, color="#808080", linewidth=0.9, linestyle=":")
             self.ax_.annotate(
-                f"target {self.target:g}",
-                (0, self.target),
+                f"target\n{self.target:g}",
+                (1, self.target),  # beside the axes: within, it would lie on the curves
                 xycoords=("axes fraction", "data"),
-                xytext=(4, 3),
+                xytext=(4, 0),
                 textcoords="offset points",
+                va="center",
                 fontsize=9,
                 annotation_clip=True,  # drawn far outside, it would stretch the layout without end
             )
@@ -203,7 +219,7 @@ class OptimizerComparisonDisplay(StudyDisplay):
         values = np.concatenate(means)
         top, middle = values.max(), min(np.median(mean) for mean in means)
         low = max(values.min(), middle - (top - middle))
-        margin = 0.04 * (top - low) or 0.01
+        margin = 0.04 * (top - low) or 0.01 * max(1.0, abs(top))
         self.ax_.set_ylim(low - margin, top + margin)
 
 
@@ -263,11 +279,12 @@ class OptimizerDifferenceDisplay(StudyDisplay):
                 span = [[scale * (row.difference - row.low)], [scale * (row.high - row.difference)]]
                 fill = color if row.distinguishable else "none"
                 point = {"fmt": "o", "color": color, "markerfacecolor": fill, "markersize": 8, "capsize": 4}
-                self.ax_.errorbar(-scale * row.difference, i, xerr=span[::-1], **point)
+                self.ax_.errorbar(scale * row.difference, i, xerr=span, **point)
             self.ax_.axvline(0, color="#808080", linewidth=1)
-            self.ax_.set_yticks(range(len(rows)), [row.optimizer for row in rows])
+            self.ax_.set_yticks(range(len(rows)), [as_text(row.optimizer, 30) for row in rows])
             self.ax_.set_ylim(-0.6, len(rows) - 0.4)
-            self.ax_.set_xlabel(f"{unit.capitalize()} behind {self.best}\n(hollow: within noise)")
+            few_ticks(self.ax_.xaxis)
+            self.ax_.set_xlabel(f"Behind {as_text(self.best, 30)} ({unit})\nhollow: within noise")
             self.ax_.grid(axis="y", visible=False)
         return self
 
@@ -294,8 +311,9 @@ def overview(study, title=None):
         axes[1].set_title("Score on rows not trained on")
         axes[2].set_title("Behind the best")
         handles, labels = axes[0].get_legend_handles_labels()
-        legend = {"loc": "outside lower center", "ncols": max(1, len(labels)), "fontsize": 11}
+        n_columns = len(labels) if len(labels) <= 7 else -(-len(labels) // 2)
+        legend = {"loc": "outside lower center", "ncols": max(1, n_columns)}
         figure.legend(handles, labels, title=f"Curves: {score.caption}", title_fontsize=10, **legend)
         if title:
-            figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+            figure.suptitle(as_text(title, 150), x=0.01, ha="left", fontsize=12)
     return figure

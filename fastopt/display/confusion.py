@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from .studied import StudyDisplay
-from .style import panels, theme
+from .style import as_text, panels, theme
 
 _MAX_WRITTEN = 20  # classes; beyond, numbers do not fit into the cells
 
@@ -90,11 +90,11 @@ class ConfusionDisplay(StudyDisplay):
             self.figure_, self.ax_ = panels(ax, len(self.counts), (side, 0.3 + side))
             for axes, (label, counts) in zip(self.ax_, self.counts.items(), strict=True):
                 percent = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-                shown = ConfusionMatrixDisplay(percent, display_labels=self.classes)
+                shown = ConfusionMatrixDisplay(percent, display_labels=[as_text(c, 20) for c in self.classes])
                 form = ".1f" if n_classes <= 4 else ".0f"
                 written = n_classes <= _MAX_WRITTEN
                 color = {"im_kw": {"vmin": 0, "vmax": 100}, "cmap": "Blues", "colorbar": False}
                 shown.plot(ax=axes, values_format=form, include_values=written, **color)
-                axes.set(title=label, xlabel="Predicted", ylabel="True (rows: 100 %)")
+                axes.set(title=as_text(label, 30), xlabel="Predicted", ylabel="True (rows: 100 %)")
                 axes.grid(False)
         return self

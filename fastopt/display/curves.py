@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .style import line_styles, new_axes, theme
+from .style import as_text, line_styles, new_axes, plain_log_ticks, theme
 
 
 class LossCurveDisplay:
@@ -104,12 +104,13 @@ class LossCurveDisplay:
                 style.pop("marker")
                 loss = self.curves[label]
                 epochs = np.arange(1, len(loss) + 1)
-                self.lines_ += self.ax_.plot(epochs, loss, label=label, **{**style, **kwargs})
+                self.lines_ += self.ax_.plot(epochs, loss, label=as_text(label), **{**style, **kwargs})
                 if label in self.scores:
                     self._plot_score(label, style)
             self.ax_.set(xlabel="Epoch", ylabel="Training loss")
             if log and all(np.all(curve > 0) for curve in self.curves.values()):
                 self.ax_.set_yscale("log")
+                plain_log_ticks(self.ax_.yaxis)
             self.ax_.legend(loc="center right" if self.scores else "upper right")
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .studied import StudyDisplay
-from .style import MAX_COLUMNS, below_axes, line_styles, new_axes, panels, theme
+from .style import MAX_COLUMNS, as_text, below_axes, line_styles, new_axes, panels, theme
 
 
 class LearningRateDisplay(StudyDisplay):
@@ -77,14 +77,18 @@ class LearningRateDisplay(StudyDisplay):
                 if not len(rates):
                     continue
                 tops.append(mean)
-                self.lines_ += self.ax_.plot(rates, mean, label=label, markersize=5, **style)
+                self.lines_ += self.ax_.plot(rates, mean, label=as_text(label), markersize=5, **style)
                 self.ax_.fill_between(rates, low, high, color=style["color"], alpha=0.13, linewidth=0)
                 if label in self.chosen and self.chosen[label] in rates:
                     at = list(rates).index(self.chosen[label])
                     ring = {"s": 150, "facecolors": "none", "edgecolors": style["color"], "linewidths": 1.8}
                     self.rings_.append(self.ax_.scatter([rates[at]], [mean[at]], zorder=5, **ring))
             self.ax_.set_xscale("log")
-            name = "Training loss" if self.metric == "loss" else f"Validation {self.metric.replace('_', ' ')}"
+            name = (
+                "Training loss"
+                if self.metric == "loss"
+                else f"Validation {as_text(self.metric).replace('_', ' ')}"
+            )
             self.ax_.set(xlabel="Learning rate (ring: chosen)", ylabel=name)
             if self.metric == "loss":
                 self.ax_.set_yscale("log")
@@ -203,7 +207,7 @@ class HeatMapDisplay(StudyDisplay):
         form = ".3f" if not good_is_low and norm.vmax <= 1 else ".3g"
         color = {"norm": norm, "cmap": "cividis_r" if good_is_low else "cividis"}
         image = axes.imshow(np.ma.masked_invalid(table), aspect="auto", **color)
-        axes.set_title(label)
+        axes.set_title(as_text(label, 30))
         axes.set_xticks(range(table.shape[1]), [size or "own" for size in table.columns])
         axes.set_yticks(range(table.shape[0]), [f"{rate:g}" for rate in table.index])
         axes.set_xlabel("Batch size")
@@ -231,4 +235,8 @@ def _grid_runs(study):
 def _metric_label(metric):
     if metric == "loss":
         return "Final training loss"
-    return "Seconds per epoch" if metric == "seconds_per_epoch" else f"Validation {metric.replace('_', ' ')}"
+    return (
+        "Seconds per epoch"
+        if metric == "seconds_per_epoch"
+        else f"Validation {as_text(metric).replace('_', ' ')}"
+    )

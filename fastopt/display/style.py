@@ -88,6 +88,19 @@ def line_styles(labels, yardsticks=()):
     return styles
 
 
+def as_text(words: object, longest: int = 60) -> str:
+    r"""Return text of the user's for a picture: not read as mathematics, and cut where it is very long.
+
+    Examples
+    --------
+    >>> print(as_text("from $5 to $9"))
+    from \$5 to \$9
+    """
+    text = " ".join(str(words).split())
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    return text.replace("$", r"\$")
+
+
 def new_axes(ax, figsize=(6.4, 4.2)):
     """Return ``(figure, ax)``: the given axes, or new ones of a readable size."""
     if ax is None:
@@ -121,16 +134,29 @@ def panels(ax, n_panels, size, **options):
     return ax[0].figure, ax
 
 
-def below_axes(ax, title=None, n_columns=3):
+def below_axes(ax, title=None, n_columns=None):
     """Put the legend under the axes: which corner inside is free depends on the data."""
+    if not ax.get_legend_handles_labels()[1]:  # every run diverged
+        return
+    n_columns = n_columns or max(1, int(ax.figure.get_figwidth() / 2.1))
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.15)}
     ax.legend(ncols=n_columns, title=title, title_fontsize=9, **place)
 
 
+def few_ticks(axis, n=6):
+    """Leave room between the labels of an axis, whatever the digits of its numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(n, steps=[1, 2, 2.5, 5, 10]))
+
+
 def plain_log_ticks(axis):
-    """Label a short logarithmic axis with plain numbers, 1 2 5 in each decade."""
+    """Label a logarithmic axis of few decades with plain numbers, 1 2 5 in each."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    low, high = axis.get_view_interval()
+    if high > 300 * low:  # powers of ten say it in less room
+        return
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

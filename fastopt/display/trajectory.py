@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import clone
 
 from ..study.contenders import named_optimizer
-from .style import INK, below_axes, line_styles, new_axes, theme
+from .style import INK, as_text, below_axes, line_styles, new_axes, theme
 
 _RATES = tuple(float(f"{rate:.1g}") for rate in np.geomspace(1e-4, 1, 17))
 
@@ -187,12 +187,12 @@ class TrajectoryDisplay:
             for label, style in line_styles(self.paths).items():
                 path = self.paths[label]
                 style.pop("marker")
-                (self.lines_[label],) = self.ax_.plot(*path.T, label=label, **style)
+                (self.lines_[label],) = self.ax_.plot(*path.T, label=as_text(label), **style)
             self.ax_.plot(*self.surface.start, "o", color=INK, markersize=7)
             for minimum in self.surface.minima:
                 self.ax_.plot(*minimum, "*", color="#c9a100", markersize=15, markeredgecolor="black")
             self.ax_.set(xlim=(left, right), ylim=(bottom, top), xlabel="x", ylabel="y")
-            self.ax_.set_title(f"{self.surface.name}, {self._n_steps} steps (star: minimum)")
+            self.ax_.set_title(f"{as_text(self.surface.name)}, {self._n_steps} steps (star: minimum)")
             self.ax_.grid(False)
             below_axes(self.ax_, n_columns=2)  # labels are long: they tell the rate
         return self

@@ -70,7 +70,7 @@ def _try_scorer(scorer, name, y, is_classification):
             warnings.simplefilter("ignore")
             scorer(model.fit(nothing, y), nothing, y)
     except (ValueError, TypeError, AttributeError) as problem:
-        reason = str(problem).splitlines()[0]
+        reason = str(problem).splitlines()[0].replace(type(model).__name__, "the network")
         others = [f"{name}_{how}" for how in ("macro", "weighted", "ovr")]
         others = [repr(other) for other in others if is_classification and other in get_scorer_names()]
         kind = f"classes {', '.join(map(str, np.unique(y)[:5]))}" if is_classification else "a quantity"

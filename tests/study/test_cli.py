@@ -40,7 +40,7 @@ def flowers(here):
 
 def test_compare_writes_picture_report_and_table(here, capsys):
     assert cli.main(["compare", "--optimizers", "adam,momentum", *QUICK]) == 0
-    written = {path.name for path in (here / "fastopt-results").iterdir() if path.suffix != ".jsonl"}
+    written = {path.name for path in (here / "fastopt-results/latest").iterdir()}
     assert written == {"comparison.png", "confusion.png", "comparison.html", "comparison.csv"}
     out = capsys.readouterr().out
     for heading in ("Validation accuracy", "Macro recall", "Final loss", "Epochs to", "Epoch (ms)"):
@@ -51,7 +51,7 @@ def test_compare_writes_picture_report_and_table(here, capsys):
 
 def test_compare_without_names_runs_the_six_of_the_story(here, capsys):
     assert cli.main(["compare", "--dataset", "iris", *QUICK]) == 0
-    results = pd.read_csv("fastopt-results/comparison.csv")
+    results = pd.read_csv("fastopt-results/latest/comparison.csv")
     assert list(dict.fromkeys(results["optimizer"])) == [
         "Gradient descent",
         "Momentum",
@@ -65,7 +65,7 @@ def test_compare_without_names_runs_the_six_of_the_story(here, capsys):
 
 def test_the_yardstick_does_the_same_work(here, capsys):
     cli.main(["compare", "--dataset", "iris", "--optimizers", "momentum", *QUICK])
-    results = pd.read_csv("fastopt-results/comparison.csv").set_index("optimizer")
+    results = pd.read_csv("fastopt-results/latest/comparison.csv").set_index("optimizer")
     ours, theirs = results.loc["Momentum"], results.loc["scikit-learn momentum"]
     # Equal split, weights and batches in float32: the losses part only by rounding. torch's momentum differs
     # from scikit-learn's by nothing at a constant rate.
@@ -82,6 +82,86 @@ def test_a_second_run_reads_what_the_first_measured(here, capsys):
     assert "4 of 4 fits were read from" in _run(arguments).stdout
     cli.main([*arguments, "--fresh"])
     assert "were read from" not in capsys.readouterr().out
+
+
+def test_each_study_has_a_folder_of_its_own_and_latest_points_to_the_last(here, capsys):
+    for name in ("iris", "wine", "wine"):
+        assert cli.main(["compare", "--dataset", name, "--optimizers", "adam", *QUICK]) == 0
+    folders = [
+        path for path in (here / "fastopt-results").iterdir() if path.is_dir() and not path.is_symlink()
+    ]
+    assert sorted(path.name.partition("-")[0] for path in folders) == ["iris", "wine", "wine"]
+    assert all((path / "comparison.html").exists() for path in folders)
+    latest = (here / "fastopt-results/latest").resolve()
+    assert latest == max(folders, key=lambda path: path.stat().st_mtime)
+    assert "4 of 4 fits were read from" in capsys.readouterr().out  # the store is shared by all
+
+
+def test_latest_is_a_text_file_where_there_are_no_links(here, monkeypatch):
+    def no_links(*args, **kwargs):
+        raise OSError("A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", no_links)
+    folder = output.study_folder(here / "out", "a b/c")
+    assert folder.name.startswith("a-b-c-2")
+    assert output.point_to(folder) == here / "out/latest.txt"
+    assert (here / "out/latest.txt").read_text() == f"{folder.name}\n"
+
+
+WILD = ["--optimizers", "gradient descent", "--lr", "1e30"]
+
+
+@pytest.mark.parametrize("dataset", ["iris", "diabetes"])
+def test_where_everything_diverged_the_results_are_said_all_the_same(here, capsys, dataset):
+    assert cli.main(["compare", "--dataset", dataset, *QUICK, *WILD, "--no-yardstick"]) == 0
+    assert "Every optimizer diverged with every seed" in capsys.readouterr().out
+    sweep = ["--batch-size", "16", "32", "--epochs", "1", "--seeds", "1", "--hidden", "8"]
+    assert cli.main(["sweep", "--dataset", dataset, *WILD, "1e31", *sweep]) == 0
+    out = capsys.readouterr().out
+    assert "Every setting diverged" in out
+    assert "could not be drawn" not in out
+    assert len(pd.read_csv("fastopt-results/latest/sweep.csv")) == 4
+
+
+def test_classes_that_look_like_mathematics_are_drawn_as_they_are(here, capsys):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=60), "$y": np.resize(["$\\frac{a$", "$x^{2$ _b", "_$"], 60)})
+    frame.to_csv("$a$ $.csv", index=False)
+    arguments = ["--dataset", "$a$ $.csv", "--target", "$y", "--optimizers", "adam", "--no-yardstick"]
+    assert cli.main(["compare", *arguments, *QUICK]) == 0
+    assert "could not be drawn" not in capsys.readouterr().out
+    assert Path("fastopt-results/latest/confusion.png").exists()
+
+
+def test_a_picture_that_fails_is_a_note_after_the_results(here, capsys, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("no such font")
+
+    monkeypatch.setattr(output, "overview", broken)
+    assert cli.main(["compare", "--dataset", "iris", "--optimizers", "adam", *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert out.index("has the best mean accuracy") < out.index(
+        "comparison.png could not be drawn: no such font"
+    )
+    written = {path.name for path in Path("fastopt-results/latest").iterdir()}
+    assert written == {"confusion.png", "comparison.html", "comparison.csv"}
+
+
+def test_a_preset_on_other_data_takes_the_metrics_for_its_classes(here, capsys):
+    arguments = ["--preset", "classify-1000x10", "--dataset", "iris", "--optimizers", "adam"]
+    assert cli.main(["compare", *arguments, *QUICK]) == 0
+    results = pd.read_csv("fastopt-results/latest/comparison.csv")
+    assert {"recall_macro", "precision_macro", "f1_macro"} <= set(results.columns)
+
+
+def test_folds_and_groups_are_options(here, capsys):
+    table = load_iris(as_frame=True).frame.assign(plant=np.arange(150) % 30)
+    table.to_csv("flowers.csv", index=False)
+    arguments = ["--dataset", "flowers.csv", "--target", "target", "--groups", "plant", "--cv", "3"]
+    assert cli.main(["compare", *arguments, "--optimizers", "adam", *QUICK[:2], *QUICK[4:]]) == 0
+    results = pd.read_csv("fastopt-results/latest/comparison.csv")
+    assert set(results["seed"]) == {0, 1, 2}
+    assert "Rows with the same 'plant' stay on one side of each split" in capsys.readouterr().out
 
 
 def test_a_table_with_words_and_gaps_works_and_says_what_was_left_out(here, flowers, capsys):
@@ -115,7 +195,7 @@ def test_gaps_become_a_category_and_a_median_in_training_rows(here, flowers):
 def test_sweep_maps_learning_rate_by_batch_size(here, capsys):
     arguments = ["--dataset", "iris", "--optimizers", "adam", "--lr", "0.01", "0.1", "--batch-size", "16,32"]
     assert cli.main(["sweep", *arguments, "--epochs", "1", "--seeds", "2", "--hidden", "8"]) == 0
-    written = {path.name for path in (here / "fastopt-results").iterdir() if path.suffix != ".jsonl"}
+    written = {path.name for path in (here / "fastopt-results/latest").iterdir()}
     maps = {"sweep-score.png", "sweep-loss.png", "sweep-speed.png"}
     assert written == {*maps, "sweep.html", "sweep.csv"}
     assert "Best 4 of 4 settings" in capsys.readouterr().out
@@ -124,10 +204,10 @@ def test_sweep_maps_learning_rate_by_batch_size(here, capsys):
 def test_the_first_experiment_has_its_metrics_and_adam_at_its_rate(here, capsys):
     arguments = ["--preset", "classify-1000x10", "--epochs", "1", "--seeds", "2", "--tuning-seeds", "1"]
     assert cli.main(["compare", *arguments, "--lr", "0.01"]) == 0
-    results = pd.read_csv("fastopt-results/comparison.csv")
+    results = pd.read_csv("fastopt-results/latest/comparison.csv")
     assert {"accuracy", "recall", "precision", "f1"} <= set(results.columns)
     assert set(results.loc[results["optimizer"] == "Adam at 0.001", "lr"]) == {0.001}
-    assert "Confusion matrix" in Path("fastopt-results/comparison.html").read_text("utf-8")
+    assert "Confusion matrix" in Path("fastopt-results/latest/comparison.html").read_text("utf-8")
 
 
 def test_the_second_experiment_runs_from_a_file(here, capsys):
@@ -174,6 +254,15 @@ def test_mnist_without_a_network_says_both_ways_out(here, monkeypatch, capsys):
         (["compare", "--max-seconds", "-1"], "'-1' is not a positive number"),
         (["compare", "--scoring", "acuracy"], "Did you mean 'accuracy'?"),
         (["compare", "--dataset", "iris", "--epochs", "1", "--scoring", "neg_log_los"], "neg_log_loss"),
+        (
+            ["compare", "--dataset", "diabetes", "--scoring", "neg_log_loss"],
+            "does not suit this target (a quantity)",
+        ),
+        (
+            ["compare", "--dataset", "iris", "--scoring", "f1"],
+            "For any classes: 'f1_macro' or 'f1_weighted'.",
+        ),
+        (["compare", "--dataset", "iris", "--encoding", "latin-1"], "encoding='latin-1' is for tables"),
         (["compare", "--epoch-count", "3"], "--epoch-count"),
         (["dance"], "dance"),
         ([], "COMMAND"),
@@ -244,8 +333,8 @@ def test_ctrl_c_while_rates_are_chosen_reports_what_there_is(here, capsys, monke
     arguments = ["--dataset", "iris", "--optimizers", "adam", *QUICK, "--lr", "0.01", "0.1"]
     assert cli.main(["compare", *arguments]) == 130
     assert "Study interrupted: 2 fits are done and saved in" in capsys.readouterr().out
-    assert len(pd.read_csv("fastopt-results/comparison.csv")) == 2
-    assert "partial results" in Path("fastopt-results/comparison.html").read_text("utf-8")
+    assert len(pd.read_csv("fastopt-results/latest/comparison.csv")) == 2
+    assert "partial results" in Path("fastopt-results/latest/comparison.html").read_text("utf-8")
 
 
 def test_a_preset_takes_other_optimizers(here, capsys):
@@ -257,7 +346,7 @@ def test_a_preset_takes_other_optimizers(here, capsys):
 def test_another_scorer_and_a_budget_in_seconds_are_taken(here, capsys):
     arguments = ["--dataset", "iris", "--optimizers", "adam", "--scoring", "neg_log_loss"]
     assert cli.main(["compare", *arguments, *QUICK, "--max-seconds", "1e-9"]) == 0
-    results = pd.read_csv("fastopt-results/comparison.csv")
+    results = pd.read_csv("fastopt-results/latest/comparison.csv")
     assert set(results["n_epochs"]) == {1}  # the budget is looked at after each epoch
     assert "Validation neg log loss" in capsys.readouterr().out
 

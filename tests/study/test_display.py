@@ -1,3 +1,5 @@
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -111,7 +113,55 @@ def test_hollow_marks_are_the_differences_within_noise():
     display = OptimizerDifferenceDisplay(comparisons, "best", metric="accuracy").plot()
     marks = [container.lines[0] for container in display.ax_.containers]
     assert [mark.get_markerfacecolor() == "none" for mark in marks] == [False, True]  # drawn from below
-    np.testing.assert_allclose([mark.get_xdata()[0] for mark in marks], [-5.0, -0.1])
+    np.testing.assert_allclose([mark.get_xdata()[0] for mark in marks], [5.0, 0.1])  # as in the table: behind
+
+
+def test_what_users_write_is_no_mathematics_in_any_picture():
+    label = "$\\frac{a$ for $5"
+    adam = MLPClassifier((4,), random_state=0)
+    study = small_study({label: {"solver": "adam"}, "$b$": {"solver": "sgd"}}, batch_size=[16, 32], n_seeds=2)
+    X, y = iris()
+    y = np.array(["$c_{", "$d$", "e"])[y]
+    study.fit(X, y)
+    displays = [
+        OptimizerComparisonDisplay.from_study(study),
+        OptimizerDifferenceDisplay.from_study(study),
+        LearningRateDisplay.from_study(study),
+        HeatMapDisplay.from_study(study),
+        ConfusionDisplay.from_study(study),
+        LossCurveDisplay.from_estimator({label: adam.partial_fit(X, y, classes=np.unique(y))}),
+    ]
+    figures = [*(display.figure_ for display in displays), overview(study, title="$5 to $9$ {")]
+    for figure in figures:
+        figure.canvas.draw()  # mathematics that cannot be read raises here
+
+
+def test_the_target_is_written_beside_the_curves(study):
+    display = OptimizerComparisonDisplay.from_study(study)
+    display.figure_.canvas.draw()
+    (note,) = [text for text in display.ax_.texts if text.get_text().startswith("target")]
+    assert note.get_window_extent().x0 >= display.ax_.get_window_extent().x1
+
+
+@pytest.mark.parametrize("spread", [3e-5, 0.02, 7.0])
+def test_labels_of_differences_do_not_overlap(spread):
+    comparisons = pd.DataFrame(
+        {
+            "optimizer": ["b", "c"],
+            "difference": [spread, 2 * spread],
+            "low": [-spread, spread],
+            "high": [3 * spread, 3 * spread],
+            "p_value": [0.8, 0.001],
+            "n_seeds": [5, 5],
+            "distinguishable": [False, True],
+        }
+    )
+    figure, axes = plt.subplots(1, 3, figsize=(13.5, 4.4), width_ratios=(1, 1, 0.8))
+    display = OptimizerDifferenceDisplay(comparisons, "a", metric="r2").plot(ax=axes[2])
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in display.ax_.get_xticklabels() if text.get_text()]
+    assert len(boxes) >= 3
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_one_seed_draws_no_differences():
