@@ -9,6 +9,7 @@ import warnings
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,12 +18,30 @@ from ._extras import require
 from .study.training_run import scorer_name
 from .study.verdict import is_in_points
 
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from matplotlib.figure import Figure
+
+    from fastopt.display import ConfusionDisplay
+    from fastopt.study import OptimizerStudy
+
 __all__ = ["render_report", "write_report"]
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "pandas", "matplotlib")
 
 
-def write_report(study, path, *, title=None, data="", command="", notes=()):
+def write_report(
+    study: OptimizerStudy,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    data: str = "",
+    command: str = "",
+    notes: Sequence[str] = (),
+) -> Path:
     """Write the report of a fitted `OptimizerStudy`.
 
     Parameters
@@ -53,7 +72,14 @@ def write_report(study, path, *, title=None, data="", command="", notes=()):
     return path
 
 
-def render_report(study, *, title=None, data="", command="", notes=()):
+def render_report(
+    study: OptimizerStudy,
+    *,
+    title: str | None = None,
+    data: str = "",
+    command: str = "",
+    notes: Sequence[str] = (),
+) -> str:
     """Return the report as a string of HTML. Parameters are those of `write_report`."""
     jinja2 = require("jinja2", "a report")
     pictures, problems = _pictures(study)
@@ -107,7 +133,7 @@ _SUMMARY_TEXT = (
 )
 
 
-def summary_columns(study):
+def summary_columns(study: OptimizerStudy) -> list[tuple[str, Callable[[Any], tuple[str, float]]]]:
     """Return ``(heading, function of a summary row -> (text, number))`` for each column people read.
 
     The terminal's table and the report's show the same columns.
@@ -187,7 +213,7 @@ def _comparison_cells(study, metric):
     return columns, rows
 
 
-def grid_cells(study):
+def grid_cells(study: OptimizerStudy) -> tuple[list[str], list[list[tuple[str, Any]]]]:
     """Return ``(columns, rows)`` of a sweep, best first; the terminal shows the first rows."""
     metric = scorer_name(study.scoring_)
     keys = ["optimizer", "lr", "batch_size"]
@@ -245,7 +271,7 @@ def _pictures(study):
     return pictures, problems
 
 
-def attempt(name, draw, keep):
+def attempt(name: str, draw: Callable[[], Figure], keep: Callable[[Figure], object]) -> list[str]:
     """Draw a picture and keep it; whatever matplotlib objects to costs no more than this picture.
 
     Parameters
@@ -325,7 +351,7 @@ def _narrow(display, study, **options):
     return draw
 
 
-def confusion(study):
+def confusion(study: OptimizerStudy) -> ConfusionDisplay:
     """Return the display of every optimizer's confusion matrix, or of the best one's if it is large."""
     from .display import ConfusionDisplay
 

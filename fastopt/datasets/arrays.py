@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import zipfile
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import Dataset, DatasetError
 from .preparation import as_float32, check_classes, scaler, standardised, task_of
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MIN_ROWS = 10
 MNIST_TEXT = "MNIST: handwritten digits of 28 x 28 pixels, 60,000 to train and 10,000 to validate, 10 classes"
 
 
-def load(path, name):
+def load(path: Path, name: str) -> Dataset:
     """Return the data set in an ``.npz`` file with ``X``, ``y`` or the same in ``_train`` and ``_test``."""
     arrays = _read(path)
     if {"X_train", "y_train", "X_test", "y_test"} <= arrays.keys():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.datasets import (
@@ -18,10 +19,13 @@ from sklearn.datasets import (
 from . import Dataset, DatasetError, arrays
 from .preparation import as_float32, scaler, standardised
 
+if TYPE_CHECKING:
+    import os
+
 _MNIST_TRAIN = 60_000
 
 
-def load(name, mnist_file=None):
+def load(name: str, mnist_file: str | os.PathLike[str] | None = None) -> Dataset:
     """Return the bundled data set called `name`; MNIST from `mnist_file` where that is given."""
     return _mnist(mnist_file) if name == "mnist" else _LOADERS[name]()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._extras import require
 from . import DatasetError
@@ -48,7 +48,7 @@ class TableFile:
     frame: pd.DataFrame
     separator: str = ""
     notes: list[str] = field(default_factory=list)
-    options: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def as_text(self, columns: list[str]) -> pd.DataFrame:
         """Return `columns` of a text file again, as text, though they look like numbers."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
@@ -10,21 +12,28 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from . import DatasetError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    import numpy.typing as npt
+    from sklearn.pipeline import Pipeline
+
 MAX_CATEGORIES = 50  # of one column; the rest are pooled
 _MAX_CLASSES = 20  # a numeric target with more distinct values is a quantity, not a class
 
 
-def as_float32(X):
+def as_float32(X: Any) -> np.ndarray:
     """Return `X` in float32, the type that the command line trains in."""
     return np.ascontiguousarray(X, dtype=np.float32)
 
 
-def scaler():
+def scaler() -> Pipeline:
     """Return a transformer that standardises numbers, in float32."""
     return make_pipeline(StandardScaler(), FunctionTransformer(as_float32))
 
 
-def of_table(numbers, words):
+def of_table(numbers: Sequence[str], words: Sequence[str]) -> Pipeline:
     """Return the transformer of a table with these columns of numbers and of words."""
     numeric = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
     categorical = make_pipeline(
@@ -37,7 +46,7 @@ def of_table(numbers, words):
     return make_pipeline(columns, FunctionTransformer(as_float32))
 
 
-def standardised(y):
+def standardised(y: npt.ArrayLike) -> tuple[np.ndarray, list[str]]:
     """Return a quantity in standard deviations from its mean, in float32, and a list with the note of it."""
     y = np.asarray(y, dtype=np.float64)
     if y.std() == 0:
@@ -46,7 +55,7 @@ def standardised(y):
     return ((y - y.mean()) / y.std()).astype(np.float32), [note]
 
 
-def task_of(y):
+def task_of(y: np.ndarray) -> str:
     """Return 'classification' for words and for few distinct whole numbers, else 'regression'."""
     if y.dtype.kind not in "iuf":
         return "classification"
@@ -56,7 +65,7 @@ def task_of(y):
     return "classification" if whole and few else "regression"
 
 
-def check_classes(y, name):
+def check_classes(y: np.ndarray, name: str) -> None:
     """Raise DatasetError where there is nothing to tell apart."""
     if len(np.unique(y)) < 2:
         raise DatasetError(f"{name!r} has one class, {y[0]!r}: there is nothing to tell apart.")

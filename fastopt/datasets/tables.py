@@ -164,8 +164,6 @@ def _useless(name, column, is_first):
     values = column.dropna()
     if values.empty:
         return "is empty"
-    if not values.map(lambda value: getattr(value, "__hash__", None) is not None).all():
-        return "holds lists or mappings"
     if values.nunique() <= 1 and len(values) == len(column):
         return "has one value"
     if is_time(column) or (is_text(column) and holds_dates(column)):

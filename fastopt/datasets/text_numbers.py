@@ -56,7 +56,7 @@ class TextNumbers:
     decimals: tuple[str, ...]
     missing: list[str]
 
-    def prefers(self, evidence, separator):
+    def prefers(self, evidence: set[str], separator: str) -> str:
         """Return the decimal sign to read by, where the column alone leaves it open.
 
         Parameters
@@ -73,13 +73,13 @@ class TextNumbers:
         has_comma = self.digits.str.contains(",", regex=False).any()
         return "," if has_comma and separator == ";" else "."
 
-    def values(self, decimal):
+    def values(self, decimal: str) -> pd.Series:
         """Return the numbers as float64, NaN where missing."""
         plain = self.digits.str.replace(rf"[{_GROUPS}{',' if decimal == '.' else '.'}]", "", regex=True)
         numbers = plain.str.replace(",", ".", regex=False).astype(np.float64)
         return self.texts.map({**_INFINITE, **numbers.to_dict()}).astype(np.float64)
 
-    def remark(self, decimal):
+    def remark(self, decimal: str) -> str:
         """Return what had to be known to read the column, such as 'thousands (1,234 as 1234)', or ''."""
         signs = self.digits.str.replace(r"^[-+]|[eE][-+]?\d+$", "", regex=True)
         thousands = signs.str.contains(rf"[{_GROUPS}{',' if decimal == '.' else '.'}]", regex=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..study import mean_interval
@@ -17,6 +19,16 @@ from .style import (
     pyplot,
     theme,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fastopt.study import OptimizerStudy
 
 _X_LABELS = {"epoch": "Epoch", "seconds": "Training time (s)", "samples": "Samples seen"}
 
@@ -50,17 +62,23 @@ class OptimizerComparisonDisplay(StudyDisplay):
     lines_, bands_ : lists of matplotlib artists
     """
 
+    figure_: Figure
+    ax_: Axes
+    lines_: list[Any]
+    bands_: list[Any]
+    labels: Sequence[str]
+
     def __init__(
         self,
-        curves,
+        curves: pd.DataFrame,
         *,
-        metric="loss",
-        x="epoch",
-        confidence=None,
-        val_to_train=0.0,
-        labels=None,
-        yardsticks=(),
-        target=None,
+        metric: str = "loss",
+        x: str = "epoch",
+        confidence: float | None = None,
+        val_to_train: float = 0.0,
+        labels: Sequence[str] | None = None,
+        yardsticks: Sequence[str] = (),
+        target: float | None = None,
     ):
         if x not in _X_LABELS:
             raise ValueError(f"x={x!r} is not one of {', '.join(map(repr, _X_LABELS))}.")
@@ -76,7 +94,16 @@ class OptimizerComparisonDisplay(StudyDisplay):
         self.target = target
 
     @classmethod
-    def from_study(cls, study, *, metric=None, x="epoch", confidence=None, ax=None, **kwargs):
+    def from_study(
+        cls,
+        study: OptimizerStudy,
+        *,
+        metric: str | None = None,
+        x: str = "epoch",
+        confidence: float | None = None,
+        ax: Axes | None = None,
+        **kwargs: Any,
+    ) -> OptimizerComparisonDisplay:
         """Plot the comparison runs of a fitted `OptimizerStudy`.
 
         Parameters
@@ -113,7 +140,9 @@ class OptimizerComparisonDisplay(StudyDisplay):
         )
         return display.plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, log=None, legend=True):
+    def plot(
+        self, ax: Axes | None = None, *, log: bool | None = None, legend: bool = True
+    ) -> OptimizerComparisonDisplay:
         """Draw one line and one band for each optimizer.
 
         Parameters
@@ -168,7 +197,7 @@ class OptimizerComparisonDisplay(StudyDisplay):
         return interval.mean, interval.low, interval.high
 
     @property
-    def caption(self):
+    def caption(self) -> str:
         """What lines and bands are, in words."""
         n_seeds = self.curves["seed"].nunique()
         if n_seeds == 0:
@@ -242,19 +271,30 @@ class OptimizerDifferenceDisplay(StudyDisplay):
     ax_, figure_ : matplotlib Axes and Figure
     """
 
-    def __init__(self, comparisons, best, *, metric="score", labels=None):
+    figure_: Figure
+    ax_: Axes
+    labels: Sequence[str]
+
+    def __init__(
+        self,
+        comparisons: pd.DataFrame,
+        best: str | None,
+        *,
+        metric: str = "score",
+        labels: Sequence[str] | None = None,
+    ):
         self.comparisons = comparisons
         self.best = best
         self.metric = metric
         self.labels = list(comparisons["optimizer"]) if labels is None else labels
 
     @classmethod
-    def from_study(cls, study, *, ax=None):
+    def from_study(cls, study: OptimizerStudy, *, ax: Axes | None = None) -> OptimizerDifferenceDisplay:
         """Plot the comparisons of a fitted `OptimizerStudy`."""
         metric = study.curves_.columns[-1]
         return cls(study.comparisons_, study.best_optimizer_, metric=metric, labels=study.labels_).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> OptimizerDifferenceDisplay:
         """Draw one row for each optimizer.
 
         Returns
@@ -289,7 +329,7 @@ class OptimizerDifferenceDisplay(StudyDisplay):
         return self
 
 
-def overview(study, title=None):
+def overview(study: OptimizerStudy, title: str | None = None) -> Figure:
     """Return one wide figure of a fitted study: loss, score and differences.
 
     Parameters

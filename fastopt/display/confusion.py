@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from .studied import StudyDisplay
 from .style import as_text, panels, theme
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fastopt.study import OptimizerStudy
 
 _MAX_WRITTEN = 20  # classes; beyond, numbers do not fit into the cells
 
@@ -36,12 +47,21 @@ class ConfusionDisplay(StudyDisplay):
     '20.0'
     """
 
-    def __init__(self, counts, classes):
+    figure_: Figure
+    ax_: np.ndarray
+
+    def __init__(self, counts: Mapping[str, np.ndarray], classes: Sequence[Any] | np.ndarray):
         self.counts = counts
         self.classes = classes
 
     @classmethod
-    def from_study(cls, study, *, labels=None, ax=None):
+    def from_study(
+        cls,
+        study: OptimizerStudy,
+        *,
+        labels: Sequence[str] | None = None,
+        ax: Axes | Sequence[Axes] | None = None,
+    ) -> ConfusionDisplay:
         """Plot the validation rows of the comparison, summed over seeds.
 
         Parameters
@@ -72,7 +92,7 @@ class ConfusionDisplay(StudyDisplay):
         counts = {label: study.confusion_[label] for label in labels}
         return cls(counts, study.classes_).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | Sequence[Axes] | None = None) -> ConfusionDisplay:
         """Draw the panels; numbers are percent of the true class.
 
         Parameters

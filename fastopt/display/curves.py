@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .style import as_text, line_styles, new_axes, plain_log_ticks, theme
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class LossCurveDisplay:
@@ -37,12 +46,20 @@ class LossCurveDisplay:
     'log'
     """
 
-    def __init__(self, curves, scores=None):
+    figure_: Figure
+    ax_: Axes
+    score_ax_: Axes | None
+    lines_: list[Any]
+    scores: Mapping[str, np.ndarray]
+
+    def __init__(self, curves: Mapping[str, np.ndarray], scores: Mapping[str, np.ndarray] | None = None):
         self.curves = curves
         self.scores = scores or {}
 
     @classmethod
-    def from_estimator(cls, estimator, *, name=None, ax=None, **kwargs):
+    def from_estimator(
+        cls, estimator: Any, *, name: str | None = None, ax: Axes | None = None, **kwargs: Any
+    ) -> LossCurveDisplay:
         """Plot the loss curve of a fitted network.
 
         Parameters
@@ -81,7 +98,7 @@ class LossCurveDisplay:
                 scores[label] = np.asarray(network.validation_scores_)
         return cls(curves, scores).plot(ax=ax, **kwargs)
 
-    def plot(self, ax=None, *, log=True, **kwargs):
+    def plot(self, ax: Axes | None = None, *, log: bool = True, **kwargs: Any) -> LossCurveDisplay:
         """Draw the curves.
 
         Parameters

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .studied import StudyDisplay
 from .style import MAX_COLUMNS, as_text, below_axes, line_styles, new_axes, panels, theme
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fastopt.study import OptimizerStudy
 
 
 class LearningRateDisplay(StudyDisplay):
@@ -32,7 +44,21 @@ class LearningRateDisplay(StudyDisplay):
 
     _work = "sweep"
 
-    def __init__(self, results, *, metric, chosen=None, labels=None):
+    figure_: Figure
+    ax_: Axes
+    lines_: list[Any]
+    rings_: list[Any]
+    labels: Sequence[str]
+    chosen: Mapping[str, float]
+
+    def __init__(
+        self,
+        results: pd.DataFrame,
+        *,
+        metric: str,
+        chosen: Mapping[str, float] | None = None,
+        labels: Sequence[str] | None = None,
+    ):
         if metric not in results:
             raise ValueError(f"metric={metric!r} is not a column of results: {', '.join(results.columns)}.")
         self.results = results
@@ -41,7 +67,9 @@ class LearningRateDisplay(StudyDisplay):
         self.labels = list(dict.fromkeys(results["optimizer"])) if labels is None else labels
 
     @classmethod
-    def from_study(cls, study, *, metric=None, ax=None):
+    def from_study(
+        cls, study: OptimizerStudy, *, metric: str | None = None, ax: Axes | None = None
+    ) -> LearningRateDisplay:
         """Plot the tuning (or sweep) runs of an `OptimizerStudy`.
 
         Parameters
@@ -60,7 +88,7 @@ class LearningRateDisplay(StudyDisplay):
         chosen = {label: values["lr"] for label, values in study.best_params_.items()}
         return cls(results, metric=metric, chosen=chosen, labels=study.labels_).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> LearningRateDisplay:
         """Draw one line for each optimizer, over the best batch size at each learning rate.
 
         Bands span the seeds.
@@ -135,12 +163,17 @@ class HeatMapDisplay(StudyDisplay):
 
     _work = "sweep"
 
-    def __init__(self, results, *, metric):
+    figure_: Figure
+    ax_: np.ndarray
+
+    def __init__(self, results: pd.DataFrame, *, metric: str):
         self.results = results
         self.metric = metric
 
     @classmethod
-    def from_study(cls, study, *, metric=None, ax=None):
+    def from_study(
+        cls, study: OptimizerStudy, *, metric: str | None = None, ax: Sequence[Axes] | None = None
+    ) -> HeatMapDisplay:
         """Plot the grid of a study that ran `OptimizerStudy.sweep`, or its tuning runs.
 
         Parameters
@@ -158,7 +191,7 @@ class HeatMapDisplay(StudyDisplay):
         metric = study.curves_.columns[-1] if metric is None else metric
         return cls(_grid_runs(study), metric=metric).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Sequence[Axes] | None = None) -> HeatMapDisplay:
         """Draw the panels, the value written in each cell; crossed cells diverged, empty ones were not run.
 
         Parameters

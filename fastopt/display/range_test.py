@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..study.range_test import range_test
 from .style import PALETTE, new_axes, theme
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy.typing as npt
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fastopt.study import RangeTest
 
 
 class LearningRateRangeDisplay:
@@ -24,11 +35,17 @@ class LearningRateRangeDisplay:
         The smoothed loss.
     """
 
-    def __init__(self, result):
+    figure_: Figure
+    ax_: Axes
+    line_: Any
+
+    def __init__(self, result: RangeTest):
         self.result = result
 
     @classmethod
-    def from_estimator(cls, estimator, X, y, *, ax=None, **options):
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: npt.ArrayLike, *, ax: Axes | None = None, **options: Any
+    ) -> LearningRateRangeDisplay:
         """Run the test and plot it.
 
         Parameters
@@ -45,7 +62,7 @@ class LearningRateRangeDisplay:
         """
         return cls(range_test(estimator, X, y, **options)).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> LearningRateRangeDisplay:
         """Draw the loss of each step, its average, and the suggested rate.
 
         Parameters
@@ -74,7 +91,9 @@ class LearningRateRangeDisplay:
         return self
 
 
-def find_learning_rate(estimator, X, y, *, ax=None, **options):
+def find_learning_rate(
+    estimator: Any, X: Any, y: npt.ArrayLike, *, ax: Axes | None = None, **options: Any
+) -> tuple[float, LearningRateRangeDisplay]:
     """Suggest a learning rate from a range test.
 
     Parameters

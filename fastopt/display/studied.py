@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from typing import TYPE_CHECKING
 
 from ..study import OptimizerStudy
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy.typing as npt
+    from typing_extensions import Self
 
 
 class StudyDisplay:
@@ -13,8 +20,10 @@ class StudyDisplay:
     #: What `from_estimator` runs: 'fit' (tune and compare) or 'sweep' (the whole grid).
     _work = "fit"
 
+    study_: OptimizerStudy
+
     @classmethod
-    def from_estimator(cls, estimator, X, y, **parameters):
+    def from_estimator(cls, estimator: Any, X: Any, y: npt.ArrayLike, **parameters: Any) -> Self:
         """Run an `OptimizerStudy` of a network and plot it.
 
         Parameters

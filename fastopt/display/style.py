@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._extras import require
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
 # Okabe & Ito's colours (safe for the common colour blindnesses), without black and yellow, which vanish on a
 # dark or a light page, and with blue a little lighter for the same reason.
-PALETTE = ("#D55E00", "#2E86C1", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6BB1", "#A0785A")
+PALETTE: tuple[str, ...] = (
+    "#D55E00",
+    "#2E86C1",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C6BB1",
+    "#A0785A",
+)
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _MARKERS = "osD^vPX*"
 _YARDSTICK = {"color": "#808080", "linestyle": (0, (3, 2)), "marker": "x"}
@@ -50,13 +68,13 @@ _SETTINGS = {
 }
 
 
-def pyplot():
+def pyplot() -> Any:
     """Return matplotlib's pyplot."""
     return require("matplotlib.pyplot", "a plot")
 
 
 @contextmanager
-def theme():
+def theme() -> Iterator[None]:
     """Return a context manager with fastopt's settings of matplotlib."""
     plt = pyplot()
     with plt.rc_context(_SETTINGS):
@@ -66,7 +84,7 @@ def theme():
     (plt.ion if interactive else plt.ioff)()
 
 
-def line_styles(labels, yardsticks=()):
+def line_styles(labels: Iterable[str], yardsticks: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """Return ``{label: keyword arguments of plot}``; colour, dash and marker all differ.
 
     Examples
@@ -101,14 +119,16 @@ def as_text(words: object, longest: int = 60) -> str:
     return text.replace("$", r"\$")
 
 
-def new_axes(ax, figsize=(6.4, 4.2)):
+def new_axes(ax: Axes | None, figsize: tuple[float, float] = (6.4, 4.2)) -> tuple[Figure, Axes]:
     """Return ``(figure, ax)``: the given axes, or new ones of a readable size."""
     if ax is None:
         _, ax = pyplot().subplots(figsize=figsize)
     return ax.figure, ax
 
 
-def panels(ax, n_panels, size, **options):
+def panels(
+    ax: Axes | Sequence[Axes] | None, n_panels: int, size: tuple[float, float], **options: Any
+) -> tuple[Figure, np.ndarray]:
     """Return ``(figure, array of axes)``: the given axes, or new ones in rows of at most `MAX_COLUMNS`.
 
     Parameters
@@ -134,7 +154,7 @@ def panels(ax, n_panels, size, **options):
     return ax[0].figure, ax
 
 
-def below_axes(ax, title=None, n_columns=None):
+def below_axes(ax: Axes, title: str | None = None, n_columns: int | None = None) -> None:
     """Put the legend under the axes: which corner inside is free depends on the data."""
     if not ax.get_legend_handles_labels()[1]:  # every run diverged
         return
@@ -143,14 +163,14 @@ def below_axes(ax, title=None, n_columns=None):
     ax.legend(ncols=n_columns, title=title, title_fontsize=9, **place)
 
 
-def few_ticks(axis, n=6):
+def few_ticks(axis: Axis, n: int = 6) -> None:
     """Leave room between the labels of an axis, whatever the digits of its numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(n, steps=[1, 2, 2.5, 5, 10]))
 
 
-def plain_log_ticks(axis):
+def plain_log_ticks(axis: Axis) -> None:
     """Label a logarithmic axis of few decades with plain numbers, 1 2 5 in each."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -162,7 +182,7 @@ def plain_log_ticks(axis):
     axis.set_minor_formatter(NullFormatter())
 
 
-def inline_svg(figure, description):
+def inline_svg(figure: Figure, description: str) -> str:
     """Return `figure` as SVG text for an HTML page; its ink follows the page's text colour.
 
     Parameters

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
 
 from ..study.contenders import named_optimizer
 from .style import INK, as_text, below_axes, line_styles, new_axes, theme
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+    from typing import Any
+
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _RATES = tuple(float(f"{rate:.1g}") for rate in np.geomspace(1e-4, 1, 17))
 
@@ -31,11 +41,11 @@ class Surface:
     """
 
     name: str
-    value: object
-    gradient: object
-    start: tuple
-    minima: tuple
-    view: tuple
+    value: Callable[[Any, Any], Any]
+    gradient: Callable[[Any, Any], tuple[Any, Any]]
+    start: tuple[float, float]
+    minima: tuple[tuple[float, float], ...]
+    view: tuple[float, float, float, float]
 
 
 def _beale_gradient(x, y):
@@ -46,7 +56,7 @@ def _beale_gradient(x, y):
     )
 
 
-SURFACES = {
+SURFACES: dict[str, Surface] = {
     # A curved valley, easy to find and slow to follow (Rosenbrock 1960).
     "rosenbrock": Surface(
         "Rosenbrock",
@@ -77,7 +87,7 @@ SURFACES = {
 }
 
 
-def walk(optimizer, surface, n_steps):
+def walk(optimizer: Any, surface: Surface, n_steps: int) -> np.ndarray:
     """Return the points that `optimizer` visits on `surface`.
 
     Parameters
@@ -131,12 +141,24 @@ class TrajectoryDisplay:
     lines_ : dict of str to matplotlib Line2D
     """
 
-    def __init__(self, surface, paths):
+    figure_: Figure
+    ax_: Axes
+    lines_: dict[str, Any]
+
+    def __init__(self, surface: Surface, paths: dict[str, np.ndarray]):
         self.surface = surface
         self.paths = paths
 
     @classmethod
-    def from_optimizers(cls, optimizers, surface="rosenbrock", *, n_steps=200, lr=None, ax=None):
+    def from_optimizers(
+        cls,
+        optimizers: Any,
+        surface: str | Surface = "rosenbrock",
+        *,
+        n_steps: int = 200,
+        lr: float | str | None = None,
+        ax: Axes | None = None,
+    ) -> TrajectoryDisplay:
         """Let optimizers walk on a surface, and plot their paths.
 
         Parameters
@@ -164,7 +186,7 @@ class TrajectoryDisplay:
             paths[label if rate is None else f"{label}, lr {rate:g}"] = path
         return cls(surface, paths).plot(ax=ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> TrajectoryDisplay:
         """Draw the surface and the whole paths.
 
         Returns
@@ -201,7 +223,9 @@ class TrajectoryDisplay:
     def _n_steps(self):
         return len(next(iter(self.paths.values()))) - 1
 
-    def animate(self, path=None, *, frames=100, fps=25, dpi=80):
+    def animate(
+        self, path: str | os.PathLike[str] | None = None, *, frames: int = 100, fps: int = 25, dpi: int = 80
+    ) -> FuncAnimation:
         """Animate the walk: every path grows by the same number of steps a frame.
 
         Parameters

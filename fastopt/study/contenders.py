@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+if TYPE_CHECKING:
+    from typing import Any
+
 # One grid for everybody, half a decade a step: wide enough that plain gradient descent (best near 0.3 on
 # standardised data) and Adam (best near 0.003) both have their optimum inside, so nobody wins by a default.
-DEFAULT_LEARNING_RATES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+DEFAULT_LEARNING_RATES: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 # The optimizers of the project's story that are settings of SGD rather than classes of their own.
 _SETTINGS_OF_SGD = {
@@ -24,7 +28,7 @@ _SETTINGS_OF_SGD = {
 _LABELS = {"gradient descent": "Gradient descent", "momentum": "Momentum", "nesterov": "Nesterov"}
 # Where a contender's learning rate may be, most specific first; a schedule keeps its shape.
 _RATES = ("solver__lr__value", "solver__lr", "solver__optimizer__lr", "learning_rate_init", "eta0")
-DEFAULT_OPTIMIZERS = ("gradient descent", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+DEFAULT_OPTIMIZERS: tuple[str, ...] = ("gradient descent", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 
 # Parameters that do not change the numbers of a fit.
 _WITHOUT_BEARING = ("verbose", "progress")
@@ -74,12 +78,12 @@ class Contender:
     label: str
     network: object
     lr_parameter: str | None
-    configs: tuple = ()
+    configs: tuple[Config, ...] = ()
     follows: str | None = None
     is_yardstick: bool = False
     had_early_stopping: bool = False
 
-    def network_for(self, config, seed):
+    def network_for(self, config: Config, seed: int) -> Any:
         """Return a fresh network with the values of `config`, seeded for one fit."""
         values = {"random_state": np.random.RandomState(seed)}
         if config.lr is not None:
@@ -88,12 +92,12 @@ class Contender:
             values["batch_size"] = config.batch_size
         return clone(self.network).set_params(**values)
 
-    def specification(self):
+    def specification(self) -> str:
         """Return text that is equal exactly when two contenders train alike (learning rate apart)."""
         return f"{type(self.network).__module__.partition('.')[0]}.{describe(self.network)}"
 
 
-def describe(estimator):
+def describe(estimator: Any) -> str:
     """Return every parameter of `estimator` that bears on its numbers as text, the same in every process."""
     values = estimator.get_params(deep=False).items()
     shown = [f"{name}={_text(value)}" for name, value in sorted(values) if name not in _WITHOUT_BEARING]
@@ -114,7 +118,7 @@ def _text(value):
     return repr(value)
 
 
-def network_of(estimator):
+def network_of(estimator: Any) -> Any:
     """Return the network inside `estimator`: its last step if it is a `Pipeline`.
 
     Raises
@@ -132,12 +136,12 @@ def network_of(estimator):
     return network
 
 
-def unseeded(network):
+def unseeded(network: Any) -> Any:
     """Return an unfitted copy of `network` without a ``random_state``: each fit gets one from its seed."""
     return clone(network).set_params(random_state=None)
 
 
-def named_optimizer(name):
+def named_optimizer(name: str) -> tuple[str, Any]:
     """Return ``(label, optimizer)`` for a name of the story or of `fastopt.list_optimizers`.
 
     Raises
@@ -160,7 +164,9 @@ def named_optimizer(name):
     return type(optimizer).__name__, optimizer
 
 
-def make_contenders(estimator, optimizers, lr=None, batch_size=None):
+def make_contenders(
+    estimator: Any, optimizers: Any, lr: Any = None, batch_size: Any = None
+) -> list[Contender]:
     """Return the list of contenders, in the order given.
 
     Parameters

@@ -19,7 +19,9 @@ from .training_run import quiet_divergence, scorer_name
 
 if TYPE_CHECKING:
     import os
+    from pathlib import Path
 
+    import numpy as np
     import numpy.typing as npt
     import pandas as pd
 
@@ -138,6 +140,26 @@ class OptimizerStudy(BaseEstimator):
     >>> study.fit(*load_iris(return_X_y=True)).results_.groupby("phase").size().to_dict()
     {'comparison': 6, 'tuning': 4}
     """
+
+    results_: pd.DataFrame
+    curves_: pd.DataFrame
+    summary_: pd.DataFrame
+    comparisons_: pd.DataFrame
+    confusion_: dict[str, np.ndarray]
+    labels_: list[str]
+    classes_: np.ndarray | None
+    yardsticks_: list[str]
+    best_params_: dict[str, dict[str, Any]]
+    best_optimizer_: str | None
+    target_score_: float
+    verdict_: list[str]
+    notes_: list[str]
+    scoring_: str | Callable[..., float]
+    metrics_: tuple[str | Callable[..., float], ...]
+    store_path_: Path | None
+    seconds_: float
+    n_read_: int
+    interrupted_: bool
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from math import isfinite
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import clone
@@ -14,6 +15,11 @@ from ..neural_network._base import BaseMLP
 from ..schedules import Schedule, exponential
 from .contenders import network_of
 from .preprocessing import pipeline_of, prepared
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy.typing as npt
 
 # Weight of the past in the smoothed loss, and by how much it may exceed its best before the test is over.
 _SMOOTHING, _DIVERGED = 0.9, 4.0
@@ -41,7 +47,16 @@ class RangeTest:
     suggestion: float
 
 
-def range_test(estimator, X, y, *, low=1e-6, high=10.0, n_steps=200, random_state=None):
+def range_test(
+    estimator: Any,
+    X: Any,
+    y: npt.ArrayLike,
+    *,
+    low: float = 1e-6,
+    high: float = 10.0,
+    n_steps: int = 200,
+    random_state: Any = None,
+) -> RangeTest:
     """Train a copy for a few steps while the learning rate grows from `low` to `high`.
 
     Ends early when the loss explodes.

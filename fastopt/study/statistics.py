@@ -13,9 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import stats
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _ROUNDING = 1e-9  # relative; equal scores differ by their last bits once they are subtracted
 
@@ -40,12 +44,12 @@ class Interval:
     n: int
 
     @property
-    def half_width(self):
+    def half_width(self) -> float:
         """Half of the interval's length."""
         return (self.high - self.low) / 2
 
 
-def mean_interval(values, val_to_train=0.0, confidence=0.95):
+def mean_interval(values: npt.ArrayLike, val_to_train: float = 0.0, confidence: float = 0.95) -> Interval:
     """Return the mean of `values` over seeds with its confidence interval.
 
     Parameters
@@ -84,7 +88,9 @@ def mean_interval(values, val_to_train=0.0, confidence=0.95):
     return Interval(mean, mean - half, mean + half, p_value, n)
 
 
-def paired_difference(a, b, val_to_train=0.0, confidence=0.95):
+def paired_difference(
+    a: npt.ArrayLike, b: npt.ArrayLike, val_to_train: float = 0.0, confidence: float = 0.95
+) -> Interval:
     """Return the interval of ``a - b`` over the seeds where both are finite.
 
     Parameters
@@ -112,7 +118,7 @@ def paired_difference(a, b, val_to_train=0.0, confidence=0.95):
         return mean_interval(a - b, val_to_train, confidence)
 
 
-def holm(p_values):
+def holm(p_values: npt.ArrayLike) -> np.ndarray:
     """Return Holm's (1979) step-down adjustment: the chance of any false claim stays at the level asked for.
 
     Parameters
