@@ -1,4 +1,4 @@
-"""Optional dependencies, asked for where they are used."""
+"""Optional dependencies: imported where they are used, with a message that says what to install."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live bars on standard error, where somebody can watch them."""
+"""Live progress bars on standard error, shown in terminals and notebooks only."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _showing = threading.Lock()  # two displays would draw over each other: the firs
 
 @contextmanager
 def live_bars():
-    """Show bars while the block runs; yields a `rich.progress.Progress`, or None where there is no audience.
+    """Show bars while the block runs; yields a `rich.progress.Progress`, or None where nobody would see them.
 
-    There is none where standard error is neither a terminal nor a notebook, and beside bars that are already
+    Nobody would where standard error is neither a terminal nor a notebook, and beside bars that are already
     shown. Each task of the bars needs a field ``unit``.
 
     Raises

@@ -169,23 +169,12 @@ def _make_study(arguments, settings, data, *, with_yardstick):
     from sklearn.pipeline import make_pipeline
 
     from ..neural_network import MLPClassifier, MLPRegressor
-    from ..study import DEFAULT_OPTIMIZERS, OptimizerStudy
-    from ..study.contenders import named_optimizer
+    from ..study import OptimizerStudy
 
     is_classification = data.task == "classification"
     network = (MLPClassifier if is_classification else MLPRegressor)(hidden_layer_sizes=settings["hidden"])
     estimator = network if data.preprocessor is None else make_pipeline(data.preprocessor, network)
-    optimizers = settings.get("optimizers", DEFAULT_OPTIMIZERS)
-    try:
-        if not isinstance(optimizers, dict):
-            pairs = [named_optimizer(name) for name in optimizers]
-            optimizers = dict(pairs)
-            if len(optimizers) < len(pairs):
-                raise SettingsError(f"an optimizer is named twice: {', '.join(settings['optimizers'])}.")
-    except ValueError as problem:
-        raise SettingsError(str(problem)) from problem
-    lr = {label: settings.get("lr") for label in optimizers}
-    lr.update({label: rate for label, rate in settings.get("fixed_lr", {}).items() if label in optimizers})
+    optimizers, lr = _contenders(settings)
     if with_yardstick and not arguments.no_yardstick:
         optimizers, lr = _with_yardstick(optimizers, lr, settings["hidden"], is_classification)
     return OptimizerStudy(
@@ -209,8 +198,26 @@ def _make_study(arguments, settings, data, *, with_yardstick):
     )
 
 
+def _contenders(settings):
+    """Return the optimizers by label, and the learning rates that each may choose from."""
+    from ..study import DEFAULT_OPTIMIZERS
+    from ..study.contenders import named_optimizer
+
+    optimizers = settings.get("optimizers", DEFAULT_OPTIMIZERS)
+    if not isinstance(optimizers, dict):
+        try:
+            pairs = [named_optimizer(name) for name in optimizers]
+        except ValueError as problem:
+            raise SettingsError(str(problem)) from problem
+        optimizers = dict(pairs)
+        if len(optimizers) < len(pairs):
+            raise SettingsError(f"an optimizer is named twice: {', '.join(settings['optimizers'])}.")
+    fixed = settings.get("fixed_lr", {})
+    return optimizers, {label: fixed.get(label, settings.get("lr")) for label in optimizers}
+
+
 def _metrics(names, data):
-    """Return the metrics of a preset, which thinks of two classes, for the classes that there are."""
+    """Return metrics of two classes as their averages over classes, where the target is not 0 and 1."""
     import numpy as np
     from sklearn.metrics import get_scorer_names
 

@@ -1,4 +1,4 @@
-"""What a command runs when it is told little: the project's two experiments, and the default."""
+"""Default settings and presets of ``compare`` and ``sweep``."""
 
 from __future__ import annotations
 

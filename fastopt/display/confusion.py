@@ -1,4 +1,4 @@
-"""Which classes are taken for which."""
+"""Confusion matrices of a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the learning rate does, alone and together with the batch size."""
+"""Score and loss by learning rate, and by learning rate and batch size."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def pyplot() -> Any:
 
 @contextmanager
 def theme() -> Iterator[None]:
-    """Return a context manager with fastopt's settings of matplotlib."""
+    """Apply fastopt's settings of matplotlib while the block runs."""
     plt = pyplot()
     with plt.rc_context(_SETTINGS):
         yield

@@ -1,4 +1,4 @@
-"""The ranges of a study's parameters, and the sentences that refuse a value outside."""
+"""Checks of a study's parameters and scorers, before anything is trained."""
 
 from __future__ import annotations
 

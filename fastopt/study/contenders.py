@@ -1,4 +1,4 @@
-"""Who is compared: turns what the user names into contenders with their learning-rate grids."""
+"""Contenders: the optimizers of a study, each in a network and with the learning rates it may choose from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # standardised data) and Adam (best near 0.003) both have their optimum inside, so nobody wins by a default.
 DEFAULT_LEARNING_RATES: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
-# The optimizers of the project's story that are settings of SGD rather than classes of their own.
+# Optimizers by common names that are settings of SGD rather than classes of their own.
 _SETTINGS_OF_SGD = {
     "gradient descent": {},
     "momentum": {"momentum": 0.9},
@@ -142,7 +142,7 @@ def unseeded(network: Any) -> Any:
 
 
 def named_optimizer(name: str) -> tuple[str, Any]:
-    """Return ``(label, optimizer)`` for a name of the story or of `fastopt.list_optimizers`.
+    """Return ``(label, optimizer)`` for a name of `fastopt.list_optimizers`, or of a common setting of SGD.
 
     Raises
     ------

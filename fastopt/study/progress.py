@@ -8,7 +8,7 @@ from .._live import live_bars
 
 
 class Progress:
-    """Says nothing; the base of `LiveProgress`, and what is used when output is piped."""
+    """Progress that shows nothing: the base of `LiveProgress`, used where output is piped."""
 
     def expect(self, n_fits):
         """Announce `n_fits` more fits."""
@@ -50,7 +50,7 @@ class LiveProgress(Progress):
 
 @contextmanager
 def shown(wanted):
-    """Yield live bars if they are `wanted` and there is somebody to watch them, else silence."""
+    """Yield live bars if they are `wanted` and something can show them, else bars that show nothing."""
     if not wanted:
         yield Progress()
         return
