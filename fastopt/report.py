@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import sys
+import textwrap
 import warnings
 from datetime import datetime, timezone
 from importlib import metadata
@@ -383,7 +384,11 @@ def _settings(study):
     for hidden in ("estimator", "progress", "store"):
         parameters.pop(hidden)
     without_addresses = re.sub(r" at 0x\w+", "", repr(study.estimator))
-    return {"estimator": " ".join(without_addresses.split()), **parameters}
+    parameters["n_seeds"] = study._experiment.n_seeds
+    shown = {
+        name: textwrap.shorten(str(value), 400, placeholder=" ...") for name, value in parameters.items()
+    }
+    return {"estimator": " ".join(without_addresses.split()), **shown}
 
 
 def _versions():
