@@ -1,8 +1,10 @@
 """What both estimators share: scikit-learn's policy around fastopt's engine."""
 
+import functools
 import inspect
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
@@ -15,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastopt.engine import Layout, make_trainer
 from fastopt.neural_network import learning_rates, minibatch, parameters, solvers, validation
 from fastopt.neural_network.initialization import initialize
-from fastopt.neural_network.predictors import predictor
+from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.neural_network.progress import fit_bar
 from fastopt.neural_network.unused_parameters import warn_of_unused
 from fastopt.optimizers import Optimizer
@@ -33,7 +35,14 @@ def in_fit_context(method: _F) -> _F:
 
 def if_stochastic(method: _F) -> _F:
     """Give estimators this fitting method only where their solver trains by mini-batches."""
-    return cast(_F, available_if(lambda self: self._check_solver())(in_fit_context(method)))
+    in_context = in_fit_context(method)
+
+    @functools.wraps(method)
+    def partial_fit(self, *args, **kwargs):
+        # The context does nothing for an estimator that is fitted, but takes as long as training on a row.
+        return (method if self.__sklearn_is_fitted__() else in_context)(self, *args, **kwargs)
+
+    return cast(_F, available_if(lambda self: self._check_solver())(partial_fit))
 
 
 class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=ABCMeta):
@@ -81,7 +90,8 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
 
     def __getstate__(self):
         state = super().__getstate__()
-        state.pop("_random_state", None)  # the next fit makes it from random_state
+        for name in ("_random_state", "_is_seeded"):  # the next fit makes them from random_state
+            state.pop(name, None)
         return state
 
     def __setstate__(self, state):
@@ -177,10 +187,10 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
     def _fit(self, X, y, sample_weight=None, incremental=False):
         sizes = validation.layer_sizes(self.hidden_layer_sizes)
         device = validation.check_device(self.device, type(self).__name__)
-        fresh = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        fresh = not self._has("coefs_") or (not self.warm_start and not incremental)
         X, targets = self._validate_input(X, y, incremental, reset=fresh)
         sample_weight = validation.check_sample_weight(sample_weight, X)
-        self._random_state = check_random_state(self.random_state)
+        self._seed()
         if fresh:
             self._initialize(Layout([X.shape[1], *sizes, targets.shape[1]]), X.dtype)
         self._parameters()
@@ -198,6 +208,14 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
                 minibatch.MiniBatchTraining(self, data, incremental=incremental, report=report).run()
         validation.check_fitted_parameters(self._params)
         return self
+
+    def _seed(self):
+        """Set ``_random_state`` as ``check_random_state`` does; reseeding is 100 times as quick."""
+        if isinstance(self.random_state, Integral) and self.__dict__.get("_is_seeded"):
+            self._random_state.seed(self.random_state)
+        else:
+            self._random_state = check_random_state(self.random_state)
+            self._is_seeded = isinstance(self.random_state, Integral)
 
     def _initialize(self, layout, dtype):
         self.n_iter_ = self.t_ = 0
@@ -256,7 +274,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
             params = params.astype(dtype, copy=False)
         X = validation.as_engine_array(X, dtype)
         device = validation.check_device(self.device, type(self).__name__)
-        return predictor(**self._network(dtype, device)).predict(params, X)
+        return kept_trainer("predict", **self._network(dtype, device)).predict(params, X)
 
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):
         """scikit-learn's private loss and gradient, on its packed vector; its workspaces are not used."""

@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from fastopt.neural_network import scoring
+from fastopt.neural_network import scoring, validation
 from fastopt.neural_network._base import BaseMLP, if_stochastic
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
 from fastopt.neural_network.validation import Rows
@@ -214,6 +214,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._store(locals())
 
     def _validate_input(self, X, y, incremental, reset):
+        if incremental and not reset and not self.warm_start and validation.is_ordinary(self, X):
+            codes = self._codes_of_ordinary(y, len(X))
+            if codes is not None:
+                return X, self._encode_codes(codes, X.dtype)
         X, y = validate_data(
             self,
             X,
@@ -234,16 +238,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _encode(self, y, dtype):
         """Return the targets as columns of 0 and 1; every label of ``y`` is known to be a class."""
-        n_classes = len(self.classes_)
         if y.ndim > 1 or self._label_binarizer.y_type_.startswith("multilabel"):
             return self._label_binarizer.transform(y).astype(bool)
         # LabelBinarizer.transform would validate y four more times: longer than an epoch of a small network.
-        codes = np.searchsorted(self.classes_, y)
-        if n_classes <= 2:
+        return self._encode_codes(np.searchsorted(self.classes_, y), dtype)
+
+    def _encode_codes(self, codes, dtype):
+        if len(self.classes_) <= 2:
             return codes.reshape(-1, 1).astype(dtype)
-        targets = np.zeros((len(y), n_classes), dtype=dtype)
-        targets[np.arange(len(y)), codes] = 1
+        targets = np.zeros((len(codes), len(self.classes_)), dtype=dtype)
+        targets[np.arange(len(codes)), codes] = 1
         return targets
+
+    def _codes_of_ordinary(self, y, n_samples):
+        """Return the numbers of the classes in ``y``, or None if scikit-learn has to look at it."""
+        classes = self.classes_
+        if type(y) is not np.ndarray or y.shape != (n_samples,) or y.dtype.kind not in "biuU":
+            return None
+        if y.dtype.kind != classes.dtype.kind or self._label_binarizer.y_type_.startswith("multilabel"):
+            return None
+        codes = classes.searchsorted(y)
+        return codes if (classes.take(codes, mode="clip") == y).all() else None
 
     def _check_labels(self, labels):
         if self.warm_start:
@@ -308,7 +323,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         AttributeError
             If the solver is ``'lbfgs'``.
         """
-        if _check_partial_fit_first_call(self, classes):
+        known = self.__dict__.get("classes_")
+        is_known = known is not None and (classes is None or np.array_equal(classes, known))
+        if not is_known and _check_partial_fit_first_call(self, classes):
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)

@@ -9,6 +9,7 @@ from fastopt.engine import make_trainer
 from fastopt.neural_network import validation
 from fastopt.neural_network.caller_warnings import warn, warn_diverged, warn_interrupted, warn_not_converged
 from fastopt.neural_network.early_stopping import EarlyStopping
+from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.neural_network.solvers import StochasticSolver
 from fastopt.schedules import Run
 
@@ -91,11 +92,14 @@ class MiniBatchTraining:
         estimator = self.estimator
         # Two trainers: each keeps the buffers of its own batch size from epoch to epoch.
         network = estimator._network(estimator._params.dtype, estimator.device_)
-        trainer, predictor = (make_trainer(**network) for _ in range(2))
+        if self.incremental:
+            trainer = scorer = kept_trainer("partial_fit", **network)
+        else:
+            trainer, scorer = (make_trainer(**network) for _ in range(2))
         estimator.n_iter_ = 0
         for _ in range(1 if self.incremental else estimator.max_iter):
             self._train_epoch(trainer)
-            score = None if self.held_out is None else self._score(predictor)
+            score = None if self.held_out is None else self._score(scorer)
             self._observe(estimator.loss_ if score is None else score)
             if self.solver.epoch_ends(estimator.t_, estimator.loss_, score):
                 self._begin_patience_again()
@@ -124,15 +128,17 @@ class MiniBatchTraining:
             )
         finally:
             update.eval(params)
+            if self.incremental:
+                trainer.forget()  # it outlives this call
         estimator.n_iter_ += 1
         estimator.t_ += self.n_rows
         estimator.loss_ = loss / self.n_rows
         estimator.loss_curve_.append(estimator.loss_)
         estimator._report(estimator.n_iter_, estimator.loss_, self.report)
 
-    def _score(self, predictor):
+    def _score(self, scorer):
         estimator, held_out = self.estimator, self.held_out
-        outputs = predictor.predict(estimator._params, held_out.X, keep=True)
+        outputs = scorer.predict(estimator._params, held_out.X, keep=True)
         score = estimator._score_outputs(held_out.targets, outputs, held_out.sample_weight)
         estimator.validation_scores_.append(score)
         if estimator.verbose:

@@ -65,6 +65,10 @@ class FlatParameters:
     def intercepts_(self, layers):
         self._assign("intercepts_", layers)
 
+    def _has(self, name):
+        """Whether there are ``coefs_`` or ``intercepts_``, without making the list of views."""
+        return "_params" in self.__dict__ or name in self.__dict__.get("_loose", ())
+
     def _layers(self, name):
         state = self.__dict__
         if name in state.get("_loose", ()):

@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import validate_data
 
-from fastopt.neural_network import scoring
+from fastopt.neural_network import scoring, validation
 from fastopt.neural_network._base import BaseMLP, if_stochastic
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
 from fastopt.neural_network.validation import Rows
@@ -210,6 +210,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self._store(locals())
 
     def _validate_input(self, X, y, incremental, reset):
+        quick = incremental and not reset and validation.is_ordinary(self, X) and _is_ordinary(y, len(X))
+        if not quick:
+            X, y = self._validated(X, y, reset)
+        if LOSSES[self.loss].targets == "nonnegative" and y.min() < 0:
+            raise ValueError(
+                f"loss={self.loss!r} needs y >= 0, got a smallest value of {y.min()}. For such targets use "
+                "loss='squared_error'."
+            )
+        return X, y.reshape(len(y), -1)
+
+    def _validated(self, X, y, reset):
         X, y = validate_data(
             self,
             X,
@@ -226,12 +237,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError(
                 f"y must be a dense array of numbers, got {type(y).__name__} of dtype {y.dtype}."
             )
-        if LOSSES[self.loss].targets == "nonnegative" and y.min() < 0:
-            raise ValueError(
-                f"loss={self.loss!r} needs y >= 0, got a smallest value of {y.min()}. For such targets use "
-                "loss='squared_error'."
-            )
-        return X, y.reshape(len(y), -1)
+        return X, y
 
     def _output_activation(self):
         return LOSSES[self.loss].output
@@ -283,3 +289,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def to_sklearn(self) -> sklearn.neural_network.MLPRegressor:
         """Return the equivalent fitted `sklearn.neural_network.MLPRegressor`; see `from_sklearn`."""
         return to_sklearn(self)
+
+
+def _is_ordinary(y, n_samples):
+    """Whether ``y`` is a plain array of finite numbers that needs no conversion and no message."""
+    if type(y) is not np.ndarray or y.dtype.kind != "f" or y.shape[:1] != (n_samples,):
+        return False
+    return (y.ndim == 1 or (y.ndim == 2 and y.shape[1] > 1)) and validation.all_finite(y)

@@ -15,6 +15,7 @@ from fastopt.optimizers.base import suggestion
 from fastopt.optimizers.wrappers import Clip, Wrapper
 from fastopt.persistence import Persistent
 from fastopt.schedules import Schedule
+from fastopt.stepping.scheduling import scheduled
 
 LBFGS = "lbfgs"
 
@@ -139,9 +140,8 @@ class StochasticSolver(Persistent):
 
     def make_writable(self):
         """Copy what is read-only: the state of a model that joblib loaded with ``mmap_mode="r"``."""
-        for name, value in vars(self.update).items():
-            if isinstance(value, np.ndarray) and not value.flags.writeable:
-                setattr(self.update, name, np.array(value))
+        if not self.update.state.flags.writeable:
+            self.update.state = np.array(self.update.state)
 
     def continue_from(self, other):
         """Take over the state of another solver, keeping the present hyper-parameters.
@@ -157,6 +157,8 @@ class StochasticSolver(Persistent):
     def go_on(self, run):
         """Continue the run with data of which an epoch may have another number of steps."""
         update = self.update
+        if not scheduled(update.hyper):
+            return  # nothing looks at the run
         seen = update.t - update.run.origin, self.n_epochs
         update.begin(dataclasses.replace(run, origin=update.run.origin, seen=seen))
 

@@ -71,6 +71,8 @@ def layer_sizes(hidden_layer_sizes: int | Sequence[int]) -> list[int]:
     """Return the units of each hidden layer; scikit-learn's message if one is not positive."""
     several = hasattr(hidden_layer_sizes, "__iter__")
     sizes = list(hidden_layer_sizes) if several else [hidden_layer_sizes]
+    if all(type(n) is int and n > 0 for n in sizes):
+        return sizes
     if np.any(np.array(sizes) <= 0):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return [index(n) for n in sizes]
@@ -135,13 +137,12 @@ def thread_count(n_jobs):
     return min(n_jobs, most) if n_jobs > 0 else max(1, most + 1 + n_jobs)
 
 
-def prediction_input(estimator, X):
-    """Return ``X`` validated as scikit-learn's ``validate_data(reset=False)`` does.
+def is_ordinary(estimator, X: Rows) -> bool:
+    """Whether ``X`` is a plain array that needs no conversion and no message in a fitted estimator.
 
-    An ordinary array that needs no conversion and no message skips scikit-learn's generic path, which costs
-    more than predicting a row.
+    Such rows skip scikit-learn's generic path, which costs more than predicting or training on a row.
     """
-    if (
+    return (
         type(X) is np.ndarray
         and X.dtype in _FLOATS
         and X.ndim == 2
@@ -149,13 +150,18 @@ def prediction_input(estimator, X):
         and X.shape[1] == estimator.n_features_in_
         and X.flags.c_contiguous
         and "feature_names_in_" not in estimator.__dict__
-        and _all_finite(X)
-    ):
+        and all_finite(X)
+    )
+
+
+def prediction_input(estimator, X: Rows):
+    """Return ``X`` validated as scikit-learn's ``validate_data(reset=False)`` does."""
+    if is_ordinary(estimator, X):
         return X
     return validate_data(estimator, X, accept_sparse="csr", reset=False)
 
 
-def _all_finite(X):
+def all_finite(X):
     """Whether every element is finite; may say False of numbers so large that their sum overflows."""
     if X.size <= _SHORT:
         return np.count_nonzero(np.isfinite(X)) == X.size

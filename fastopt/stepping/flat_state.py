@@ -78,7 +78,8 @@ class FlatState(scheduling.Scheduled, Persistent):
         """Let schedules go by another run from the next step on."""
         if run != self.run:
             self.run = run
-            self._table = None
+            if scheduling.scheduled(self.hyper):
+                self._table = None
 
     def constants(self, n_steps, decay=True):
         """Return the kernel constants of the next steps, without taking them.

@@ -29,6 +29,8 @@ _PARALLEL_FLOPS = 1e6
 _SLICE_FLOPS = 2e9
 #: Operations of a batch that alone may take longer than Ctrl-C should wait.
 _LONG_FLOPS = 2e10
+#: Arrays of a call, which a workspace keeps alive until it forgets them.
+_ARGUMENTS = "x indptr indices data y order sample_weight out params state gradient".split()
 
 
 class Trainer:
@@ -233,9 +235,14 @@ class Trainer:
         runner.workspace.point(out=out)
         runner.run_all(n_samples)
         if not keep:
-            runner.workspace.forget("x", "indptr", "indices", "data", "out", "params")
-            self._chosen = self._last = None
+            self.forget()
         return out
+
+    def forget(self) -> None:
+        """Let go of the arrays of the last call, and of what was found out about them; keep the buffers."""
+        for runner in self._runners.values():
+            runner.workspace.forget(*_ARGUMENTS)
+        self._chosen = self._last = None
 
     def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
         """Return the runner for these arguments: that of the last call if they are the same."""

@@ -169,8 +169,12 @@ class Trainer:
                     part = network.outputs[: (last - first) * n_outputs].copy_to_host()
                     out[first:last] = part.reshape(-1, n_outputs)
         if not keep:
-            self._bound = None
+            self.forget()
         return out
+
+    def forget(self) -> None:
+        """Free what the last call has put on the device."""
+        self._bound = None
 
     def _bind(self, X, Y, sample_weight, n_visits, batch_size, rule):
         """Return the network and the data on the device: those of the last call if they are the same."""
