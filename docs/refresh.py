@@ -152,8 +152,8 @@ def schedule_pictures():
 
 
 def tables():
-    """Write the tables that are made from the registry and from benchmarks; say what is not measured."""
-    for script in ("optimizer_table", "speed_table"):
+    """Write what is made from the registry, the audit and benchmarks; say what is not measured."""
+    for script in ("oracle_table", "optimizer_docstrings", "optimizer_table", "speed_table"):
         subprocess.run([sys.executable, DOCS / f"{script}.py"], check=True)
     missing = speed_table.unmeasured(json.loads(speed_table.RESULTS.read_text("utf-8")))
     if missing:

@@ -210,7 +210,7 @@ class Shampoo(_Preconditioned):
     weight_decay : float or Schedule
         Coupled decay; the fallback's, too.
     root : int
-        The sums are raised to ``-1 / root``: 4, the paper's, or 2, pytorch_optimizer's.
+        The sums are raised to ``-1 / root``; the paper has 4 for matrices.
     update_freq : int
         Steps between two computations of the roots.
     fallback : str

@@ -5,6 +5,7 @@ The tolerances are the rounding of a few steps in float64.
 
 import numpy as np
 import pytest
+from reference import catalogue_oracles as oracles
 
 import fastopt
 
@@ -129,3 +130,39 @@ def test_a_group_with_a_rate_of_0_is_left_alone_and_the_other_goes_on_as_without
     assert frozen == 5.0
     state = stepper.state_dict()["state"][1]
     assert not any(np.any(state[name]) for name in ("exp_avg", "exp_avg_sq", "s"))
+
+
+def test_adaptive_clip_has_the_units_of_optax_and_of_timm():
+    """optax 0.2.8 ``adaptive_grad_clip`` and timm 1.0.31 ``utils.agc.adaptive_clip_grad``, clipping 0.1."""
+    w = np.array([[3.0, 1.0], [4.0, 0.0], [0.0, 0.5]])
+    g = np.array([[5.0, 0.0], [0.0, 0.01], [2.0, -1.0]])
+    expected = {
+        "io": [
+            [0.46423834544262965, 0.0],
+            [0.0, 0.0011179780912427357],
+            [0.18569533817705186, -0.11179780912427356],
+        ],
+        "oi": [[0.316227766016838, 0.0], [0.0, 0.01], [0.044721359549995794, -0.022360679774997897]],
+    }
+    for layout, clipped in expected.items():
+        moved = w.copy()
+        fastopt.AdaptiveClip(fastopt.SGD(lr=1.0), clipping=0.1, layout=layout).bind(moved).step(g)
+        np.testing.assert_allclose(w - moved, clipped, rtol=1e-12, atol=1e-15)  # after a subtraction
+
+
+#: From (1, 1), after three steps along `gradient` at 0.1, with ``eps_root=0``.
+ADAN_OF_OPTAX = [0.708799937783252, 0.9294486852902168]
+
+
+def test_adans_oracle_with_the_mistake_is_optax():
+    """optax 0.2.8 takes ``1 - b2`` where the authors take ``b2``."""
+    w = np.ones(2)
+    stepper = fastopt.Adan(lr=0.1).bind(w)
+    for t in range(3):
+        stepper.step(gradient(t))
+    assert not np.allclose(w, ADAN_OF_OPTAX, rtol=1e-3)
+    grads = [[gradient(t)] for t in range(3)]
+    h = {"lr": 0.1, "b1": 0.98, "b2": 0.92, "b3": 0.99, "eps": 1e-8, "wd": 0.0, "no_prox": False}
+    np.testing.assert_allclose(
+        oracles.adan([np.ones(2)], grads, **h, optax=True)[0], ADAN_OF_OPTAX, rtol=1e-7
+    )
