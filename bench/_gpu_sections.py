@@ -133,7 +133,7 @@ def _on_cpu(rule, w, g, slots, row):
     w, slots = w.copy(), slots.copy()
     address = elementwise.update_address(rule, np.float64)
     table = np.array([[address, w.ctypes.data, g.ctypes.data, slots.ctypes.data, w.size, row.ctypes.data]])
-    work_queue.Plan(table, [w.size], 1).run()
+    work_queue.KernelQueue.over(table, [w.size], 1).run()
     return w, slots
 
 
@@ -302,7 +302,7 @@ def _planned_graph(machine):
         for lo, hi, row in ((0, n_decay, rows[step]), (n_decay, n, spared[step])):
             address = elementwise.update_address(rule, np.float32)
             at = [a.ctypes.data + 4 * lo for a in (expected, g, moments)]
-            work_queue.Plan(np.array([[address, *at, n, row.ctypes.data]]), [hi - lo], 1).run()
+            work_queue.KernelQueue.over(np.array([[address, *at, n, row.ctypes.data]]), [hi - lo], 1).run()
     # Twenty steps of 0.01 in float32; NVVM contracts a multiply and an add where the CPU rounds twice.
     np.testing.assert_allclose(on_device.copy_to_host(), expected, rtol=1e-4, atol=1e-5)
     figures["checked"] = True

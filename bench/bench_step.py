@@ -96,7 +96,7 @@ def rule_call(name, n):
     address = elementwise.update_address(rule, np.float32)
     table = np.array([[address, *(a.ctypes.data for a in arrays[:3]), n, row.ctypes.data]])
     is_large = n * bytes_moved(rule) >= work_queue.PARALLEL_BYTES
-    plan = work_queue.Plan(table, [n], threading_layer.n_available() if is_large else 1)
+    plan = work_queue.KernelQueue.over(table, [n], threading_layer.n_available() if is_large else 1)
 
     def run(_keep=arrays):
         plan.run()

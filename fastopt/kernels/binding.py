@@ -11,7 +11,7 @@ import hashlib
 import types
 from pathlib import Path
 
-from numba import njit
+from numba import cfunc, config, njit
 
 from fastopt.rules import bits, randomness
 
@@ -86,6 +86,41 @@ def _describe(value, parts, seen):
             read += [getattr(module, name) for name in code.co_names if hasattr(module, name)]
         for other in [*read, *(cell.cell_contents for cell in value.__closure__ or ())]:
             _describe(other, parts, seen)
+
+
+def compile_c(signature, function, **options):
+    """Compile a bound loop to a C function; cached on disk, if the rule has a file.
+
+    Parameters
+    ----------
+    signature : Signature
+        Numba's, of the C function.
+    function : function
+        What `bind` returned.
+    **options
+        Of the compiler, beside `JIT_OPTIONS`.
+
+    Returns
+    -------
+    CFunc
+        Its ``address`` stays valid for the life of the process, if the object is kept.
+
+    Raises
+    ------
+    RuntimeError
+        If Numba's compiler is switched off.
+    """
+    if config.DISABLE_JIT:
+        raise RuntimeError(
+            "fastopt runs compiled loops only, and NUMBA_DISABLE_JIT=1 has switched Numba's compiler off; "
+            "unset it before Python starts"
+        )
+    try:
+        return cfunc(signature, cache=True, **JIT_OPTIONS | options)(function)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        return cfunc(signature, **JIT_OPTIONS | options)(function)  # typed into an interpreter: no file
 
 
 def compile_scalar(function, scalar, options=JIT_OPTIONS, replaced=()):

@@ -2,18 +2,20 @@
 
 ``void update(T *w, const T *g, T *s, int64 stride, const T *c, int64 lo, int64 hi)`` updates the elements
 ``lo`` to ``hi`` of ``w`` in place. Slot ``k`` starts at ``s + k * stride``; ``c`` is the row of constants
-``[grad_scale, l2, keep, *the rule's own]``. Elements are independent, so any cutting into chunks, on any
-number of threads, gives the same bits.
+``[grad_scale, l2, keep, *the rule's own]``. Elements are independent, so any split into chunks, on any number
+of threads, gives the same bits.
 """
 
 import functools
 
 import numpy as np
-from numba import cfunc, from_dtype, types
+import numpy.typing as npt
+from numba import from_dtype, types
 
 from fastopt.kernels import elementwise_loops, quantized_state
-from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_scalar
+from fastopt.kernels.binding import bind, compile_c, compile_scalar
 from fastopt.rules.quantized_state import Reduced
+from fastopt.rules.registry import Rule
 
 DTYPES = ("float32", "float64")
 
@@ -25,11 +27,11 @@ TINY = {"float32": 1e-33, "float64": 1e-300}
 
 
 @functools.cache
-def update_kernel(rule, dtype):
+def update_kernel(rule: Rule | Reduced, dtype: str):
     """Return the compiled update of ``rule`` for arrays of ``dtype`` ('float32' or 'float64').
 
-    Compiled at the first call and cached on disk, when the rule lives in a file. The result's ``address``
-    stays valid for the life of the process.
+    Compiled at the first call and cached on disk, if the rule has a file. The result's ``address`` stays
+    valid for the life of the process.
     """
     scalar = np.dtype(dtype).type
     if isinstance(rule, Reduced):
@@ -50,14 +52,9 @@ def update_kernel(rule, dtype):
         tiny=stored(TINY[np.dtype(stored).name]),
         **own,
     )
-    try:
-        return cfunc(signature, cache=True, **JIT_OPTIONS)(kernel)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        return cfunc(signature, **JIT_OPTIONS)(kernel)  # a rule typed into an interpreter has no file
+    return compile_c(signature, kernel)
 
 
-def update_address(rule, dtype):
-    """Return the address of `update_kernel` as an integer, for ``kernels.foreign.call_update``."""
+def update_address(rule: Rule | Reduced, dtype: npt.DTypeLike) -> int:
+    """Return the address of `update_kernel` as an integer, for `fastopt.kernels.intrinsics.call`."""
     return update_kernel(rule, np.dtype(dtype).name).address

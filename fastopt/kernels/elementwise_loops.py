@@ -1,14 +1,17 @@
-"""The loop over one chunk of one array: a template with free names, bound to a rule by `kernels.elementwise`.
+"""The loop over one chunk of one array: a template with free names, written out for a number of slots.
 
 Each slice is taken before the loop: an index that might be negative would keep LLVM from vectorising.
-``rule``, ``n_constants``, ``prologue``, ``flush`` and ``tiny`` are bound;
+``rule``, ``n_constants``, ``prologue``, ``flush`` and ``tiny`` are bound by `fastopt.kernels.elementwise`;
 slot ``k`` lies ``k * stride`` elements after the first.
 """
 
 import functools
+from collections.abc import Callable
 
 from numba import carray
 from numba.np.unsafe.ndarray import to_fixed_tuple
+
+from fastopt.kernels import templates
 
 #: Names to bind that do not depend on the rule.
 NAMES = {"carray": carray, "to_fixed_tuple": to_fixed_tuple}
@@ -51,27 +54,16 @@ for i in range(w.shape[0]):
 
 
 @functools.cache
-def loop(n_slots):
+def loop(n_slots: int) -> Callable:
     """Return the loop of rules with ``n_slots`` slots, as a function with free names."""
     slots = range(n_slots)
     opened = [f"s = carray(s, {n_slots - 1} * stride + hi)"] * bool(n_slots)
     opened += [f"s{k} = s[{k} * stride + lo : {k} * stride + hi]" for k in slots]
-    body = fill(
+    body = templates.fill(
         _BODY,
         results=", ".join(["x", *(f"x{k}" for k in slots)]),
         arguments=", ".join(["p", "d", *(f"s{k}[i]" for k in slots)]),
         written=["w[i] = x", *(f"s{k}[i] = flush(x{k}, tiny)" for k in slots)],
     )
-    space = {}
-    exec(fill(_LOOP, opened=opened, body=body.strip().split("\n")), space)
-    return space["loop"]
-
-
-def fill(text, **parts):
-    """Put statements (lists of lines) and expressions into a template, at the template's indentation."""
-    for name, part in parts.items():
-        if isinstance(part, list):
-            indent = next(line for line in text.split("\n") if line.strip() == f"{{{name}}}").split("{")[0]
-            part = ("\n" + indent).join(part)
-        text = text.replace(f"{{{name}}}", str(part))
-    return text
+    text = templates.fill(_LOOP, opened=opened, body=body.strip().split("\n"))
+    return templates.function(text, "loop")

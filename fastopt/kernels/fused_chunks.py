@@ -1,17 +1,18 @@
-"""Several kernels over one chunk after another while it is in cache: sweeps, and the update between them.
+"""Loop fusion: sweeps, and the update between them, over one chunk after another while it is in cache.
 
-What wrappers do to gradients before an update, and to weights after it, thus costs no pass over memory. Like
-`drive` this sees integers only, and compiles once.
+What wrappers do to gradients before an update, and to weights after it, thus costs no pass over memory. A
+*stage* of the loop is a sweep or the update. Like `work_queue` this sees integers only, and compiles once.
 """
 
+import functools
 import math
 
 import numpy as np
-from numba import carray, njit, prange
+from numba import carray, njit
 
 from fastopt.kernels import reductions, threading_layer, work_queue
-from fastopt.kernels.binding import JIT_OPTIONS, bind
-from fastopt.kernels.intrinsics import call, fetch_add, pointer
+from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_c
+from fastopt.kernels.intrinsics import call, pointer
 
 #: Operands that are no addresses: the gradient of the stepper's table, as it stands then, and three buffers
 #: of a thread, as long as a chunk.
@@ -20,16 +21,16 @@ GRADIENT, FIRST, SECOND, KEPT = range(4)
 #: In place of a sweep: the update kernel of the stepper's table; its operands are weights and gradient.
 UPDATE = None
 
-# ``[kernel, whether it knows rows, constants, outputs, per_chunk, width, *operands, *their kinds]``; the
-# update's kernel is 0 here.
+# Of a stage: ``[kernel, whether it knows rows, constants, outputs, per_chunk, width, *operands, *their
+# kinds]``; the update's kernel is 0 here.
 _OPERANDS = 6
 _STAGE_COLUMNS = 6 + 2 * _OPERANDS
 
 # What an operand has one element for.
 _ELEMENTS, _COLUMNS, _ROWS = range(3)
 
-# ``[address of its row in the stepper's table, bytes of an element, columns, rows of a chunk, columns of a
-# chunk, first stage, last stage]``
+# Of an array: ``[address of its row in the stepper's table, bytes of an element, columns, rows of a chunk,
+# columns of a chunk, first stage, last stage]``
 _ARRAY_COLUMNS = 7
 
 #: Elements of a chunk where an update is among the stages. So few that the prefetchers, which run ahead in
@@ -42,7 +43,7 @@ _SHORT = 512
 _HEAD, _GAP = 128, 320
 
 
-def _chunk(arrays, stages, array, lo, hi, skip, n_columns, own, span):
+def run_chunk(arrays, stages, array, lo, hi, skip, n_columns, own, span):
     """Run an array's stages over some columns of its rows ``lo`` to ``hi``; over all, or of one row."""
     of_array = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)
     table = carray(pointer(of_array[0], np.int64), work_queue.TABLE_COLUMNS)
@@ -74,50 +75,35 @@ def _chunk(arrays, stages, array, lo, hi, skip, n_columns, own, span):
             call(stage[0], (own, stage[2], stage[3], stage[4], stage[5], lo, hi))
 
 
-_chunk = bind(_chunk, _chunk, **globals())
-_chunk = njit(nogil=True, cache=True, **JIT_OPTIONS)(_chunk)
+run_chunk = bind(run_chunk, run_chunk, **globals())
+run_chunk = njit(nogil=True, cache=True, **JIT_OPTIONS)(run_chunk)
 
 
-def _piece(arrays, stages, piece, own, span):
-    """Run a piece of the work list chunk by chunk."""
-    bounds = carray(pointer(piece, np.int64), 3)
-    array, first, last = bounds[0], bounds[1], bounds[2]
-    of_array = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)
-    width, n_rows, n_columns = of_array[2], of_array[3], of_array[4]
-    for lo in range(first, last, n_rows):
-        for skip in range(0, width, n_columns):
-            n = min(n_columns, width - skip)
-            _chunk(arrays, stages, array, lo, min(lo + n_rows, last), skip, n, own, span)
+def fused_tasks(arguments, first, last, worker):
+    """Run all stages on work items ``first`` to ``last``, chunk by chunk; a `work_queue` routine."""
+    given = carray(pointer(arguments, np.int64), 6)
+    arrays, stages, span = given[0], given[1], given[4]
+    own = given[3] + worker * given[5]
+    for task in range(first, last):
+        item = carray(pointer(given[2] + 24 * task, np.int64), 3)
+        array, begin, end = item[0], item[1], item[2]
+        of_array = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)
+        width, n_rows, n_columns = of_array[2], of_array[3], of_array[4]
+        for lo in range(begin, end, n_rows):
+            for skip in range(0, width, n_columns):
+                n = min(n_columns, width - skip)
+                run_chunk(arrays, stages, array, lo, min(lo + n_rows, end), skip, n, own, span)
 
 
-_piece = bind(_piece, _piece, **globals())
-_piece = njit(nogil=True, cache=True, **JIT_OPTIONS)(_piece)
+@functools.cache
+def _fused_tasks():
+    return compile_c(work_queue.ROUTINE, bind(fused_tasks, fused_tasks, **globals()))
 
 
-def _run(arrays, stages, work, n_pieces, own, span):
-    for k in range(n_pieces):
-        _piece(arrays, stages, work + 24 * k, own, span)
+class FusedLoop(work_queue.WorkQueue):
+    """Stages over a list of arrays, fused into one loop over chunks, ready to run again and again.
 
-
-def _run_parallel(arrays, stages, work, n_pieces, own, span, stride, counter, n_threads):
-    carray(pointer(counter, np.int64), 1)[0] = 0
-    for worker in prange(n_threads):
-        k = fetch_add(counter)
-        while k < n_pieces:
-            _piece(arrays, stages, work + 24 * k, own + worker * stride, span)
-            k = fetch_add(counter)
-
-
-_run = bind(_run, _run, **globals())
-_run = njit(nogil=True, cache=True, **JIT_OPTIONS)(_run)
-_run_parallel = bind(_run_parallel, _run_parallel, **globals())
-_run_parallel = njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)(_run_parallel)
-
-
-class Program(work_queue.Plan):
-    """Stages over a list of arrays, ready to run again and again.
-
-    Chunks are cut by shapes alone, so the bits do not depend on the number of threads.
+    Chunks depend on shapes alone, so the bits do not depend on the number of threads.
 
     Parameters
     ----------
@@ -132,61 +118,66 @@ class Program(work_queue.Plan):
 
     Attributes
     ----------
-    sweeps : list of Prepared or None
+    sweeps : list of SweepArguments or None
         For each stage its constants and sums; None for the update.
     """
 
-    _run, _run_parallel = staticmethod(_run), staticmethod(_run_parallel)
-
     def __init__(self, arrays, stages, n_threads):
         dtypes, rows, columns, edges, table_rows = zip(*arrays, strict=True)
-        is_short = any(stage[0] is UPDATE for stage in stages)
-        if is_short:
-            chunks = [_short(n, edge) for n, edge in zip(columns, edges, strict=True)]
-        else:
-            has_column_sums = any(stage[0].column_sums for stage in stages)
-            chunks = [
-                reductions.rows_per_chunk(*shape, has_column_sums)
-                for shape in zip(rows, columns, strict=True)
-            ]
-        self.sweeps, own = [], [[] for _ in arrays]
-        for sweep, places, operands, swapped in stages:
-            if sweep is UPDATE:
-                self.sweeps.append(None)
-                for i, codes in zip(places, operands, strict=True):
-                    own[i].append([0, 0, 0, 0, 0, 0, *_padded(codes), *_padded(())])
-                continue
-            one = reductions.Prepared(
-                sweep,
-                [dtypes[i] for i in places],
-                [(rows[i], columns[i], s) for i, s in zip(places, swapped, strict=True)],
-                [chunks[i] * (1 if sweep.is_matrix else columns[i]) for i in places],
-            )
-            self.sweeps.append(one)
-            for i, codes, row, s in zip(places, operands, one.table.tolist(), swapped, strict=True):
-                kinds = _padded([_kind(sweep, letter, s) for letter in sweep.operands])
-                own[i].append([row[0], int(sweep.is_matrix), *row[2:], *_padded(codes), *kinds])
-        ends, itemsizes = np.cumsum([0, *map(len, own)]), [np.dtype(dtype).itemsize for dtype in dtypes]
+        shapes = list(zip(rows, columns, strict=True))
+        has_update = any(stage[0] is UPDATE for stage in stages)
+        chunks = _chunk_rows(shapes, edges, stages)
+        self.sweeps, by_array = _stage_rows(dtypes, shapes, chunks, stages)
+        ends, itemsizes = np.cumsum([0, *map(len, by_array)]), [np.dtype(dtype).itemsize for dtype in dtypes]
         # Sums are those of whole chunks, and so are scales of codes.
-        is_whole = not is_short or any(stage[0] is not UPDATE and stage[0].sums for stage in stages)
+        is_whole = not has_update or any(stage[0] is not UPDATE and stage[0].sums for stage in stages)
         parts = [n if is_whole or edge > 1 else _part(n) for n, edge in zip(columns, edges, strict=True)]
         of_arrays = [table_rows, itemsizes, columns, chunks, parts, ends[:-1], ends[1:]]
         of_arrays = np.array(of_arrays, np.int64).T.copy()
-        stages = np.array([stage for stages in own for stage in stages], np.int64).reshape(-1, _STAGE_COLUMNS)
-        pieces = [
+        rows_of_stages = np.array([row for rows in by_array for row in rows], np.int64)
+        rows_of_stages = rows_of_stages.reshape(-1, _STAGE_COLUMNS)
+        tasks = [
             k * max(1, reductions.CHUNK // (k * max(n, 1))) for k, n in zip(chunks, columns, strict=True)
         ]
-        work = reductions.cut(list(zip(rows, columns, strict=True)), pieces)
+        items = reductions.chunk_items(shapes, tasks)
         longest = max(c * n * size for c, n, size in zip(chunks, parts, itemsizes, strict=True))
         span = -(-longest // 64) * 64 + _GAP
         stride = -(-(_HEAD + 3 * span) // 128) * 128
-        self.n_threads = n_threads
-        memory, counter = np.zeros(n_threads * stride + 64, np.uint8), np.zeros(1, np.int64)
-        self._memory = of_arrays, stages, work, memory, counter
-        start = memory.ctypes.data
-        start += -start % 64
-        self._serial = *(a.ctypes.data for a in self._memory[:3]), len(work), start, span
-        self._parallel = *self._serial, stride, counter.ctypes.data, n_threads
+        memory = np.zeros(n_threads * stride + 64, np.uint8)
+        start = memory.ctypes.data + -memory.ctypes.data % 64
+        kept = of_arrays, rows_of_stages, items
+        arguments = np.array([*(a.ctypes.data for a in kept), start, span, stride], np.int64)
+        super().__init__(_fused_tasks().address, arguments, len(items), n_threads, (*kept, memory))
+
+
+def _chunk_rows(shapes, edges, stages):
+    """Return how many rows of each array make a chunk."""
+    if any(stage[0] is UPDATE for stage in stages):
+        return [_short(n, edge) for (_, n), edge in zip(shapes, edges, strict=True)]
+    has_column_sums = any(stage[0].column_sums for stage in stages)
+    return [reductions.rows_per_chunk(*shape, has_column_sums) for shape in shapes]
+
+
+def _stage_rows(dtypes, shapes, chunks, stages):
+    """Return the arguments of each stage's sweep, and for each array what `run_chunk` reads of its stages."""
+    sweeps, by_array = [], [[] for _ in shapes]
+    for sweep, places, operands, swapped in stages:
+        if sweep is UPDATE:
+            sweeps.append(None)
+            for i, codes in zip(places, operands, strict=True):
+                by_array[i].append([0, 0, 0, 0, 0, 0, *_padded(codes), *_padded(())])
+            continue
+        arguments = reductions.SweepArguments(
+            sweep,
+            [dtypes[i] for i in places],
+            [(*shapes[i], s) for i, s in zip(places, swapped, strict=True)],
+            [chunks[i] * (1 if sweep.is_matrix else shapes[i][1]) for i in places],
+        )
+        sweeps.append(arguments)
+        for i, codes, row, s in zip(places, operands, arguments.table.tolist(), swapped, strict=True):
+            kinds = _padded([_kind(sweep, letter, s) for letter in sweep.operands])
+            by_array[i].append([row[0], int(sweep.is_matrix), *row[2:], *_padded(codes), *kinds])
+    return sweeps, by_array
 
 
 def _short(n_columns, edge):

@@ -1,18 +1,17 @@
 """Update kernels for state in 16 or 8 bits: decoded, updated and encoded in one pass over memory.
 
-Called like those of `kernels.cpu`. Codes of slot ``k`` start ``k * stride`` codes after the first. With 8
-bits the scales of all slots follow, each slot's on a cache line of its own, and a kernel works on whole
-blocks: ``lo`` is a multiple of `BLOCK`. A block stays in the first-level cache while it is updated and its
-largest elements are found, then it is encoded. Random numbers depend on the step and the element, so the
-bits do not depend on how arrays are cut.
+Called like those of `fastopt.kernels.elementwise`. Codes of slot ``k`` start ``k * stride`` codes after the
+first. With 8 bits the scales of all slots follow, each slot's on a cache line of its own, and a kernel works
+on whole blocks: ``lo`` is a multiple of `BLOCK`. A block stays in the first-level cache while it is updated
+and its largest elements are found, then it is encoded. Random numbers depend on the step and the element, so
+the bits do not depend on how arrays are split into tasks.
 """
 
 import numpy as np
 from numba import carray
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from fastopt.kernels import quantization
-from fastopt.kernels.elementwise_loops import fill
+from fastopt.kernels import quantization, templates
 from fastopt.kernels.intrinsics import pointer
 from fastopt.kernels.quantization import DROPPED
 from fastopt.rules.quantized_state import BLOCK, UNSIGNED
@@ -102,10 +101,8 @@ def template(rule):
     """Return the kernel of a `Reduced` rule as a function with free names."""
     text, parts = {"bfloat16": _bfloat16, "int8": _int8}[rule.state_dtype](rule)
     results = ", ".join(["x", *(f"x{k}" for k in range(len(rule.moments)))])
-    body = fill(text, results=results, **parts).strip().split("\n")
-    space = {}
-    exec(fill(_UPDATE, body=body, own=rule.n_constants - 1), space)
-    return space["update"]
+    body = templates.fill(text, results=results, **parts).strip().split("\n")
+    return templates.function(templates.fill(_UPDATE, body=body, own=rule.n_constants - 1), "update")
 
 
 def first_codes(rule, name, value):

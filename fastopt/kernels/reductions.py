@@ -11,11 +11,11 @@ import dataclasses
 import functools
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import carray, types
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from fastopt.kernels import elementwise_loops, work_queue
-from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_scalar
+from fastopt.kernels import elementwise_loops, templates, work_queue
+from fastopt.kernels.binding import bind, compile_c, compile_scalar
 from fastopt.kernels.elementwise import TINY
 from fastopt.kernels.intrinsics import pointer
 
@@ -24,9 +24,6 @@ CHUNK = 16_384
 
 #: Rows of a chunk that has sums of its own along columns, if so many chunks are left.
 _ROWS, _CHUNKS = 64, 16
-
-#: ``reassoc`` concerns the sums alone, which it lets vectorise: the functions are compiled without it.
-_OPTIONS = {**JIT_OPTIONS, "fastmath": {"reassoc"}}
 
 _SIGNATURE = types.void(*[types.int64] * 7)
 
@@ -123,10 +120,8 @@ def _positional(function):
 def sweep_kernel(sweep, dtype):
     """Return the compiled kernel of ``sweep`` for arrays of ``dtype`` ('float32' or 'float64')."""
     scalar = np.dtype(dtype).type
-    space = {}
-    exec(_source(sweep), space)
     kernel = bind(
-        space["sweep"],
+        templates.function(_source(sweep), "sweep"),
         sweep.function,
         f"_{dtype}_{'_'.join([*sweep.rows, 'by', *sweep.columns])}",
         rule=compile_scalar(_positional(sweep.function), scalar),
@@ -142,16 +137,12 @@ def sweep_kernel(sweep, dtype):
         float64=np.float64,
         range=range,
     )
-    try:
-        return cfunc(_SIGNATURE, cache=True, **_OPTIONS)(kernel)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        return cfunc(_SIGNATURE, **_OPTIONS)(kernel)  # typed into an interpreter: there is no file
+    # ``reassoc`` concerns the sums alone, which it lets vectorise: the functions are compiled without it.
+    return compile_c(_SIGNATURE, kernel, fastmath={"reassoc"})
 
 
-class Prepared:
-    """One sweep over a list of arrays: its constants and sums, without the work list that walks over chunks.
+class SweepArguments:
+    """The arguments of a sweep's kernel for a list of arrays: addresses, constants, and room for the sums.
 
     Parameters
     ----------
@@ -247,13 +238,13 @@ class Prepared:
         return sums, [r for r, _ in pairs], [c for _, c in pairs]
 
 
-class Pass(Prepared):
+class BoundSweep(SweepArguments):
     """One sweep over a list of arrays, ready to run again and again.
 
     Parameters
     ----------
     sweep, dtypes, shapes
-        As in `Prepared`.
+        As in `SweepArguments`.
     n_threads : int
     """
 
@@ -261,11 +252,11 @@ class Pass(Prepared):
         lengths = [(r, c) if sweep.is_matrix else (r * c, 1) for r, c, _ in shapes]
         chunks = [rows_per_chunk(*length, sweep.column_sums) for length in lengths]
         super().__init__(sweep, dtypes, shapes, chunks)
-        work = cut(lengths, chunks)
-        self._plan = work_queue.Plan.of_work(self.table, work, n_threads)
+        items = chunk_items(lengths, chunks)
+        self._queue = work_queue.KernelQueue(self.table, items, n_threads)
 
     def run(self, head, constants):
-        """Sweep once; return what `Prepared.collect` does.
+        """Sweep once; return what `SweepArguments.collect` does.
 
         Parameters
         ----------
@@ -275,7 +266,7 @@ class Pass(Prepared):
             The sweep's own, likewise.
         """
         self.fill([*head, *[constants[name] for name in self.sweep.constants]])
-        self._plan.run()
+        self._queue.run()
         return self.collect()
 
 
@@ -287,14 +278,14 @@ def rows_per_chunk(n_rows, n_columns, has_column_sums):
     return n
 
 
-def cut(lengths, chunks):
-    """Return the work list of arrays of ``(rows, columns)``, each chunk of which is a row ``(i, lo, hi)``."""
-    work = [
+def chunk_items(lengths, chunks):
+    """Return the work items ``(i, lo, hi)`` of arrays of ``(rows, columns)``: one for each chunk."""
+    items = [
         (i, lo, min(n_rows, lo + per_chunk))
         for i, ((n_rows, n_columns), per_chunk) in enumerate(zip(lengths, chunks, strict=True))
         for lo in range(0, n_rows if n_columns else 0, per_chunk)
     ]
-    return np.array(work, np.int64).reshape(-1, 3)
+    return np.array(items, np.int64).reshape(-1, 3)
 
 
 @functools.cache

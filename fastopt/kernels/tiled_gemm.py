@@ -9,10 +9,10 @@ import functools
 import itertools
 
 import numpy as np
-from numba import carray, cfunc, types
+from numba import carray, types
 
 from fastopt.kernels import work_queue
-from fastopt.kernels.binding import JIT_OPTIONS, bind
+from fastopt.kernels.binding import bind, compile_c
 from fastopt.kernels.gemm import gemm, gemm_address
 from fastopt.kernels.intrinsics import pointer
 
@@ -82,7 +82,7 @@ def product_kernel(dtype):
         min=min,
         range=range,
     )
-    return cfunc(_SIGNATURE, cache=True, **JIT_OPTIONS)(kernel)
+    return compile_c(_SIGNATURE, kernel)
 
 
 class Products:
@@ -126,7 +126,7 @@ class Products:
         largest_first = np.argsort(np.negative(costs), kind="stable")
         work = np.array(work, np.int64).reshape(-1, 3)[largest_first]
         n_threads = n_threads if len(work) > 1 and sum(costs) >= PARALLEL_WORK else 1
-        self._plan = work_queue.Plan.of_work(self._table, work, n_threads)
+        self._queue = work_queue.KernelQueue(self._table, work, n_threads)
 
     def scale(self, alpha=1.0, beta=0.0, shift=0.0):
         """Let further runs write ``alpha * left @ right + beta * start + shift * identity`` to each ``out``.
@@ -140,7 +140,7 @@ class Products:
 
     def run(self):
         """Write all products, in one parallel region or none; unscaled at first."""
-        self._plan.run()
+        self._queue.run()
 
 
 def _even(length, longest):

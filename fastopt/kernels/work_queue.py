@@ -1,15 +1,20 @@
-"""The drivers of a whole step: one pass over a work list that spans all arrays.
+"""Running kernels on all arrays of a step, serially or on threads that take tasks from one queue.
 
-They see integers only (addresses and bounds), so they compile once for all optimizers, dtypes and numbers of
-parameters. A row of the table is ``[update kernel, w, g, s, stride, c]``; a row of the work list is
-``[row of the table, lo, hi]``; piece ``j`` of the work list is its rows ``bounds[j]`` to ``bounds[j + 1]``.
+Everything here sees integers only (addresses and bounds), so it compiles once for all optimizers, dtypes and
+numbers of parameters. A *routine* is a C function ``void routine(arguments, first, last, worker)`` that runs
+the tasks ``first`` to ``last`` of what lies at the address ``arguments``; `worker` numbers the threads.
+
+Of a step of update kernels the arguments are a table, whose row is ``[update kernel, w, g, s, stride, c]``
+for each array, and a list of work items ``[row of the table, lo, hi]``; a task is a number of items in a row.
 """
 
+import functools
+
 import numpy as np
-from numba import carray, njit, prange
+from numba import carray, njit, prange, types
 
 from fastopt.kernels import threading_layer
-from fastopt.kernels.binding import JIT_OPTIONS, bind
+from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_c
 from fastopt.kernels.intrinsics import call, fetch_add, pointer
 from fastopt.rules.quantized_state import BLOCK
 
@@ -19,103 +24,138 @@ TABLE_COLUMNS = 6
 #: would save. Measured with ``bench/bench_step.py crossover``; 64,000 float32 parameters of Adam.
 PARALLEL_BYTES = 1_800_000
 
-#: Elements of a piece, the smallest and the largest: a thread that wakes late finds work left.
-_PIECE = 4096, 16_384
+#: Elements of a task, the fewest and the most: a thread that wakes late finds work left.
+_TASK = 4096, 16_384
 
-#: Pieces for each thread, between those bounds.
-_PIECES = 4
+#: Tasks for each thread, between those bounds.
+_TASKS = 4
 
-#: Cuts fall on multiples of this many elements: whole cache lines, and whole blocks of 8-bit state.
+#: Tasks end on multiples of this many elements: whole cache lines, and whole blocks of 8-bit state.
 _EDGE = BLOCK
 
-
-def _run(table, work, first, last):
-    rows = carray(pointer(table, np.int64), (1 << 40,))
-    list_ = carray(pointer(work, np.int64), (1 << 40,))
-    for k in range(first, last):
-        at = list_[3 * k] * TABLE_COLUMNS
-        arguments = (rows[at + 1], rows[at + 2], rows[at + 3], rows[at + 4], rows[at + 5])
-        call(rows[at], (*arguments, list_[3 * k + 1], list_[3 * k + 2]))
+ROUTINE = types.void(*[types.int64] * 4)
 
 
-def _run_parallel(table, work, bounds, n_pieces, counter, n_threads):
-    at = carray(pointer(bounds, np.int64), (1 << 40,))
+def run_serially(routine, arguments, n_tasks):
+    """Run all tasks in the calling thread."""
+    call(routine, (arguments, 0, n_tasks, 0))
+
+
+def run_in_parallel(routine, arguments, n_tasks, counter, n_threads):
+    """Run all tasks on threads, each of which takes the next task that no other has taken."""
     carray(pointer(counter, np.int64), 1)[0] = 0
-    for _ in prange(n_threads):
-        piece = fetch_add(counter)
-        while piece < n_pieces:
-            _run(table, work, at[piece], at[piece + 1])
-            piece = fetch_add(counter)
+    for worker in prange(n_threads):
+        task = fetch_add(counter)
+        while task < n_tasks:
+            call(routine, (arguments, task, task + 1, worker))
+            task = fetch_add(counter)
 
 
-_run = bind(_run, _run, **globals())
-_run = njit(nogil=True, cache=True, **JIT_OPTIONS)(_run)
-_run_parallel = bind(_run_parallel, _run_parallel, **globals())
-_run_parallel = njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)(_run_parallel)
+run_serially = bind(run_serially, run_serially, **globals())
+run_serially = njit(nogil=True, cache=True, **JIT_OPTIONS)(run_serially)
+run_in_parallel = bind(run_in_parallel, run_in_parallel, **globals())
+run_in_parallel = njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)(run_in_parallel)
 
 
-class Plan:
-    """Which parts of which arrays a step updates, fixed until the arrays change.
+class WorkQueue:
+    """Tasks that threads take one after another until none is left, ready to run again and again.
 
     Parameters
     ----------
-    table : ndarray of shape (n_arrays, TABLE_COLUMNS)
-        Addresses; read at every run, so it may change between runs.
-    sizes : sequence of int
-        Elements of each array to update; 0 leaves it out.
+    routine : int
+        Address of the routine that runs tasks.
+    arguments : ndarray of int64
+        What the routine reads.
+    n_tasks : int
     n_threads : int
-        The most threads that take pieces; 1 runs serially. Numba's own number, which may change between
+        The most threads that take tasks; 1 runs serially. Numba's own number, which may change between
         runs, holds too.
+    kept : tuple
+        What `arguments` points to, to be kept alive.
     """
 
-    _run, _run_parallel = staticmethod(_run), staticmethod(_run_parallel)
-
-    def __init__(self, table, sizes, n_threads):
-        total = sum(sizes)
-        piece = min(max(total // (_PIECES * n_threads), _PIECE[0]), _PIECE[1])
-        n_pieces = 1 if n_threads == 1 else max(1, total // piece)
-        self._take(table, *_cut(sizes, n_pieces), n_threads)
-
-    @classmethod
-    def of_work(cls, table, work, n_threads):
-        """Return a plan of a given work list, each row of which is a piece."""
-        plan = cls.__new__(cls)
-        plan._take(table, work, np.arange(len(work) + 1), n_threads)
-        return plan
-
-    def _take(self, table, work, bounds, n_threads):
+    def __init__(self, routine: int, arguments: np.ndarray, n_tasks: int, n_threads: int, kept: tuple):
         self.n_threads = n_threads
         counter = np.zeros(1, np.int64)
-        self._kept = table, work, bounds, counter
-        self._serial = (table.ctypes.data, work.ctypes.data, 0, len(work))
-        addresses = (a.ctypes.data for a in self._kept[:3])
-        self._parallel = (*addresses, len(bounds) - 1, counter.ctypes.data, n_threads)
+        self._kept = arguments, counter, kept
+        self._serial = routine, arguments.ctypes.data, n_tasks
+        self._parallel = *self._serial, counter.ctypes.data, n_threads
 
-    def run(self):
-        """Update everything, in one parallel region or none."""
+    def run(self) -> None:
+        """Run all tasks, in one parallel region or none."""
         if self.n_threads == 1 or threading_layer.is_stranded():
-            self._run(*self._serial)
+            run_serially(*self._serial)
         else:
             with threading_layer.region():
-                self._run_parallel(*self._parallel)
+                run_in_parallel(*self._parallel)
 
 
-def _cut(sizes, n_pieces):
-    """Cut the concatenated arrays into equal pieces; return the work list and the pieces' bounds in it."""
+def kernel_calls(arguments, first, last, worker):
+    """Call the kernels of the tasks ``first`` to ``last``; see the module."""
+    given = carray(pointer(arguments, np.int64), 3)
+    table = carray(pointer(given[0], np.int64), (1 << 40,))
+    items = carray(pointer(given[1], np.int64), (1 << 40,))
+    bounds = carray(pointer(given[2], np.int64), (1 << 40,))
+    for k in range(bounds[first], bounds[last]):
+        at = items[3 * k] * TABLE_COLUMNS
+        kernel_arguments = (table[at + 1], table[at + 2], table[at + 3], table[at + 4], table[at + 5])
+        call(table[at], (*kernel_arguments, items[3 * k + 1], items[3 * k + 2]))
+
+
+@functools.cache
+def _kernel_calls():
+    return compile_c(ROUTINE, bind(kernel_calls, kernel_calls, **globals()))
+
+
+class KernelQueue(WorkQueue):
+    """Calls of kernels on parts of arrays, fixed until the arrays change.
+
+    Parameters
+    ----------
+    table : ndarray of int64, shape (n_arrays, TABLE_COLUMNS)
+        For each array the kernel and its first five arguments; read at every run, so it may change between
+        runs.
+    items : ndarray of int64, shape (n_items, 3)
+        ``[row of the table, lo, hi]``: the calls.
+    n_threads : int
+        As in `WorkQueue`.
+    bounds : ndarray of int64, optional
+        Task ``j`` is the items ``bounds[j]`` to ``bounds[j + 1]``; by default each item is one.
+    """
+
+    def __init__(
+        self, table: np.ndarray, items: np.ndarray, n_threads: int, bounds: np.ndarray | None = None
+    ):
+        bounds = np.arange(len(items) + 1) if bounds is None else bounds
+        kept = table, items, bounds
+        arguments = np.array([a.ctypes.data for a in kept], np.int64)
+        super().__init__(_kernel_calls().address, arguments, len(bounds) - 1, n_threads, kept)
+
+    @classmethod
+    def over(cls, table: np.ndarray, sizes: list[int], n_threads: int) -> "KernelQueue":
+        """Return the calls over all elements of arrays of these sizes; 0 leaves an array out."""
+        total = sum(sizes)
+        task = min(max(total // (_TASKS * n_threads), _TASK[0]), _TASK[1])
+        items, bounds = split(sizes, 1 if n_threads == 1 else max(1, total // task))
+        return cls(table, items, n_threads, bounds)
+
+
+def split(sizes, n_tasks):
+    """Split the concatenated arrays into equal tasks; return the work items and the tasks' bounds in them."""
     total = sum(sizes)
-    targets = [round(total * (j + 1) / n_pieces) for j in range(n_pieces)]
-    work, bounds, start, piece = [], [0], 0, 0
+    targets = [round(total * (j + 1) / n_tasks) for j in range(n_tasks)]
+    items, bounds, start, task = [], [0], 0, 0
     for row, size in enumerate(sizes):
         lo = 0
         while lo < size:
-            wanted = targets[piece] - start
-            hi = size if piece == n_pieces - 1 else min(size, -(-wanted // _EDGE) * _EDGE)
+            wanted = targets[task] - start
+            hi = size if task == n_tasks - 1 else min(size, -(-wanted // _EDGE) * _EDGE)
             if hi > lo:
-                work.append((row, lo, hi))
+                items.append((row, lo, hi))
                 lo = hi
-            if lo >= wanted and piece < n_pieces - 1:
-                bounds.append(len(work))
-                piece += 1
+            if lo >= wanted and task < n_tasks - 1:
+                bounds.append(len(items))
+                task += 1
         start += size
-    bounds += [len(work)] * (n_pieces + 1 - len(bounds))
-    return np.array(work, np.int64).reshape(-1, 3), np.array(bounds, np.int64)
+    bounds += [len(items)] * (n_tasks + 1 - len(bounds))
+    return np.array(items, np.int64).reshape(-1, 3), np.array(bounds, np.int64)

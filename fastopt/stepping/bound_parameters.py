@@ -141,7 +141,7 @@ class BoundParameters:
             # The gradient is read, the weight and the slots are read and written.
             moved += 3 * p.nbytes + 2 * p.state_nbytes
         is_parallel = moved >= work_queue.PARALLEL_BYTES
-        self._work = work_queue.Plan(self.table, sizes, self.most_threads() if is_parallel else 1)
+        self._work = work_queue.KernelQueue.over(self.table, sizes, self.most_threads() if is_parallel else 1)
 
     def most_threads(self) -> int:
         """Return how many threads a step may use now."""

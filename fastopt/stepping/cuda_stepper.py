@@ -84,7 +84,7 @@ class DeviceParameters(BoundParameters):
 
     def _queue_work(self):
         with cuda.on_device(self._ordinal):
-            self._work = Launches(self.active, self.table[:, 2], self._addresses, self._ordinal)
+            self._work = LaunchQueue(self.active, self.table[:, 2], self._addresses, self._ordinal)
 
     def _grad_address(self, x, index, p):
         given, name = p.given, f"grads[{index}]"
@@ -137,7 +137,7 @@ class DeviceStepper(Stepper):
             refuse(self.bound.optimizer, "has weights for evaluation beside those of training, to move to")
 
 
-class Launches:
+class LaunchQueue:
     """The launches of one step, fixed until the arrays, the rules or the absent gradients change.
 
     Parameters
@@ -164,7 +164,7 @@ class Launches:
                 blocks = elementwise.grid(members[0].array.size, dtype, ordinal)
                 self._one.append((elementwise.kernel("one", rule, dtype), blocks, members[0], bucket))
             elif members:
-                chunks = elementwise.cut([_span(p) for p in members], dtype.itemsize)
+                chunks = elementwise.chunk_table([_span(p) for p in members], dtype.itemsize)
                 blocks = min(len(chunks), elementwise.BLOCKS * cuda.n_processors(ordinal))
                 kernel = elementwise.kernel("many", rule, dtype)
                 self._many.append((kernel, blocks, cuda.to_device(chunks), len(chunks), bucket))

@@ -299,7 +299,7 @@ def _build(bound, stages, concerned):
         n_outside = len({*letters} - {"b", "v"}) + len(writes)
         n_bytes += n_outside * sum(params[i].nbytes for i in members)
     n_threads = fused_chunks.n_threads(n_bytes, bound.n_threads)
-    loop = fused_chunks.Program(_layouts(bound, stages, indices), steps, n_threads)
+    loop = fused_chunks.FusedLoop(_layouts(bound, stages, indices), steps, n_threads)
     return loop, list(zip(loop.sweeps, concerned, strict=True))
 
 

@@ -66,7 +66,7 @@ class Rows:
         table[:, 3] += offsets
         work = np.zeros((n, 3), np.int64)
         work[:, 0], work[:, 2] = np.arange(n), width
-        work_queue.Plan.of_work(table, work, n_threads).run()
+        work_queue.KernelQueue(table, work, n_threads).run()
 
 
 def _coalesce(indices, values):

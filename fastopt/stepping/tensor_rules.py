@@ -9,7 +9,7 @@ import numpy as np
 
 from fastopt.kernels import threading_layer, work_queue
 from fastopt.kernels.blas_threads import single_threaded
-from fastopt.kernels.reductions import Pass
+from fastopt.kernels.reductions import BoundSweep
 from fastopt.kernels.tiled_gemm import Products
 from fastopt.stepping.arrays import order_of
 from fastopt.stepping.parameters import ParamState
@@ -187,7 +187,7 @@ class Tensors:
         return one.run(self._head, constants)
 
     def _prepare(self, sweep):
-        one = Pass(sweep, self.dtypes, [_lying(p.array) for p in self._params], self._n_threads)
+        one = BoundSweep(sweep, self.dtypes, [_lying(p.array) for p in self._params], self._n_threads)
         for column, letter in zip(one.operands.T, sweep.operands, strict=True):
             if letter != "g":
                 column[:] = [a.ctypes.data for a in self.arrays(letter)]

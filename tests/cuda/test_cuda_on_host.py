@@ -80,7 +80,7 @@ def test_the_compiled_list_reads_its_table(compiled):
     row = np.array([0.7, 0.1, 0.9, *cases[0][3]], dtype)
     mine = [[aligned(a) for a in case[:3]] for case in cases]
     spans = [(k, w.ctypes.data, s.ctypes.data, w.size, w.size) for k, (w, _, s) in enumerate(mine)]
-    chunks = elementwise.cut(spans, 4)
+    chunks = elementwise.chunk_table(spans, 4)
     assert len(chunks) == 5
     gradients = np.array([g.ctypes.data for _, g, _ in mine])
     compiled("many", rule, dtype)(chunks.ctypes.data, len(chunks), gradients.ctypes.data, tuple(row))

@@ -16,7 +16,7 @@ from reference.kernel_cases import BUILT_IN, concurrent_steps, random_case, run_
 from reference.problems import advance
 
 import fastopt
-from fastopt.kernels import elementwise, work_queue
+from fastopt.kernels import binding, elementwise, work_queue
 from fastopt.rules.registry import RULES
 
 
@@ -52,12 +52,11 @@ def test_any_cutting_into_chunks_gives_the_same_bits(name):
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="reads x86 assembly")
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_float32_kernels_are_vectorised_and_never_compute_in_double(name, monkeypatch):
+    # Uncached: a cached kernel has no assembly.
     monkeypatch.setattr(
-        elementwise, "cfunc", lambda signature, cache=False, **options: cfunc(signature, **options)
+        binding, "cfunc", lambda signature, cache=False, **options: cfunc(signature, **options)
     )
-    kernel = elementwise.update_kernel.__wrapped__(
-        RULES[name], "float32"
-    )  # uncached: a cached one has no assembly
+    kernel = elementwise.update_kernel.__wrapped__(RULES[name], "float32")
     assembly = kernel._library.get_asm_str()
     assert not re.search(r"cvtp?s?s2[sp]?d|(mul|add|sub|div|sqrt)[sp]d\b", assembly)
     assert re.search(r"(mul|add|sub)ps\b", assembly)
@@ -103,7 +102,7 @@ def test_two_learning_rates_compile_one_kernel():
 
 def test_work_is_cut_into_equal_pieces_on_cache_lines():
     sizes = [1000, 3, 0, 50_000, 777]
-    work, bounds = work_queue._cut(sizes, 3)
+    work, bounds = work_queue.split(sizes, 3)
     covered = [np.zeros(size, int) for size in sizes]
     for row, lo, hi in work:
         covered[row][lo:hi] += 1
@@ -225,6 +224,6 @@ def test_importing_compiles_nothing():
     code = """
         import fastopt
         from fastopt.kernels import elementwise, work_queue
-        print(elementwise.update_kernel.cache_info().currsize, len(work_queue._run.signatures))
+        print(elementwise.update_kernel.cache_info().currsize, len(work_queue.run_serially.signatures))
     """
     assert python(code) == "0 0"

@@ -26,7 +26,7 @@ def run_kernel(rule, dtype, w, g, slots, constants, bounds, prologue=(1, 0, 1)):
     address = elementwise.update_address(rule, dtype)
     table = np.array([[address, w.ctypes.data, g.ctypes.data, slots.ctypes.data, len(w), row.ctypes.data]])
     work = np.array([[0, lo, hi] for lo, hi in itertools.pairwise(bounds)])
-    work_queue._run(table.ctypes.data, work.ctypes.data, 0, len(work))
+    work_queue.KernelQueue(table, work, 1).run()
 
 
 def concurrent_steps():

@@ -107,17 +107,30 @@ def kernel(function, bounds):
     return module().jit(function) if SIMULATED else module().jit(function, launch_bounds=bounds)
 
 
-def launcher(kernel, blocks, threads, stream):
-    """Return what launches a kernel on so many blocks when it is called with the kernel's arguments."""
-    # The simulator's kernels are configured in place, one launch at a time.
-    return kernel[blocks, threads, stream] if SIMULATED else _launcher(kernel, blocks, threads, stream)
+def configured(kernel, grid, block, stream):
+    """Return what launches a kernel when it is called with the kernel's arguments.
 
-
-@functools.lru_cache(1024)
-def _launcher(kernel, blocks, threads, stream):
+    Parameters
+    ----------
+    kernel : kernel
+    grid, block : int or tuple of int
+        Blocks, and threads of a block.
+    stream : stream
+        Or a graph builder, which records the launch.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Numba warns of every grid that leaves a GPU idle; small arrays do
-        return kernel[blocks, threads, stream]
+        # Numba warns of grids that leave a GPU idle; those of small arrays do, and a user cannot change them.
+        warnings.filterwarnings("ignore", "Grid size")
+        return kernel[grid, block, stream]
+
+
+_configured_once = functools.lru_cache(1024)(configured)
+
+
+def launcher(kernel, grid, block, stream):
+    """Return what `configured` does, kept for the same launch in the next step."""
+    # The simulator's kernels are configured in place, one launch at a time.
+    return (configured if SIMULATED else _configured_once)(kernel, grid, block, stream)
 
 
 def intrinsic(function):

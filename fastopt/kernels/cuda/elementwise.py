@@ -1,6 +1,6 @@
-"""Update kernels for a GPU, made from the same scalar rules as `kernels.cpu`, and their launches.
+"""Update kernels for a GPU, made from the same scalar rules as `fastopt.kernels.elementwise`.
 
-Three forms of one loop (`kernels.cuda_loops`): over one array, over a list of arrays in one launch, and over
+Three forms of one loop (`elementwise_loops`): over one array, over a list of arrays in one launch, and over
 a flat vector with constants that wait in device memory, for CUDA graphs. float32 is read and written four
 elements at a time, float64 two, wherever the addresses allow.
 """
@@ -26,8 +26,8 @@ BOUNDS = THREADS, 3
 #: The most blocks of a launch for each multiprocessor; the rest of the work is strided over.
 BLOCKS = 2 if cuda.SIMULATED else 16
 
-#: Elements of a chunk of `cuda_loops.many`: four rounds of a block in wide float32 accesses. A multiple of
-#: the lanes, so that every chunk of an aligned array is aligned.
+#: Elements of a chunk of `elementwise_loops.many`: four rounds of a block in wide float32 accesses. A
+#: multiple of the lanes, so that every chunk of an aligned array is aligned.
 CHUNK = 64 if cuda.SIMULATED else 4096
 
 
@@ -61,7 +61,7 @@ def _elements(element, lanes):
 
 
 def names(rule, dtype, **changes):
-    """Return what the free names of `cuda_loops` stand for, as a dict; ``changes`` replaces some."""
+    """Return what the free names of `elementwise_loops` stand for, as a dict; ``changes`` replaces some."""
     dtype = np.dtype(dtype)
     lanes = memory.WIDE // dtype.itemsize
     read, write = memory.accesses(dtype, len(rule.slots), 1)
@@ -82,15 +82,15 @@ def names(rule, dtype, **changes):
         "wide": memory.WIDE,
         "itemsize": dtype.itemsize,
         "n_constants": rule.n_constants,
-        "sweep": elementwise_loops.sweep,
+        "grid_stride": elementwise_loops.grid_stride,
         **changes,
     }
-    bound["sweep"] = cuda.inlined(bind(bound["sweep"], rule.function, **bound))
+    bound["grid_stride"] = cuda.inlined(bind(bound["grid_stride"], rule.function, **bound))
     return bound
 
 
 def plain_kernel(form, rule, dtype, **changes):
-    """Return a kernel of `cuda_loops` bound to a rule, not yet compiled, and the signature to compile it for.
+    """Return a kernel of `elementwise_loops` bound to a rule, not yet compiled, and its signature.
 
     Parameters
     ----------
@@ -125,8 +125,8 @@ def grid(n, dtype, ordinal=None):
     return min(-(-n // elements), BLOCKS * cuda.n_processors(ordinal))
 
 
-def cut(arrays, itemsize):
-    """Cut arrays into the chunks of `cuda_loops.many`.
+def chunk_table(arrays, itemsize):
+    """Return the chunks of arrays as the table that `elementwise_loops.many` reads.
 
     Parameters
     ----------

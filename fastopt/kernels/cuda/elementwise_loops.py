@@ -1,11 +1,11 @@
-"""The CUDA kernels that update arrays: templates with free names, bound to a rule by ``kernels.cuda_update``.
+"""The CUDA kernels that update arrays: templates with free names, which `elementwise` binds to a rule.
 
 Everything but the constants of a step is an integer: addresses, sizes, strides in elements. What is bound
-is in `cuda_update.names`. Loops are written with ``while``: a ``range`` with a step begins with a division.
+is in `elementwise.names`. Loops are written with ``while``: a ``range`` with a step begins with a division.
 """
 
 
-def sweep(w, g, s, stride, n, first, step, c):
+def grid_stride(w, g, s, stride, n, first, step, c):
     """Update ``n`` elements as worker ``first`` of ``step``: in wide accesses, then what is left over.
 
     Where an address is not aligned everything is left over, so memory of any alignment is updated, by
@@ -25,7 +25,7 @@ def sweep(w, g, s, stride, n, first, step, c):
 
 def one(w, g, s, stride, n, c):
     """Update one array with the constants ``c``; the whole grid strides over it."""
-    sweep(w, g, s, stride, n, cuda.grid(1), cuda.gridsize(1), c)
+    grid_stride(w, g, s, stride, n, cuda.grid(1), cuda.gridsize(1), c)
 
 
 def many(chunks, n_chunks, gradients, c):
@@ -38,7 +38,7 @@ def many(chunks, n_chunks, gradients, c):
     while chunk < n_chunks:
         array, offset, w, s, stride, n = read_chunk(chunks + 48 * chunk)
         g = read_address(gradients + 8 * array)[0] + offset
-        sweep(w, g, s, stride, n, cuda.threadIdx.x, cuda.blockDim.x, c)
+        grid_stride(w, g, s, stride, n, cuda.threadIdx.x, cuda.blockDim.x, c)
         chunk += cuda.gridDim.x
 
 
@@ -54,5 +54,5 @@ def planned(w, g, s, stride, n_decay, n, rows, spared, step):
     while lo < n:
         begin = lo * itemsize
         c = read_constants(row + at)
-        sweep(w + begin, g + begin, s + begin, stride, hi - lo, cuda.grid(1), cuda.gridsize(1), c)
+        grid_stride(w + begin, g + begin, s + begin, stride, hi - lo, cuda.grid(1), cuda.gridsize(1), c)
         lo, hi, row = hi, n, spared

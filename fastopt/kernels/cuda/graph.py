@@ -1,6 +1,5 @@
 """Launches that are the same in every step, and their replay as a CUDA graph."""
 
-import warnings
 from typing import Any, NamedTuple
 
 from fastopt.kernels.cuda import api as cuda
@@ -10,7 +9,7 @@ _STEPS = 16
 
 
 class Launch(NamedTuple):
-    """A kernel with its grid, its block and arguments that never change."""
+    """A kernel with its grid, its block and arguments that are the same in every step."""
 
     kernel: Any
     grid: tuple | int
@@ -19,11 +18,7 @@ class Launch(NamedTuple):
 
     def on(self, stream):
         """Launch on a stream, or record in a graph that is being built."""
-        with warnings.catch_warnings():
-            # Numba warns of grids that leave a GPU idle; a small network's do, and a user cannot change them.
-            warnings.filterwarnings("ignore", "Grid size")
-            configured = self.kernel[self.grid, self.block, stream]
-        configured(*self.arguments)
+        cuda.configured(self.kernel, self.grid, self.block, stream)(*self.arguments)
 
 
 class Replay:

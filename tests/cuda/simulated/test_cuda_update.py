@@ -133,7 +133,7 @@ def test_a_list_of_arrays_is_updated_in_one_launch(name, dtype):
     for k, (w, g, s) in enumerate(arrays):
         w, _, s, stride = arguments(w, g, s, n_slots)
         spans.append((k, w, s, stride, sizes[k]))
-    chunks = elementwise.cut(spans, np.dtype(dtype).itemsize)
+    chunks = elementwise.chunk_table(spans, np.dtype(dtype).itemsize)
     assert len(chunks) == 5 + 2 + 3
     _, table = kept = cuda.to_device(chunks)
     _, gradients = also_kept = cuda.to_device(np.array([g.address for _, g, _ in arrays]))
@@ -184,22 +184,28 @@ def changed(template, old, new):
 def test_a_tail_that_is_one_short_is_caught(n):
     with pytest.raises(AssertionError, match="not equal"):
         check_one(
-            "adam", np.float32, n, sweep=changed(elementwise_loops.sweep, "while i < n:", "while i < n - 1:")
+            "adam",
+            np.float32,
+            n,
+            grid_stride=changed(elementwise_loops.grid_stride, "while i < n:", "while i < n - 1:"),
         )
 
 
 def test_a_tail_that_is_one_too_long_is_caught():
     with pytest.raises(AssertionError, match="after the array was written"):
         check_one(
-            "adam", np.float32, 31, sweep=changed(elementwise_loops.sweep, "while i < n:", "while i < n + 1:")
+            "adam",
+            np.float32,
+            31,
+            grid_stride=changed(elementwise_loops.grid_stride, "while i < n:", "while i < n + 1:"),
         )
 
 
 @pytest.mark.parametrize("shifts", [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
 def test_an_address_that_is_not_looked_at_is_caught(shifts):
     forgotten = "wgs"[shifts.index(1)]
-    sweep = changed(
-        elementwise_loops.sweep, "(w | g | s |", f"({' | '.join(x for x in 'wgs' if x != forgotten)} |"
+    grid_stride = changed(
+        elementwise_loops.grid_stride, "(w | g | s |", f"({' | '.join(x for x in 'wgs' if x != forgotten)} |"
     )
     with pytest.raises(ValueError, match="misaligned"):
-        check_one("adam", np.float32, 32, shifts, sweep=sweep)
+        check_one("adam", np.float32, 32, shifts, grid_stride=grid_stride)
