@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from pathlib import Path
 
 
@@ -38,7 +39,7 @@ class ResultStore:
     """
 
     def __init__(self, folder, identity):
-        self._records = {}
+        self._records, self._identity = {}, identity
         self.path, self.n_resumed = None, 0
         if folder is None:
             return
@@ -71,8 +72,8 @@ class ResultStore:
         self._records.clear()
         self.n_resumed = 0
         if self.path is not None:
-            header = self.path.read_text().splitlines()[:1]
-            self.path.write_text("".join(line + "\n" for line in header))
+            os.truncate(self.path, 0)
+            self._append({"study": self._identity})
 
     def _append(self, entry):
         line = json.dumps(entry) + "\n"
@@ -90,14 +91,22 @@ class ResultStore:
             ) from problem
 
     def _read(self):
-        text = self.path.read_text()
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:  # the process was killed in the middle of a line: that fit is run again
-            self.path.write_text(whole)
-        for line in whole.splitlines():
-            entry = json.loads(line)
-            if "record" in entry:
-                self._records[_canonical(entry["key"])] = entry["record"]
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:  # the process was killed in the middle of a line: that fit is run again
+            os.truncate(self.path, len(whole))  # in place: a kill at any moment leaves every whole line
+        if not whole:
+            self._append({"study": self._identity})
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                entry = json.loads(line)
+                if "study" not in entry:
+                    self._records[_canonical(entry["key"])] = entry["record"]
+            except (ValueError, KeyError, TypeError):
+                warnings.warn(
+                    f"{self.path}, line {number}, is damaged: its fit is run again. The others are kept.",
+                    stacklevel=2,
+                )
         self.n_resumed = len(self._records)
 
 

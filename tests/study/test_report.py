@@ -90,6 +90,23 @@ def test_each_picture_is_there_and_described(html):
     assert html.count('<svg role="img" aria-label="') == html.count("<figure") == 6
 
 
+def test_a_picture_that_cannot_be_drawn_is_a_caution_and_the_rest_stands(study, monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("no such font")
+
+    monkeypatch.setattr("fastopt.display.LearningRateDisplay.from_study", broken)
+    html = render_report(study)
+    assert "The picture &#39;Sensitivity to the learning rate&#39; could not be drawn: no such font" in html
+    assert html.count("<figure") == 5
+
+
+def test_a_study_of_everything_diverged_has_a_report():
+    study = small_study({"wild": {"solver": "sgd", "momentum": 0.0}}, lr=1e300, n_seeds=2).fit(*iris())
+    html = render_report(study)
+    assert "Every optimizer diverged with every seed" in html
+    assert "could not be drawn" not in html
+
+
 def test_settings_versions_and_the_command_are_recorded(html):
     for needed in ("python -m fastopt compare", "scikit-learn", "n_tuning_seeds", "max_epochs", "numba"):
         assert needed in html
@@ -118,7 +135,9 @@ const wide = [...document.querySelectorAll("main *")].filter((element) =>
 const seen = { width: innerWidth, scroll: document.documentElement.scrollWidth, page:
   getComputedStyle(document.body).backgroundColor, ink: getComputedStyle(document.body).color,
   svg: getComputedStyle(document.querySelector("figure svg")).color, too_wide: wide.length,
-  svg_width: document.querySelector("figure svg").getBoundingClientRect().width };
+  svg_width: document.querySelector("figure svg").getBoundingClientRect().width,
+  scales: [...document.querySelectorAll("figure svg")].map((svg) =>
+    svg.getBoundingClientRect().width / svg.viewBox.baseVal.width) };
 click(0, 2); seen.ascending = firsts(); click(0, 2); seen.descending = firsts();
 click(0, 0); seen.by_name = firsts();
 parent.postMessage(JSON.stringify(seen), "*");
@@ -181,6 +200,9 @@ def test_in_a_browser_nothing_overflows_and_text_is_readable(probe, width, schem
     assert seen["scroll"] <= width
     assert seen["too_wide"] == 0
     assert seen["svg_width"] > 0.6 * min(width, 560)
+    # Pixels for each point. Legends and tick labels have 10 points; the small print of the page 14 pixels.
+    assert min(seen["scales"]) > 0.95
+    assert max(seen["scales"]) < 2
     assert (_luminance(seen["page"]) > 0.5) == (scheme == "light")
     assert _contrast(seen["page"], seen["ink"]) >= 7  # WCAG 2 AAA
     assert _contrast(seen["page"], seen["svg"]) >= 7

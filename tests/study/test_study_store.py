@@ -81,6 +81,37 @@ def test_half_a_line_is_dropped_and_the_rest_is_kept(tmp_path):
     assert ResultStore(tmp_path, {"data": 1}).get({"seed": 1}) == {"score": [3.0]}
 
 
+def test_a_damaged_line_is_named_and_costs_its_own_fit_only(tmp_path):
+    store = ResultStore(tmp_path, {"data": 1})
+    for seed in range(3):
+        store.add({"seed": seed}, {"score": [float(seed)]})
+    lines = store.path.read_text().splitlines()
+    for damage in ('{"key": {"se', "[]", '{"record": 1}', "\x00\x00"):
+        store.path.write_text("\n".join([*lines[:2], damage, *lines[3:]]) + "\n")
+        with pytest.warns(UserWarning, match=r"results-.*\.jsonl, line 3, is damaged"):
+            again = ResultStore(tmp_path, {"data": 1})
+        assert again.n_resumed == 2
+        assert again.get({"seed": 1}) is None
+
+
+def test_the_repair_of_half_a_line_never_rewrites_the_whole_ones(tmp_path, monkeypatch):
+    store = ResultStore(tmp_path, {"data": 1})
+    store.add({"seed": 0}, {"score": [1.0]})
+    with store.path.open("a") as file:
+        file.write('{"key": {"seed": 1}, "rec')
+    inode = store.path.stat().st_ino
+
+    def no_writing(*args, **kwargs):
+        raise AssertionError("the file was written anew")
+
+    monkeypatch.setattr(Path, "write_text", no_writing)
+    monkeypatch.setattr(Path, "write_bytes", no_writing)
+    assert ResultStore(tmp_path, {"data": 1}).get({"seed": 0}) == {"score": [1.0]}
+    assert store.path.stat().st_ino == inode
+    store.forget()
+    assert ResultStore(tmp_path, {"data": 1}).n_resumed == 0
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_full_disk_is_reported_and_loses_nothing(tmp_path):
     store = ResultStore(tmp_path, {"data": 1})
