@@ -1,11 +1,12 @@
 """Adam and the methods that share its two moments."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import adam as _rules  # noqa: F401  registers the rules
-from fastopt.rules.registry import RULES
+from fastopt.rules.registry import RULES, Rule
 from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
@@ -77,7 +78,7 @@ class Adam(MomentOptimizer):
     amsgrad_corrected: bool = False
 
     @classmethod
-    def rule(cls, h):
+    def rule(cls, h: Mapping) -> Rule:
         """Return the rule: adam, with eps under the root, or amsgrad."""
         return _adam_rule(h)
 
@@ -143,7 +144,7 @@ class AdamW(MomentOptimizer):
     amsgrad_corrected: bool = False
 
     @classmethod
-    def rule(cls, h):
+    def rule(cls, h: Mapping) -> Rule:
         """Return the rule: adam, with eps under the root, or amsgrad."""
         return _adam_rule(h)
 

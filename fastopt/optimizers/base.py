@@ -27,7 +27,7 @@ OPTIMIZERS: dict[str, type["Optimizer"]] = {}
 #: Other names: alias to (canonical name, the hyper-parameters that it stands for).
 ALIASES: dict[str, tuple[str, dict]] = {}
 
-_C = TypeVar("_C")
+_C = TypeVar("_C", bound="Optimizer")
 
 
 @dataclass_transform(eq_default=True)

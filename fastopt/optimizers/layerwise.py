@@ -1,6 +1,7 @@
 """Methods that scale each tensor's step by norms of the tensor."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 from fastopt.optimizers.adam import AdamW
@@ -13,7 +14,7 @@ class _DecaysItself(Optimizer):
     """What optimizers share whose rule applies the weight decay."""
 
     @classmethod
-    def prologue(cls, h):
+    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
         """Return what kernels apply first: the sign alone."""
         return super().prologue(h)[0], 0.0, 1.0
 
@@ -133,7 +134,7 @@ class LAMB(_DecaysItself):
     always_adapt: bool = True
 
     @classmethod
-    def prologue(cls, h):
+    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
         """Return what kernels apply first; the decay, too, unless it is a part of the step."""
         sign = super().prologue(h)[0]
         return sign, 0.0, 1.0 if h["decay_in_ratio"] else 1.0 - h["lr"] * h["weight_decay"]
@@ -283,7 +284,7 @@ class MARS(Optimizer):
     weight_decay_1d: Hyperparameter = 0.1
 
     @classmethod
-    def for_shape(cls, h, shape):
+    def for_shape(cls, h: Mapping, shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
         """Return the class itself for matrices, and AdamW with its own values for all else."""
         if len(shape) == 2 or h["optimize_1d"]:
             return cls, h

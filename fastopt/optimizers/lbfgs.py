@@ -9,6 +9,7 @@ from fastopt.stepping import scheduling
 from fastopt.stepping.cuda_stepper import refuse_on_gpu
 from fastopt.stepping.layerwise_state import LayerwiseState
 from fastopt.stepping.lbfgs import LBFGSStepper
+from fastopt.stepping.stepper import Stepper
 
 
 @optimizer("lbfgs")
@@ -62,7 +63,7 @@ class LBFGS(Optimizer):
     array([1., 1.])
     """
 
-    needs: ClassVar[str] = "closure"
+    needs: ClassVar[str | None] = "closure"
     ranges: ClassVar[dict] = {
         "max_iter": COUNT,
         "max_eval": COUNT,
@@ -78,7 +79,7 @@ class LBFGS(Optimizer):
     history_size: int = 100
     line_search_fn: str | None = None
 
-    def stepper(self, groups, n_threads, run):
+    def stepper(self, groups: list[dict], n_threads: int | None, run: Run) -> Stepper:
         """Return the stepper for arrays in one group and of one dtype; see `Optimizer.bind`."""
         refuse_on_gpu(self, groups)
         return LBFGSStepper(self, groups, n_threads, run)

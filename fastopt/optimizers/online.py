@@ -1,5 +1,7 @@
 """Methods of online learning: the weights follow from sums over all gradients, not from the last weights."""
 
+from collections.abc import Mapping
+
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import online as _rules  # noqa: F401  registers the rules
 from fastopt.schedules import Hyperparameter
@@ -56,7 +58,7 @@ class FTRL(Optimizer):
     beta: Hyperparameter = 0.0
 
     @classmethod
-    def check(cls, h):
+    def check(cls, h: Mapping) -> None:
         """Check the values; the method divides by the learning rate."""
         super().check(h)
         if not h["lr"]:
@@ -108,7 +110,7 @@ class COCOB(Optimizer):
     weight_decay: Hyperparameter = 0.0
 
     @classmethod
-    def check(cls, h):
+    def check(cls, h: Mapping) -> None:
         """Check the values; eps keeps a division from 0 / 0."""
         super().check(h)
         if not h["eps"]:

@@ -2,21 +2,23 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 from fastopt.optimizers.base import Optimizer, get_optimizer, optimizer
 from fastopt.rules import parameter_free as _rules  # noqa: F401  registers the rules
 from fastopt.rules.ranges import ABOVE_0
-from fastopt.schedules import Hyperparameter, HyperparameterPair
+from fastopt.schedules import Hyperparameter, HyperparameterPair, Run
 from fastopt.stepping.cuda_stepper import refuse_on_gpu
 from fastopt.stepping.mechanic import MechanicStepper
+from fastopt.stepping.stepper import Stepper
 
 
 class _Adaptive(Optimizer):
     """What Prodigy and D-adaptation share: a decay by the adapted rate, applied by the rule."""
 
     @classmethod
-    def prologue(cls, h):
+    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
         """Return what kernels apply first: the sign, and a coupled decay."""
         sign, l2, _ = super().prologue(h)
         return sign, l2, 1.0
@@ -299,12 +301,12 @@ class Mechanic(Optimizer):
     s_init: float = 1e-6
 
     @classmethod
-    def prologue(cls, h):
+    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
         """Return what kernels apply first: the sign alone."""
         return super().prologue(h)[0], 0.0, 1.0
 
     @classmethod
-    def check(cls, h):
+    def check(cls, h: Mapping) -> None:
         """Check the values, and that the base needs nothing but gradients."""
         super().check(h)
         inner = cls.make_base(h["base"])
@@ -315,11 +317,11 @@ class Mechanic(Optimizer):
             )
 
     @staticmethod
-    def make_base(name):
+    def make_base(name: str) -> Optimizer:
         """Return the optimizer whose steps are scaled."""
         return get_optimizer(name)
 
-    def stepper(self, groups, n_threads, run):
+    def stepper(self, groups: list[dict], n_threads: int | None, run: Run) -> Stepper:
         """Return the stepper for groups of arrays; see `Optimizer.bind`."""
         refuse_on_gpu(self, groups)
         return MechanicStepper(self, groups, n_threads, run)

@@ -1,6 +1,7 @@
 """Methods that choose the step from the value of the loss."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 from fastopt.optimizers.base import Optimizer, optimizer
@@ -52,7 +53,7 @@ class PolyakSGD(Optimizer):
     array([1.5, 2. ])
     """
 
-    needs: ClassVar[str] = "loss"
+    needs: ClassVar[str | None] = "loss"
     ranges: ClassVar[dict] = {"f_min": FINITE}
     lr: Hyperparameter = 1.0
     f_min: Hyperparameter = 0.0
@@ -66,11 +67,11 @@ class PolyakSGD(Optimizer):
 class _Momo(Optimizer):
     """What the two MoMo methods share."""
 
-    needs: ClassVar[str] = "loss"
+    needs: ClassVar[str | None] = "loss"
     ranges: ClassVar[dict] = {"lower_bound": FINITE}
 
     @classmethod
-    def prologue(cls, h):
+    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
         """Return what kernels apply first: the sign alone."""
         return super().prologue(h)[0], 0.0, 1.0
 

@@ -1,12 +1,13 @@
 """Methods that divide by a root of squared gradients, without Adam's first moment."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import rmsprop as _rules  # noqa: F401  registers the rules
 from fastopt.rules.ranges import IN_0_1
-from fastopt.rules.registry import RULES
+from fastopt.rules.registry import RULES, Rule
 from fastopt.schedules import Hyperparameter
 
 
@@ -73,7 +74,7 @@ class RMSprop(MomentOptimizer):
     decoupled_weight_decay: bool = False
 
     @classmethod
-    def rule(cls, h):
+    def rule(cls, h: Mapping) -> Rule:
         """Return the rule for these values of centered and momentum."""
         return RULES["rmsprop" + "_centered" * bool(h["centered"]) + "_momentum" * bool(h["momentum"])]
 

@@ -1,6 +1,7 @@
 """Resilient backpropagation."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import rprop as _rules  # noqa: F401  registers the rules
@@ -54,7 +55,7 @@ class Rprop(Optimizer):
     decoupled_weight_decay: bool = True
 
     @classmethod
-    def check(cls, h):
+    def check(cls, h: Mapping) -> None:
         """Check the values, and that each pair is in order."""
         super().check(h)
         minus, plus = h["etas"]

@@ -1,10 +1,11 @@
 """Gradient descent with and without momentum, and the sign methods."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import sgd as _rules  # noqa: F401  registers the rules
-from fastopt.rules.registry import RULES
+from fastopt.rules.registry import RULES, Rule
 from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
@@ -67,14 +68,14 @@ class SGD(MomentOptimizer):
     decoupled_weight_decay: bool = False
 
     @classmethod
-    def rule(cls, h):
+    def rule(cls, h: Mapping) -> Rule:
         """Return the rule: plain, momentum or nesterov."""
         if not h["momentum"]:
             return RULES["sgd"]
         return RULES["nesterov" if h["nesterov"] else "momentum"]
 
     @classmethod
-    def check(cls, h):
+    def check(cls, h: Mapping) -> None:
         """Check the values, and that nesterov has a momentum without dampening, as torch does."""
         super().check(h)
         if h["nesterov"] and (h["momentum"] <= 0 or h["dampening"] != 0):

@@ -1,11 +1,13 @@
 """The check of hyper-parameters' values, and the sentences that refuse one."""
 
+from collections.abc import Mapping
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from fastopt.rules.quantized_state import STATE_DTYPES
-from fastopt.rules.ranges import RANGES
+from fastopt.rules.ranges import RANGES, Range
 
 #: Hyper-parameter name to its allowed strings.
 CHOICES = {
@@ -31,7 +33,7 @@ OPTIONAL = {
 }
 
 
-def check_values(owner, h):
+def check_values(owner: Any, h: Mapping) -> None:
     """Raise TypeError or ValueError if a value of ``h`` is out of its range.
 
     ``owner`` is the optimizer's class: it knows the defaults, and the ranges that it declares itself.
@@ -47,14 +49,15 @@ def check_values(owner, h):
         elif name in ranges:
             default = getattr(owner, name, None)  # a tuple must be as long as its default
             length = len(default) if isinstance(default, tuple) else 0
-            _check_numbers(f"{owner.__name__}({name}={value!r}): {name}", value, *ranges[name], length)
+            _check_numbers(f"{owner.__name__}({name}={value!r}): {name}", value, ranges[name], length)
         elif isinstance(getattr(owner, name, None), bool) and not isinstance(value, (bool, np.bool_)):
             what = f"{owner.__name__}({name}={value!r}): {name}"
             raise TypeError(f"{what} must be True or False, not {type(value).__name__}")
 
 
-def _check_numbers(what, value, test, allowed, length):
+def _check_numbers(what: str, value: Any, within: Range, length: int) -> None:
     """Check one number, or with a ``length`` a tuple of so many."""
+    test, allowed = within
     values = value if length else (value,)
     if not isinstance(values, (tuple, list)) or len(values) != (length or 1):
         raise ValueError(f"{what} must be a tuple of {length} numbers, each {allowed}")

@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any, TypeAlias
 
 #: Test of one number, and what is allowed, for a message. NaN must fail the test.
-Range: TypeAlias = tuple[Callable[[float], bool], str]
+Range: TypeAlias = tuple[Callable[[Any], bool], str]
 
 IN_0_1 = (lambda x: 0 <= x <= 1, "a number in [0, 1]")
 FINITE = (math.isfinite, "a finite number")

@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from peers import version
+from peers import Torch, version
 from rows import ROWS
 from scenarios import N_STEPS, SCENARIOS, distance, problem
 
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parents[1] / "reference" / "executed.json"
 
 
 def run(row, scenario):
-    """Return the largest difference after any step of a scenario."""
+    """Return the largest difference after any step of a scenario, and where weights are evaluated."""
     params, steps = problem(row.shapes, scenario.dtype)
     if scenario.name == "float32":
         scenario = dataclasses.replace(scenario, changes="rates" not in row.skip, gaps="gaps" not in row.skip)
@@ -41,6 +41,9 @@ def run(row, scenario):
         ours = [rows_of(g) for g in given] if optimizer.takes_rows else given
         stepper.step(ours, **({"loss": loss} if optimizer.needs else {}))
         peer.step(given, lr, loss)
+        worst = max(worst, distance(params, peer.values()))
+    if optimizer.has_modes and isinstance(peer, Torch) and peer.evaluate():
+        stepper.eval()
         worst = max(worst, distance(params, peer.values()))
     return worst
 

@@ -88,6 +88,14 @@ class Torch:
                     group["lr"] = lr
             optimizer.step(**({"loss": torch.tensor(loss)} if self._takes_loss else {}))
 
+    def evaluate(self):
+        """Move the parameters to where they are evaluated; tell whether that is elsewhere."""
+        has_modes = all(hasattr(optimizer, "eval") for optimizer in self._optimizers)
+        if has_modes:
+            for optimizer in self._optimizers:
+                optimizer.eval()
+        return has_modes
+
     def values(self):
         """Return the parameters as they are."""
         return [p.detach().numpy() for p in self._params]
