@@ -209,7 +209,7 @@ def _early_stopping(estimator, incremental):
 def _prepared_solver(estimator, incremental, n_batches):
     """Return the solver of the last call where it goes on, or a new one; the estimator has it from now on."""
     params = estimator._params
-    run = Run(n_batches * estimator.max_iter, n_batches)
+    run = Run(n_batches * estimator.max_iter, n_batches, epochs_end_steps=not incremental)
     old = getattr(estimator, "_optimizer", None)
     if old is not None and not old.fits(params):
         old = None

@@ -157,9 +157,10 @@ class StochasticSolver(Persistent):
     def go_on(self, run):
         """Continue the run with data of which an epoch may have another number of steps."""
         update = self.update
-        if not scheduled(update.hyper):
+        ends_as_before = update.run.epochs_end_steps == run.epochs_end_steps
+        if ends_as_before and not scheduled(update.hyper):
             return  # nothing looks at the run
-        seen = update.t - update.run.origin, self.n_epochs
+        seen = update.t - update.run.origin + update.pending, self.n_epochs
         update.begin(dataclasses.replace(run, origin=update.run.origin, seen=seen))
 
     def epoch_ends(self, n_seen, loss, score=None):

@@ -170,6 +170,10 @@ class Optimizer(Parameters):
         """The optimizer that makes the steps; of a wrapper that inside."""
         return self
 
+    def inner_run(self, run: Run) -> Run:
+        """Return a run of training as the schedules of the innermost optimizer count it."""
+        return run
+
     def flat(
         self, size: int, n_decay: int, dtype: npt.DTypeLike, run: Run | None = None
     ) -> FlatState | LayerwiseState:

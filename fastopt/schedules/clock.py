@@ -16,30 +16,46 @@ class Run(Persistent):
 
     Attributes
     ----------
-    n_steps : int or None
+    n_steps : float or None
         Steps of the whole run.
     steps_per_epoch : int or None
-        Steps of an epoch.
+        Mini-batches of an epoch, each of which has a gradient: with `gradients_per_step` 1 the steps.
     origin : int
         The optimizer's step count at which schedules begin.
-    seen : tuple of two ints
+    seen : tuple of a float and an int
         Steps and epochs of the run that were over when ``steps_per_epoch`` was last known; data that come in
-        pieces of unequal length (``partial_fit``) make epochs of unequal length.
+        pieces of unequal length (``partial_fit``) make epochs of unequal length. A step for which a part of
+        the gradients has been gathered counts by their share.
+    gradients_per_step : int
+        How many mini-batches make a step (`fastopt.MultiSteps`).
+    epochs_end_steps : bool
+        Whether the last step of each epoch is made with those gradients that there are, if they are fewer.
     """
 
-    n_steps: int | None = None
+    n_steps: float | None = None
     steps_per_epoch: int | None = None
     origin: int = 0
-    seen: tuple[int, int] = (0, 0)
+    seen: tuple[float, int] = (0, 0)
+    gradients_per_step: int = 1
+    epochs_end_steps: bool = False
 
-    def clock(self, steps):
+    def clock(self, steps: np.ndarray) -> "Clock":
         """Return the `Clock` that stands at these numbers of completed steps, an integer array."""
         steps = steps - self.origin
-        epochs = None
-        if self.steps_per_epoch is not None:
-            steps_over, epochs_over = self.seen
-            epochs = epochs_over + (steps - steps_over) // self.steps_per_epoch
-        return Clock(steps, epochs, self.n_steps, self.steps_per_epoch)
+        clock = Clock(steps, None, self.n_steps, self.steps_per_epoch, self.gradients_per_step)
+        if self.steps_per_epoch is None:
+            return clock
+        steps_over, epochs_over = self.seen
+        return dataclasses.replace(clock, epochs=epochs_over + clock.epochs_of(steps - steps_over))
+
+    def accumulated(self, n: int) -> "Run":
+        """Return the run whose steps take ``n`` gradients each, where each step of this one takes one."""
+        if not self.epochs_end_steps:
+            n_steps = None if self.n_steps is None else self.n_steps / n
+            return dataclasses.replace(self, n_steps=n_steps, gradients_per_step=n * self.gradients_per_step)
+        steps_per_epoch = -(-self.steps_per_epoch // n)
+        n_steps = self.n_steps // self.steps_per_epoch * steps_per_epoch
+        return dataclasses.replace(self, n_steps=n_steps, steps_per_epoch=steps_per_epoch)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,14 +68,15 @@ class Clock:
         Completed steps, from 0.
     epochs : ndarray of int or None
         Completed epochs.
-    n_steps, steps_per_epoch : int or None
+    n_steps, steps_per_epoch, gradients_per_step
         As in `Run`.
     """
 
     steps: np.ndarray
     epochs: np.ndarray | None = None
-    n_steps: int | None = None
+    n_steps: float | None = None
     steps_per_epoch: int | None = None
+    gradients_per_step: int = 1
 
     def ticks(self, unit):
         """Return the moments in a unit; raise ValueError if the run is not known well enough."""
@@ -80,7 +97,7 @@ class Clock:
         self._need("n_steps", "a schedule that lasts for the whole run (a length of None)")
         if unit == "epoch":
             self._need("steps_per_epoch", "a schedule with unit='epoch'")
-            return self.n_steps / self.steps_per_epoch
+            return self.n_steps * self.gradients_per_step / self.steps_per_epoch
         return self.n_steps
 
     def whole(self, length, unit):
@@ -108,13 +125,20 @@ class Clock:
         if unit == "epoch":
             epochs = np.maximum(self.epochs - math.ceil(start), 0)
         elif self.steps_per_epoch is not None:
-            epochs = steps // self.steps_per_epoch
-        return Clock(steps, epochs, None if last is None else max(last - first, 1), self.steps_per_epoch)
+            epochs = self.epochs_of(steps)
+        n_steps = None if last is None else max(last - first, 1)
+        return dataclasses.replace(self, steps=steps, epochs=epochs, n_steps=n_steps)
+
+    def epochs_of(self, steps: np.ndarray) -> np.ndarray:
+        """Return the epochs that are over when the step after ``steps`` is made, with its last gradient."""
+        per_step = self.gradients_per_step
+        return (np.rint(steps * per_step).astype(np.int64) + per_step - 1) // self.steps_per_epoch
 
     def _steps_at(self, tick, unit):
         """Return the first step at which ``tick`` ticks are over."""
         if unit == "epoch":
-            return math.ceil(tick) * self.steps_per_epoch
+            gradients = math.ceil(tick) * self.steps_per_epoch - (self.gradients_per_step - 1)
+            return max(-(-gradients // self.gradients_per_step), 0)
         # The share of a run, such as 0.07 of 100 steps, may come out a rounding error too large.
         return math.ceil(tick * self.n_steps * (1 - 1e-12)) if unit == "run" else math.ceil(tick)
 

@@ -122,6 +122,12 @@ class StepRequest:
         How the update is masked.
     norms : ndarray or None
         L2 norms of the gradients as they are now, if known; 0 where there is none.
+    weight : float
+        How much the gradients count in a mean with others: the rows of their mini-batch, or the rows' weight.
+    ends_epoch : bool
+        Whether a step is to be made now, with however many gradients there are for it.
+    is_made : bool
+        Whether the request has led, or will lead, to a step of the optimizer inside.
     """
 
     grads: object
@@ -134,6 +140,14 @@ class StepRequest:
     after: list = dataclasses.field(default_factory=list)
     mask: object = None
     norms: object = None
+    weight: float = 1.0
+    ends_epoch: bool = False
+    is_made: bool = True
+
+    def drop(self):
+        """Make no step, and nothing that was to follow it."""
+        self.is_made = False
+        self.after.clear()
 
     def multiply(self, factors):
         """Multiply the gradients by a number, or each by one."""

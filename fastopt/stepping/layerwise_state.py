@@ -9,7 +9,7 @@ from fastopt.stepping import scheduling
 from fastopt.stepping.arrays import check_dtype
 
 #: What a pickle holds (`fastopt.persistence`) beside the stepper's ``state_dict`` and what binds it again.
-_SAVED = "optimizer hyper run t dtype size n_decay".split()
+_SAVED = "optimizer hyper run t pending dtype size n_decay".split()
 
 
 class LayerwiseState(scheduling.Scheduled, Persistent):
@@ -26,7 +26,9 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
     run : Run
         What schedules know about the run.
     t : int
-        Steps taken.
+        Steps made.
+    pending : float
+        Share of the gradients of the next step that has been gathered (`fastopt.MultiSteps`).
     n_threads : int or None
         As in `Optimizer.bind`, when the layers are bound.
     state : ndarray of shape (0, size)
@@ -49,7 +51,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         return saved | {"n_groups": self._n_groups, "layout": self._layout, "stepper": self._stepper_state()}
 
     def __setstate__(self, state):
-        self.__dict__.update({name: state[name] for name in _SAVED})
+        self.__dict__.update({name: state[name] for name in _SAVED if name in state})
         # Hyper-parameters that are newer than the pickle have their defaults.
         self.hyper = self.optimizer.innermost.get_params(deep=False) | self.hyper
         self.state = np.zeros((0, self.size), self.dtype)
@@ -71,8 +73,13 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         if self._stepper is not None:
             self._stepper.begin(run)
 
-    def apply(self, params, gradient, layout, loss, evaluate):
-        """Take one step.
+    @property
+    def takes_penalty(self):
+        """Whether the next gradient is to have the penalty's in it: once a step, which may take several."""
+        return self.pending == 0
+
+    def apply(self, params, gradient, layout, loss, evaluate, *, weight=1.0, ends_epoch=False):
+        """Take the gradient of a mini-batch, which makes a step unless several are accumulated.
 
         Parameters
         ----------
@@ -85,6 +92,10 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
             Mean loss at ``params``.
         evaluate : callable
             Writes the gradient at the present ``params`` to ``gradient`` and returns their loss.
+        weight : float
+            Rows of the mini-batch, or the sum of their weights: how much its gradient counts beside others.
+        ends_epoch : bool
+            Whether it is the last of its epoch.
         """
         self._layout = layout
         stepper = self._bound(params)
@@ -94,8 +105,17 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         if self._gradient is not gradient:  # the same views are known to the stepper
             self._gradient, self._views = gradient, layout.weights(gradient) + layout.biases(gradient)
         known = [loss]  # the first evaluation has been made
-        stepper.step(closure=lambda: (known.pop() if known else evaluate(), self._views))
-        self.t += 1
+        before = stepper.n_steps
+
+        def closure():
+            return (known.pop() if known else evaluate()), self._views
+
+        if stepper.gradients_per_step == 1:
+            stepper.step(closure=closure)
+        else:
+            stepper.step_batch(closure, weight, ends_epoch and self.run.epochs_end_steps)
+        self.t += stepper.n_steps - before
+        self.pending = stepper.pending
 
     def train(self, params):
         """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""

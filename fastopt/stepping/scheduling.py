@@ -106,9 +106,14 @@ class Progress:
 class Scheduled:
     """What the states of the training engine share: ``optimizer``, ``hyper``, ``run`` and ``t``."""
 
+    #: Share of the gradients of step ``t + 1`` that has been gathered; see `fastopt.MultiSteps`.
+    pending = 0.0
+    #: Whether the engine is to add the penalty's gradient to that of the next mini-batch.
+    takes_penalty = True
+
     def values(self):
         """Return the hyper-parameters of the next step as numbers."""
-        return at_step(self.optimizer.innermost, self.hyper, self.run, self.t)
+        return at_step(self.optimizer.innermost, self.hyper, self.optimizer.inner_run(self.run), self.t)
 
     def observe(self, metric, *, greater_is_better=False):
         """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""

@@ -27,6 +27,8 @@ class Stepper:
     """
 
     _bound_parameters = BoundParameters
+    #: For `MultiSteps`: gradients that make a step, and the share of the next step's that has been gathered.
+    gradients_per_step, pending = 1, 0.0
 
     def __init__(self, optimizer, groups: list[dict], n_threads: int | None, run: Run):
         self.bound = self._bound_parameters(optimizer, n_threads, run)
@@ -160,6 +162,11 @@ class Stepper:
             bucket.step(bound.table, bound.gradients.absent, grad_scale, loss)
         bound.progress.step += 1
         bound.mark_changed()
+
+    @property
+    def n_steps(self) -> int:
+        """Steps that have been made, by which schedules go."""
+        return self.bound.progress.step
 
     def begin(self, run: Run) -> None:
         """Let schedules go by another `fastopt.schedules.Run` from the next step on."""

@@ -115,9 +115,9 @@ def test_what_changes_gradients_is_inside_and_what_averages_weights_anywhere():
     stepper = EMA(
         SAM(Lookahead(Clip(MultiSteps(Adam(lr=0.1), n=2), norm=0.5), k=3), rho=0.3), decay=0.5
     ).bind(ours)
-    inner = by_hand.multi_steps(Adam(lr=0.1).bind(theirs).step, theirs, 2)
-    inner = by_hand.lookahead(by_hand.clip(inner, theirs, norm=0.5), theirs, 3)
-    step = by_hand.ema(inner, theirs, averages, 0.5)
+    made = by_hand.lookahead(Adam(lr=0.1).bind(theirs).step, theirs, 3)
+    made = by_hand.ema(made, theirs, averages, 0.5)
+    step = by_hand.clip(by_hand.multi_steps(made, theirs, 2), theirs, norm=0.5)
     for _ in range(9):
         stepper.step(closure=bowl(ours))
         step(by_hand.sam(bowl(theirs), theirs, 0.3)()[1])

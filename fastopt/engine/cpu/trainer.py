@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import functools
 import math
 import operator
 import threading
@@ -171,15 +170,20 @@ class Trainer:
             runner.run(batch, batch + 1, batch_size, n_samples, n_workers)
             loss, weight = runner.workspace.take_result()
             if weight == 0:
-                return None
-            return penalize(self.layout, params, gradient, alpha, weight, loss)
+                return 0.0, weight
+            penalty = alpha if update.takes_penalty else 0.0
+            return penalize(self.layout, params, gradient, penalty, weight, loss), weight
 
-        for batch in range(-(-n_samples // batch_size)):
-            loss = evaluate(batch)
-            if loss is None:
+        n_batches = -(-n_samples // batch_size)
+        for batch in range(n_batches):
+            loss, weight = evaluate(batch)
+            if weight == 0:
                 continue  # no row counts
             total += loss * min(batch_size, n_samples - batch * batch_size)
-            update.apply(params, gradient, self.layout, loss, functools.partial(evaluate, batch))
+            update.apply(
+                params, gradient, self.layout, loss, lambda batch=batch: evaluate(batch)[0],
+                weight=weight, ends_epoch=batch == n_batches - 1,
+            )  # fmt: skip
         return total
 
     def loss_and_gradient(

@@ -239,7 +239,8 @@ class Trainer:
             network.run(1)
             network.state.copy_to_host(gradient)
             losses = network.loss(network.losses[start : start + n].copy_to_host())
-            return penalize(self.layout, params, gradient, alpha, weight, losses)
+            penalty = alpha if update.takes_penalty else 0.0
+            return penalize(self.layout, params, gradient, penalty, weight, losses)
 
         for lo, hi in data.blocks(order, n_visits):
             for batch in range(lo // batch_size, -(-hi // batch_size)):
@@ -249,7 +250,10 @@ class Trainer:
                 again = functools.partial(evaluate, start, n, float(weight[batch]))
                 loss = again()
                 total += loss * n
-                update.apply(params, gradient, self.layout, loss, again)
+                update.apply(
+                    params, gradient, self.layout, loss, again,
+                    weight=float(weight[batch]), ends_epoch=batch == len(n_rows) - 1,
+                )  # fmt: skip
         return total
 
 

@@ -5,22 +5,33 @@ from typing import ClassVar
 
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
-from fastopt.stepping.fusion_stages import Stage
+from fastopt.schedules import Run
+from fastopt.stepping.fusion_stages import Stage, StepRequest
 
 
 @dataclasses.dataclass(repr=False)
 class MultiSteps(Wrapper):
-    """Gradient accumulation: every `n`-th step is one with the mean of the last `n` gradients.
+    """Gradient accumulation: every `n` gradients make one step, with their mean.
 
-    As ``optax.MultiSteps``. Schedules count the steps that are made. A mean that is not complete when
-    training ends is dropped.
+    A bound stepper does as ``optax.MultiSteps``: every `n`-th call of ``step`` changes the weights. Gradients
+    that do not suffice for a step wait for the next call, and are dropped when there is none.
+
+    In an estimator, ``solver=MultiSteps(optimizer, n)`` with batches of ``b`` rows trains as ``optimizer``
+    with batches of ``n * b``: gradients count by the rows of their batch (by ``sample_weight``, where given),
+    the penalty ``alpha`` counts once a step, and the last step of an epoch is made with those gradients that
+    there are, as by Hugging Face's ``Trainer`` (transformers 5.24.0). Over ``partial_fit`` they wait for the
+    next call instead.
+
+    Schedules count the steps that are made, and where they count epochs, those of the data. Wrappers around
+    it that change gradients see each gradient; those that follow the weights (`EMA`, `SWA`, `Lookahead`) see
+    the steps that are made.
 
     Parameters
     ----------
     optimizer : Optimizer
         What makes the steps.
     n : int
-        Gradients of a step.
+        Gradients of a step, at least 1.
 
     Examples
     --------
@@ -39,56 +50,79 @@ class MultiSteps(Wrapper):
 
     def around(self, optimizer, groups, n_threads, run):
         """Return the accumulating stepper."""
-        inner = optimizer.stepper(groups, n_threads, fewer_steps(run, self.n))
-        return MultiStepsStepper(inner, self.n)
+        return MultiStepsStepper(optimizer.stepper(groups, n_threads, run.accumulated(self.n)), self.n)
+
+    def inner_run(self, run: Run) -> Run:
+        """Return the run as the schedules of the optimizer inside count it."""
+        return super().inner_run(run.accumulated(self.n))
 
 
 class MultiStepsStepper(WrappedStepper):
-    """Steps with the mean of n gradients."""
+    """Steps with the mean of n gradients.
 
-    kind, counts = "accumulation", ("count", "loss", "present")
+    Attributes
+    ----------
+    count : int
+        Gradients in the mean.
+    weight, loss : float
+        Their weight, and the mean of their losses.
+    present : tuple of int
+        The parameters that have a gradient.
+    """
+
+    kind, counts = "accumulation", ("count", "weight", "loss", "present")
 
     def __init__(self, inner, n):
         super().__init__(inner)
-        self._n, self.count, self.loss, self.present = n, 0, 0.0, ()
+        self._n, self.count, self.weight, self.loss, self.present = n, 0, 0.0, 0.0, ()
         self._means = self.fused.copies()
         self._begin, self._move = (Stage(s, {"b": self._means}) for s in (rules.scale, rules.accumulate))
 
     def _kept(self):
         return self._means
 
-    def begin(self, run):
-        """Let schedules go by another run; they count the steps that are made."""
-        self.inner.begin(fewer_steps(run, self._n))
+    @property
+    def gradients_per_step(self) -> int:
+        """Gradients that make a step."""
+        return self._n * self.inner.gradients_per_step
 
-    def handle(self, request):
+    @property
+    def pending(self) -> float:
+        """Share of the next step's gradients that has been gathered."""
+        return self.inner.pending + self.count / self.gradients_per_step
+
+    def begin(self, run: Run) -> None:
+        """Let schedules go by another run; they count the steps that are made."""
+        self.inner.begin(run.accumulated(self._n))
+
+    def handle(self, request: StepRequest) -> float | None:
         """Let gradients enter the mean; step with it when it is complete."""
         self.fused.accept(request, self.kind)
         if "hessian" in request.options:
             raise TypeError("estimates of the Hessian are not accumulated; leave out hessian")
-        active, loss = request.active, request.options.get("loss")
-        if self.count and active != tuple(self.present):
+        if self.count and request.active != tuple(self.present):
             raise ValueError(
                 "the gradients that are None must be the same in all that are accumulated into one step"
             )
-        share = 1.0 / (self.count + 1)
+        self._enter(request)
+        if self.count < self._n and not request.ends_epoch:
+            request.drop()
+            return request.found
+        request.weight = self.weight
+        if "loss" in request.options:
+            request.options["loss"] = self.loss
+        found = self.forward(request)
+        self.count, self.weight, self.loss = 0, 0.0, 0.0
+        return found
+
+    def _enter(self, request):
+        """Let gradients and loss enter the means."""
+        loss = request.options.get("loss", 0.0)
+        share = request.weight / (self.weight + request.weight)
         if self.count == 0:  # whatever the buffer holds, infinity or NaN
-            self.present = active
+            self.present = request.active
             self.fused.write(request, self._begin)
         else:
             self.fused.write(request, self._move, share=share, keep=1.0 - share)
-        self.loss += share * ((0.0 if loss is None else loss) - self.loss)
-        self.count += 1
-        if self.count < self._n:
-            return request.found
-        if loss is not None:
-            request.options["loss"] = self.loss
-        found = self.forward(request)
-        self.count, self.loss = 0, 0.0
-        return found
-
-
-def fewer_steps(run, n):
-    """Return the run of which only every n-th step is made."""
-    counts = {name: getattr(run, name) for name in ("n_steps", "steps_per_epoch")}
-    return dataclasses.replace(run, **{k: None if v is None else max(1, v // n) for k, v in counts.items()})
+        self.loss += share * (loss - self.loss)
+        self.count, self.weight = self.count + 1, self.weight + request.weight

@@ -122,7 +122,8 @@ class AveragingStepper(WrappedStepper):
             self._move.constants = {"share": share, "keep": 1.0 - share}
             request.after.append(self._move if self.n_averaged else self._begin)
         found = self.forward(request)
-        self.count, self.n_averaged = self.count + 1, self.n_averaged + is_due
+        if request.is_made:
+            self.count, self.n_averaged = self.count + 1, self.n_averaged + is_due
         return found
 
     def eval(self):
@@ -201,5 +202,5 @@ class LookaheadStepper(WrappedStepper):
         if (self.count + 1) % self._k == 0:
             request.after.append(self._meet)
         found = self.forward(request)
-        self.count += 1
+        self.count += request.is_made
         return found

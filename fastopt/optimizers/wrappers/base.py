@@ -39,6 +39,10 @@ class Wrapper(Optimizer):
         """The optimizer inside, however deep."""
         return self.optimizer.innermost
 
+    def inner_run(self, run):
+        """Return the run as the schedules of the optimizer inside count it."""
+        return self.optimizer.inner_run(run)
+
     def check_own(self):
         """Raise TypeError or ValueError if a parameter of the wrapper is not acceptable."""
         name = type(self).__name__
@@ -121,9 +125,25 @@ class WrappedStepper:
 
     def step(self, grads=None, *, closure=None, grad_scale=1.0, loss=None, hessian=None):
         """Make one step, with what the wrappers do before and after it; arguments as `Stepper.step`."""
-        request = self.fused.request(
-            grads, closure, grad_scale, {"loss": loss, "hessian": hessian}, self.kind
-        )
+        options = {"loss": loss, "hessian": hessian}
+        return self._carry_out(self.fused.request(grads, closure, grad_scale, options, self.kind))
+
+    def step_batch(self, closure, weight, ends_epoch):
+        """Make one step as `step`, for the training engine.
+
+        Parameters
+        ----------
+        closure : callable
+        weight : float
+            That of the mini-batch, for `MultiSteps`.
+        ends_epoch : bool
+            Whether `MultiSteps` makes the step with however many gradients it has.
+        """
+        request = self.fused.request(None, closure, 1.0, {}, self.kind)
+        request.weight, request.ends_epoch = weight, ends_epoch
+        return self._carry_out(request)
+
+    def _carry_out(self, request):
         found = self.handle(request)
         self.fused.finish(request)
         return found

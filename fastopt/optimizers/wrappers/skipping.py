@@ -49,4 +49,5 @@ class SkipStepper(WrappedStepper):
         if np.isfinite(self.fused.norms(request)).all():
             return self.forward(request)
         self.n_skipped += 1
+        request.drop()
         return request.found
