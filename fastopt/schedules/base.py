@@ -4,16 +4,17 @@ import copy
 import dataclasses
 import math
 from numbers import Real
-from typing import ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt._extras import require
 from fastopt._parameters import Parameters, dataclass_transform
-from fastopt.schedules.clock import UNITS, Run
+from fastopt.schedules.clock import UNITS, Clock, Run
 
 #: Every schedule by name.
-SCHEDULES = {}
+SCHEDULES: dict[str, type["Schedule"]] = {}
 
 #: Parameters that are lengths of time.
 LENGTHS = ("length", "every", "up", "down")
@@ -66,6 +67,14 @@ class Schedule(Parameters):
     _: dataclasses.KW_ONLY
     unit: str = "step"
 
+    @overload
+    def __call__(
+        self, step: int, *, n_steps: int | None = None, steps_per_epoch: int | None = None
+    ) -> float: ...
+    @overload
+    def __call__(
+        self, step: npt.ArrayLike, *, n_steps: int | None = None, steps_per_epoch: int | None = None
+    ) -> np.ndarray: ...
     def __call__(self, step, *, n_steps=None, steps_per_epoch=None):
         """Return the value after ``step`` completed steps.
 
@@ -95,16 +104,16 @@ class Schedule(Parameters):
         values = self.at(clock)
         return values.reshape(steps.shape) if steps.ndim else float(values[0])
 
-    def at(self, clock):
+    def at(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`, as a float64 array."""
         self.check()
         return np.broadcast_to(np.asarray(self.values(clock), np.float64), clock.steps.shape)
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> npt.ArrayLike:
         """Return the values at the moments of a `Clock`; what a schedule of one's own defines."""
         raise NotImplementedError(f"{type(self).__name__} does not define values(self, clock)")
 
-    def check(self):
+    def check(self) -> None:
         """Raise TypeError or ValueError if a parameter is not acceptable."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name, value in self.get_params(deep=False).items():
@@ -132,7 +141,7 @@ class Schedule(Parameters):
         if not math.isfinite(value) or (length and value <= 0):
             raise ValueError(f"{what} must be {allowed}")
 
-    def parts(self):
+    def parts(self) -> "list[Schedule]":
         """Return the schedules that this one is composed of."""
         values = self.get_params(deep=False).values()
         flat = [v for value in values for v in (value if isinstance(value, (list, tuple)) else (value,))]
@@ -151,7 +160,7 @@ class Schedule(Parameters):
         params = {name: changed(value) for name, value in self.get_params(deep=False).items()}
         return type(self)(**params)
 
-    def based_on(self, value):
+    def based_on(self, value: float) -> "Schedule":
         """Return the schedule with ``value`` wherever a part has ``value=None``."""
         new = self._with_parts(lambda part: part.based_on(value))
         if getattr(self, "value", value) is None:
@@ -159,22 +168,24 @@ class Schedule(Parameters):
             new.value = value
         return new
 
-    def observe(self, metric, *, greater_is_better=False):
+    def observe(self, metric: float, *, greater_is_better: bool = False) -> "Schedule":
         """Return the schedule after an epoch with this loss or score; itself unless it reacts (`plateau`)."""
         return self._with_parts(lambda part: part.observe(metric, greater_is_better=greater_is_better))
 
-    def reduced(self):
+    def reduced(self) -> "Schedule":
         """Return the schedule after a reduction now; itself unless it has a `plateau`."""
         return self._with_parts(lambda part: part.reduced())
 
-    def __mul__(self, other):
+    def __mul__(self, other: "Schedule | float") -> "Schedule":
         if isinstance(other, (Schedule, Real)):
             return SCHEDULES["product"]((self, other))
         return NotImplemented
 
     __rmul__ = __mul__
 
-    def plot(self, ax=None, *, n_steps=None, steps_per_epoch=1, **kwargs):
+    def plot(
+        self, ax: Any = None, *, n_steps: int | None = None, steps_per_epoch: int = 1, **kwargs: Any
+    ) -> Any:
         """Draw the value by step.
 
         Parameters

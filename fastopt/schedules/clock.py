@@ -78,7 +78,7 @@ class Clock:
     steps_per_epoch: int | None = None
     gradients_per_step: int = 1
 
-    def ticks(self, unit):
+    def ticks(self, unit: str) -> np.ndarray:
         """Return the moments in a unit; raise ValueError if the run is not known well enough."""
         if unit == "epoch":
             self._need("steps_per_epoch", "a schedule with unit='epoch'")
@@ -88,7 +88,7 @@ class Clock:
             return self.steps / self.n_steps
         return self.steps
 
-    def length(self, length, unit):
+    def length(self, length: float | None, unit: str) -> float:
         """Return a length in ticks of the unit: itself, or for None that of the whole run."""
         if length is not None:
             return length
@@ -100,7 +100,7 @@ class Clock:
             return self.n_steps * self.gradients_per_step / self.steps_per_epoch
         return self.n_steps
 
-    def whole(self, length, unit):
+    def whole(self, length: float | None, unit: str) -> tuple[np.ndarray, float]:
         """Return the moments and a length in whole numbers of steps, or with unit='epoch' of epochs."""
         length = self.length(length, unit)
         if unit == "run":
@@ -108,12 +108,12 @@ class Clock:
             return self.steps, length * self.n_steps
         return self.ticks(unit), length
 
-    def beginning(self):
+    def beginning(self) -> "Clock":
         """Return the clock of the very first moment."""
         zero = np.zeros(1, np.int64)
         return dataclasses.replace(self, steps=zero, epochs=None if self.epochs is None else zero)
 
-    def part(self, start, stop, unit):
+    def part(self, start: float, stop: float | None, unit: str) -> "Clock":
         """Return the clock of a part of the run that begins at ``start`` ticks and ends at ``stop``.
 
         ``stop`` may be None: the end of the run. Moments before the part stand at its beginning.

@@ -6,6 +6,7 @@ from numbers import Real
 import numpy as np
 
 from fastopt.schedules.base import Schedule, schedule
+from fastopt.schedules.clock import Clock
 from fastopt.schedules.stairs import check_boundaries
 
 
@@ -42,12 +43,12 @@ class warmup(Schedule):
     length: float
     start: float = 0.0
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         check_parts(self, "then", (self.then,))
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         later = clock.part(self.length, None, self.unit)
         first = self.then.at(later.beginning())
@@ -84,7 +85,7 @@ class sequence(Schedule):
     schedules: Sequence[Schedule]
     boundaries: Sequence[float]
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         check_parts(self, "schedules", self.schedules)
@@ -95,7 +96,7 @@ class sequence(Schedule):
                 "one schedule more than boundaries"
             )
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         ends = (0, *self.boundaries, None)
         parts = [
@@ -129,14 +130,14 @@ class product(Schedule):
 
     factors: Sequence[Schedule | float]
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         for factor in self.factors:
             if not isinstance(factor, Schedule):
                 self._check_number(f"product(factors={self.factors!r}): each factor", "factor", factor, 0.0)
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         values = np.ones(clock.steps.shape)
         for factor in self.factors:
@@ -168,13 +169,13 @@ class function(Schedule):
     f: Callable[[float], float]
     value: float | None = 1.0
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         if not callable(self.f):
             raise TypeError(f"function(f={self.f!r}): f must be callable, not {type(self.f).__name__}")
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         results = [self.f(tick) for tick in clock.ticks(self.unit).tolist()]
         for result in results:
@@ -187,7 +188,7 @@ class function(Schedule):
         return getattr(value, "__qualname__", repr(value)) if callable(value) else repr(value)
 
 
-def check_parts(owner, name, parts):
+def check_parts(owner: Schedule, name: str, parts: Sequence[Schedule]) -> None:
     """Raise TypeError unless all are schedules."""
     for part in parts:
         if not isinstance(part, Schedule):

@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastopt.schedules.base import Schedule, schedule
+from fastopt.schedules.clock import Clock
 from fastopt.schedules.decay import check_share, half_cosine
 from fastopt.schedules.stairs import between
 
@@ -44,13 +45,13 @@ class cosine_restarts(Schedule):
     end: float = 0.0
     peak_factor: float = 1.0
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         if self.factor < 1:
             raise ValueError(f"cosine_restarts(factor={self.factor!r}): factor must be >= 1")
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         ticks = np.asarray(clock.ticks(self.unit), np.float64)
         cycle = ticks / self.length
@@ -125,7 +126,7 @@ class onecycle(Schedule):
     form: str = "cosine"
     points: str = "torch"
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         shares = {"warmup": self.warmup} | ({} if self.descent is None else {"descent": self.descent})
@@ -139,7 +140,7 @@ class onecycle(Schedule):
             value = getattr(self, name)
             self._check_number(f"onecycle({name}={value!r}): {name}", name, value, None)
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         ticks, length = clock.whole(self.length, self.unit)
         start = self.value / 25.0 if self.start is None else self.start
@@ -197,12 +198,12 @@ class cyclic(Schedule):
     form: str = "triangular"
     factor: float = 1.0
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         self._check_number(f"cyclic(peak={self.peak!r}): peak", "peak", self.peak, 0.0)
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         ticks = clock.ticks(self.unit)
         down = self.up if self.down is None else self.down

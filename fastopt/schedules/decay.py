@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastopt.schedules.base import Schedule, schedule
+from fastopt.schedules.clock import Clock
 
 
 @dataclasses.dataclass(repr=False)
@@ -16,7 +17,7 @@ class Decay(Schedule):
     length: float | None = None
     end: float = 0.0
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         x = self._progress(clock.ticks(self.unit), clock.length(self.length, self.unit))
         return self.end + (self.value - self.end) * self.shape(x)
@@ -24,7 +25,7 @@ class Decay(Schedule):
     def _progress(self, ticks, length):
         return np.minimum(ticks / length, 1.0)
 
-    def shape(self, x):
+    def shape(self, x: np.ndarray) -> np.ndarray:
         """Return the share of the way that is left, 1 at ``x = 0`` and 0 at ``x = 1``."""
         raise NotImplementedError
 
@@ -55,7 +56,7 @@ class linear(Decay):
     array([1.  , 0.75, 0.5 , 0.25, 0.  , 0.  ])
     """
 
-    def shape(self, x):
+    def shape(self, x: np.ndarray) -> np.ndarray:
         """Return the share of the way that is left."""
         return 1.0 - x
 
@@ -93,7 +94,7 @@ class polynomial(Decay):
             length = length * np.maximum(1.0, np.ceil(ticks / length))
         return np.minimum(ticks / length, 1.0)
 
-    def shape(self, x):
+    def shape(self, x: np.ndarray) -> np.ndarray:
         """Return the share of the way that is left."""
         return (1.0 - x) ** self.power
 
@@ -129,12 +130,12 @@ class cosine(Decay):
     def _progress(self, ticks, length):
         return ticks / length if self.periodic else super()._progress(ticks, length)
 
-    def shape(self, x):
+    def shape(self, x: np.ndarray) -> np.ndarray:
         """Return the share of the way that is left."""
         return half_cosine(x)
 
 
-def half_cosine(x):
+def half_cosine(x: np.ndarray) -> np.ndarray:
     """Return the half cosine from 1 at ``x = 0`` to 0 at ``x = 1``."""
     return 0.5 * (1.0 + np.cos(np.pi * x))
 
@@ -163,12 +164,12 @@ class flat_cos(Decay):
 
     flat: float = 0.5
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         check_share(self, flat=self.flat)
 
-    def shape(self, x):
+    def shape(self, x: np.ndarray) -> np.ndarray:
         """Return the share of the way that is left."""
         return half_cosine(np.maximum(x - self.flat, 0.0) / (1.0 - self.flat))
 
@@ -190,7 +191,7 @@ class rex(Decay):
     array([1.    , 0.8571, 0.6667, 0.4   , 0.    , 0.    ])
     """
 
-    def shape(self, x):
+    def shape(self, x: np.ndarray) -> np.ndarray:
         """Return the share of the way that is left."""
         return (1.0 - x) / (1.0 - 0.5 * x)
 
@@ -217,7 +218,7 @@ class coslog4(Decay):
     array([0., 0., 0., 0., 0.])
     """
 
-    def shape(self, x):
+    def shape(self, x: np.ndarray) -> np.ndarray:
         """Return the height of the wave."""
         return 0.5 * (1.0 - np.cos(2.0 * np.pi * np.log2(1.0 + 15.0 * x)))
 
@@ -253,7 +254,7 @@ class wsd(Decay):
     form: str = "sqrt"
     start: float = 0.0
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         check_share(self, warmup=self.warmup, decay=self.decay)
@@ -262,7 +263,7 @@ class wsd(Decay):
                 f"wsd(warmup={self.warmup!r}, decay={self.decay!r}): together they must not exceed 1"
             )
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         ticks, length = clock.ticks(self.unit), clock.length(self.length, self.unit)
         first, last = self.warmup * length, self.decay * length
@@ -274,7 +275,7 @@ class wsd(Decay):
         return np.where(ticks < first, up, down)
 
 
-def check_share(owner, **shares):
+def check_share(owner: Schedule, **shares: float) -> None:
     """Raise ValueError if a share is not in [0, 1)."""
     for name, share in shares.items():
         if not 0 <= share < 1:

@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastopt.schedules.base import Schedule, schedule
+from fastopt.schedules.clock import Clock
 
 
 @schedule
@@ -25,9 +26,9 @@ class constant(Schedule):
 
     value: float | None = None
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
-        return self.value
+        return np.full(clock.steps.shape, self.value, np.float64)
 
 
 @schedule
@@ -67,7 +68,7 @@ class exponential(Schedule):
     staircase: bool = False
     end: float | None = None
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         if self.factor <= 0:
@@ -75,7 +76,7 @@ class exponential(Schedule):
         if self.end is not None:
             self._check_number(f"exponential(end={self.end!r}): end", "end", self.end, 0.0)
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         ticks, every = clock.ticks(self.unit), clock.length(self.every, self.unit)
         exponent = periods(ticks, every) if self.staircase else ticks / every
@@ -115,20 +116,20 @@ class inverse_time(Schedule):
     every: float = 1.0
     staircase: bool = False
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         self._check_number(f"inverse_time(rate={self.rate!r}): rate", "rate", self.rate, 0.0)
         if self.rate < 0:
             raise ValueError(f"inverse_time(rate={self.rate!r}): rate must be >= 0")
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         ticks = clock.ticks(self.unit)
         passed = periods(ticks, self.every) if self.staircase else ticks / self.every
         return self.value / (1.0 + self.rate * passed)
 
 
-def periods(ticks, length):
+def periods(ticks: np.ndarray, length: float) -> np.ndarray:
     """Return how many whole lengths are over; a share of a run may be a rounding error short of one."""
     return np.floor(ticks / length * (1.0 + 4.0 * np.finfo(np.float64).eps))

@@ -1,12 +1,13 @@
 """Schedules by name."""
 
 import dataclasses
+from typing import Any
 
 from fastopt._parameters import suggestion
-from fastopt.schedules.base import SCHEDULES
+from fastopt.schedules.base import SCHEDULES, Schedule
 
 
-def list_schedules():
+def list_schedules() -> list[str]:
     """Return the names of the schedules that need no argument beside the value, sorted.
 
     Examples
@@ -22,7 +23,7 @@ def list_schedules():
     return sorted(name for name, fields in needed.items() if not fields)
 
 
-def get_schedule(name, **params):
+def get_schedule(name: str, **params: Any) -> Schedule:
     """Make a schedule by name.
 
     Parameters

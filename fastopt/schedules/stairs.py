@@ -6,8 +6,10 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.schedules.base import Schedule, schedule
+from fastopt.schedules.clock import Clock
 from fastopt.schedules.decay import half_cosine
 from fastopt.schedules.endless import periods
 
@@ -39,7 +41,7 @@ class step(Schedule):
     every: float
     factor: float = 0.1
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         return self.value * self.factor ** periods(clock.ticks(self.unit), self.every)
 
@@ -72,12 +74,12 @@ class multistep(Schedule):
     boundaries: Sequence[float]
     factor: float = 0.1
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         check_boundaries(self, self.boundaries)
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         passed = np.searchsorted(self.boundaries, clock.ticks(self.unit), side="right")
         return self.value * self.factor ** passed.astype(np.float64)
@@ -121,7 +123,7 @@ class piecewise(Schedule):
     interpolate: str | None = None
     strict: bool = False
 
-    def check(self):
+    def check(self) -> None:
         """Check the parameters."""
         super().check()
         check_boundaries(self, self.boundaries)
@@ -135,7 +137,7 @@ class piecewise(Schedule):
         if self.strict and self.interpolate:
             raise ValueError("piecewise(strict=True) is about jumps; leave it out beside interpolate")
 
-    def values(self, clock):
+    def values(self, clock: Clock) -> np.ndarray:
         """Return the values at the moments of a `Clock`."""
         ticks = clock.ticks(self.unit)
         if self.interpolate:
@@ -144,7 +146,7 @@ class piecewise(Schedule):
         return np.asarray(self.levels, np.float64)[level]
 
 
-def between(ticks, moments, levels, form):
+def between(ticks: np.ndarray, moments: npt.ArrayLike, levels: npt.ArrayLike, form: str) -> np.ndarray:
     """Return the values of lines or half cosines through ``levels``; equal ``moments`` make a jump."""
     moments, levels = np.asarray(moments, np.float64), np.asarray(levels, np.float64)
     i = np.clip(np.searchsorted(moments, ticks, side="right") - 1, 0, len(moments) - 2)
@@ -155,7 +157,7 @@ def between(ticks, moments, levels, form):
     return levels[i + 1] + (levels[i] - levels[i + 1]) * left
 
 
-def check_boundaries(owner, boundaries):
+def check_boundaries(owner: Schedule, boundaries: Sequence[float]) -> None:
     """Raise TypeError or ValueError unless these are numbers >= 0 in order, at least one."""
     what = (
         f"{type(owner).__name__}(boundaries={boundaries!r}): boundaries must be numbers >= 0, at least one "

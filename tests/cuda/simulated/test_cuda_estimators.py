@@ -95,7 +95,11 @@ def test_lbfgs():
     )
 
 
-@pytest.mark.parametrize("solver", [fastopt.AdamW(lr=0.01, weight_decay=0.1), "sgd", "tilted"], ids=str)
+@pytest.mark.parametrize(
+    "solver",
+    [fastopt.AdamW(lr=0.01, weight_decay=0.1), "sgd", "tilted", fastopt.MultiSteps(fastopt.SGD(lr=0.1), 2)],
+    ids=str,
+)
 def test_optimizers(solver):
     assert_same_model(MLPClassifier(solver=solver, **SMALL), LABELS)
 
