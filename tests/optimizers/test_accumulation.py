@@ -260,3 +260,13 @@ def test_a_fit_and_then_partial_fit_go_on_in_the_schedule():
     clf._optimizer.go_on(clf._optimizer.update.run)
     # Five epochs are over, and the next three gradients end in the second of two more.
     assert clf._optimizer.learning_rate == 1e-3 * 0.5**6
+
+
+def test_after_a_fit_without_schedules_too_gradients_wait_for_the_next_call():
+    clf = MLPClassifier((8,), solver=MultiSteps(SGD(lr=0.1), 3), batch_size=64, random_state=0, max_iter=3)
+    clf.fit(X, Y)
+    before = clf.coefs_[0].copy()
+    for n_steps in (6, 6, 7):
+        clf.partial_fit(X[:64], Y[:64])
+        assert clf._optimizer.update.t == n_steps
+        assert np.array_equal(clf.coefs_[0], before) == (n_steps == 6)
