@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
+import codecs
+import gzip
+import lzma
 import re
 import warnings
+import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +20,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-_BYTE_ORDER_MARKS = {"ÿþ": "utf-16", "þÿ": "utf-16"}  # FF FE and FE FF, seen as latin-1
 # Suffix: the function of pandas, the package behind it, and what of the cells is taken as missing.
 _EMPTY_ONLY = {"keep_default_na": False, "na_values": [""]}
 _READERS = {
@@ -83,8 +87,8 @@ def read(path: Path, kind: str, encoding: str | None = None) -> TableFile:
         raise DatasetError(
             f"encoding={encoding!r} is not one that Python knows, such as latin-1."
         ) from problem
-    except (ValueError, EOFError, Warning) as problem:
-        reason = str(problem).splitlines()[0]
+    except (ValueError, EOFError, Warning, OSError, lzma.LZMAError, zipfile.BadZipFile) as problem:
+        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
         raise DatasetError(f"{str(path)!r} cannot be read as a table: {reason}") from problem
 
 
@@ -110,18 +114,28 @@ def _text(path, encoding):
     pandas = require("pandas", "reading a table")
     notes = []
     if encoding is None:
-        first = str(pandas.read_csv(path, nrows=0, sep="\x1f", encoding="latin-1", quoting=3).columns[0])
-        encoding = _BYTE_ORDER_MARKS.get(first[:2])
-        if encoding is None and "\0" in first:
-            raise DatasetError(f"{str(path)!r} holds zero bytes, as UTF-16 does: try --encoding utf-16-le.")
-        if encoding is not None:
+        first = _first_bytes(path)
+        if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            encoding = "utf-16"
             notes.append("The file was read as UTF-16, as its first bytes say.")
+        elif b"\0" in first:
+            raise DatasetError(f"{str(path)!r} holds zero bytes, as UTF-16 does: try --encoding utf-16-le.")
     header = str(pandas.read_csv(path, nrows=0, sep="\x1f", encoding=encoding, quoting=3).columns[0])
     separator = max(",;\t|", key=re.sub(r'"[^"]*"', "", header).count)
     options = {"sep": separator, "encoding": encoding, "skipinitialspace": True, **_EMPTY_ONLY}
     options["index_col"] = False  # rows longer than the header are an error, not an index
     frame = pandas.read_csv(path, low_memory=False, **options)
     return TableFile(path, frame, separator, notes, options)
+
+
+def _first_bytes(path):
+    """Return the first bytes of a file, unpacked; none of kinds that the standard library does not stream."""
+    kind = path.suffix.lower()
+    if kind in (".zip", ".zst"):
+        return b""
+    unpacking = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    with unpacking.get(kind, open)(path, "rb") as file:
+        return file.read(1024)
 
 
 def _encoding_hint(problem, encoding):

@@ -213,6 +213,18 @@ def test_compressed_text_is_read_as_well():
     assert datasets.load("table.csv.gz", "y").name == "table"
 
 
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz", "zip"])
+def test_a_damaged_file_is_one_sentence(suffix):
+    name = f"table.csv.{suffix}"
+    pd.DataFrame({"a": A, "y": PRICE}).to_csv(name, index=False)
+    assert len(datasets.load(name, "y").y) == N
+    whole = Path(name).read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"\x00\x01" + whole[2:], b""):
+        Path(name).write_bytes(damaged)
+        with pytest.raises(DatasetError, match=r"cannot be read as a table|holds zero bytes"):
+            datasets.load(name, "y")
+
+
 def test_groups_and_weights_are_columns_that_are_not_features():
     frame = pd.DataFrame({"a": A, "who": np.arange(N) // 6, "w": np.arange(N) % 3, "y": PRICE})
     frame.to_csv("table.csv", index=False)
