@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ else:
         return lambda function: function
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Return a NumPy scalar as the Python number it is, so that its repr can be evaluated."""
     if isinstance(value, np.generic):
         return value.item()
@@ -37,13 +37,16 @@ def suggestion(name: object, known: Iterable[object]) -> str:
     return "" if near is None else f" Did you mean {lowered[near]!r}?"
 
 
+_Self = TypeVar("_Self", bound="Parameters")
+
+
 class Parameters(Persistent):
     """Gives a dataclass ``get_params``, ``set_params`` and a repr that can be evaluated."""
 
     #: Parameters that the repr shows although they have their default.
-    _always_shown: ClassVar[tuple] = ()
+    _always_shown: ClassVar[tuple[str, ...]] = ()
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters as a dict (scikit-learn's protocol).
 
         Parameters
@@ -58,7 +61,7 @@ class Parameters(Persistent):
                     params.update({f"{name}__{key}": inner for key, inner in value.get_params().items()})
         return params
 
-    def set_params(self, **params):
+    def set_params(self: _Self, **params: Any) -> _Self:
         """Set parameters, or as ``name__inner`` those of a parameter.
 
         Raises
@@ -80,11 +83,11 @@ class Parameters(Persistent):
         return self
 
     @classmethod
-    def _names(cls):
+    def _names(cls) -> list[str]:
         """Name the parameters in the order of the signature."""
         return [f.name for f in sorted(dataclasses.fields(cls), key=lambda f: f.kw_only)]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         shown = []
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name, value in self.get_params(deep=False).items():

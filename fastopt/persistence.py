@@ -47,13 +47,13 @@ class Persistent:
     #: Family of the kind, a key of the table above; None for classes that stand in the other table.
     _family: ClassVar[str | None] = None
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         getstate = getattr(self, "__getstate__", None)  # every object has it from Python 3.11 on
         state = dict(self.__dict__) if getstate is None else getstate()
         return rebuild, (kind_of(type(self)), STATE_VERSION), state
 
 
-def kind_of(cls: type[Persistent]) -> str | type:
+def kind_of(cls: type[Persistent]) -> str | type[Any]:
     """Return the name under which a class is pickled; of a class that is not fastopt's, the class itself."""
     if "_made_from" in vars(cls):
         return f"{_REGISTERED}.{cls.name}"
@@ -62,7 +62,7 @@ def kind_of(cls: type[Persistent]) -> str | type:
     return cls.__name__ if cls._family is None else f"{cls._family}.{cls.__name__}"
 
 
-def class_of(kind: str | type) -> type:
+def class_of(kind: str | type[Any]) -> type[Any]:
     """Return the class that `kind_of` gave this name.
 
     Raises
@@ -85,7 +85,7 @@ def class_of(kind: str | type) -> type:
     return found
 
 
-def rebuild(kind: str | type, version: int) -> Any:
+def rebuild(kind: str | type[Any], version: int) -> Any:
     """Return an object without attributes, whose state a pickle then fills in.
 
     Parameters

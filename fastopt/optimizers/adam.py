@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import adam as _rules  # noqa: F401  registers the rules
@@ -78,7 +78,7 @@ class Adam(MomentOptimizer):
     amsgrad_corrected: bool = False
 
     @classmethod
-    def rule(cls, h: Mapping) -> Rule:
+    def rule(cls, h: Mapping[str, Any]) -> Rule:
         """Return the rule: adam, with eps under the root, or amsgrad."""
         return _adam_rule(h)
 
@@ -144,7 +144,7 @@ class AdamW(MomentOptimizer):
     amsgrad_corrected: bool = False
 
     @classmethod
-    def rule(cls, h: Mapping) -> Rule:
+    def rule(cls, h: Mapping[str, Any]) -> Rule:
         """Return the rule: adam, with eps under the root, or amsgrad."""
         return _adam_rule(h)
 

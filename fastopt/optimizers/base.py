@@ -1,7 +1,7 @@
 """The hyper-parameter object: what an optimizer is before it meets an array."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy.typing as npt
@@ -25,13 +25,13 @@ from fastopt.stepping.stepper import Stepper
 OPTIMIZERS: dict[str, type["Optimizer"]] = {}
 
 #: Other names: alias to (canonical name, the hyper-parameters that it stands for).
-ALIASES: dict[str, tuple[str, dict]] = {}
+ALIASES: dict[str, tuple[str, dict[str, Any]]] = {}
 
 _C = TypeVar("_C", bound="Optimizer")
 
 
 @dataclass_transform(eq_default=True)
-def optimizer(name: str, **aliases: dict):
+def optimizer(name: str, **aliases: dict[str, Any]) -> Callable[[type[_C]], type[_C]]:
     """Make a class of fields an optimizer called ``name``; ``aliases`` give further names their settings."""
 
     def decorate(cls: type[_C]) -> type[_C]:
@@ -68,28 +68,30 @@ class Optimizer(Parameters):
     takes_hessian: ClassVar[bool] = False
     #: Whether a gradient may be a tuple ``(indices, values)`` of some rows.
     takes_rows: ClassVar[bool] = False
-    _always_shown: ClassVar[tuple] = ("lr",)
+    _always_shown: ClassVar[tuple[str, ...]] = ("lr",)
 
     _: dataclasses.KW_ONLY
     maximize: bool = False
 
     @classmethod
-    def rule(cls, h: Mapping) -> Rule | TensorRule:
+    def rule(cls, h: Mapping[str, Any]) -> Rule | TensorRule:
         """Return the rule for the hyper-parameters ``h``."""
         return RULES.get(cls.name) or TENSOR_RULES[cls.name]
 
     @classmethod
-    def rule_for(cls, h: Mapping, shape: tuple[int, ...]) -> Rule | TensorRule:
+    def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:
         """Return the rule for a parameter of ``shape``, where that matters."""
         return cls.rule(h)
 
     @classmethod
-    def for_shape(cls, h, shape):
+    def for_shape(
+        cls, h: Mapping[str, Any], shape: tuple[int, ...]
+    ) -> tuple[type["Optimizer"], Mapping[str, Any]]:
         """Return the optimizer and hyper-parameters for a ``shape``: its own, or a fallback's."""
         return cls, h
 
     @classmethod
-    def evaluation(cls, h: Mapping) -> tuple[str, float, float]:
+    def evaluation(cls, h: Mapping[str, Any]) -> tuple[str, float, float]:
         """Return how weights move between training and evaluation, of an optimizer that `has_modes`.
 
         A slot, and the weights of its difference to the parameter in the step to evaluation and in that back.
@@ -97,12 +99,12 @@ class Optimizer(Parameters):
         raise NotImplementedError
 
     @classmethod
-    def decays_in_rule(cls, h: Mapping) -> bool:
+    def decays_in_rule(cls, h: Mapping[str, Any]) -> bool:
         """Whether the rule's constants depend on the decay, which spares biases."""
         return False
 
     @classmethod
-    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
+    def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
         """Return ``(sign, l2, keep)``: what every kernel applies before its rule, in float64.
 
         The gradient is multiplied by ``sign``, ``l2`` times the weight is added to it (coupled decay), and
@@ -115,7 +117,7 @@ class Optimizer(Parameters):
         return sign, decay, 1.0
 
     @classmethod
-    def check(cls, h: Mapping) -> None:
+    def check(cls, h: Mapping[str, Any]) -> None:
         """Raise ValueError or TypeError if a hyper-parameter's value is out of its range."""
         validation.check_values(cls, h)
 
@@ -159,7 +161,7 @@ class Optimizer(Parameters):
         """
         return self.stepper(to_groups(params), n_threads, Run(n_steps, steps_per_epoch))
 
-    def stepper(self, groups: list[dict], n_threads: int | None, run: Run) -> Stepper:
+    def stepper(self, groups: list[dict[str, Any]], n_threads: int | None, run: Run) -> Stepper:
         """Return the stepper for groups of arrays and a `fastopt.schedules.Run`; see `bind`."""
         first = next((p for group in groups for p in to_list(group.get("params", ()))), None)
         make = DeviceStepper if is_on_gpu(first) else Stepper

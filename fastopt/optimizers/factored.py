@@ -3,11 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import factored as _rules  # noqa: F401  registers the rules
-from fastopt.rules.ranges import ABOVE_0
+from fastopt.rules.ranges import ABOVE_0, Range
 from fastopt.rules.registry import RULES, Rule
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 from fastopt.schedules import Hyperparameter
@@ -58,7 +58,7 @@ class Adafactor(Optimizer):
     """
 
     decoupled: ClassVar[bool] = True
-    ranges: ClassVar[dict] = {
+    ranges: ClassVar[dict[str, Range]] = {
         "beta2_decay": (lambda x: -math.inf < x <= 0, "a finite number <= 0"),
         "d": ABOVE_0,
     }
@@ -69,7 +69,7 @@ class Adafactor(Optimizer):
     weight_decay: Hyperparameter = 0.0
 
     @classmethod
-    def check(cls, h: Mapping) -> None:
+    def check(cls, h: Mapping[str, Any]) -> None:
         """Check the values; None is allowed as the first eps."""
         eps = h["eps"]
         if isinstance(eps, (tuple, list)) and len(eps) == 2 and eps[0] is None:
@@ -77,13 +77,13 @@ class Adafactor(Optimizer):
         super().check(h)
 
     @classmethod
-    def for_shape(cls, h: Mapping, shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
+    def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
         """Return the class and its values, with NaN for an eps that the dtype decides."""
         first, second = h["eps"]
         return cls, {**h, "eps": (math.nan if first is None else first, second)}
 
     @classmethod
-    def rule_for(cls, h: Mapping, shape: tuple[int, ...]) -> Rule | TensorRule:
+    def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:
         """Return the rule: of a vector, a matrix, or a stack of matrices."""
         return TENSOR_RULES[
             ("adafactor_vector", "adafactor", "adafactor_stack")[min(max(len(shape) - 1, 0), 2)]
@@ -138,6 +138,6 @@ class SM3(Optimizer):
     decoupled_weight_decay: bool = False
 
     @classmethod
-    def rule_for(cls, h: Mapping, shape: tuple[int, ...]) -> Rule | TensorRule:
+    def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:
         """Return the rule: with rows and columns if there are two axes."""
         return TENSOR_RULES["sm3"] if len(shape) > 1 else RULES["sm3_vector"]

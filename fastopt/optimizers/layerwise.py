@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastopt.optimizers.adam import AdamW
 from fastopt.optimizers.base import Optimizer, optimizer
@@ -14,7 +14,7 @@ class _DecaysItself(Optimizer):
     """What optimizers share whose rule applies the weight decay."""
 
     @classmethod
-    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
+    def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
         """Return what kernels apply first: the sign alone."""
         return super().prologue(h)[0], 0.0, 1.0
 
@@ -134,7 +134,7 @@ class LAMB(_DecaysItself):
     always_adapt: bool = True
 
     @classmethod
-    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
+    def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
         """Return what kernels apply first; the decay, too, unless it is a part of the step."""
         sign = super().prologue(h)[0]
         return sign, 0.0, 1.0 if h["decay_in_ratio"] else 1.0 - h["lr"] * h["weight_decay"]
@@ -284,7 +284,7 @@ class MARS(Optimizer):
     weight_decay_1d: Hyperparameter = 0.1
 
     @classmethod
-    def for_shape(cls, h: Mapping, shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
+    def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
         """Return the class itself for matrices, and AdamW with its own values for all else."""
         if len(shape) == 2 or h["optimize_1d"]:
             return cls, h

@@ -1,9 +1,11 @@
 """L-BFGS."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import numpy.typing as npt
 
 from fastopt.optimizers.base import Optimizer, optimizer
-from fastopt.rules.ranges import AT_LEAST_0, COUNT
+from fastopt.rules.ranges import AT_LEAST_0, COUNT, Range
 from fastopt.schedules import Hyperparameter, Run
 from fastopt.stepping import scheduling
 from fastopt.stepping.cuda_stepper import refuse_on_gpu
@@ -64,7 +66,7 @@ class LBFGS(Optimizer):
     """
 
     needs: ClassVar[str | None] = "closure"
-    ranges: ClassVar[dict] = {
+    ranges: ClassVar[dict[str, Range]] = {
         "max_iter": COUNT,
         "max_eval": COUNT,
         "history_size": COUNT,
@@ -79,12 +81,12 @@ class LBFGS(Optimizer):
     history_size: int = 100
     line_search_fn: str | None = None
 
-    def stepper(self, groups: list[dict], n_threads: int | None, run: Run) -> Stepper:
+    def stepper(self, groups: list[dict[str, Any]], n_threads: int | None, run: Run) -> Stepper:
         """Return the stepper for arrays in one group and of one dtype; see `Optimizer.bind`."""
         refuse_on_gpu(self, groups)
         return LBFGSStepper(self, groups, n_threads, run)
 
-    def flat(self, size, n_decay, dtype, run=None):
+    def flat(self, size: int, n_decay: int, dtype: npt.DTypeLike, run: Run | None = None) -> LayerwiseState:
         """Return the state for the training engine; see `Optimizer.flat`."""
         run = run or Run()
         self.check(scheduling.at_step(self, self.get_params(deep=False), run, 0))

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastopt.optimizers.base import OPTIMIZERS, Optimizer, optimizer
 from fastopt.rules import matrix as _rules  # noqa: F401  registers the rules
-from fastopt.rules.ranges import ABOVE_0, COUNT, FINITE, WHOLE
+from fastopt.rules.ranges import ABOVE_0, COUNT, FINITE, WHOLE, Range
 from fastopt.rules.registry import Rule
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 from fastopt.schedules import Hyperparameter, HyperparameterPair
@@ -16,7 +16,7 @@ class _Matrix(Optimizer):
     """What matrix methods share: another optimizer for what is no matrix."""
 
     @classmethod
-    def for_shape(cls, h: Mapping, shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
+    def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
         """Return the class itself for matrices, and the fallback with its own values for all else."""
         if len(shape) == 2:
             return cls, h
@@ -26,7 +26,7 @@ class _Matrix(Optimizer):
         return other, values | {"lr": h["lr"] if h["fallback_lr"] is None else h["fallback_lr"]}
 
     @classmethod
-    def check(cls, h: Mapping) -> None:
+    def check(cls, h: Mapping[str, Any]) -> None:
         """Check the values, and that the fallback is an elementwise optimizer."""
         super().check(h)
         other = OPTIMIZERS.get(h["fallback"])
@@ -100,7 +100,7 @@ class Muon(_Matrix):
     """
 
     decoupled: ClassVar[bool] = True
-    ranges: ClassVar[dict] = {"ns_coefficients": FINITE, "ns_steps": WHOLE}
+    ranges: ClassVar[dict[str, Range]] = {"ns_coefficients": FINITE, "ns_steps": WHOLE}
     lr: Hyperparameter = 1e-3
     weight_decay: Hyperparameter = 0.1
     momentum: Hyperparameter = 0.95
@@ -115,7 +115,7 @@ class Muon(_Matrix):
     fallback_lr: Hyperparameter | None = None
 
     @classmethod
-    def rule_for(cls, h: Mapping, shape: tuple[int, ...]) -> Rule | TensorRule:
+    def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:
         """Return the rule for matrices."""
         return TENSOR_RULES["muon"]
 
@@ -182,7 +182,7 @@ class NorMuon(Muon):
     beta2: Hyperparameter = 0.95
 
     @classmethod
-    def rule_for(cls, h: Mapping, shape: tuple[int, ...]) -> Rule | TensorRule:
+    def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:
         """Return the rule for matrices of this layout."""
         return TENSOR_RULES[f"normuon_{h['layout']}"]
 
@@ -191,7 +191,7 @@ class _Preconditioned(_Matrix):
     """What Shampoo and SOAP share: one rule, for matrices."""
 
     @classmethod
-    def rule_for(cls, h: Mapping, shape: tuple[int, ...]) -> Rule | TensorRule:
+    def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:
         """Return the rule for matrices."""
         return TENSOR_RULES[cls.name]
 
@@ -241,7 +241,7 @@ class Shampoo(_Preconditioned):
            [ 0. ,  0.5]])
     """
 
-    ranges: ClassVar[dict] = {
+    ranges: ClassVar[dict[str, Range]] = {
         "eps": ABOVE_0,
         "root": ABOVE_0,
         "update_freq": COUNT,
@@ -304,7 +304,7 @@ class SOAP(_Preconditioned):
            [1. , 1.5]])
     """
 
-    ranges: ClassVar[dict] = {"precondition_frequency": COUNT}
+    ranges: ClassVar[dict[str, Range]] = {"precondition_frequency": COUNT}
     lr: Hyperparameter = 3e-3
     betas: HyperparameterPair = (0.95, 0.95)
     eps: Hyperparameter = 1e-8
@@ -315,6 +315,6 @@ class SOAP(_Preconditioned):
     fallback_lr: Hyperparameter | None = None
 
     @classmethod
-    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
+    def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
         """Return what kernels apply first: the sign alone, because the decay follows the step."""
         return super().prologue(h)[0], 0.0, 1.0

@@ -1,6 +1,7 @@
 """Methods of online learning: the weights follow from sums over all gradients, not from the last weights."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import online as _rules  # noqa: F401  registers the rules
@@ -58,7 +59,7 @@ class FTRL(Optimizer):
     beta: Hyperparameter = 0.0
 
     @classmethod
-    def check(cls, h: Mapping) -> None:
+    def check(cls, h: Mapping[str, Any]) -> None:
         """Check the values; the method divides by the learning rate."""
         super().check(h)
         if not h["lr"]:
@@ -110,7 +111,7 @@ class COCOB(Optimizer):
     weight_decay: Hyperparameter = 0.0
 
     @classmethod
-    def check(cls, h: Mapping) -> None:
+    def check(cls, h: Mapping[str, Any]) -> None:
         """Check the values; eps keeps a division from 0 / 0."""
         super().check(h)
         if not h["eps"]:

@@ -3,11 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastopt.optimizers.base import Optimizer, get_optimizer, optimizer
 from fastopt.rules import parameter_free as _rules  # noqa: F401  registers the rules
-from fastopt.rules.ranges import ABOVE_0
+from fastopt.rules.ranges import ABOVE_0, Range
 from fastopt.schedules import Hyperparameter, HyperparameterPair, Run
 from fastopt.stepping.cuda_stepper import refuse_on_gpu
 from fastopt.stepping.mechanic import MechanicStepper
@@ -18,7 +18,7 @@ class _Adaptive(Optimizer):
     """What Prodigy and D-adaptation share: a decay by the adapted rate, applied by the rule."""
 
     @classmethod
-    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
+    def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
         """Return what kernels apply first: the sign, and a coupled decay."""
         sign, l2, _ = super().prologue(h)
         return sign, l2, 1.0
@@ -79,7 +79,7 @@ class Prodigy(_Adaptive):
     True
     """
 
-    ranges: ClassVar[dict] = {"growth_rate": (lambda x: x >= 1, "a number >= 1")}
+    ranges: ClassVar[dict[str, Range]] = {"growth_rate": (lambda x: x >= 1, "a number >= 1")}
     lr: Hyperparameter = 1.0
     betas: HyperparameterPair = (0.9, 0.999)
     beta3: Hyperparameter | None = None
@@ -141,7 +141,7 @@ class DAdaptAdam(_Adaptive):
     True
     """
 
-    ranges: ClassVar[dict] = {"growth_rate": (lambda x: x >= 1, "a number >= 1")}
+    ranges: ClassVar[dict[str, Range]] = {"growth_rate": (lambda x: x >= 1, "a number >= 1")}
     lr: Hyperparameter = 1.0
     betas: HyperparameterPair = (0.9, 0.999)
     eps: Hyperparameter = 1e-8
@@ -293,7 +293,7 @@ class Mechanic(Optimizer):
     True
     """
 
-    ranges: ClassVar[dict] = {"s_init": ABOVE_0, "eps": ABOVE_0}
+    ranges: ClassVar[dict[str, Range]] = {"s_init": ABOVE_0, "eps": ABOVE_0}
     lr: Hyperparameter = 1.0
     base: str = "adamw"
     weight_decay: Hyperparameter = 1e-2
@@ -301,12 +301,12 @@ class Mechanic(Optimizer):
     s_init: float = 1e-6
 
     @classmethod
-    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
+    def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
         """Return what kernels apply first: the sign alone."""
         return super().prologue(h)[0], 0.0, 1.0
 
     @classmethod
-    def check(cls, h: Mapping) -> None:
+    def check(cls, h: Mapping[str, Any]) -> None:
         """Check the values, and that the base needs nothing but gradients."""
         super().check(h)
         inner = cls.make_base(h["base"])
@@ -321,7 +321,7 @@ class Mechanic(Optimizer):
         """Return the optimizer whose steps are scaled."""
         return get_optimizer(name)
 
-    def stepper(self, groups: list[dict], n_threads: int | None, run: Run) -> Stepper:
+    def stepper(self, groups: list[dict[str, Any]], n_threads: int | None, run: Run) -> Stepper:
         """Return the stepper for groups of arrays; see `Optimizer.bind`."""
         refuse_on_gpu(self, groups)
         return MechanicStepper(self, groups, n_threads, run)

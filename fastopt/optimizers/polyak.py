@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import polyak as _rules  # noqa: F401  registers the rules
-from fastopt.rules.ranges import BELOW_1, FINITE
+from fastopt.rules.ranges import BELOW_1, FINITE, Range
 from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
@@ -54,7 +54,7 @@ class PolyakSGD(Optimizer):
     """
 
     needs: ClassVar[str | None] = "loss"
-    ranges: ClassVar[dict] = {"f_min": FINITE}
+    ranges: ClassVar[dict[str, Range]] = {"f_min": FINITE}
     lr: Hyperparameter = 1.0
     f_min: Hyperparameter = 0.0
     scaling: Hyperparameter = 1.0
@@ -68,10 +68,10 @@ class _Momo(Optimizer):
     """What the two MoMo methods share."""
 
     needs: ClassVar[str | None] = "loss"
-    ranges: ClassVar[dict] = {"lower_bound": FINITE}
+    ranges: ClassVar[dict[str, Range]] = {"lower_bound": FINITE}
 
     @classmethod
-    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
+    def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
         """Return what kernels apply first: the sign alone."""
         return super().prologue(h)[0], 0.0, 1.0
 
@@ -116,7 +116,7 @@ class MoMo(_Momo):
     array([1.5, 2. ])
     """
 
-    ranges: ClassVar[dict] = {"lower_bound": FINITE, "beta": BELOW_1}
+    ranges: ClassVar[dict[str, Range]] = {"lower_bound": FINITE, "beta": BELOW_1}
     lr: Hyperparameter = 1.0
     beta: Hyperparameter = 0.9
     lower_bound: Hyperparameter = 0.0

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import previous_gradient as _rules  # noqa: F401  registers the rules
@@ -56,14 +57,14 @@ class Adan(Optimizer):
     no_prox: bool = False
 
     @classmethod
-    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
+    def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
         """Return what kernels apply first; the proximal decay keeps ``1 / (1 + lr wd)``."""
         sign, _, _ = super().prologue(h)
         rate = h["lr"] * h["weight_decay"]
         return sign, 0.0, 1.0 - rate if h["no_prox"] else 1.0 / (1.0 + rate)
 
     @classmethod
-    def decays_in_rule(cls, h: Mapping) -> bool:
+    def decays_in_rule(cls, h: Mapping[str, Any]) -> bool:
         """Whether the rule itself, too, depends on the decay: in the proximal form."""
         return bool(h["weight_decay"]) and not h["no_prox"]
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import rmsprop as _rules  # noqa: F401  registers the rules
-from fastopt.rules.ranges import IN_0_1
+from fastopt.rules.ranges import IN_0_1, Range
 from fastopt.rules.registry import RULES, Rule
 from fastopt.schedules import Hyperparameter
 
@@ -61,7 +61,7 @@ class RMSprop(MomentOptimizer):
     array([0.5, 1.5])
     """
 
-    ranges: ClassVar[dict] = {"alpha": IN_0_1}
+    ranges: ClassVar[dict[str, Range]] = {"alpha": IN_0_1}
     lr: Hyperparameter = 1e-2
     alpha: Hyperparameter = 0.99
     eps: Hyperparameter = 1e-8
@@ -74,7 +74,7 @@ class RMSprop(MomentOptimizer):
     decoupled_weight_decay: bool = False
 
     @classmethod
-    def rule(cls, h: Mapping) -> Rule:
+    def rule(cls, h: Mapping[str, Any]) -> Rule:
         """Return the rule for these values of centered and momentum."""
         return RULES["rmsprop" + "_centered" * bool(h["centered"]) + "_momentum" * bool(h["momentum"])]
 

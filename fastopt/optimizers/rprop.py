@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import rprop as _rules  # noqa: F401  registers the rules
@@ -55,7 +56,7 @@ class Rprop(Optimizer):
     decoupled_weight_decay: bool = True
 
     @classmethod
-    def check(cls, h: Mapping) -> None:
+    def check(cls, h: Mapping[str, Any]) -> None:
         """Check the values, and that each pair is in order."""
         super().check(h)
         minus, plus = h["etas"]

@@ -1,7 +1,7 @@
 """Schedule-free methods: no schedule of the learning rate, and an average of the path instead of its end."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastopt.optimizers.base import Optimizer, optimizer
 from fastopt.rules import schedule_free as _rules  # noqa: F401  registers the rules
@@ -14,18 +14,18 @@ class _ScheduleFree(Optimizer):
     has_modes: ClassVar[bool] = True
 
     @classmethod
-    def interpolation(cls, h: Mapping) -> float:
+    def interpolation(cls, h: Mapping[str, Any]) -> float:
         """Return the weight of the average in the point where gradients are taken."""
         raise NotImplementedError
 
     @classmethod
-    def evaluation(cls, h: Mapping) -> tuple[str, float, float]:
+    def evaluation(cls, h: Mapping[str, Any]) -> tuple[str, float, float]:
         """Return the slot z and the weights that lead towards it: from y to x, and back."""
         beta = cls.interpolation(h)
         return "z", 1.0 - 1.0 / beta, 1.0 - beta
 
     @classmethod
-    def check(cls, h: Mapping) -> None:
+    def check(cls, h: Mapping[str, Any]) -> None:
         """Check the values; the average could not be told from y without interpolation."""
         super().check(h)
         if not 0 < cls.interpolation(h) < 1:
@@ -87,7 +87,7 @@ class ScheduleFreeSGD(_ScheduleFree):
     weight_lr_power: Hyperparameter = 2.0
 
     @classmethod
-    def interpolation(cls, h: Mapping) -> float:
+    def interpolation(cls, h: Mapping[str, Any]) -> float:
         """Return the weight of the average in the point where gradients are taken."""
         return h["momentum"]
 
@@ -96,17 +96,17 @@ class _Adaptive(_ScheduleFree):
     """What the schedule-free forms of Adam share."""
 
     @classmethod
-    def prologue(cls, h: Mapping) -> tuple[float, float, float]:
+    def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
         """Return what kernels apply first: the sign alone, because the rule decays at its own point."""
         return super().prologue({**h, "weight_decay": 0.0})
 
     @classmethod
-    def decays_in_rule(cls, h: Mapping) -> bool:
+    def decays_in_rule(cls, h: Mapping[str, Any]) -> bool:
         """Whether the rule itself depends on the decay: if there is any."""
         return bool(h["weight_decay"])
 
     @classmethod
-    def interpolation(cls, h: Mapping) -> float:
+    def interpolation(cls, h: Mapping[str, Any]) -> float:
         """Return the weight of the average in the point where gradients are taken."""
         return h["betas"][0]
 

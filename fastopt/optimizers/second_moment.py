@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import second_moment as _rules  # noqa: F401  registers the rules
-from fastopt.rules.ranges import ABOVE_0, COUNT
+from fastopt.rules.ranges import ABOVE_0, COUNT, Range
 from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
@@ -273,7 +273,7 @@ class SophiaG(Optimizer):
     """
 
     takes_hessian: ClassVar[bool] = True
-    ranges: ClassVar[dict] = {"rho": ABOVE_0, "update_freq": COUNT}
+    ranges: ClassVar[dict[str, Range]] = {"rho": ABOVE_0, "update_freq": COUNT}
     lr: Hyperparameter = 1e-4
     betas: HyperparameterPair = (0.965, 0.99)
     rho: Hyperparameter = 0.04

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from fastopt.optimizers.base import MomentOptimizer, Optimizer, optimizer
 from fastopt.rules import sgd as _rules  # noqa: F401  registers the rules
@@ -68,14 +69,14 @@ class SGD(MomentOptimizer):
     decoupled_weight_decay: bool = False
 
     @classmethod
-    def rule(cls, h: Mapping) -> Rule:
+    def rule(cls, h: Mapping[str, Any]) -> Rule:
         """Return the rule: plain, momentum or nesterov."""
         if not h["momentum"]:
             return RULES["sgd"]
         return RULES["nesterov" if h["nesterov"] else "momentum"]
 
     @classmethod
-    def check(cls, h: Mapping) -> None:
+    def check(cls, h: Mapping[str, Any]) -> None:
         """Check the values, and that nesterov has a momentum without dampening, as torch does."""
         super().check(h)
         if h["nesterov"] and (h["momentum"] <= 0 or h["dampening"] != 0):

@@ -33,7 +33,7 @@ OPTIONAL = {
 }
 
 
-def check_values(owner: Any, h: Mapping) -> None:
+def check_values(owner: Any, h: Mapping[str, Any]) -> None:
     """Raise TypeError or ValueError if a value of ``h`` is out of its range.
 
     ``owner`` is the optimizer's class: it knows the defaults, and the ranges that it declares itself.

@@ -3,12 +3,13 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from fastopt.rules.ranges import Range, check_declared
 
 #: Every rule by name. The tests and the benchmarks take their cases from here.
-RULES = {}
+RULES: dict[str, "Rule"] = {}
 
 #: What each update kernel applies before its rule; the first columns of a row of constants.
 PROLOGUE = ("grad_scale", "l2", "keep")
@@ -17,11 +18,11 @@ PROLOGUE = ("grad_scale", "l2", "keep")
 class Slots:
     """What rules of both protocols know about their slots."""
 
-    def slot_dtype(self, name, dtype):
+    def slot_dtype(self, name: str, dtype: Any) -> Any:
         """Return the dtype of a slot for a parameter of ``dtype``: the same."""
         return dtype
 
-    def first(self, h, values, name):
+    def first(self, h: Mapping[str, Any], values: Mapping[str, Any], name: str) -> float:
         """Return the first value of slot or scalar ``name`` under the hyper-parameters ``h``."""
         value = values.get(name, 0.0)
         return float(h[value] if isinstance(value, str) else value)
@@ -55,52 +56,61 @@ class Rule(Slots):
     """
 
     name: str
-    function: Callable
-    slots: tuple
-    constants: Callable
-    initial: Mapping
-    scalars: Mapping
-    defaults: Mapping | None = None
+    function: Callable[..., Any]
+    slots: tuple[str, ...]
+    constants: Callable[..., Any]
+    initial: Mapping[str, Any]
+    scalars: Mapping[str, Any]
+    defaults: Mapping[str, Any] | None = None
     ranges: Mapping[str, Range] | None = None
 
-    def __call__(self, *args):
+    def __call__(self, *args: Any) -> Any:
         """Evaluate the rule in plain Python."""
         return self.function(*args)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return lookup, (self.name,)
 
     @functools.cached_property
-    def n_constants(self):
+    def n_constants(self) -> int:
         """How many constants the rule takes after its slots."""
         return len(inspect.signature(self.function).parameters) - 2 - len(self.slots)
 
-    def fold(self, h, t, scalars):
+    def fold(self, h: Mapping[str, Any], t: Any, scalars: tuple[Any, ...]) -> tuple[Any, Any]:
         """Return the constants of step ``t`` and the scalars after it, given those before."""
         if self.scalars:
             return self.constants(h, t, *scalars)
         return self.constants(h, t), scalars
 
     @property
-    def numbers(self):
+    def numbers(self) -> tuple[str, ...]:
         """Names of the state that is no array."""
         return tuple(self.scalars)
 
-    def first_numbers(self, h):
+    def first_numbers(self, h: Mapping[str, Any]) -> tuple[float, ...]:
         """Return the first values of the state that is no array."""
         return tuple(self.first(h, self.scalars, name) for name in self.numbers)
 
-    def slot_shape(self, name, shape):
+    def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a slot for a parameter of ``shape``: the same."""
         return shape
 
 
-def lookup(name):
+def lookup(name: str) -> Rule:
     """Return the rule called ``name``."""
     return RULES[name]
 
 
-def register(name, *, slots=(), constants, initial=None, scalars=None, defaults=None, ranges=None):
+def register(
+    name: str,
+    *,
+    slots: Sequence[str] = (),
+    constants: Callable[..., Any],
+    initial: Mapping[str, Any] | None = None,
+    scalars: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    ranges: Mapping[str, Range] | None = None,
+) -> Callable[[Callable[..., Any]], Rule]:
     """Register a rule; use it as a decorator.
 
     A rule is a pure function of scalars. It returns the new weight and the new slots in the order in which
@@ -152,7 +162,7 @@ def register(name, *, slots=(), constants, initial=None, scalars=None, defaults=
     array([-0.5, -0.5, -0.5])
     """
 
-    def decorate(function):
+    def decorate(function: Callable[..., Any]) -> Rule:
         rule = Rule(name, function, tuple(slots), constants, initial or {}, scalars or {}, defaults, ranges)
         _check(rule)
         RULES[name] = rule

@@ -9,12 +9,13 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from fastopt.rules.ranges import Range, check_declared
 from fastopt.rules.registry import Slots
 
 #: Every tensor rule by name.
-TENSOR_RULES = {}
+TENSOR_RULES: dict[str, "TensorRule"] = {}
 
 #: Shapes of a slot, from the shape of its parameter. ``row`` and ``column`` keep one number for each of them,
 #: with all axes but the last counted as rows; ``stacked_column`` keeps those of each of the matrices that
@@ -33,31 +34,31 @@ SHAPES = {
 class Sweep:
     """A scalar function and what a kernel must know to map it over arrays; see `sweep`."""
 
-    function: Callable
-    writes: tuple
+    function: Callable[..., Any]
+    writes: tuple[str, ...]
     sums: int = 0
-    rows: tuple = ()
-    columns: tuple = ()
+    rows: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
     row_sums: int = 0
     column_sums: int = 0
     transposed: bool = False
 
-    def __call__(self, *args, **constants):
+    def __call__(self, *args: Any, **constants: Any) -> Any:
         """Evaluate the function in plain Python."""
         return self.function(*args, **constants)
 
     @functools.cached_property
-    def operands(self):
+    def operands(self) -> tuple[str, ...]:
         """Names of the arrays: the positional parameters but ``i``."""
         return tuple(name for name in self.arguments if name != "i")
 
     @functools.cached_property
-    def arguments(self):
+    def arguments(self) -> tuple[str, ...]:
         """Names of all positional parameters."""
         return self._named(inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
     @functools.cached_property
-    def constants(self):
+    def constants(self) -> tuple[str, ...]:
         """Names of what is the same for all elements of a tensor: the keyword-only parameters."""
         return self._named(inspect.Parameter.KEYWORD_ONLY)
 
@@ -66,12 +67,20 @@ class Sweep:
         return tuple(p.name for p in parameters if p.kind == kind)
 
     @property
-    def is_matrix(self):
+    def is_matrix(self) -> bool:
         """Whether the kernel must tell rows from columns."""
         return bool(self.rows or self.columns or self.row_sums or self.column_sums)
 
 
-def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0):
+def sweep(
+    writes: str = "",
+    *,
+    sums: int = 0,
+    rows: str = "",
+    columns: str = "",
+    row_sums: int = 0,
+    column_sums: int = 0,
+) -> Callable[[Callable[..., Any]], Sweep]:
     """Make a scalar function a sweep; use it as a decorator.
 
     The positional parameters name arrays: ``w`` the weight, ``g`` the gradient, ``i`` the element's number as
@@ -107,7 +116,7 @@ def sweep(writes="", *, sums=0, rows="", columns="", row_sums=0, column_sums=0):
     """
     names = tuple(writes.split())
 
-    def decorate(function):
+    def decorate(function: Callable[..., Any]) -> Sweep:
         made = Sweep(
             function, names, sums, tuple(rows.split()), tuple(columns.split()), row_sums, column_sums,
         )  # fmt: skip
@@ -124,52 +133,52 @@ class TensorRule(Slots):
     """One optimizer's mathematics in the second protocol; see `tensor_rule`."""
 
     name: str
-    function: Callable
-    letters: Mapping
-    kinds: Mapping
-    work: tuple
-    scalars: Mapping
-    shared: Mapping
-    initial: Mapping
+    function: Callable[..., Any]
+    letters: Mapping[str, str]
+    kinds: Mapping[str, str]
+    work: tuple[str, ...]
+    scalars: Mapping[str, Any]
+    shared: Mapping[str, Any]
+    initial: Mapping[str, Any]
     uses_blas: bool = False
-    defaults: Mapping | None = None
+    defaults: Mapping[str, Any] | None = None
     ranges: Mapping[str, Range] | None = None
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return TENSOR_RULES.__getitem__, (self.name,)
 
     @functools.cached_property
-    def slots(self):
+    def slots(self) -> tuple[str, ...]:
         """Names of the slots in the state, as in the first protocol."""
         return tuple(self.letters.values())
 
     @property
-    def numbers(self):
+    def numbers(self) -> tuple[str, ...]:
         """Names of the state that is no array."""
         return (*self.scalars, *self.shared)
 
-    def first_numbers(self, h):
+    def first_numbers(self, h: Mapping[str, Any]) -> tuple[float, ...]:
         """Return the first values of the state that is no array."""
         return tuple(self.first(h, {**self.scalars, **self.shared}, name) for name in self.numbers)
 
-    def slot_shape(self, name, shape):
+    def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of slot ``name`` for a parameter of ``shape``."""
         return SHAPES[self.kinds.get(name, "full")](shape)
 
 
 def tensor_rule(
-    name,
+    name: str,
     *,
-    slots=None,
-    kinds=None,
-    work="",
-    scalars=None,
-    shared=None,
-    initial=None,
-    uses_blas=False,
-    defaults=None,
-    ranges=None,
-):
+    slots: Mapping[str, str] | None = None,
+    kinds: Mapping[str, str] | None = None,
+    work: str = "",
+    scalars: Mapping[str, Any] | None = None,
+    shared: Mapping[str, Any] | None = None,
+    initial: Mapping[str, Any] | None = None,
+    uses_blas: bool = False,
+    defaults: Mapping[str, Any] | None = None,
+    ranges: Mapping[str, Range] | None = None,
+) -> Callable[[Callable[..., Any]], TensorRule]:
     """Register a rule of the second protocol; use it as a decorator.
 
     The function takes ``x``, the tensors of a step (`fastopt.stepping.tensor_rules.Tensors`), and ``h``, the
@@ -226,7 +235,7 @@ def tensor_rule(
     array([-6., -8.])
     """
 
-    def decorate(function):
+    def decorate(function: Callable[..., Any]) -> TensorRule:
         known = TENSOR_RULES.get(name)
         if known is not None and known.function.__module__ != function.__module__:
             raise ValueError(f"the name {name!r} is already registered, by {known.function.__module__}")

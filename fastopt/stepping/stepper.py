@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fastopt.schedules import Run
 from fastopt.stepping import arrays
@@ -10,6 +10,9 @@ from fastopt.stepping.bound_parameters import BoundParameters
 from fastopt.stepping.param_groups import to_list
 from fastopt.stepping.scheduling import observe
 from fastopt.stepping.state_dict import calls, dump, parse
+
+if TYPE_CHECKING:
+    from fastopt.optimizers.base import Optimizer
 
 
 class Stepper:
@@ -30,17 +33,17 @@ class Stepper:
     #: For `MultiSteps`: gradients that make a step, and the share of the next step's that has been gathered.
     gradients_per_step, pending = 1, 0.0
 
-    def __init__(self, optimizer, groups: list[dict], n_threads: int | None, run: Run):
-        self.bound = self._bound_parameters(optimizer, n_threads, run)
+    def __init__(self, optimizer: "Optimizer", groups: list[dict[str, Any]], n_threads: int | None, run: Run):
+        self.bound: BoundParameters = self._bound_parameters(optimizer, n_threads, run)
         self._is_training = True
         self.bound.add(groups)
 
     @property
-    def param_groups(self) -> list[dict]:
+    def param_groups(self) -> list[dict[str, Any]]:
         """The live groups, as in ``torch.optim``."""
         return [group.values for group in self.bound.groups]
 
-    def current_values(self) -> list[dict]:
+    def current_values(self) -> list[dict[str, Any]]:
         """Return the hyper-parameters of the next step by group: copies, with numbers for schedules."""
         self.bound.refresh()
         return [{k: v for k, v in group.current().items() if k != "params"} for group in self.bound.groups]
@@ -50,7 +53,7 @@ class Stepper:
         """Bytes of state, without the parameters."""
         return sum(p.state_nbytes for p in self.bound.params)
 
-    def add_param_group(self, group: dict) -> None:
+    def add_param_group(self, group: dict[str, Any]) -> None:
         """Bind more arrays, with their own hyper-parameters.
 
         Parameters
@@ -71,7 +74,7 @@ class Stepper:
         self,
         grads: Any = None,
         *,
-        closure: Callable[[], tuple] | None = None,
+        closure: Callable[[], tuple[Any, Any]] | None = None,
         grad_scale: float = 1.0,
         loss: float | None = None,
         hessian: Any = None,
@@ -228,7 +231,7 @@ class Stepper:
             self._is_training = to_training
             self.bound.mark_changed()
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """Return a copy of the state, in torch's layout.
 
         Returns
@@ -248,7 +251,7 @@ class Stepper:
             saved["step"] = self.bound.progress.step
         return saved
 
-    def load_state_dict(self, state_dict: dict) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a copy of a state, from `state_dict` or from the same optimizer of ``torch.optim``.
 
         Restores the groups' hyper-parameters too; keys that only torch has (``foreach``, ...) are ignored.
@@ -278,7 +281,7 @@ class Stepper:
             self._is_training = bool(state_dict["param_groups"][0].get("train_mode", True))
         self.bound.hold(entries)
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a stepper is bound to arrays in memory and does not pickle; save its state_dict()")
 
 

@@ -1,8 +1,9 @@
 """Gradient accumulation: one step with the mean of several gradients."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
 from fastopt.schedules import Run
@@ -45,10 +46,12 @@ class MultiSteps(Wrapper):
     array([-2.])
     """
 
-    least: ClassVar[dict] = {"n": 1}
+    least: ClassVar[dict[str, int]] = {"n": 1}
     n: int = 2
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the accumulating stepper."""
         return MultiStepsStepper(optimizer.stepper(groups, n_threads, run.accumulated(self.n)), self.n)
 

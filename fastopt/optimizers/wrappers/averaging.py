@@ -1,10 +1,12 @@
 """Averages of weights: exponential (EMA), stochastic weight averaging (SWA) and Lookahead."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
+from fastopt.schedules import Run
 from fastopt.stepping.fusion_stages import Stage
 
 
@@ -46,13 +48,15 @@ class EMA(Wrapper):
     """
 
     takes_closure: ClassVar[bool] = True
-    least: ClassVar[dict] = {"every": 1, "first": 0}
-    shares: ClassVar[tuple] = ("decay",)
+    least: ClassVar[dict[str, int]] = {"every": 1, "first": 0}
+    shares: ClassVar[tuple[str, ...]] = ("decay",)
     decay: float = 0.999
     every: int = 1
     first: int = 0
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the averaging stepper."""
         inner = optimizer.stepper(groups, n_threads, run)
         return AveragingStepper(inner, self.decay, self.every, self.first)
@@ -87,11 +91,13 @@ class SWA(Wrapper):
     """
 
     takes_closure: ClassVar[bool] = True
-    least: ClassVar[dict] = {"every": 1, "first": 0}
+    least: ClassVar[dict[str, int]] = {"every": 1, "first": 0}
     every: int = 1
     first: int = 0
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the averaging stepper."""
         return AveragingStepper(optimizer.stepper(groups, n_threads, run), None, self.every, self.first)
 
@@ -173,12 +179,14 @@ class Lookahead(Wrapper):
     """
 
     takes_closure: ClassVar[bool] = True
-    least: ClassVar[dict] = {"k": 1}
-    shares: ClassVar[tuple] = ("alpha",)
+    least: ClassVar[dict[str, int]] = {"k": 1}
+    shares: ClassVar[tuple[str, ...]] = ("alpha",)
     k: int = 5
     alpha: float = 0.5
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the stepper with slow weights."""
         return LookaheadStepper(optimizer.stepper(groups, n_threads, run), self.k, self.alpha)
 

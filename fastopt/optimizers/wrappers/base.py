@@ -1,16 +1,21 @@
 """What all wrappers share: the class of hyper-parameters and the stepper around a stepper."""
 
 import dataclasses
+from collections.abc import Callable
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.optimizers.base import Optimizer
+from fastopt.rules.ranges import Range
 from fastopt.schedules import Run
 from fastopt.stepping import scheduling
 from fastopt.stepping.fusion import FusedStepper
+from fastopt.stepping.fusion_stages import StepRequest
 from fastopt.stepping.layerwise_state import LayerwiseState
+from fastopt.stepping.stepper import Stepper
 
 
 @dataclasses.dataclass(repr=False)
@@ -24,18 +29,18 @@ class Wrapper(Optimizer):
 
     maximize: ClassVar[bool] = False  # that of the optimizer inside counts
     #: Allowed whole numbers: parameter to the least.
-    least: ClassVar[dict] = {}
+    least: ClassVar[dict[str, int]] = {}
     #: Allowed shares.
-    shares: ClassVar[tuple] = ()
+    shares: ClassVar[tuple[str, ...]] = ()
     #: Parameter to the test of a number and what is allowed, as in `fastopt.rules.ranges`.
-    limits: ClassVar[dict] = {}
+    limits: ClassVar[dict[str, Range]] = {}
     #: Whether it works with optimizers whose steps take a closure, and no gradients.
     takes_closure: ClassVar[bool] = False
 
     optimizer: Optimizer
 
     @property
-    def innermost(self):
+    def innermost(self) -> Optimizer:
         """The optimizer inside, however deep."""
         return self.optimizer.innermost
 
@@ -43,7 +48,7 @@ class Wrapper(Optimizer):
         """Return the run as the schedules of the optimizer inside count it."""
         return self.optimizer.inner_run(run)
 
-    def check_own(self):
+    def check_own(self) -> None:
         """Raise TypeError or ValueError if a parameter of the wrapper is not acceptable."""
         name = type(self).__name__
         if not isinstance(self.optimizer, Optimizer):
@@ -68,12 +73,12 @@ class Wrapper(Optimizer):
             hint = f": put {inside} around {name}" if isinstance(taker, Wrapper) else ""
             raise TypeError(f"{name} works on gradients, but {inside} takes a closure{hint}")
 
-    def stepper(self, groups, n_threads, run):
+    def stepper(self, groups: list[dict[str, Any]], n_threads: int | None, run: Run) -> Any:
         """Return the stepper for groups of arrays; see `bind`."""
         self.check_own()
         return self.around(self.optimizer, groups, n_threads, run)
 
-    def flat(self, size, n_decay, dtype, run=None):
+    def flat(self, size: int, n_decay: int, dtype: npt.DTypeLike, run: Run | None = None) -> LayerwiseState:
         """Return the state for one flat vector of parameters; see `Optimizer.flat`."""
         self.check_own()
         innermost, run = self.innermost, run or Run()
@@ -99,31 +104,39 @@ class WrappedStepper:
 
     kind: ClassVar[str]
     #: Attributes that belong to the state.
-    counts: ClassVar[tuple] = ()
+    counts: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, inner):
-        self.inner = inner
-        self.fused = inner.fused if isinstance(inner, WrappedStepper) else FusedStepper(inner)
+    def __init__(self, inner: "Stepper | WrappedStepper"):
+        self.inner: Stepper | WrappedStepper = inner
+        self.fused: FusedStepper = inner.fused if isinstance(inner, WrappedStepper) else FusedStepper(inner)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         if name == "inner":  # not yet made, as in copying
             raise AttributeError(name)
         return getattr(self.inner, name)
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of state, without the parameters."""
         return self.inner.nbytes + sum(a.nbytes for a in self._kept())
 
-    def _kept(self):
+    def _kept(self) -> tuple[np.ndarray, ...]:
         """Return the arrays that belong to the state."""
         return ()
 
-    def add_param_group(self, group):
+    def add_param_group(self, group: dict[str, Any]) -> NoReturn:
         """Refuse: what is kept beside the arrays has begun with those that were bound."""
         raise TypeError(f"arrays cannot be added to a stepper of {self.kind}; bind all of them together")
 
-    def step(self, grads=None, *, closure=None, grad_scale=1.0, loss=None, hessian=None):
+    def step(
+        self,
+        grads: Any = None,
+        *,
+        closure: Callable[[], tuple[Any, Any]] | None = None,
+        grad_scale: float = 1.0,
+        loss: float | None = None,
+        hessian: Any = None,
+    ) -> float | None:
         """Make one step, with what the wrappers do before and after it; arguments as `Stepper.step`."""
         options = {"loss": loss, "hessian": hessian}
         return self._carry_out(self.fused.request(grads, closure, grad_scale, options, self.kind))
@@ -148,27 +161,27 @@ class WrappedStepper:
         self.fused.finish(request)
         return found
 
-    def handle(self, request):
+    def handle(self, request: StepRequest) -> float | None:
         """Carry out a `fastopt.stepping.fusion_stages.StepRequest`; return its closure's loss."""
         self.prepare(request)
         return self.forward(request)
 
-    def prepare(self, request):
+    def prepare(self, request: StepRequest) -> None:
         """Add what is to be done to a request."""
 
-    def forward(self, request):
+    def forward(self, request: StepRequest) -> float | None:
         """Hand a request to the stepper inside; return the loss that its closure found."""
         inner = self.inner
         return inner.handle(request) if isinstance(inner, WrappedStepper) else self.fused.step(request)
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Return the state of the stepper inside, and under ``'wrappers'`` what is kept around it."""
         state = self.inner.state_dict()
         own = {"kind": self.kind, **{name: getattr(self, name) for name in self.counts}}
         own["arrays"] = [a.copy() for a in self._kept()]
         return state | {"wrappers": [*state.get("wrappers", ()), own]}
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a copy of a state from `state_dict`; nothing changes if it does not fit."""
         *others, own = state_dict.get("wrappers") or [{}]
         self._check_own(own)
@@ -189,5 +202,5 @@ class WrappedStepper:
         if mine != theirs:
             raise ValueError(f"the state_dict of {self.kind} has arrays {theirs}, not {mine}")
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("a stepper is bound to arrays in memory and does not pickle; save its state_dict()")

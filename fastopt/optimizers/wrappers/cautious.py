@@ -1,8 +1,11 @@
 """Cautious updates: a weight moves only where its update agrees with its gradient."""
 
 import dataclasses
+from typing import Any
 
+from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
+from fastopt.schedules import Run
 from fastopt.stepping.fusion_stages import UpdateMask
 
 
@@ -44,13 +47,15 @@ class Cautious(Wrapper):
 
     scale: bool = True
 
-    def check_own(self):
+    def check_own(self) -> None:
         """Check the flag."""
         super().check_own()
         if not isinstance(self.scale, bool):
             raise TypeError(f"Cautious(scale={self.scale!r}): scale must be True or False")
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the stepper that masks."""
         return CautiousStepper(optimizer.stepper(groups, n_threads, run), self.scale)
 

@@ -3,14 +3,16 @@
 import dataclasses
 import math
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.optimizers.wrappers.units import check_layout, of_units, units_of
 from fastopt.rules import wrappers as rules
-from fastopt.rules.ranges import ABOVE_0
+from fastopt.rules.ranges import ABOVE_0, Range
+from fastopt.schedules import Run
 from fastopt.stepping.fusion_stages import Stage
 
 
@@ -47,7 +49,7 @@ class Clip(Wrapper):
     value: float | None = None
     tensor_norm: float | None = None
 
-    def check_own(self):
+    def check_own(self) -> None:
         """Check the bounds."""
         super().check_own()
         for name in ("norm", "value", "tensor_norm"):
@@ -57,7 +59,9 @@ class Clip(Wrapper):
             if isinstance(bound, bool) or not isinstance(bound, Real) or not 0 < bound < math.inf:
                 raise ValueError(f"Clip({name}={bound!r}): {name} must be a finite number > 0, or None")
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the clipping stepper."""
         inner = optimizer.stepper(groups, n_threads, run)
         return ClipStepper(inner, self.value, self.tensor_norm, self.norm)
@@ -126,17 +130,19 @@ class AdaptiveClip(Wrapper):
            [ 4.  , -0.01]])
     """
 
-    limits: ClassVar[dict] = {"clipping": ABOVE_0, "eps": ABOVE_0}
+    limits: ClassVar[dict[str, Range]] = {"clipping": ABOVE_0, "eps": ABOVE_0}
     clipping: float = 0.01
     eps: float = 1e-3
     layout: str = "io"
 
-    def check_own(self):
+    def check_own(self) -> None:
         """Check the layout, too."""
         super().check_own()
         check_layout(self)
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the clipping stepper."""
         inner = optimizer.stepper(groups, n_threads, run)
         return AdaptiveClipStepper(inner, self.clipping, self.eps, self.layout)

@@ -2,15 +2,17 @@
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.optimizers.wrappers.units import check_layout, of_units, units_of
 from fastopt.rules import wrappers as rules
 from fastopt.rules.randomness import keys
-from fastopt.rules.ranges import AT_LEAST_0, WHOLE
+from fastopt.rules.ranges import AT_LEAST_0, WHOLE, Range
+from fastopt.schedules import Run
 from fastopt.stepping.fusion_stages import Stage
 
 
@@ -47,12 +49,14 @@ class Centralize(Wrapper):
 
     layout: str = "io"
 
-    def check_own(self):
+    def check_own(self) -> None:
         """Check the layout, too."""
         super().check_own()
         check_layout(self)
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the stepper that centres gradients."""
         return CentralizeStepper(optimizer.stepper(groups, n_threads, run), self.layout)
 
@@ -113,7 +117,7 @@ class GradientNoise(Wrapper):
     (True, True, True)
     """
 
-    limits: ClassVar[dict] = {
+    limits: ClassVar[dict[str, Range]] = {
         "eta": AT_LEAST_0,
         "gamma": AT_LEAST_0,
         "seed": (lambda x: WHOLE[0](x) and x < 2**32, "a whole number in [0, 2 ** 32)"),
@@ -122,7 +126,9 @@ class GradientNoise(Wrapper):
     gamma: float = 0.55
     seed: int = 0
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the stepper that adds noise."""
         return GradientNoiseStepper(
             optimizer.stepper(groups, n_threads, run), self.eta, self.gamma, self.seed

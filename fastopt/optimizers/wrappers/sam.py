@@ -1,13 +1,15 @@
 """Sharpness-aware minimization: gradients are taken where the loss is highest nearby."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
-from fastopt.rules.ranges import AT_LEAST_0
+from fastopt.rules.ranges import AT_LEAST_0, Range
+from fastopt.schedules import Run
 from fastopt.stepping.fusion_stages import Stage
 from fastopt.stepping.param_groups import to_list
 
@@ -48,10 +50,12 @@ class SAM(Wrapper):
 
     needs: ClassVar[str | None] = "closure"
     takes_closure: ClassVar[bool] = True
-    limits: ClassVar[dict] = {"rho": AT_LEAST_0}
+    limits: ClassVar[dict[str, Range]] = {"rho": AT_LEAST_0}
     rho: float = 0.05
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the stepper that looks uphill."""
         return SAMStepper(optimizer.stepper(groups, n_threads, run), self.rho)
 
@@ -92,18 +96,20 @@ class ASAM(SAM):
     array([[0.75]])
     """
 
-    limits: ClassVar[dict] = {"rho": AT_LEAST_0, "eta": AT_LEAST_0}
+    limits: ClassVar[dict[str, Range]] = {"rho": AT_LEAST_0, "eta": AT_LEAST_0}
     rho: float = 0.5
     eta: float = 0.01
     biases: bool = False
 
-    def check_own(self):
+    def check_own(self) -> None:
         """Check the flag."""
         super().check_own()
         if not isinstance(self.biases, bool):
             raise TypeError(f"ASAM(biases={self.biases!r}): biases must be True or False")
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the stepper that looks uphill."""
         inner = optimizer.stepper(groups, n_threads, run)
         return SAMStepper(inner, self.rho, self.eta, 0 if self.biases else 2)

@@ -1,10 +1,13 @@
 """Skipping steps whose gradients are not finite."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
+from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
+from fastopt.schedules import Run
 
 
 @dataclasses.dataclass(repr=False)
@@ -29,7 +32,9 @@ class SkipNonFinite(Wrapper):
     (array([0.]), 1)
     """
 
-    def around(self, optimizer, groups, n_threads, run):
+    def around(
+        self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
+    ) -> WrappedStepper:
         """Return the skipping stepper."""
         return SkipStepper(optimizer.stepper(groups, n_threads, run))
 
