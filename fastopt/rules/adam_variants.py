@@ -34,8 +34,10 @@ def _radam(h, t):
     infinite = 2.0 / (1.0 - b2) - 1.0
     length = infinite - 2.0 * t * b2**t / (1.0 - b2**t)
     rectified = length > 5.0
+    # A length that does not count is 5: betas[1] = 0.6 has the infinite one 4, and 4 - 4 is below the line.
+    infinite, length = (n * rectified + 5.0 * (1.0 - rectified) for n in (infinite, length))
     ratio = (length - 4.0) * (length - 2.0) * infinite / ((infinite - 4.0) * (infinite - 2.0) * length)
-    rectify = (ratio * rectified) ** 0.5 * c2 + (1.0 - rectified)
+    rectify = ratio**0.5 * c2 * rectified + (1.0 - rectified)
     eps = h["eps"] * c2 if h["eps_mode"] == "corrected" else h["eps"]
     return h["lr"] / c1 * rectify, 1.0 - b1, b2, 1.0 - b2, eps, rectified
 

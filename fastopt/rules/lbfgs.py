@@ -1,4 +1,4 @@
-"""The limited-memory BFGS method: its direction, and a line search, on one vector for all tensors."""
+"""L-BFGS on one vector of all parameters: the quasi-Newton direction and a strong Wolfe line search."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from fastopt.rules.tensorwise import tensor_rule
 
 
 class Trial(NamedTuple):
-    """A point on the search line: its step, the loss, the slope along the line, and the gradient."""
+    """A point on the search line: its step size, the loss, the slope along the line, and the gradient."""
 
     t: float
     f: float
@@ -17,14 +17,14 @@ class Trial(NamedTuple):
 
 
 def direction(g, pairs, scale):
-    """Return the quasi-Newton direction by Nocedal's two loops.
+    """Return the quasi-Newton direction by the two-loop recursion (Nocedal & Wright, algorithm 7.4).
 
     Parameters
     ----------
     g : ndarray
         The gradient.
     pairs : list of (ndarray, ndarray, float)
-        Changes of the gradient, changes of the weights and the inverses of their products, oldest first.
+        Changes ``y`` of the gradient, changes ``s`` of the weights and ``1 / (y @ s)``, oldest first.
     scale : float
         The first inverse Hessian is this times the identity.
 
@@ -47,12 +47,15 @@ def _cubic(a, b, least, most):
     """Return the minimum of the cubic through two trials, within bounds."""
     if b.t < a.t:
         a, b = b, a
-    d1 = a.slope + b.slope - 3.0 * (a.f - b.f) / (a.t - b.t)
-    square = d1 * d1 - a.slope * b.slope
-    if not square >= 0:
-        return (least + most) / 2.0
-    d2 = square**0.5
-    t = b.t - (b.t - a.t) * ((b.slope + d2 - d1) / (b.slope - a.slope + 2.0 * d2))
+    # NumPy's numbers give infinity for a division by 0, which the bounds cut; Python's would raise.
+    (t1, f1, slope1), (t2, f2, slope2) = np.array([a[:3], b[:3]])
+    with np.errstate(all="ignore"):
+        d1 = slope1 + slope2 - 3.0 * (f1 - f2) / (t1 - t2)
+        square = d1 * d1 - slope1 * slope2
+        if not square >= 0:
+            return (least + most) / 2.0
+        d2 = np.sqrt(square)
+        t = float(t2 - (t2 - t1) * ((slope2 + d2 - d1) / (slope2 - slope1 + 2.0 * d2)))
     return min(max(t, least), most)
 
 
@@ -71,9 +74,9 @@ def strong_wolfe(evaluate, start, t, length, tolerance, most):
     t : float
         First step.
     length : float
-        Largest component of the direction.
+        Largest magnitude in the direction: a step size times it is the largest change of a weight.
     tolerance : float
-        Smallest change of a weight that is worth a trial.
+        The search ends when the interval's largest change of a weight is smaller.
     most : int
         Trials after the first.
 
@@ -99,15 +102,17 @@ def strong_wolfe(evaluate, start, t, length, tolerance, most):
 
 
 def _is_too_high(trial, start):
+    """Tell whether the loss has decreased too little: the first Wolfe condition, with c1 = 1e-4, fails."""
     return trial.f > start.f + 1e-4 * trial.t * start.slope
 
 
 def _is_flat(trial, start):
+    """Tell whether the slope is small enough: the second (strong) Wolfe condition, with c2 = 0.9."""
     return abs(trial.slope) <= -0.9 * start.slope
 
 
 def _zoom(evaluate, start, ends, length, tolerance, n, most):
-    """Narrow an interval that holds a point to be found; ``n`` trials have followed the first."""
+    """Narrow an interval that brackets a step that satisfies both conditions; ``n`` trials are made."""
     low = int(ends[0].f > ends[1].f)
     was_stuck = False
     while n < most and abs(ends[1].t - ends[0].t) * length >= tolerance:
@@ -136,5 +141,5 @@ def _zoom(evaluate, start, ends, length, tolerance, n, most):
 
 @tensor_rule("lbfgs")
 def lbfgs(x, h):
-    """Liu & Nocedal (1989); steps are taken by `fastopt.optimizers.lbfgs.LBFGSStepper`, on whole vectors."""
+    """Liu & Nocedal (1989); steps are taken by `fastopt.stepping.lbfgs.LBFGSStepper`, on whole vectors."""
     raise NotImplementedError

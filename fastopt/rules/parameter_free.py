@@ -168,7 +168,7 @@ def mechanic(x, h):
     gain = inverse * float(along.sum() + decay * (h["weight_decay"] * inward).sum())
     r = DISCOUNTS * r + np.clip(gain, -m, m) * s
     m = np.maximum(DISCOUNTS * m, abs(gain) + eps)
-    v = DISCOUNTS**2 * v + gain**2
+    v = DISCOUNTS**2 * v + gain * gain  # a power of a float raises where this overflows
     s = (float(h["s_init"][0]) / len(DISCOUNTS) * m + np.maximum(r, 0.0)) / (np.sqrt(v) + eps)
     for name, values in zip("rmvs", (r, m, v, s), strict=True):
         x.shared.update({f"{name}_{i}": float(values[i]) for i in _EACH})

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from fastopt.rules.ranges import Range, check_declared
 
 #: Every rule by name. The tests and the benchmarks take their cases from here.
@@ -77,7 +79,19 @@ class Rule(Slots):
         return len(inspect.signature(self.function).parameters) - 2 - len(self.slots)
 
     def fold(self, h: Mapping[str, Any], t: Any, scalars: tuple[Any, ...]) -> tuple[Any, Any]:
-        """Return the constants of step ``t`` and the scalars after it, given those before."""
+        """Return the constants of step ``t`` and the scalars after it, given those before.
+
+        Where Python's floats raise (a division by 0, a power that overflows), the constants are those of
+        NumPy's, which go on with infinity or NaN as IEEE 754 says.
+        """
+        try:
+            return self._fold(h, t, scalars)
+        except (ZeroDivisionError, OverflowError):
+            with np.errstate(all="ignore"):
+                constants, scalars = self._fold(*map(_in_numpy, (h, t, scalars)))
+            return constants, tuple(map(float, scalars))
+
+    def _fold(self, h: Mapping[str, Any], t: Any, scalars: tuple[Any, ...]) -> tuple[Any, Any]:
         if self.scalars:
             return self.constants(h, t, *scalars)
         return self.constants(h, t), scalars
@@ -94,6 +108,15 @@ class Rule(Slots):
     def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of a slot for a parameter of ``shape``: the same."""
         return shape
+
+
+def _in_numpy(value: Any) -> Any:
+    """Return a number, or the numbers in a container, as NumPy's float64."""
+    if isinstance(value, Mapping):
+        return {key: _in_numpy(one) for key, one in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_in_numpy, value))
+    return np.float64(value) if type(value) in (int, float) else value
 
 
 def lookup(name: str) -> Rule:

@@ -152,5 +152,5 @@ class StepRequest:
     def multiply(self, factors):
         """Multiply the gradients by a number, or each by one."""
         self.scale = self.scale * factors
-        if self.norms is not None:
-            self.norms = self.norms * factors
+        if self.norms is not None:  # a norm that overflowed is not known: that of the product may be finite
+            self.norms = self.norms * factors if np.isfinite(self.norms).all() else None

@@ -62,13 +62,14 @@ class LBFGSStepper(Stepper):
         self.bound.refresh()
         h = self.bound.groups[0].current()
         scale = -grad_scale if h["maximize"] else grad_scale
+        losses = []  # as the closure gave them: a loss times `grad_scale` could not be divided by one of 0
         with single_threaded():  # the bits of a long product depend on BLAS's threads
-            loss = self._iterate(h, lambda: self._evaluate(closure, scale))
+            self._iterate(h, lambda: self._evaluate(closure, scale, losses))
         self.bound.progress.step += 1
-        return loss / scale
+        return losses[0]
 
-    def _evaluate(self, closure, scale):
-        """Return the loss and the gradient as one vector."""
+    def _evaluate(self, closure, scale, losses):
+        """Return the scaled loss and the scaled gradient as one vector; append the loss to ``losses``."""
         loss, grads = closure()
         grads = to_list(grads)
         self.bound.accept(grads)
@@ -79,7 +80,8 @@ class LBFGSStepper(Stepper):
             for p, g in zip(self.bound.params, grads, strict=True)
         ]
         self._state["func_evals"] += 1
-        return scale * float(loss), np.concatenate(flat) * flat[0].dtype.type(scale)
+        losses.append(float(loss))
+        return scale * losses[-1], np.concatenate(flat) * flat[0].dtype.type(scale)
 
     def _move(self, vector, t):
         """Add ``t`` times a vector to the weights."""
@@ -91,11 +93,11 @@ class LBFGSStepper(Stepper):
         self.bound.mark_changed()
 
     def _iterate(self, h, evaluate):
+        """Make the iterations of one step, until one of the tolerances ends it."""
         state = self._state
-        first_loss, g = evaluate()
-        loss, n_evals = first_loss, 1
+        (loss, g), n_evals = evaluate(), 1
         if np.abs(g).max(initial=0.0) <= h["tolerance_grad"]:
-            return first_loss
+            return
         most = h["max_iter"] * 5 // 4 if h["max_eval"] is None else h["max_eval"]
         for i in range(1, h["max_iter"] + 1):
             d = self._direction(g, h["history_size"])
@@ -118,7 +120,6 @@ class LBFGSStepper(Stepper):
                 n_evals += 1
             if self._is_over(h, g, d, t, loss, n_evals, most):
                 break
-        return first_loss
 
     def _direction(self, g, history_size):
         """Keep the change since the last iteration and return the direction."""
@@ -132,7 +133,8 @@ class LBFGSStepper(Stepper):
         if product > 1e-10:
             del self._pairs[: max(0, len(self._pairs) + 1 - history_size)]
             self._pairs.append((y, s, 1.0 / product))
-            state["H_diag"] = product / float(y @ y)
+            with np.errstate(divide="ignore"):  # a square may be 0 where the product is not
+                state["H_diag"] = float(np.divide(product, y @ y))
         return direction(g, self._pairs, state["H_diag"])
 
     def _search(self, evaluate, start, d, t, tolerance, most):

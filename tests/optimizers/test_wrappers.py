@@ -189,6 +189,59 @@ def test_an_infinite_gradient_does_not_outlive_its_step():
     assert stepper.n_skipped == 1
 
 
+@pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e30), (np.float64, 1e200)])
+def test_a_gradient_whose_square_overflows_is_finite(dtype, large):
+    w = np.zeros(2, dtype)
+    stepper = SkipNonFinite(SGD(lr=1.0)).bind(w)
+    stepper.step(np.array([large, 1.0], dtype))
+    np.testing.assert_array_equal(w, np.array([-large, -1.0], dtype))
+    stepper.step(np.array([large, 1.0], dtype), grad_scale=large)  # which makes it infinite
+    assert stepper.n_skipped == 1
+
+
+@needs_torch
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1e25, np.inf, np.nan])
+@pytest.mark.parametrize("options", [{"norm": 1.0}, {"tensor_norm": 1.0}, {"tensor_norm": 1.0, "norm": 1.0}])
+def test_clipping_by_a_norm_that_is_not_finite_is_that_of_torch(value, options):
+    """And silent. torch 2.13: 1e25 in float32 has an infinite norm, so all gradients become 0."""
+    params = [np.ones((2, 3), np.float32), np.ones(3, np.float32)]
+    grads = [np.full_like(p, 0.5) for p in params]
+    grads[0][0, 0] = value
+    tensors = [torch.tensor(p) for p in params]
+    for tensor, g in zip(tensors, grads, strict=True):
+        tensor.grad = torch.tensor(g)
+    if "tensor_norm" in options:
+        for tensor in tensors:
+            torch.nn.utils.clip_grad_norm_([tensor], 1.0)
+    if "norm" in options:
+        torch.nn.utils.clip_grad_norm_(tensors, 1.0)
+    torch.optim.SGD(tensors, lr=1.0).step()
+    Clip(SGD(lr=1.0), **options).bind(params).step(grads)
+    for p, tensor in zip(params, tensors, strict=True):
+        np.testing.assert_allclose(p, tensor.numpy(), rtol=1e-6)  # a few roundings of float32
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1e25, np.inf, np.nan, None])
+@pytest.mark.parametrize("wrapper", [AdaptiveClip, Centralize, Cautious, EMA, fastopt.SAM, fastopt.ASAM])
+def test_overflow_warns_of_nothing_and_stays_in_its_array(wrapper, value):
+    """None stands for an array without elements. SAM has one norm for all arrays, which spreads NaN."""
+    w, other = np.ones((0 if value is None else 2, 3), np.float32), np.ones(3, np.float32)
+    g = np.full_like(w, 0.5)
+    g[:1, :1] = value
+    stepper, grads = wrapper(SGD(lr=0.5)).bind([w, other]), [g, np.ones(3, np.float32)]
+    if wrapper.needs:
+        stepper.step(closure=lambda: (1.0, grads))
+    else:
+        stepper.step(grads)
+    if wrapper.needs and value is not None and not np.isfinite(value):
+        assert np.isnan(w[0, 0]) or np.isinf(w[0, 0])  # the second gradient
+    else:
+        assert np.isfinite(other).all()
+        assert (other < 1.0).all()
+
+
 def test_schedules_count_the_steps_that_are_made():
     w = np.zeros(1)
     optimizer = MultiSteps(SGD(lr=linear(1.0) * step(1.0, 1, 0.5, unit="epoch")), n=2)

@@ -7,14 +7,18 @@ import numpy as np
 
 from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
+from fastopt.rules import wrappers as rules
 from fastopt.schedules import Run
+from fastopt.stepping.fusion_stages import Stage
 
 
 @dataclasses.dataclass(repr=False)
 class SkipNonFinite(Wrapper):
-    """Leaves out steps whose gradients' squares do not add up to a finite number.
+    """Leaves out each step in which an element of a gradient is infinite or NaN.
 
-    As ``optax.apply_if_finite`` without a limit. A stepper counts them in ``n_skipped``.
+    As ``optax.apply_if_finite`` without a limit. A stepper counts them in ``n_skipped``. A gradient counts as
+    the optimizer sees it: finite values that ``grad_scale`` makes overflow are infinite. Large ones whose
+    squares overflow are not.
 
     Parameters
     ----------
@@ -47,12 +51,18 @@ class SkipStepper(WrappedStepper):
     def __init__(self, inner):
         super().__init__(inner)
         self.n_skipped = 0
+        self._zeros = Stage(rules.zero_or_nan)
 
     def handle(self, request):
         """Step, unless a gradient has an element that is infinite or NaN."""
         self.fused.accept(request, self.kind)
-        if np.isfinite(self.fused.norms(request)).all():
+        if self._is_finite(request):
             return self.forward(request)
         self.n_skipped += 1
         request.drop()
         return request.found
+
+    def _is_finite(self, request):
+        # Other wrappers need the norms, too. Only where squares overflow must the elements be looked at.
+        fused = self.fused
+        return np.isfinite(fused.norms(request)).all() or not fused.reduce(request, self._zeros).any()
