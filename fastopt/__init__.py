@@ -25,20 +25,24 @@ if TYPE_CHECKING:
     ]
 else:
     # Loaded at first use (PEP 562): `fastopt --help` does without Numba and scikit-learn.
+    from threading import RLock as _RLock
+
     _NETWORKS = ("MLPClassifier", "MLPRegressor", "from_sklearn", "register_activation", "register_loss")
+    _loading = _RLock()  # NumPy cannot be imported for the first time by two threads at once
 
     def __getattr__(name):
         from importlib import import_module, util
 
         if name.startswith("__") and name != "__all__":
             raise AttributeError(name)
-        if util.find_spec(f"{__name__}.{name}") is not None:
-            return import_module(f"{__name__}.{name}")
-        optimizers = import_module(f"{__name__}.optimizers")
-        networks = import_module(f"{__name__}.neural_network")
-        globals().update({public: getattr(optimizers, public) for public in optimizers.__all__})
-        globals().update({public: getattr(networks, public) for public in _NETWORKS})
-        globals()["__all__"] = [*optimizers.__all__, *_NETWORKS]
+        with _loading:
+            if util.find_spec(f"{__name__}.{name}") is not None:
+                return import_module(f"{__name__}.{name}")
+            optimizers = import_module(f"{__name__}.optimizers")
+            networks = import_module(f"{__name__}.neural_network")
+            globals().update({public: getattr(optimizers, public) for public in optimizers.__all__})
+            globals().update({public: getattr(networks, public) for public in _NETWORKS})
+            globals()["__all__"] = [*optimizers.__all__, *_NETWORKS]
         if name not in globals():
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return globals()[name]
