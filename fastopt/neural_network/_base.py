@@ -200,7 +200,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
 
         if not incremental or not hasattr(self, "_optimizer"):
             warn_of_unused(self)
-        data = minibatch.Data(*validation.as_engine_arrays(X, targets, sample_weight, self._params.dtype))
+        data = minibatch.Data.of(X, targets, sample_weight, self._params.dtype)
         with fit_bar(self, incremental) as report:
             if solvers.is_lbfgs(self.solver):
                 self._fit_lbfgs(data, report)
@@ -240,9 +240,11 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
     def _fit_lbfgs(self, data, report):
         trainer = make_trainer(**self._network(self._params.dtype, self.device_))
 
+        alpha = float(self.alpha) * data.weight_scale
+
         def loss_and_gradient(flat):
             return trainer.loss_and_gradient(
-                flat, data.X, data.targets, alpha=float(self.alpha), sample_weight=data.sample_weight
+                flat, data.X, data.targets, alpha=alpha, sample_weight=data.sample_weight
             )
 
         self.n_iter_, self.loss_ = solvers.minimize_lbfgs(
@@ -279,10 +281,11 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):
         """scikit-learn's private loss and gradient, on its packed vector; its workspaces are not used."""
         layout, flat = self._layout, parameters.unpack(self._layout, packed)
-        X, y, sample_weight = validation.as_engine_arrays(X, y, sample_weight, flat.dtype)
+        data = minibatch.Data.of(X, y, sample_weight, flat.dtype)
         trainer = make_trainer(**self._network(flat.dtype, "cpu"))
+        alpha = float(self.alpha) * data.weight_scale
         loss, gradient = trainer.loss_and_gradient(
-            flat, X, y, alpha=float(self.alpha), sample_weight=sample_weight
+            flat, data.X, data.targets, alpha=alpha, sample_weight=data.sample_weight
         )
         return loss, parameters.pack(layout, gradient)
 

@@ -18,16 +18,28 @@ _AUTO_BATCH = 200
 
 
 class Data(NamedTuple):
-    """Rows as the engine reads them: ``X``, the targets of shape (n_samples, n_outputs), their weights."""
+    """Rows as the engine reads them: ``X``, the targets of shape (n_samples, n_outputs), their weights.
+
+    The weights may be `weight_scale` times those that were given; ``alpha`` has to be multiplied by it, too.
+    """
 
     X: np.ndarray
     targets: np.ndarray
     sample_weight: np.ndarray | None
+    weight_scale: float = 1.0
+
+    @classmethod
+    def of(cls, X, targets, sample_weight, dtype):
+        """Return validated rows as the engine reads them."""
+        weights = validation.as_engine_weights(sample_weight, dtype)
+        targets = np.ascontiguousarray(targets, dtype=dtype)
+        return cls(validation.as_engine_array(X, dtype), targets, *weights)
 
     def take(self, rows):
         """Return some of the rows."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
-        return Data(validation.as_engine_array(self.X[rows], self.X.dtype), self.targets[rows], weight)
+        X = validation.as_engine_array(self.X[rows], self.X.dtype)
+        return Data(X, self.targets[rows], weight, self.weight_scale)
 
 
 class MiniBatchTraining:
@@ -122,7 +134,7 @@ class MiniBatchTraining:
                 self.data.targets,
                 update,
                 batch_size=self._batch_rows(),
-                alpha=float(estimator.alpha),
+                alpha=float(estimator.alpha) * self.data.weight_scale,
                 order=self.rows,
                 sample_weight=self.data.sample_weight,
             )

@@ -9,7 +9,7 @@ import sklearn.neural_network
 from scipy.sparse import issparse
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 from sklearn.utils.validation import validate_data
 
 from fastopt.neural_network import scoring, validation
@@ -208,6 +208,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         progress: bool = False,
     ) -> None:
         self._store(locals())
+
+    def _validate_params(self):
+        if not isinstance(self.loss, str):
+            raise InvalidParameterError(
+                f"The 'loss' parameter of {type(self).__name__} must be a str among "
+                f"{{{', '.join(map(repr, sorted(REGRESSION_LOSSES)))}}}. Got {self.loss!r} instead. loss is "
+                "the first argument, as in scikit-learn; name the others, as in "
+                f"{type(self).__name__}(hidden_layer_sizes=(64,))."
+            )
+        super()._validate_params()
 
     def _validate_input(self, X, y, incremental, reset):
         quick = incremental and not reset and validation.is_ordinary(self, X) and _is_ordinary(y, len(X))

@@ -180,12 +180,27 @@ def as_engine_array(X, dtype):
     return np.ascontiguousarray(X, dtype=dtype)
 
 
-def as_engine_arrays(X, targets, sample_weight, dtype):
-    """Return all three as the engine reads them; see `as_engine_array`."""
-    targets = np.ascontiguousarray(targets, dtype=dtype)
-    if sample_weight is not None:
-        sample_weight = np.ascontiguousarray(sample_weight, dtype=dtype)
-    return as_engine_array(X, dtype), targets, sample_weight
+def as_engine_weights(
+    sample_weight: np.ndarray | None, dtype: npt.DTypeLike
+) -> tuple[np.ndarray | None, float]:
+    """Return the weights as the engine reads them, and the power of two by which they were multiplied.
+
+    Weights and ``alpha``, both multiplied by it, give the same gradients to the bit, because the weights' sum
+    divides both. So weights that are too small or too large for arithmetic in ``dtype`` are brought nearer
+    to 1; all others stay as they are. Those that even then are no normal numbers of ``dtype`` become 0.
+    """
+    if sample_weight is None:
+        return None, 1.0
+    limits = np.finfo(dtype)
+    largest = np.abs(sample_weight).max()
+    exponent, enough = math.frexp(largest)[1], limits.maxexp // 4
+    shift = min(max(-exponent - enough, 0), 1000) - max(exponent - enough, 0)
+    weights = np.ldexp(sample_weight, shift) if shift else sample_weight
+    weights = np.ascontiguousarray(weights, dtype=dtype)
+    is_subnormal = (np.abs(weights) < limits.tiny) & (weights != 0)
+    if is_subnormal.any():
+        weights = np.where(is_subnormal, limits.dtype.type(0), weights)
+    return weights, math.ldexp(1.0, shift)
 
 
 def held_out_rows(n_samples, stratify, random_state, fraction):

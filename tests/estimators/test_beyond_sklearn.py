@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 
+import fastopt
 from fastopt import SGD, AdamW, MLPClassifier, MLPRegressor
 from fastopt.neural_network import scoring
 
@@ -34,6 +35,75 @@ def test_a_batch_without_weight_changes_nothing(dtype):
     rows = np.r_[0:30, 60:120]
     without = clf.fit(X[rows].astype(dtype), Y[rows]).coefs_[0]
     np.testing.assert_array_equal(kept, without)
+
+
+@quiet
+@pytest.mark.parametrize("size", [1e-46, 1e-44, 1e-42, 1e-39, 1e-30, 1e30, 1e37, 1e39, 5e-324, 1e-310, 1e300])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs", SGD(lr=0.1), fastopt.LAMB(lr=0.1)], ids=repr)
+def test_equal_weights_of_any_size_are_weights_of_one(solver, size):
+    # The weights' sum divides their gradient. float32 itself ends at 1e-45 and 3e38.
+    settings = {"hidden_layer_sizes": (5,), "solver": solver, "alpha": 0.0, "max_iter": 5, "random_state": 0}
+    rows = X.astype(np.float32)
+    expected = MLPClassifier(**settings).fit(rows, Y, np.ones(120))
+    actual = MLPClassifier(**settings).fit(rows, Y, np.full(120, size))
+    # Products with other weights than powers of two are rounded; lbfgs amplifies that.
+    np.testing.assert_allclose(actual.coefs_[0], expected.coefs_[0], rtol=2e-3, atol=1e-5)
+
+
+@quiet
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs", fastopt.LAMB(lr=0.1)], ids=repr)
+def test_weights_and_alpha_times_a_power_of_two_change_no_bit(solver, dtype):
+    weight = np.random.RandomState(0).uniform(0.1, 1, 120)
+    shift = 2.0**-100 if dtype == np.float32 else 2.0**-600
+    settings = {"hidden_layer_sizes": (5,), "solver": solver, "max_iter": 5, "random_state": 0}
+    one, other = (
+        MLPClassifier(**settings, alpha=0.1 * factor).fit(X.astype(dtype), Y, (weight * factor).astype(dtype))
+        for factor in (1.0, shift)
+    )
+    np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])
+    np.testing.assert_array_equal(one.loss_, other.loss_)
+
+
+@quiet
+def test_tiny_float32_weights_train_as_in_scikit_learn():
+    settings = {"hidden_layer_sizes": (5,), "max_iter": 5, "random_state": 0}
+    weight = np.random.RandomState(0).uniform(1e-43, 1e-41, 120)
+    ours, theirs = (
+        library.MLPClassifier(**settings).fit(X.astype(np.float32), Y, weight) for library in (fastopt, sk)
+    )
+    # alpha divided by such a sum is all that counts, in both.
+    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-3)  # float32, and subnormal in scikit-learn
+    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-3, atol=1e-5)
+
+
+@quiet
+def test_a_weight_below_the_numbers_of_float32_beside_others_is_zero():
+    weight = np.r_[np.ones(60), np.full(60, 1e-42)]
+    settings = {
+        "hidden_layer_sizes": (5,),
+        "batch_size": 30,
+        "shuffle": False,
+        "max_iter": 5,
+        "random_state": 0,
+    }
+    actual = MLPClassifier(**settings).fit(X.astype(np.float32), Y, weight)
+    expected = MLPClassifier(**settings).fit(X.astype(np.float32), Y, (weight > 0.5).astype(float))
+    np.testing.assert_array_equal(actual.coefs_[0], expected.coefs_[0])
+
+
+@quiet
+@pytest.mark.filterwarnings("ignore:overflow")  # of scikit-learn's
+@pytest.mark.parametrize("solver", ["adam", "adamw", "rmsprop", "adagrad", "nadam", "amsgrad"])
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+@pytest.mark.parametrize("magnitude", [1e12, 1e15, 1e17])
+def test_unscaled_float32_columns_train_as_with_scikit_learns_adam(name, solver, magnitude):
+    # Such as times in microseconds: the squares of its gradients overflow float32.
+    rows = np.column_stack([X, magnitude * (1 + X[:, 0])]).astype(np.float32)
+    y = Y if name == "MLPClassifier" else X[:, 0]
+    for library, of in ((sk, "adam"), (fastopt, solver)):
+        network = getattr(library, name)(hidden_layer_sizes=(8,), solver=of, max_iter=20, random_state=0)
+        assert all(np.isfinite(w).all() for w in network.fit(rows, y).coefs_)
 
 
 def test_held_out_rows_without_weight_are_refused():

@@ -152,6 +152,19 @@ def test_of_sequences(action):
     assert error
 
 
+def test_a_first_argument_that_is_no_loss_is_answered_with_the_order_of_arguments():
+    words = r"The 'loss' parameter of MLPRegressor must be a str among \{'poisson', .*Got \(64,\) instead. "
+    words += r"loss is the first argument, as in scikit-learn; .*MLPRegressor\(hidden_layer_sizes=\(64,\)\)"
+    with pytest.raises(ValueError, match=words):
+        fastopt.MLPRegressor((64,)).fit(X, REAL)
+
+
+@pytest.mark.parametrize("name", ["MLPClassifier", "MLPRegressor"])
+def test_an_unknown_argument_names_the_class_that_was_called(name):
+    with pytest.raises(TypeError, match=rf"^{name}.__init__\(\) got an unexpected keyword argument 'alhpa'$"):
+        getattr(fastopt, name)(alhpa=1)
+
+
 def test_of_weights_that_are_all_zero():
     # From scikit-learn 1.9 on; before, it divides by zero.
     with pytest.raises(ValueError, match=r"^Sample weights must contain at least one non-zero number\.$"):
