@@ -62,7 +62,7 @@ class Schedule(Parameters):
 
     _family: ClassVar[str] = "schedule"
     #: Allowed strings by parameter.
-    choices: ClassVar[dict] = {}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {}
 
     _: dataclasses.KW_ONLY
     unit: str = "step"

@@ -1,6 +1,6 @@
 """Schedules that go up and down."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -116,7 +116,10 @@ class onecycle(Schedule):
            0.   ])
     """
 
-    choices: ClassVar[dict] = {"form": ("cosine", "linear"), "points": ("torch", "optax")}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "form": ("cosine", "linear"),
+        "points": ("torch", "optax"),
+    }
     value: float | None = None
     length: float | None = None
     warmup: float = 0.3
@@ -190,7 +193,7 @@ class cyclic(Schedule):
     array([0.  , 0.5 , 1.  , 0.5 , 0.  , 0.25, 0.5 , 0.25, 0.  ])
     """
 
-    choices: ClassVar[dict] = {"form": ("triangular", "triangular2", "exp_range")}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {"form": ("triangular", "triangular2", "exp_range")}
     value: float | None
     peak: float
     up: float

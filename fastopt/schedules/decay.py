@@ -1,7 +1,7 @@
 """Schedules that go from a value to an end, once."""
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class polynomial(Decay):
     array([1.    , 0.5625, 0.25  , 0.0625, 0.    , 0.    ])
     """
 
-    choices: ClassVar[dict] = {"cycle": (False, True)}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {"cycle": (False, True)}
     power: float = 1.0
     cycle: bool = False
 
@@ -124,7 +124,7 @@ class cosine(Decay):
     array([1. , 0.5, 0. , 0.5, 1. ])
     """
 
-    choices: ClassVar[dict] = {"periodic": (False, True)}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {"periodic": (False, True)}
     periodic: bool = False
 
     def _progress(self, ticks, length):
@@ -248,7 +248,7 @@ class wsd(Decay):
            0.134, 0.   ])
     """
 
-    choices: ClassVar[dict] = {"form": ("sqrt", "linear", "cosine", "square")}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {"form": ("sqrt", "linear", "cosine", "square")}
     warmup: float = 0.05
     decay: float = 0.2
     form: str = "sqrt"

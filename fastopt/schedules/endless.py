@@ -1,6 +1,6 @@
 """Schedules that never end."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class exponential(Schedule):
     array([1.    , 0.5   , 0.25  , 0.125 , 0.0625])
     """
 
-    choices: ClassVar[dict] = {"staircase": (False, True)}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {"staircase": (False, True)}
     value: float | None = None
     factor: float = 0.1
     every: float | None = None
@@ -110,7 +110,7 @@ class inverse_time(Schedule):
     0.25
     """
 
-    choices: ClassVar[dict] = {"staircase": (False, True)}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {"staircase": (False, True)}
     value: float | None
     rate: float
     every: float = 1.0

@@ -1,7 +1,7 @@
 """The schedule that reacts to the loss."""
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fastopt.schedules.base import Schedule, schedule
 from fastopt.schedules.clock import Clock
@@ -66,7 +66,10 @@ class plateau(Schedule):
     0.5
     """
 
-    choices: ClassVar[dict] = {"threshold_mode": ("rel", "abs"), "counting": ("torch", "keras")}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "threshold_mode": ("rel", "abs"),
+        "counting": ("torch", "keras"),
+    }
     value: float | None = None
     factor: float = 0.1
     patience: int = 10

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -117,7 +117,10 @@ class piecewise(Schedule):
     array([0. , 0.5, 1. , 0.5, 0. , 0. ])
     """
 
-    choices: ClassVar[dict] = {"interpolate": (None, "linear", "cosine"), "strict": (False, True)}
+    choices: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "interpolate": (None, "linear", "cosine"),
+        "strict": (False, True),
+    }
     levels: Sequence[float]
     boundaries: Sequence[float]
     interpolate: str | None = None
