@@ -1,4 +1,4 @@
-"""The training step on flat buffers: layouts, compiled passes, and a trainer for each device.
+"""The training step on flat vectors: the layout, the compiled loop, and a trainer for each device.
 
 Internal: it may change in any version (docs/stability.md).
 """

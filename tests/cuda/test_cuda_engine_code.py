@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numba import from_dtype, types
-from reference import cuda_code
+from reference import cuda_code, own_functions  # noqa: F401  registers activations and losses
 
 from fastopt.engine.cuda import compilation
 from fastopt.engine.objective import resolve_functions
@@ -18,6 +18,8 @@ PAIRS = [
     ("tanh", "logistic", "binary_log_loss"),
     ("logistic", "identity", "squared_error"),
     ("identity", "exp", "poisson"),
+    ("silu", "identity", "huber"),
+    ("relu", "exp", "half_log"),
 ]
 TILES = {"small": compilation.SMALL, "large": compilation.LARGE}
 

@@ -1,7 +1,7 @@
-"""The compiled loop over batches: one worker leads it, the others join in whatever pass is open.
+"""The compiled loop over batches: one worker leads it, the others join in whatever phase is open.
 
-`work` is the engine as a C function of two integers, the address of a record of type `CONTEXT` and the
-worker's number. The first two functions are templates of routines: ``driver.py`` binds ``real``.
+`work` is the worker function, a C function of two integers: the address of a record of type `CONTEXT` and the
+worker's number. The first two functions are templates of routines: ``compilation.py`` binds ``real``.
 """
 
 import numpy as np
@@ -50,7 +50,7 @@ def set_constants(context, batch):
 
 @njit(**INNER_JIT)
 def _begin(c, batch):
-    """Set what the passes read of a batch."""
+    """Set the fields of the record that describe a batch."""
     c.step += 1
     c.start = batch * c.batch_size
     c.n_rows = min(c.batch_size, c.n_samples - c.start)
@@ -110,7 +110,7 @@ def _lead(context, c, worker):
 
 
 def work(context, worker):
-    """Take part in a run."""
+    """Work on the batches of a run, as its leader if no other worker has come before."""
     c = record(context)
     if c.alone or fetch_add(line(c, LEADER)) == 0:
         _lead(context, c, worker)

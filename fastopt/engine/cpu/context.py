@@ -1,4 +1,4 @@
-"""What one training run needs, as one record that compiled code reads through its address.
+"""The record of all addresses and sizes that a run needs, which compiled code reads through its address.
 
 Arrays stand in the record as addresses; ``vector`` turns one back into an array. So do the routines, which
 know the element type: whatever calls them through the record is compiled once for all (see
@@ -69,8 +69,8 @@ _LAYER_BYTES = LAYER.itemsize
 
 # How inputs are read (``inputs``): dense rows whole; dense rows whose zeros are left out; CSR.
 DENSE, COMPRESS, CSR = 0, 1, 2
-# What a pass is for (``mode``): update the parameters tile by tile, add to a whole gradient, or stop after
-# the forward pass.
+# What a run is for (``mode``): update the parameters tile by tile, add to a whole gradient, or stop after the
+# forward pass.
 TRAIN, GRADIENT, PREDICT = 0, 1, 2
 
 

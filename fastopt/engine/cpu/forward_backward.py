@@ -1,11 +1,12 @@
-"""The two passes of a training step, each shared by all workers.
+"""The two phases of a training step, each shared by all workers.
 
-Rows of a batch are independent through forward, loss and backward; tiles of the weight matrices are
-independent through gradient and update. So a step synchronises twice, whatever its depth. How the work is
-cut depends on the shapes alone, never on the number of threads, and neither do the bits of the result.
+In the first, blocks of rows go through the forward pass, the loss and the backward pass; in the second, tiles
+of the weight matrices get their gradient and their update. Rows are independent in the one, tiles in the
+other, so a step synchronises twice, whatever its depth. How the work is cut depends on the shapes alone,
+never on the number of threads, and neither do the bits of the result.
 
-What depends on the element type is a routine, called through the record; the passes see integers only and are
-compiled once.
+What depends on the element type is a routine, called through the record; this module sees integers only and
+is compiled once.
 """
 
 import numpy as np
@@ -30,7 +31,7 @@ from fastopt.kernels.intrinsics import call
 
 @njit(**INNER_JIT)
 def _read_inputs(context, c, block, lo, hi):
-    """Bring the batch's rows ``lo:hi`` into the form that the first layer's products take."""
+    """Gather the batch's rows ``lo:hi``, mark their non-zeros, or sort their CSR elements."""
     if c.inputs == CSR:
         if c.mode != PREDICT:
             call(c.sort_entries, (context, block, lo, hi))
@@ -43,6 +44,7 @@ def _read_inputs(context, c, block, lo, hi):
 
 @njit(**INNER_JIT)
 def _forward(context, c, lo, hi, worker):
+    """Compute the outputs of all layers for the batch's rows ``lo:hi``."""
     rows = hi - lo
     for number in range(c.n_layers):
         layer = layer_record(c, number)
@@ -74,7 +76,7 @@ def _transposed(c, layer, worker):
 
 @njit(**INNER_JIT)
 def _transpose_weights(c, worker):
-    """Transpose, once a step, what the products on the way back read in rows."""
+    """Copy the weights transposed, once a step: the backward pass then reads them by rows."""
     done_for = vector(c.transposed_for + worker * LINE, np.int64, 1)
     if done_for[0] == c.step:
         return
@@ -87,6 +89,7 @@ def _transpose_weights(c, worker):
 
 @njit(**INNER_JIT)
 def _backward(c, lo, hi, worker):
+    """Compute the gradients at the hidden layers' pre-activations for the batch's rows ``lo:hi``."""
     rows = hi - lo
     for number in range(c.n_layers - 1, 0, -1):
         layer = layer_record(c, number)
@@ -100,7 +103,7 @@ def _backward(c, lo, hi, worker):
 
 @njit(**INNER_JIT)
 def work_on_rows(context, c, worker):
-    """Take blocks of rows until none is left; return how many it were."""
+    """Take blocks of rows until none is left; return how many were taken."""
     count = 0
     block = take_block(c)
     while block >= 0:
@@ -159,7 +162,7 @@ def _work_on_tile(context, c, layer, tile, worker):
 
 @njit(**INNER_JIT)
 def work_on_tiles(context, c, worker):
-    """Take tiles of the weights until none is left; return how many it were."""
+    """Take tiles of the weights until none is left; return how many were taken."""
     count = 0
     at = take_tile(c, worker)
     while at >= 0:

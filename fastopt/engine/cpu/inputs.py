@@ -7,7 +7,8 @@ Dense rows are marked, a bit for each non-zero, as they are gathered. The forwar
 where a row is not zero; the gradient takes four columns at a time and the rows where any of them is not
 zero. CSR rows are read where they are; for the gradient their elements are sorted by tile.
 
-Templates: ``driver.py`` binds ``real``. ``context`` is the address of a record; arrays are addresses, too.
+Templates of routines: ``compilation.py`` binds ``real``. ``context`` is the address of a record; arrays are
+addresses, too.
 """
 
 import numpy as np
@@ -42,7 +43,7 @@ def _lowest(typingctx, bits):
 
 @njit(**INNER_JIT)
 def _ask_for(address, nbytes):
-    """Begin to load some memory."""
+    """Prefetch some memory."""
     for offset in range(0, nbytes, LINE):
         prefetch(address + offset)
 

@@ -1,7 +1,8 @@
 """The matrix products of a network's layers, each by what is quickest for its size.
 
-The first functions are templates of routines: ``driver.py`` binds ``real`` and compiles them for each element
-type. The others choose between them and BLAS; they see integers only. Arrays are row-major, given by address.
+The first functions are templates of routines: ``compilation.py`` binds ``real`` and compiles them for each
+element type. The others choose between them and BLAS; they see integers only. Arrays are row-major, given by
+address.
 """
 
 import numpy as np
@@ -19,7 +20,7 @@ IN_REGISTERS = {64: 1 << 22, 32: 1 << 17}
 
 
 def multiply(m, n, k, a, a_row, a_column, b, ldb, start, start_row, out, ldo):
-    """Compute ``out = start + a @ b`` in registers; strides as in `registers.dense_product`."""
+    """Compute ``out = start + a @ b`` in registers; strides as in `simd_gemm.dense_product`."""
     simd_gemm.dense_product(real(0), m, n, k, a, a_row, a_column, b, ldb, 0, start, start_row, out, ldo)
 
 

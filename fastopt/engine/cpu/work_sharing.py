@@ -1,11 +1,11 @@
-"""How workers share the items of a pass: counters in memory, each on a cache line of its own.
+"""How workers share a phase's blocks of rows or tiles: by atomic counters, each on its own cache line.
 
-A worker that has nothing to do looks again and again, for some microseconds; then it gives way to whoever
-else wants the processor. No worker is ever waited for before it has taken an item, so a run goes on at full
-speed when the others come late or not at all, as on a busy machine.
+A worker without work spins for some microseconds, then yields the processor. No worker is ever waited for
+before it has taken an item, so a run goes on at full speed when the others come late or not at all, as on a
+busy machine.
 
-A pass is open while its counters hold places of items. Whoever finds it open finds everything ready, because
-opening is the last thing written; so a worker need not know which pass or step it is about to join.
+A phase is open while its counters hold numbers of items. Whoever finds it open finds its inputs ready,
+because opening is the last thing written; so a worker need not know which phase or step it is about to join.
 """
 
 import ctypes
@@ -23,15 +23,15 @@ from fastopt.kernels.intrinsics import call, fetch_add, load_shared, pause, stor
 #: many are done; how many tiles are done; from there on each worker's next tile. Numba compiles a function
 #: anew for each literal integer that it is given, not so for NumPy's.
 LEADER, OVER, NEXT_BLOCK, BLOCKS_DONE, TILES_DONE, NEXT_TILE = map(np.int64, range(6))
-#: What a counter holds while its pass is closed.
+#: What a counter holds while its phase is closed.
 CLOSED = np.int64(1 << 62)
-#: Looks before giving way: some 20 microseconds.
+#: Spins before yielding: some 20 microseconds.
 _PATIENCE = 500
 
 
 @functools.cache
 def give_way_address():
-    """Return the address of the system's function that lets other threads run."""
+    """Return the address of the system's function that yields the processor to other threads."""
     library = ctypes.windll.kernel32 if sys.platform == "win32" else ctypes.CDLL(None)
     function = library.SwitchToThread if sys.platform == "win32" else library.sched_yield
     return ctypes.cast(function, ctypes.c_void_p).value
@@ -61,7 +61,7 @@ def _is_over(c):
 
 @njit(**INNER_JIT)
 def take_block(c):
-    """Return a block of rows that nobody has taken, -1 if there is none."""
+    """Return the number of a block of rows that no worker has taken, -1 if there is none."""
     if _is_over(c) or load_shared(line(c, NEXT_BLOCK)) >= c.n_blocks:  # a look is cheaper than taking in vain
         return -1
     at = _take(c, NEXT_BLOCK)
@@ -70,7 +70,7 @@ def take_block(c):
 
 @njit(**INNER_JIT)
 def take_tile(c, worker):
-    """Return the place of a tile that nobody has taken, -1 if there is none.
+    """Return the place of a tile that no worker has taken, -1 if there is none.
 
     A worker's own come first, so that the state of a tile stays in one core's cache from step to step.
     """
@@ -136,7 +136,7 @@ def _wait(c, place, n_items):
 
 @njit(**INNER_JIT)
 def relax(c, idle):
-    """Wait a moment and return how often that was done."""
+    """Pause or yield, after ``idle`` times in a row; return ``idle + 1``."""
     if idle < _PATIENCE:
         pause()
     else:

@@ -78,7 +78,7 @@ def _padded(sizes):
 
 
 class Workspace:
-    """The record that the compiled passes read, with the arrays that its addresses point to.
+    """The record that the compiled engine reads, with the arrays that its addresses point to.
 
     Parameters
     ----------
@@ -209,19 +209,19 @@ class Workspace:
                 self._fields[_AT[name]] = _address(array)
 
     def forget(self, *names):
-        """Let go of arrays, so that a kept workspace keeps no data alive."""
+        """Drop the references to arrays, so that a kept workspace keeps no data alive."""
         for name in names:
             self._arrays.pop(name, None)
 
     def begin(self, first, last, batch_size, n_samples, n_workers):
-        """Set which batches to run, and that nobody has begun."""
+        """Set which batches to run, and reset the counters."""
         self._fields[_BEGIN] = first, last, batch_size, n_samples, n_workers == 1
         self._counters[LEADER, 0] = self._counters[OVER, 0] = 0
         if first == 0:
             self._result.fill(0)  # an interrupted run may have left some
 
     def stop(self):
-        """End a run: workers finish the items that are in hand."""
+        """End a run: workers finish the blocks and tiles that they have taken."""
         self._counters[OVER, 0] = 1
 
     def point_to_constants(self, rows, alpha):

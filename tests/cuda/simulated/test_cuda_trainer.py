@@ -11,6 +11,7 @@ import numpy as np
 import own_rules  # noqa: F401  registers one
 import pytest
 import scipy.sparse
+from reference import own_functions  # noqa: F401  registers activations and losses
 from reference.naive_engine import NaiveTrainer, row_losses
 
 import fastopt
@@ -19,6 +20,8 @@ from fastopt.engine import Layout, Trainer
 from fastopt.engine.cuda import compilation, cublas, kernels
 from fastopt.engine.cuda import network as cuda_network
 from fastopt.engine.cuda import trainer as cuda_engine
+from fastopt.rules.activations import ACTIVATIONS
+from fastopt.rules.losses import LOSSES
 
 PAIRS = {
     "softmax": ("log_loss", 3),
@@ -83,6 +86,52 @@ def test_outputs_losses_and_gradients_are_those_of_float64(output, activation, h
         close(loss, expected[0], tolerance)
         close(gradient, expected[1], tolerance)
     np.testing.assert_array_equal(params, given)
+
+
+def trains_as_on_the_cpu(dtype, activation, loss, sizes=(3, 5, 4, 2)):
+    """Compare gradients, a training and predictions of the two devices."""
+    names = {"activation": activation, "out_activation": LOSSES[loss].output, "loss": loss}
+    layout, params, X, _, weight = problem(list(sizes), dtype)
+    rs = np.random.RandomState(3)
+    draw = {"real": rs.standard_normal, "nonnegative": lambda s: rs.poisson(2, s), "labels": None}
+    shape = (len(X), sizes[-1])
+    Y = np.eye(sizes[-1])[rs.randint(sizes[-1], size=len(X))]
+    if LOSSES[loss].targets != "labels":
+        Y = draw[LOSSES[loss].targets](shape)
+    Y = np.ascontiguousarray(Y, dtype)
+    runs = []
+    for trainer_class in (cuda_engine.Trainer, Trainer):
+        trainer, mine = trainer_class(layout, dtype=dtype, **names), params.copy()
+        update = fastopt.SGD(lr=0.05, momentum=0.9).flat(layout.size, layout.n_decay, dtype)
+        value, gradient = trainer.loss_and_gradient(mine, X, Y, alpha=0.1, sample_weight=weight)
+        losses = [
+            trainer.train(mine, X, Y, update, batch_size=4, alpha=0.05, sample_weight=w)
+            for w in (weight, None)
+        ]
+        runs.append([value, gradient, losses, mine, trainer.predict(mine, X)])
+    for actual, expected in zip(*runs, strict=True):
+        # Six steps carry on what a gradient rounds.
+        close(actual, expected, 10 * (SINGLE if dtype == np.float32 else DOUBLE))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_registered_activation_trains_as_on_the_cpu(name, dtype):
+    trains_as_on_the_cpu(dtype, name, "squared_error")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_registered_loss_trains_as_on_the_cpu(name, dtype):
+    trains_as_on_the_cpu(dtype, "tanh", name)
+
+
+@pytest.mark.parametrize("n_wide", [1, 3])
+def test_pre_activations_are_kept_where_cublas_forms_the_products(n_wide, monkeypatch):
+    flops = sorted(2.0 * 4 * n * m for n, m in itertools.pairwise((3, 5, 4, 2)))
+    monkeypatch.setattr(cublas, "find", lambda: cublas.Blas(FakeBlas()))
+    monkeypatch.setattr(cublas, "MIN_FLOPS", flops[-n_wide])
+    trains_as_on_the_cpu(np.float64, "silu", "huber")
 
 
 @pytest.mark.parametrize("tiles", ["SMALL", "LARGE"])
