@@ -28,7 +28,9 @@ else:
     from threading import RLock as _RLock
 
     _NETWORKS = ("MLPClassifier", "MLPRegressor", "from_sklearn", "register_activation", "register_loss")
-    _loading = _RLock()  # NumPy cannot be imported for the first time by two threads at once
+    # NumPy cannot be imported for the first time by two threads at once. So that no thread waits for this
+    # lock in an import that its holder waits for, no module of the package takes names from the package.
+    _loading = _RLock()
 
     def __getattr__(name):
         from importlib import import_module, util

@@ -3,7 +3,7 @@
 from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 
-from fastopt import schedules
+import fastopt.schedules as schedules
 from fastopt._parameters import suggestion
 from fastopt.optimizers.wrappers import Wrapper
 from fastopt.schedules import Schedule

@@ -49,3 +49,16 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
         _ = fastopt.Adamm
     assert not hasattr(fastopt, "__wrapped__")
     assert {"Adam", "MLPClassifier", "__version__"} <= set(dir(fastopt))
+
+
+def test_no_module_asks_the_package_for_a_name_while_it_is_imported():
+    asking = ["from fastopt import ", "from .. import ", "from ... import "]
+    light = {"__version__", "datasets"}  # set at once, or imported by the command line before anything else
+    found = [
+        (path.name, line)
+        for path in (ROOT / "fastopt").rglob("*.py")
+        for line in path.read_text("utf-8").splitlines()
+        if any(line.startswith(start) for start in asking) and line.rpartition(" ")[2] not in light
+    ]
+
+    assert found == []
