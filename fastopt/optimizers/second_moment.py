@@ -68,7 +68,9 @@ class AcProp(MomentOptimizer):
 
     As ``optax.contrib.acprop``: there is no momentum; the average serves to centre the second moment, and
     does so before it takes in the gradient, where the paper centres afterwards. At the first step, which has
-    no denominator yet, 1 stands in its place.
+    no denominator yet, 1 stands in its place. A weight whose first gradient that is not 0 comes later divides
+    it by `eps` and the root of `eps_root` alone: where inputs are often 0, raise one of them, to 1e-3 for
+    example.
 
     Parameters
     ----------

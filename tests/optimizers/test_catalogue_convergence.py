@@ -11,7 +11,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 #: Learning rate on the quadratic, and on the digits; None is the default. From 0.001, 0.01, 0.1, 1, and from
 #: between for methods that move by their rate however small the gradient.
 RATES = {
-    "acprop": (0.01, 0.001),
+    "acprop": (0.01, 0.01),
     "adabelief": (0.1, 0.01),
     "adadelta": (20.0, 1.0),
     "adafactor": (None, 0.1),
@@ -73,6 +73,8 @@ def make(name, which):
     lr, settings = RATES[name][which], {}
     if lr is not None:
         settings["lr"] = lr
+    if name == "acprop" and which:
+        settings["eps"] = 1e-3  # the first gradient of a pixel that is dark at first is divided by eps alone
     if name == "lbfgs":
         settings |= {"line_search_fn": "strong_wolfe", "max_iter": 5}
     return fastopt.get_optimizer(name, **settings)
@@ -104,8 +106,4 @@ def test_digits_are_learned(name):
         (32,), solver=make(name, 1), max_iter=8, batch_size=batch_size, random_state=0
     )
     network.fit(X[:1200] / 16, y[:1200])
-    assert network.score(X[1200:] / 16, y[1200:]) > BOUNDS.get(name, 0.8)
-
-
-#: A coordinate whose first gradient comes late is divided by almost nothing: the price of AcProp's lag.
-BOUNDS = {"acprop": 0.7}
+    assert network.score(X[1200:] / 16, y[1200:]) > 0.8
