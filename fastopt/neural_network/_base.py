@@ -289,7 +289,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         )
         return loss, parameters.pack(layout, gradient)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags

@@ -1,7 +1,7 @@
 """The classifier."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -390,7 +390,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Return the equivalent fitted `sklearn.neural_network.MLPClassifier`; see `from_sklearn`."""
         return to_sklearn(self)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags

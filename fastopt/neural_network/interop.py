@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sklearn.base import BaseEstimator
 from sklearn.neural_network._base import ACTIVATIONS, LOSS_FUNCTIONS
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 from sklearn.utils.validation import check_is_fitted
@@ -33,7 +32,7 @@ def counterpart_of(theirs: type) -> Callable[[_C], _C]:
     return register
 
 
-def from_sklearn(estimator: BaseEstimator) -> Any:
+def from_sklearn(estimator: Any) -> Any:
     """Return the fastopt estimator equivalent to a fitted scikit-learn one.
 
     It predicts the same and, with ``warm_start`` or ``partial_fit``, goes on training from the same

@@ -1,5 +1,6 @@
 """The network's parameters: one flat vector, seen as scikit-learn's ``coefs_`` and ``intercepts_``."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from fastopt.engine import Layout
 
 
-class LayerViews(list):
+class LayerViews(list[np.ndarray]):
     """A list of views of the flat vector, whose items are assigned by writing into it.
 
     ``coefs_[0] = W`` must change the network, as it does in scikit-learn, where the list is the network.
@@ -48,21 +49,21 @@ class FlatParameters:
     """
 
     @property
-    def coefs_(self):
+    def coefs_(self) -> list[np.ndarray]:
         """Weight matrices, one per layer, of shape (fan_in, fan_out): a list of views."""
         return self._layers("coefs_")
 
     @coefs_.setter
-    def coefs_(self, layers):
+    def coefs_(self, layers: Sequence[np.ndarray]) -> None:
         self._assign("coefs_", layers)
 
     @property
-    def intercepts_(self):
+    def intercepts_(self) -> list[np.ndarray]:
         """Bias vectors, one per layer, of shape (fan_out,): a list of views."""
         return self._layers("intercepts_")
 
     @intercepts_.setter
-    def intercepts_(self, layers):
+    def intercepts_(self, layers: Sequence[np.ndarray]) -> None:
         self._assign("intercepts_", layers)
 
     def _has(self, name):
@@ -106,7 +107,7 @@ class FlatParameters:
         if not self._params.flags.writeable:
             self._params = np.array(self._params)
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return "_params" in self.__dict__ or len(self.__dict__.get("_loose", ())) == 2
 
 

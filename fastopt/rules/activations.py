@@ -8,6 +8,7 @@ LLVM vectorises; the CUDA engine into device functions. Formulas are scikit-lear
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 from fastopt.rules.scalar_functions import bounded_exp, enter, lookup, with_globals
 
@@ -54,7 +55,7 @@ class Activation:
         """
         return with_globals(_backward, derivative=self.derivative)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return lookup_activation, (self.name,)
 
 

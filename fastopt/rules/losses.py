@@ -7,6 +7,7 @@ scales are scikit-learn's.
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import Any
 
 from fastopt.rules.activations import OUTPUTS, Activation, lookup_output
 from fastopt.rules.scalar_functions import enter, epsilon, lookup, with_globals
@@ -68,7 +69,7 @@ class Loss:
             )
         return with_globals(_chained, gradient=self.gradient, derivative=output.derivative)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return lookup_loss, (self.name,)
 
 

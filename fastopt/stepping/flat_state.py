@@ -1,13 +1,19 @@
 """Optimizer state over one flat vector, as the training engine drives it."""
 
 import copy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.kernels.elementwise import update_address
 from fastopt.persistence import Persistent
+from fastopt.schedules import Run
 from fastopt.stepping import scheduling
 from fastopt.stepping.arrays import check_dtype
+
+if TYPE_CHECKING:
+    from fastopt.optimizers.base import Optimizer
 
 #: Steps whose constants are folded at once: at first, and at the most.
 _STEPS_AHEAD = 64, 1024
@@ -38,7 +44,14 @@ class FlatState(scheduling.Scheduled, Persistent):
         Whether the parameters are those of training (`train`) or of evaluation (`eval`).
     """
 
-    def __init__(self, optimizer, size, n_decay, dtype, run):
+    dtype: np.dtype[Any]
+    size: int
+    n_decay: int
+    state: np.ndarray
+    scalars: tuple[float, ...]
+    is_training: bool
+
+    def __init__(self, optimizer: "Optimizer", size: int, n_decay: int, dtype: npt.DTypeLike, run: Run):
         self.optimizer = copy.deepcopy(optimizer)
         self.hyper = self.optimizer.get_params(deep=False)
         self.run, self.t = run, 0
@@ -53,35 +66,35 @@ class FlatState(scheduling.Scheduled, Persistent):
         self.is_training = True
         self._table = self._kernel = None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _SAVED}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.hyper = self.optimizer.get_params(deep=False) | self.hyper  # what is newer than the pickle
         self._table = self._kernel = None
 
     @property
-    def rule(self):
+    def rule(self) -> Any:
         """The scalar rule for the present hyper-parameters."""
         return self.optimizer.rule(self.hyper)
 
     @property
-    def address(self):
+    def address(self) -> int:
         """Address of the update kernel (`fastopt.kernels.elementwise`); compiles it on first use."""
         rule = self.rule
         if self._kernel is None or self._kernel[0] is not rule:
             self._kernel = rule, update_address(rule, self.dtype)
         return self._kernel[1]
 
-    def begin(self, run):
+    def begin(self, run: Run) -> None:
         """Let schedules go by another run from the next step on."""
         if run != self.run:
             self.run = run
             if scheduling.scheduled(self.hyper):
                 self._table = None
 
-    def constants(self, n_steps, decay=True):
+    def constants(self, n_steps: int, decay: bool = True) -> np.ndarray:
         """Return the kernel constants of the next steps, without taking them.
 
         Parameters
@@ -111,17 +124,17 @@ class FlatState(scheduling.Scheduled, Persistent):
     def _table_end(self):
         return self._table[1] + len(self._table[2])
 
-    def advance(self, n_steps):
+    def advance(self, n_steps: int) -> None:
         """Count ``n_steps`` as taken."""
         if self.scalars:
             self.scalars = self._fold(n_steps, True)[1]
         self.t += n_steps
 
-    def train(self, params):
+    def train(self, params: np.ndarray) -> None:
         """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""
         self._switch(params, True)
 
-    def eval(self, params):
+    def eval(self, params: np.ndarray) -> None:
         """Move ``params`` to where they are to be evaluated; for most optimizers there is nothing to do."""
         self._switch(params, False)
 

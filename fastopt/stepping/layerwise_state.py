@@ -1,12 +1,19 @@
 """Optimizer state for the training engine where an update needs whole gradients, layer by layer."""
 
 import copy
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.persistence import Persistent
+from fastopt.schedules import Run
 from fastopt.stepping import scheduling
 from fastopt.stepping.arrays import check_dtype
+
+if TYPE_CHECKING:
+    from fastopt.optimizers.base import Optimizer
 
 #: What a pickle holds (`fastopt.persistence`) beside the stepper's ``state_dict`` and what binds it again.
 _SAVED = "optimizer hyper run t pending dtype size n_decay".split()
@@ -35,7 +42,21 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         There are no flat slots.
     """
 
-    def __init__(self, optimizer, size, n_decay, dtype, run, n_groups=2):
+    dtype: np.dtype[Any]
+    size: int
+    n_decay: int
+    n_threads: int | None
+    state: np.ndarray
+
+    def __init__(
+        self,
+        optimizer: "Optimizer",
+        size: int,
+        n_decay: int,
+        dtype: npt.DTypeLike,
+        run: Run,
+        n_groups: int = 2,
+    ):
         self.optimizer, self.run = copy.deepcopy(optimizer), run
         self.hyper = self.optimizer.innermost.get_params(deep=False)
         self.dtype = check_dtype(dtype)
@@ -46,11 +67,11 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         self._saved = self._stepper = self._params = self._layout = None
         self._gradient = self._views = None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         saved = {name: getattr(self, name) for name in _SAVED}
         return saved | {"n_groups": self._n_groups, "layout": self._layout, "stepper": self._stepper_state()}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({name: state[name] for name in _SAVED if name in state})
         # Hyper-parameters that are newer than the pickle have their defaults.
         self.hyper = self.optimizer.innermost.get_params(deep=False) | self.hyper
@@ -63,22 +84,32 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         return self._saved if self._stepper is None else self._stepper.state_dict()
 
     @property
-    def rule(self):
+    def rule(self) -> Any:
         """The rule of a weight matrix under the present hyper-parameters."""
         return self.optimizer.innermost.rule_for(self.hyper, (2, 2))
 
-    def begin(self, run):
+    def begin(self, run: Run) -> None:
         """Let schedules go by another run from the next step on."""
         self.run = run
         if self._stepper is not None:
             self._stepper.begin(run)
 
     @property
-    def takes_penalty(self):
+    def takes_penalty(self) -> bool:
         """Whether the next gradient is to have the penalty's in it: once a step, which may take several."""
         return self.pending == 0
 
-    def apply(self, params, gradient, layout, loss, evaluate, *, weight=1.0, ends_epoch=False):
+    def apply(
+        self,
+        params: np.ndarray,
+        gradient: np.ndarray,
+        layout: Any,
+        loss: float,
+        evaluate: Callable[[], float],
+        *,
+        weight: float = 1.0,
+        ends_epoch: bool = False,
+    ) -> None:
         """Take the gradient of a mini-batch, which makes a step unless several are accumulated.
 
         Parameters
@@ -117,12 +148,12 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         self.t += stepper.n_steps - before
         self.pending = stepper.pending
 
-    def train(self, params):
+    def train(self, params: np.ndarray) -> None:
         """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""
         if self.t:
             self._bound(params).train()
 
-    def eval(self, params):
+    def eval(self, params: np.ndarray) -> None:
         """Move ``params`` to where they are to be evaluated; for most optimizers there is nothing to do."""
         if self.t:
             self._bound(params).eval()

@@ -1,10 +1,14 @@
 """Hyper-parameters that are schedules: their values at given steps."""
 
 import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastopt.schedules import Run, Schedule
+
+if TYPE_CHECKING:
+    from fastopt.optimizers.base import Optimizer
 
 #: Types of values that may be or hold a schedule; one look spares most values another.
 _HOLDERS = Schedule, tuple, list
@@ -106,15 +110,19 @@ class Progress:
 class Scheduled:
     """What the states of the training engine share: ``optimizer``, ``hyper``, ``run`` and ``t``."""
 
+    optimizer: "Optimizer"
+    hyper: dict[str, Any]
+    run: Run
+    t: int
     #: Share of the gradients of step ``t + 1`` that has been gathered; see `fastopt.MultiSteps`.
-    pending = 0.0
+    pending: float = 0.0
     #: Whether the engine is to add the penalty's gradient to that of the next mini-batch.
-    takes_penalty = True
+    takes_penalty: bool = True
 
-    def values(self):
+    def values(self) -> dict[str, Any]:
         """Return the hyper-parameters of the next step as numbers."""
         return at_step(self.optimizer.innermost, self.hyper, self.optimizer.inner_run(self.run), self.t)
 
-    def observe(self, metric, *, greater_is_better=False):
+    def observe(self, metric: float, *, greater_is_better: bool = False) -> None:
         """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""
         self.hyper = observe(self.hyper, metric, greater_is_better)

@@ -31,10 +31,11 @@ class Stepper:
 
     _bound_parameters = BoundParameters
     #: For `MultiSteps`: gradients that make a step, and the share of the next step's that has been gathered.
-    gradients_per_step, pending = 1, 0.0
+    gradients_per_step: int = 1
+    pending: float = 0.0
 
     def __init__(self, optimizer: "Optimizer", groups: list[dict[str, Any]], n_threads: int | None, run: Run):
-        self.bound: BoundParameters = self._bound_parameters(optimizer, n_threads, run)
+        self.bound: Any = self._bound_parameters(optimizer, n_threads, run)
         self._is_training = True
         self.bound.add(groups)
 

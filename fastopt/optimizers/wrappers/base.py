@@ -44,7 +44,7 @@ class Wrapper(Optimizer):
         """The optimizer inside, however deep."""
         return self.optimizer.innermost
 
-    def inner_run(self, run):
+    def inner_run(self, run: Run) -> Run:
         """Return the run as the schedules of the optimizer inside count it."""
         return self.optimizer.inner_run(run)
 
