@@ -25,11 +25,12 @@ class Adafactor(Optimizer):
     Parameters
     ----------
     lr : float or Schedule
-        Bound of the relative learning rate ``1 / sqrt(t)``.
+        Upper bound of the relative step size ``1 / sqrt(t)``.
     beta2_decay : float or Schedule
         Power of the step that the averages' weight follows, not above 0.
     eps : tuple of two floats
-        Least second moment's root, None for the dtype's rounding unit, and least scale of the weights.
+        Lower bounds of the second moment's root (None is the dtype's machine epsilon) and of the weights'
+        root mean square.
     d : float or Schedule
         Largest root mean square of the update.
     weight_decay : float or Schedule

@@ -11,11 +11,11 @@ from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 class _DecaysItself(Optimizer):
-    """What optimizers share whose rule applies the weight decay."""
+    """Base of optimizers whose rules apply the weight decay themselves."""
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return what kernels apply first: the sign alone."""
+        """Return ``(sign, l2, keep)`` without decay, which the rule applies itself."""
         return super().prologue(h)[0], 0.0, 1.0
 
 
@@ -135,7 +135,7 @@ class LAMB(_DecaysItself):
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return what kernels apply first; the decay, too, unless it is a part of the step."""
+        """Return ``(sign, l2, keep)``; with decay unless that is a part of the step."""
         sign = super().prologue(h)[0]
         return sign, 0.0, 1.0 if h["decay_in_ratio"] else 1.0 - h["lr"] * h["weight_decay"]
 
@@ -242,13 +242,13 @@ class MARS(Optimizer):
     gamma : float or Schedule
         Weight of the correction.
     optimize_1d : bool
-        Treat arrays that are no matrices likewise.
+        Update arrays that are no matrices likewise.
     lr_1d : float, Schedule or None
-        Their learning rate otherwise; None is `lr`.
+        Learning rate of arrays that are no matrices, unless `optimize_1d`; None is `lr`.
     betas_1d : tuple of two floats or schedules
-        Their betas otherwise.
+        Their betas, unless `optimize_1d`.
     weight_decay_1d : float or Schedule
-        Their decay otherwise.
+        Their decoupled decay, unless `optimize_1d`.
     maximize : bool
         Ascend instead of descend.
 

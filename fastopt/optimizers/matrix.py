@@ -13,7 +13,7 @@ from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 class _Matrix(Optimizer):
-    """What matrix methods share: another optimizer for what is no matrix."""
+    """Base of matrix methods: arrays that are no matrices go to a fallback optimizer."""
 
     @classmethod
     def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
@@ -59,9 +59,9 @@ class Muon(_Matrix):
     momentum : float or Schedule
         Decay of the average of the gradient.
     nesterov : bool
-        Look ahead by one step of momentum.
+        Nesterov momentum.
     ns_coefficients : tuple of three floats or schedules
-        Of the Newton-Schulz polynomial.
+        Coefficients of the Newton-Schulz polynomial ``a x + b x**3 + c x**5``.
     eps : float or Schedule
         Least norm by which the momentum is divided.
     ns_steps : int
@@ -75,7 +75,7 @@ class Muon(_Matrix):
     fallback : str
         Name of the elementwise optimizer of arrays with fewer or more than two axes, with its own defaults.
     fallback_lr : float, Schedule or None
-        Its learning rate; None is `lr`.
+        Learning rate of the fallback; None is `lr`.
     maximize : bool
         Ascend instead of descend.
 
@@ -135,9 +135,9 @@ class NorMuon(Muon):
     momentum : float
         Decay of the average of the gradient.
     nesterov : bool
-        Look ahead by one step of momentum.
+        Nesterov momentum.
     ns_coefficients : tuple of three floats
-        Of the Newton-Schulz polynomial.
+        Coefficients of the Newton-Schulz polynomial ``a x + b x**3 + c x**5``.
     eps : float
         Least norm by which the momentum is divided.
     ns_steps : int
@@ -151,7 +151,7 @@ class NorMuon(Muon):
     fallback : str
         Name of the elementwise optimizer of arrays with fewer or more than two axes, with its own defaults.
     fallback_lr : float or None
-        Its learning rate; None is `lr`.
+        Learning rate of the fallback; None is `lr`.
     maximize : bool
         Ascend instead of descend.
     beta2 : float or Schedule
@@ -188,7 +188,7 @@ class NorMuon(Muon):
 
 
 class _Preconditioned(_Matrix):
-    """What Shampoo and SOAP share: one rule, for matrices."""
+    """Base of Shampoo and SOAP, each of which has one rule, for matrices."""
 
     @classmethod
     def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:
@@ -218,7 +218,7 @@ class Shampoo(_Preconditioned):
     fallback : str
         Name of the elementwise optimizer of arrays that are no matrices, with its own defaults.
     fallback_lr : float, Schedule or None
-        Its learning rate; None is `lr`.
+        Learning rate of the fallback; None is `lr`.
     maximize : bool
         Ascend instead of descend.
 
@@ -279,7 +279,7 @@ class SOAP(_Preconditioned):
     fallback : str
         Name of the elementwise optimizer of arrays that are no matrices, with its own defaults.
     fallback_lr : float, Schedule or None
-        Its learning rate; None is `lr`.
+        Learning rate of the fallback; None is `lr`.
     maximize : bool
         Ascend instead of descend.
 
@@ -316,5 +316,5 @@ class SOAP(_Preconditioned):
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return what kernels apply first: the sign alone, because the decay follows the step."""
+        """Return ``(sign, l2, keep)`` without decay, which follows the step."""
         return super().prologue(h)[0], 0.0, 1.0

@@ -15,11 +15,11 @@ from fastopt.stepping.stepper import Stepper
 
 
 class _Adaptive(Optimizer):
-    """What Prodigy and D-adaptation share: a decay by the adapted rate, applied by the rule."""
+    """Base of Prodigy and D-adaptation, whose rules apply decoupled decay, at the estimated rate."""
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return what kernels apply first: the sign, and a coupled decay."""
+        """Return ``(sign, l2, keep)`` with coupled decay alone; the rule applies the decoupled."""
         sign, l2, _ = super().prologue(h)
         return sign, l2, 1.0
 
@@ -256,7 +256,7 @@ class DoWG(Optimizer):
 class Mechanic(Optimizer):
     """A learned factor on the sum of another optimizer's steps.
 
-    As ``optax.contrib.mechanize``, for six discounts.
+    As ``optax.contrib.mechanize`` with its default of six discount factors.
 
     Parameters
     ----------
@@ -265,7 +265,8 @@ class Mechanic(Optimizer):
     base : str
         Name of the other optimizer, which has its own defaults; one that needs nothing but gradients.
     weight_decay : float or Schedule
-        Draws towards 0 the weights that the factor is learned from, in proportion to the gradient.
+        Decay in the gradient from which the factor is learned, relative to the gradient's norm; the other
+        optimizer's own decay is apart from it.
     eps : float or Schedule
         Keeps divisions from 0.
     s_init : float
@@ -302,7 +303,7 @@ class Mechanic(Optimizer):
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return what kernels apply first: the sign alone."""
+        """Return ``(sign, l2, keep)`` without decay, which the rule applies itself."""
         return super().prologue(h)[0], 0.0, 1.0
 
     @classmethod

@@ -65,14 +65,14 @@ class PolyakSGD(Optimizer):
 
 
 class _Momo(Optimizer):
-    """What the two MoMo methods share."""
+    """Base of the two MoMo methods."""
 
     needs: ClassVar[str | None] = "loss"
     ranges: ClassVar[dict[str, Range]] = {"lower_bound": FINITE}
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return what kernels apply first: the sign alone."""
+        """Return ``(sign, l2, keep)`` without decay, which the rule applies itself."""
         return super().prologue(h)[0], 0.0, 1.0
 
 

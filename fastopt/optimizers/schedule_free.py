@@ -9,7 +9,7 @@ from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 class _ScheduleFree(Optimizer):
-    """What schedule-free methods share: training at y, evaluating at x, stepping z."""
+    """Base of schedule-free methods: gradients are taken at y, steps made in z, evaluation is at x."""
 
     has_modes: ClassVar[bool] = True
 
@@ -26,7 +26,7 @@ class _ScheduleFree(Optimizer):
 
     @classmethod
     def check(cls, h: Mapping[str, Any]) -> None:
-        """Check the values; the average could not be told from y without interpolation."""
+        """Check the values, and that the interpolation is in (0, 1); it divides on the way from y to x."""
         super().check(h)
         if not 0 < cls.interpolation(h) < 1:
             raise ValueError(
@@ -93,16 +93,16 @@ class ScheduleFreeSGD(_ScheduleFree):
 
 
 class _Adaptive(_ScheduleFree):
-    """What the schedule-free forms of Adam share."""
+    """Base of the schedule-free forms of Adam."""
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return what kernels apply first: the sign alone, because the rule decays at its own point."""
+        """Return ``(sign, l2, keep)`` without decay, which the rule applies at a point of its own."""
         return super().prologue({**h, "weight_decay": 0.0})
 
     @classmethod
     def decays_in_rule(cls, h: Mapping[str, Any]) -> bool:
-        """Whether the rule itself depends on the decay: if there is any."""
+        """Whether the rule depends on the decay: if there is any."""
         return bool(h["weight_decay"])
 
     @classmethod

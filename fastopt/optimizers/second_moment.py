@@ -249,7 +249,7 @@ class SophiaG(Optimizer):
         If not 0, every `update_freq` steps this, for example the batch size, times the gradient's square is
         an estimate.
     update_freq : int
-        See `empirical_fisher`.
+        Steps from one such estimate to the next.
     maximize : bool
         Ascend instead of descend.
 

@@ -1,5 +1,7 @@
 """Every optimizer that torch has, against torch: parameters and every slot, over 100 steps."""
 
+import inspect
+
 import numpy as np
 import pytest
 from reference.problems import distance, problem
@@ -80,6 +82,20 @@ def test_every_optimizer_of_torch_with_our_name_is_compared():
     shared = {name for name, cls in OPTIMIZERS.items() if hasattr(torch.optim, cls.__name__)}
     special = {"muon", "adafactor", "sparseadam", "lbfgs"}  # not scalar rules: compared in their own tests
     assert shared - special == set(CASES)
+
+
+SAME_DEFAULTS = sorted(name for name, cls in OPTIMIZERS.items() if "defaults included" in cls.__doc__)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in SAME_DEFAULTS if hasattr(torch.optim, OPTIMIZERS[name].__name__)]
+)
+def test_defaults_are_those_of_torch_where_the_docstring_says_so(name):
+    ours = OPTIMIZERS[name]().get_params()
+    theirs = inspect.signature(torch_class(name)).parameters
+    shared = {key: value.default for key, value in theirs.items() if key in ours}
+    assert {"lr"} < set(shared)
+    assert {key: ours[key] for key in shared} == shared
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
