@@ -12,7 +12,7 @@ import re
 import textwrap
 from pathlib import Path
 
-from oracle_table import ELSEWHERE, executed
+from oracle_table import executed
 
 FOLDER = Path(__file__).parents[1] / "fastopt" / "optimizers"
 WIDTH = 110
@@ -131,9 +131,13 @@ def rewrite_parameters(node, text):
 
 
 def rewrite_note(node, text, found):
-    """Return the text of a class with the note on what it was executed against."""
-    packages = found.get(node.name)
-    note = f"Executed against {', '.join(packages)}." if packages else ELSEWHERE[node.name]
+    """Return the text of a class with the note on what it was executed against.
+
+    A class that the audit does not know keeps its own note, which says why.
+    """
+    if node.name not in found:
+        return text
+    note = f"Executed against {', '.join(found[node.name])}."
     note = textwrap.fill(note, WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
     text = re.sub(r"    Notes\n    -----\n    Executed against.*?\n\n", "", text, flags=re.S)
     return text.replace("    References\n", f"    Notes\n    -----\n{note}\n\n    References\n", 1)

@@ -4,19 +4,16 @@
 compares the page with what this makes.
 """
 
+import inspect
 import json
 from pathlib import Path
+
+import fastopt  # noqa: F401  registers the optimizers
+from fastopt.optimizers.base import OPTIMIZERS
 
 PAGE = Path(__file__).with_name("oracles.md")
 RESULTS = Path(__file__).parents[1] / "tests" / "reference" / "executed.json"
 BEGIN, END = "<!-- made by oracle_table.py -->\n", "<!-- end -->\n"
-#: Optimizers that no package has as they are, and what stands in for one.
-ELSEWHERE = {
-    "LBFGS": "Executed against ``torch.optim.LBFGS`` in the tests (``tests/optimizers/test_lbfgs.py``).",
-    "SophiaG": "Executed against nothing: the authors' code is in no package, and optax's corrects a bias. "
-    "The tests compare it with an oracle written after the authors' code.",
-}
-
 SCENARIOS = ("plain", "decay", "rates", "gaps", "float32")
 
 
@@ -34,6 +31,17 @@ def executed(rows=None):
         packages = found.setdefault(row["optimizer"], [])
         if row["package"] not in packages:
             packages.append(row["package"])
+    return found
+
+
+def elsewhere():
+    """Return what the docstrings of optimizers say that the audit does not execute."""
+    found, known = {}, executed()
+    for cls in OPTIMIZERS.values():
+        if cls.__name__ not in known and cls.__module__.startswith("fastopt."):
+            notes = inspect.getdoc(cls).partition("Notes\n-----\n")[2].split("\n\n")[0]
+            if notes.startswith("Executed against"):
+                found[cls.__name__] = " ".join(notes.split())
     return found
 
 
@@ -56,7 +64,7 @@ def page(text):
         *(line(row) for row in sorted(rows, key=lambda row: row["optimizer"].lower())),
     ]
     lines += ["", "| optimizer | |", "| --- | --- |"]
-    lines += [f"| `{name}` | {why.replace('``', '`')} |" for name, why in ELSEWHERE.items()]
+    lines += [f"| `{name}` | {why.replace('``', '`')} |" for name, why in elsewhere().items()]
     before, rest = text.split(BEGIN)
     return before + BEGIN + "\n" + "\n".join(lines) + "\n\n" + END + rest.split(END)[1]
 
