@@ -44,6 +44,10 @@ class FlatState(scheduling.Scheduled, Persistent):
         Whether the parameters are those of training (`train`) or of evaluation (`eval`).
     """
 
+    optimizer: "Optimizer"
+    hyper: dict[str, Any]
+    run: Run
+    t: int
     dtype: np.dtype[Any]
     size: int
     n_decay: int

@@ -5,6 +5,7 @@ stepper inside: one that changes the gradient, or one that changes weights, or a
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -133,23 +134,23 @@ class StepRequest:
     grads: object
     closure: object
     scale: object
-    options: dict
+    options: dict[str, Any]
     found: object = None
     active: object = None
-    before: list = dataclasses.field(default_factory=list)
-    after: list = dataclasses.field(default_factory=list)
+    before: list[Any] = dataclasses.field(default_factory=list)
+    after: list[Any] = dataclasses.field(default_factory=list)
     mask: object = None
     norms: object = None
     weight: float = 1.0
     ends_epoch: bool = False
     is_made: bool = True
 
-    def drop(self):
+    def drop(self) -> None:
         """Make no step, and nothing that was to follow it."""
         self.is_made = False
         self.after.clear()
 
-    def multiply(self, factors):
+    def multiply(self, factors: Any) -> None:
         """Multiply the gradients by a number, or each by one."""
         self.scale = self.scale * factors
         if self.norms is not None:  # a norm that overflowed is not known: that of the product may be finite

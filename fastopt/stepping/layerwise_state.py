@@ -42,6 +42,11 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         There are no flat slots.
     """
 
+    optimizer: "Optimizer"
+    hyper: dict[str, Any]
+    run: Run
+    t: int
+    pending: float
     dtype: np.dtype[Any]
     size: int
     n_decay: int

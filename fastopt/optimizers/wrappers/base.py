@@ -108,7 +108,7 @@ class WrappedStepper:
 
     def __init__(self, inner: "Stepper | WrappedStepper"):
         self.inner: Stepper | WrappedStepper = inner
-        self.fused: FusedStepper = inner.fused if isinstance(inner, WrappedStepper) else FusedStepper(inner)
+        self.fused: Any = inner.fused if isinstance(inner, WrappedStepper) else FusedStepper(inner)
 
     def __getattr__(self, name: str) -> Any:
         if name == "inner":  # not yet made, as in copying
@@ -141,7 +141,7 @@ class WrappedStepper:
         options = {"loss": loss, "hessian": hessian}
         return self._carry_out(self.fused.request(grads, closure, grad_scale, options, self.kind))
 
-    def step_batch(self, closure, weight, ends_epoch):
+    def step_batch(self, closure: Callable[[], tuple[Any, Any]], weight: float, ends_epoch: bool) -> Any:
         """Make one step as `step`, for the training engine.
 
         Parameters
