@@ -344,6 +344,7 @@ def overview(study: OptimizerStudy, title: str | None = None) -> Figure:
     """
     with theme():
         figure, axes = pyplot().subplots(1, 3, figsize=(13.5, 4.4), width_ratios=(1, 1, 0.8))
+        figure.get_layout_engine().set(w_pad=0.12)  # inches, between the target's name and the next axes
         OptimizerComparisonDisplay.from_study(study, metric="loss", ax=axes[0], legend=False)
         score = OptimizerComparisonDisplay.from_study(study, ax=axes[1], legend=False)
         OptimizerDifferenceDisplay.from_study(study, ax=axes[2])

@@ -161,18 +161,24 @@ def _speed(study, metric):
         return []
     goal = f"{metric.replace('_', ' ')} {study.target_score_:g}"
     quickest, level = _least(epochs, study.confidence)
-    fewest = f"Fewest epochs to {goal}: {quickest}, {epochs[quickest].median():g} (median){level}."
+    fewest = f"Fewest epochs to {goal}: {quickest}, {_least_median(epochs):g} (median){level}."
     quickest, level = _least(seconds, study.confidence)
-    return [fewest, f"Least training time to it: {quickest}, {duration(seconds[quickest].median())}{level}."]
+    return [fewest, f"Least training time to it: {quickest}, {duration(_least_median(seconds))}{level}."]
+
+
+def _least_median(values):
+    return min(by_seed.median() for by_seed in values.values())
 
 
 def _least(values, confidence):
-    """Return the label with the least median over seeds, and words for those within noise of it."""
+    """Return the labels with the least median over seeds, and words for those within noise of them."""
     order = sorted(values, key=lambda label: values[label].median())
-    first, others = order[0], order[1:]
-    p_values = holm([paired_difference(values[other], values[first]).p_value for other in others])
+    first = [label for label in order if values[label].median() == _least_median(values)]
+    others = order[len(first) :]
+    p_values = holm([paired_difference(values[other], values[first[0]]).p_value for other in others])
     level = [other for other, p in zip(others, p_values, strict=True) if not p < 1 - confidence]
-    return first, f"; within noise of it: {_listed(level)}" if level else ""
+    them = "it" if len(first) == 1 else "them"
+    return _listed(first), f"; within noise of {them}: {_listed(level)}" if level else ""
 
 
 def notes(study):
