@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn.neural_network
 from reference.peers import needs_torch, torch
 from reference.problems import advance
 
@@ -66,3 +67,18 @@ def test_the_weights_are_those_of_torch(case):
             stepper.step([g])
         # Eight steps of float32. Weights are of order 1; while RAdam is not rectified, of the gradient's.
         np.testing.assert_allclose(w, tensor.numpy(), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("solver", ["adam", "adamw", "rmsprop", "nadam"])
+def test_an_unscaled_column_of_float32_is_fitted(solver):
+    """As by scikit-learn's Adam, whose second moment overflows as well."""
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    y = X[:, 0] > 0
+    X[:, 1] *= 1e12
+    X = X.astype(np.float32)
+    options = {"max_iter": 5, "random_state": 0}
+    network = fastopt.MLPClassifier((8,), solver=solver, **options).fit(X, y)
+    reference = sklearn.neural_network.MLPClassifier((8,), solver="adam", **options).fit(X, y)
+    # Whole groups of rows are on the wrong side and stay so: the loss counts them.
+    assert network.loss_ == pytest.approx(reference.loss_, rel=1e-3)
