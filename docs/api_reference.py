@@ -31,10 +31,10 @@ _BY_MODULE = (
 def kind(name):
     """Return the section of a name of ``fastopt`` itself."""
     thing = getattr(fastopt, name)
-    if name in importlib.import_module("fastopt.neural_network").__all__:
-        return "networks"
     if name.startswith("register") or name in ("sweep", "tensor_rule"):
         return "extensions"
+    if name in importlib.import_module("fastopt.neural_network").__all__:
+        return "networks"
     if not isinstance(thing, type) or not issubclass(thing, fastopt.Optimizer) or thing is fastopt.Optimizer:
         return "arrays"
     return "wrappers" if issubclass(thing, Wrapper) else "catalogue"

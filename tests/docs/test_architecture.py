@@ -1,5 +1,6 @@
 """Imports point one way: the layers that ``docs/architecture.py`` declares are those of the code."""
 
+import graphlib
 import importlib.util
 from pathlib import Path
 
@@ -26,6 +27,20 @@ def test_imports_point_down():
         if architecture.rank(source) >= architecture.rank(target) and source not in architecture.HELPERS
     }
     assert not upward
+
+
+def test_no_modules_import_each_other():
+    """Apart from a package's front, which may load its own modules when they are asked for."""
+    graph = {
+        name: {other for other in architecture.imports(name, path) if not is_front(other, name)}
+        for name, path in architecture.modules().items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def is_front(one, other):
+    """Tell whether one of two modules is the package that has the other."""
+    return other.startswith(f"{one}.") or one.startswith(f"{other}.")
 
 
 def test_helpers_import_no_layer():
