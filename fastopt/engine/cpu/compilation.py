@@ -161,6 +161,7 @@ def _worker():
     return _compile(batch_loop.work)
 
 
+@functools.cache
 def worker_address() -> int:
     """Return the address of the worker function, `batch_loop.work` compiled: one for all networks."""
     return _worker().address

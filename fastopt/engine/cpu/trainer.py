@@ -91,6 +91,7 @@ class Trainer:
         self._functions = resolve_functions(activation, out_activation, loss)
         self._shape, self._runners = None, {}
         self._chosen = self._last = None
+        self._dtype_name = self.dtype.name  # slow to look up
 
     def train(
         self,
@@ -285,10 +286,10 @@ class Trainer:
 
     def _make_runner(self, mode, shape, flops):
         _, inputs, _, n_workers = shape
-        routines = compilation.routine_addresses(self.dtype.name, inputs != DENSE, **self._functions)
+        routines = compilation.routine_addresses(self._dtype_name, inputs != DENSE, **self._functions)
         if n_workers > 1:
             compilation.prepare(True)
-        chooser = thread_chooser((self.layout, self.dtype.name, mode, shape), n_workers, flops)
+        chooser = thread_chooser((self.layout, self._dtype_name, mode, shape), n_workers, flops)
         for other in self._runners.values():
             return _BatchRunner(other.workspace, chooser, flops)
         keeps_input = self._functions["activation"].keeps_input
