@@ -51,7 +51,7 @@ def _timed(part, compile_part):
 
 
 def _network(dtype, *, sparse):
-    """Train and predict once: the engine compiles by type, not by shape or activation."""
+    """Train and predict once: the engine compiles by type; `engine.warmup` adds the other activations."""
     import numpy as np
     from scipy.sparse import csr_array
 

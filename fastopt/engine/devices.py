@@ -7,7 +7,7 @@ from fastopt.kernels.cuda import api as cuda
 
 
 @functools.cache
-def resolve(device):
+def resolve(device: str) -> str:
     """Return the device that a name stands for.
 
     Parameters
@@ -43,7 +43,7 @@ def resolve(device):
     return resolved
 
 
-def make_trainer(device, **network):
+def make_trainer(device: str, **network):
     """Return the trainer of a resolved device for a network; see `fastopt.engine.Trainer`."""
     if device == "cpu":
         return Trainer(**network)

@@ -1,6 +1,7 @@
 """Where each layer's weights and biases lie in one flat vector."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -46,7 +47,7 @@ class Layout(Persistent):
     12.0
     """
 
-    def __init__(self, layer_sizes):
+    def __init__(self, layer_sizes: Sequence[int]) -> None:
         self.layer_sizes = tuple(int(n) for n in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
             raise ValueError(f"layer_sizes={list(layer_sizes)} needs two or more entries, each at least 1.")
@@ -68,14 +69,14 @@ class Layout(Persistent):
             at += -(-math.prod(shape) // ALIGNMENT) * ALIGNMENT
         return np.array(offsets, dtype=np.int64), at
 
-    def weights(self, flat):
+    def weights(self, flat: np.ndarray) -> list[np.ndarray]:
         """Return the weight matrices, views of ``flat`` with shapes ``(fan_in, fan_out)``."""
         return [
             flat[at : at + n * m].reshape(n, m)
             for at, (n, m) in zip(self.weights_at, self.shapes, strict=True)
         ]
 
-    def biases(self, flat):
+    def biases(self, flat: np.ndarray) -> list[np.ndarray]:
         """Return the bias vectors, views of ``flat`` with shapes ``(fan_out,)``."""
         return [flat[at : at + m] for at, (_, m) in zip(self.biases_at, self.shapes, strict=True)]
 
