@@ -121,7 +121,7 @@ def to_sklearn(estimator: Any) -> Any:
 
 
 def _update(estimator):
-    """Return the optimizer state that the engine used, or None."""
+    """Return the optimizer state of the last fit, or None."""
     return estimator._optimizer.update if hasattr(estimator, "_optimizer") else None
 
 

@@ -5,6 +5,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 
 import fastopt.schedules as schedules
 from fastopt._parameters import suggestion
+from fastopt.optimizers import Optimizer
 from fastopt.optimizers.wrappers import Wrapper
 from fastopt.schedules import Schedule
 
@@ -12,7 +13,7 @@ from fastopt.schedules import Schedule
 RULES = ("constant", "invscaling", "adaptive")
 
 
-def check_learning_rate(rate, owner):
+def check_learning_rate(rate: object, owner: str) -> None:
     """Raise unless ``rate`` is a known name, a schedule or a function.
 
     Parameters
@@ -43,6 +44,11 @@ def check_learning_rate(rate, owner):
     )
 
 
+def is_scikit_sgd(solver: str | Optimizer) -> bool:
+    """Whether ``solver`` names scikit-learn's gradient descent, the only one with these rules."""
+    return isinstance(solver, str) and solver.lower() == "sgd"
+
+
 def with_schedule(optimizer, estimator):
     """Return the optimizer with the estimator's schedule as its ``lr``; itself if there is none.
 
@@ -60,7 +66,7 @@ def with_schedule(optimizer, estimator):
     lr = optimizer.get_params(deep=False).get("lr")
     if lr is None:
         raise ValueError(f"learning_rate={rate!r}, warmup={share!r}: {optimizer!r} has no lr to change")
-    if is_rule and rate != "constant" and estimator.solver == "sgd":
+    if is_rule and rate != "constant" and is_scikit_sgd(estimator.solver):
         raise ValueError(f"warmup={share!r} does not go with learning_rate={rate!r}; use a schedule")
     if isinstance(lr, Schedule) and not is_rule:
         raise ValueError(

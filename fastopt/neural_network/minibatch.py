@@ -1,4 +1,4 @@
-"""Training by mini-batches: epochs, early stopping, and the optimizer that they leave behind."""
+"""Training by mini-batches: the loop over epochs, early stopping, and the solver kept for the next call."""
 
 from math import isfinite
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from fastopt.neural_network.early_stopping import EarlyStopping
 from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.neural_network.solvers import StochasticSolver
 from fastopt.schedules import Run
+from fastopt.stepping.layerwise_state import LayerwiseState
 
 # scikit-learn's batch_size="auto".
 _AUTO_BATCH = 200
@@ -69,6 +70,8 @@ class MiniBatchTraining:
         self.n_rows = data.X.shape[0] if self.rows is None else len(self.rows)
         self.solver = _prepared_solver(estimator, incremental, -(-self.n_rows // self._batch_rows()))
         self.watch = _early_stopping(estimator, incremental)
+        if isinstance(self.solver.update, LayerwiseState):  # it may bind its arrays before it trains
+            self.solver.update.n_threads = validation.thread_count(estimator.n_jobs)
 
     def _hold_out(self):
         estimator, data = self.estimator, self.data
@@ -167,7 +170,7 @@ class MiniBatchTraining:
             estimator.best_loss_ = watch.best
 
     def _stops_at_plateau(self):
-        """Let the solver answer that patience has run out; return whether training ends."""
+        """Let the solver lower its rate now that patience has run out, or return that training ends."""
         estimator = self.estimator
         stops, answer = self.solver.answer_plateau()
         if estimator.verbose:
@@ -186,7 +189,7 @@ class MiniBatchTraining:
 
 
 def begin_history(estimator, only_if_missing=False):
-    """Empty the curves and forget the best loss and score, or only where there are none of this kind."""
+    """Start new curves, bests and counts; if ``only_if_missing``, only where early stopping needs others."""
     exists = hasattr(estimator, "loss_curve_") and (estimator.best_loss_ is None) == estimator.early_stopping
     if only_if_missing and exists:
         return
@@ -219,7 +222,7 @@ def _early_stopping(estimator, incremental):
 
 
 def _prepared_solver(estimator, incremental, n_batches):
-    """Return the solver of the last call where it goes on, or a new one; the estimator has it from now on."""
+    """Return the solver to train with, that of the last call or a new one; the estimator keeps it."""
     params = estimator._params
     run = Run(n_batches * estimator.max_iter, n_batches, epochs_end_steps=not incremental)
     old = getattr(estimator, "_optimizer", None)

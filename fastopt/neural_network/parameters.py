@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.engine import Layout
 
@@ -54,7 +55,7 @@ class FlatParameters:
         return self._layers("coefs_")
 
     @coefs_.setter
-    def coefs_(self, layers: Sequence[np.ndarray]) -> None:
+    def coefs_(self, layers: Sequence[npt.ArrayLike]) -> None:
         self._assign("coefs_", layers)
 
     @property
@@ -63,7 +64,7 @@ class FlatParameters:
         return self._layers("intercepts_")
 
     @intercepts_.setter
-    def intercepts_(self, layers: Sequence[np.ndarray]) -> None:
+    def intercepts_(self, layers: Sequence[npt.ArrayLike]) -> None:
         self._assign("intercepts_", layers)
 
     def _has(self, name):
@@ -93,7 +94,7 @@ class FlatParameters:
         self.__dict__.setdefault("_loose", {})[name] = layers
 
     def _parameters(self):
-        """Return the flat vector, first taking in what the user assigned."""
+        """Return the flat vector, after copying arrays that the user assigned into it."""
         if "_loose" in self.__dict__:
             self._set_parameters(*flatten(self._loose.get("coefs_", ()), self._loose.get("intercepts_", ())))
         return self._params
@@ -111,7 +112,7 @@ class FlatParameters:
         return "_params" in self.__dict__ or len(self.__dict__.get("_loose", ())) == 2
 
 
-def flatten(weights, biases):
+def flatten(weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]) -> tuple[Layout, np.ndarray]:
     """Copy weight matrices and bias vectors into one new vector.
 
     Parameters
@@ -151,12 +152,12 @@ def flatten(weights, biases):
     return layout, flat
 
 
-def pack(layout, flat):
+def pack(layout: Layout, flat: np.ndarray) -> np.ndarray:
     """Return the parameters without padding, weights before biases: the order of scikit-learn's vector."""
     return np.concatenate([a.ravel() for a in layout.weights(flat) + layout.biases(flat)])
 
 
-def unpack(layout, packed):
+def unpack(layout: Layout, packed: np.ndarray) -> np.ndarray:
     """Return a new flat vector from what `pack` gave."""
     flat, at = np.zeros(layout.size, dtype=packed.dtype), 0
     for view in layout.weights(flat) + layout.biases(flat):

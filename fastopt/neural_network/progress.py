@@ -1,16 +1,17 @@
 """The live bar of one fit."""
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from fastopt._live import live_bars
 
 
 @contextmanager
-def fit_bar(estimator, incremental):
+def fit_bar(estimator, incremental: bool) -> Iterator[Callable[[int, float], None]]:
     """Show a bar while the block fits ``estimator``, if its ``progress`` asks for one.
 
-    Yields what is to be called with the number of epochs (or iterations) done and the loss. An incremental
-    fit is a single epoch: whoever counts those has a bar of their own.
+    Yields a function of the number of epochs (or iterations) done and the loss. `partial_fit` never shows
+    a bar, because it trains for a single epoch.
     """
     if incremental or not estimator.progress:
         yield _ignore
@@ -29,4 +30,4 @@ def fit_bar(estimator, incremental):
 
 
 def _ignore(n_done, loss):
-    """Answer the call of a fit that nobody watches."""
+    """Show nothing."""

@@ -7,7 +7,7 @@ of a small network.
 import numpy as np
 
 
-def accuracy(targets, outputs, sample_weight=None):
+def accuracy(targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Return the share of rows whose labels are all right.
 
     Parameters
@@ -25,12 +25,14 @@ def accuracy(targets, outputs, sample_weight=None):
     return float(np.average(((outputs > 0.5) == (targets > 0.5)).all(axis=1), weights=sample_weight))
 
 
-def multiclass_accuracy(targets, outputs, sample_weight=None):
+def multiclass_accuracy(
+    targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None = None
+) -> float:
     """Return the share of rows whose most probable class is the right one; see `accuracy`."""
     return float(np.average(outputs.argmax(axis=1) == targets.argmax(axis=1), weights=sample_weight))
 
 
-def r2(targets, outputs, sample_weight=None):
+def r2(targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Return R2, averaged over the outputs; NaN if an output is not finite.
 
     A constant target counts 1 when predicted exactly and 0 otherwise, as in scikit-learn.

@@ -1,4 +1,4 @@
-"""From the ``solver`` argument to something that trains: optimizers, learning-rate rules, L-BFGS."""
+"""The ``solver`` argument: an optimizer and its state, scikit-learn's learning-rate rules, or L-BFGS."""
 
 import dataclasses
 from numbers import Real
@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastopt.neural_network.caller_warnings import warn, warn_interrupted
-from fastopt.neural_network.learning_rates import with_schedule
+from fastopt.neural_network.learning_rates import is_scikit_sgd, with_schedule
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.base import suggestion
 from fastopt.optimizers.wrappers import Clip, Wrapper
@@ -26,7 +26,7 @@ _STARVED = 500
 _LEAST_RATE = 1e-6
 
 
-def check_solver(solver, owner):
+def check_solver(solver: object, owner: str) -> None:
     """Raise if ``solver`` is neither a known name nor an optimizer object.
 
     Parameters
@@ -57,12 +57,12 @@ def check_solver(solver, owner):
     )
 
 
-def is_lbfgs(solver):
+def is_lbfgs(solver: str | Optimizer) -> bool:
     """Whether ``solver`` names the full-batch quasi-Newton solver."""
     return isinstance(solver, str) and solver.lower() == LBFGS
 
 
-def make_optimizer(estimator):
+def make_optimizer(estimator) -> Optimizer:
     """Return the optimizer that the estimator's arguments describe.
 
     ``'sgd'`` and ``'adam'`` are scikit-learn's algorithms with its arguments; another name takes
@@ -121,8 +121,7 @@ class StochasticSolver(Persistent):
                 raise
             raise TypeError(f"clip_norm={norm!r}, clip_value={value!r}: {error}") from error
         self.n_epochs = 0
-        is_sgd = isinstance(estimator.solver, str) and estimator.solver.lower() == "sgd"
-        self.rule = estimator.learning_rate if is_sgd else "constant"
+        self.rule = estimator.learning_rate if is_scikit_sgd(estimator.solver) else "constant"
         self.learning_rate_init, self.power_t = estimator.learning_rate_init, estimator.power_t
 
     @property
@@ -155,7 +154,7 @@ class StochasticSolver(Persistent):
             self.update = theirs
 
     def go_on(self, run):
-        """Continue the run with data of which an epoch may have another number of steps."""
+        """Continue training on other data, whose epochs may have another number of steps."""
         update = self.update
         ends_as_before = update.run.epochs_end_steps == run.epochs_end_steps
         if ends_as_before and not scheduled(update.hyper):
@@ -221,7 +220,7 @@ class StochasticSolver(Persistent):
 
 
 def _kinds(optimizer):
-    """Return the classes of an optimizer and of those inside it, from the outside."""
+    """Return the class of an optimizer and, if it wraps others, theirs, from the outside in."""
     inside = _kinds(optimizer.optimizer) if isinstance(optimizer, Wrapper) else []
     return [type(optimizer), *inside]
 

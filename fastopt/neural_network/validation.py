@@ -1,8 +1,8 @@
-"""What the estimators accept as data, and how it reaches the engine."""
+"""Checks of the estimators' arguments and data, and their conversion to the engine's arrays."""
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from operator import index
 from typing import TypeAlias
@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastopt.engine import resolve
+from fastopt.engine import Layout, resolve
 from fastopt.optimizers import Optimizer
 from fastopt.rules.activations import ACTIVATIONS
 
@@ -69,8 +69,7 @@ CONSTRAINTS = {
 
 def layer_sizes(hidden_layer_sizes: int | Sequence[int]) -> list[int]:
     """Return the units of each hidden layer; scikit-learn's message if one is not positive."""
-    several = hasattr(hidden_layer_sizes, "__iter__")
-    sizes = list(hidden_layer_sizes) if several else [hidden_layer_sizes]
+    sizes = [*hidden_layer_sizes] if isinstance(hidden_layer_sizes, Iterable) else [hidden_layer_sizes]
     if all(type(n) is int and n > 0 for n in sizes):
         return sizes
     if np.any(np.array(sizes) <= 0):
@@ -82,10 +81,10 @@ def check_sample_weight(sample_weight: npt.ArrayLike | None, X: Rows) -> np.ndar
     """Return the weights of the rows of ``X`` as an array, or None; scikit-learn's messages if unfit."""
     if sample_weight is None:
         return None
-    sample_weight = _check_sample_weight(sample_weight, X)
-    if not sample_weight.any():  # scikit-learn says so from 1.9 on
+    weights = _check_sample_weight(sample_weight, X)
+    if not weights.any():  # scikit-learn says so from 1.9 on
         raise ValueError("Sample weights must contain at least one non-zero number.")
-    return sample_weight
+    return weights
 
 
 def check_fitted_parameters(params: np.ndarray) -> None:
@@ -97,7 +96,7 @@ def check_fitted_parameters(params: np.ndarray) -> None:
         )
 
 
-def check_device(device, owner):
+def check_device(device: str, owner: str) -> str:
     """Return the device that will be used, ``'cpu'`` or ``'cuda:N'``.
 
     Raises
@@ -115,7 +114,7 @@ def check_device(device, owner):
     return resolve(device)
 
 
-def check_network_shape(layout, n_features, n_outputs):
+def check_network_shape(layout: Layout, n_features: int, n_outputs: int) -> None:
     """Raise ValueError if data of this width do not fit the network that is to go on training."""
     ends = layout.layer_sizes[0], layout.layer_sizes[-1]
     if ends != (n_features, n_outputs):
@@ -125,7 +124,7 @@ def check_network_shape(layout, n_features, n_outputs):
         )
 
 
-def thread_count(n_jobs):
+def thread_count(n_jobs: int | None) -> int | None:
     """Return how many threads ``n_jobs`` asks for, as the engine takes it.
 
     None stays None: Numba's current number, so that each of joblib's workers keeps to its share. A negative
@@ -161,7 +160,7 @@ def prediction_input(estimator, X: Rows):
     return validate_data(estimator, X, accept_sparse="csr", reset=False)
 
 
-def all_finite(X):
+def all_finite(X: np.ndarray) -> bool:
     """Whether every element is finite; may say False of numbers so large that their sum overflows."""
     if X.size <= _SHORT:
         return np.count_nonzero(np.isfinite(X)) == X.size

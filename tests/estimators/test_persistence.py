@@ -215,7 +215,9 @@ def test_the_threads_of_the_machine_that_saved_are_not_asked_for():
     model = MLPClassifier((4,), solver="lamb", max_iter=2, n_jobs=1, random_state=0).fit(X, LABELS)
     assert model._optimizer.update.n_threads == 1
     model._optimizer.update.n_threads = 4096
-    pickle.loads(pickle.dumps(model)).set_params(n_jobs=None).partial_fit(X, LABELS)
+    again = pickle.loads(pickle.dumps(model))
+    assert again._optimizer.update.n_threads is None
+    assert again.partial_fit(X, LABELS)._optimizer.update.n_threads == 1
 
 
 def saved():

@@ -138,6 +138,13 @@ def test_a_rate_far_below_the_methods_own_is_warned_of():
         MLPClassifier(solver="adamax", **SMALL).fit(X, Y)
 
 
+@pytest.mark.parametrize("solver", ["sgd", "SGD"])
+def test_a_warm_up_of_scikit_learns_rules_is_refused_in_any_case_of_letters(solver):
+    clf = MLPClassifier(solver=solver, learning_rate="invscaling", warmup=0.1, **SMALL)
+    with pytest.raises(ValueError, match=r"warmup=0.1 does not go with learning_rate='invscaling'"):
+        clf.fit(X, Y)
+
+
 def test_parameters_of_a_solver_that_is_a_name_are_refused_with_advice():
     search = GridSearchCV(MLPClassifier(), {"solver__lr": [0.1]}, cv=2)
     with pytest.raises(ValueError, match=r"solver='adam' is a name .*'solver__lr'.*solver=fastopt.Adam\(\)"):
