@@ -98,14 +98,19 @@ def test_the_commands_of_a_page_exist_with_their_options(page, command, monkeypa
             pytest.fail(f"{page.name} shows a command that this test cannot check: {command}")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "bench" / "README.md"], ids=lambda page: page.stem)
 def test_the_files_and_modules_that_a_page_names_exist(page):
     text = page.read_text("utf-8")
     code = re.findall(r"`([^`\n]+)`", text)
-    paths = [name for name in code if re.fullmatch(r"(fastopt|tests|docs|bench|\.ci)/[\w./-]+", name)]
+    pattern = r"(fastopt|tests|docs|bench|\.ci)/[\w./-]+|[\w/]+/\w+\.py"
+    paths = [name for name in code if re.fullmatch(pattern, name)]
     paths = [name for name in paths if not name.startswith("bench/results/")]  # some are written elsewhere
     paths += [name.partition("#")[0] for name in re.findall(r"\]\((?!https?:)([^)]+)\)", text)]
-    missing = [name for name in paths if not any((base / name).exists() for base in (ROOT, page.parent))]
+    missing = [
+        name
+        for name in paths
+        if not any((base / name).exists() for base in (ROOT, page.parent, ROOT / "fastopt"))
+    ]
     dotted = {name for name in re.findall(r"`(fastopt(?:\.\w+)+)\b[^`]*`", text) if not exists(name)}
     assert not missing
     assert not dotted
