@@ -105,9 +105,12 @@ def _binary(path, kind):
     except Exception as problem:  # pyarrow, openpyxl and zipfile each have their own kinds
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
         raise DatasetError(f"{str(path)!r} cannot be read as {kind}: {reason}") from problem
-    if type(frame.index).__name__ != "RangeIndex":  # an index that was given names is a column
-        frame = frame.reset_index(names=[name or f"index {i}" for i, name in enumerate(frame.index.names)])
-    return TableFile(path, frame)
+    notes = []
+    named = [name for name in frame.index.names if name is not None]
+    if len(named) < frame.index.nlevels and not isinstance(frame.index, pandas.RangeIndex):
+        notes.append("The index of the table, which has no name, was left out.")
+    frame = frame.reset_index(level=named).reset_index(drop=True)
+    return TableFile(path, frame, notes=notes)
 
 
 def _text(path, encoding):

@@ -208,6 +208,17 @@ def test_other_files_are_read_by_pandas(suffix, package, writer, monkeypatch):
     assert np.isfinite(data.preprocessor.fit_transform(data.X)).all()
 
 
+def test_an_index_with_a_name_is_a_column_and_one_without_is_not():
+    pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"a": A, "y": PRICE}, index=RNG.permutation(5 * N)[:N])
+    frame.to_parquet("table.parquet")
+    data = datasets.load("table.parquet", "y")
+    assert list(data.X.columns) == ["a"]
+    assert "The index of the table, which has no name, was left out." in data.notes
+    frame.rename_axis("height").to_parquet("table.parquet")
+    assert set(datasets.load("table.parquet", "y").X.columns) == {"height", "a"}
+
+
 def test_compressed_text_is_read_as_well():
     pd.DataFrame({"a": A, "y": PRICE}).to_csv("table.csv.gz", index=False)
     assert datasets.load("table.csv.gz", "y").name == "table"
