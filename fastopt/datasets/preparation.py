@@ -35,9 +35,10 @@ def scaler() -> Pipeline:
 
 def of_table(numbers: Sequence[str], words: Sequence[str]) -> Pipeline:
     """Return the transformer of a table with these columns of numbers and of words."""
-    numeric = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    kept = {"keep_empty_features": True}  # a split may have no value of a rare column
+    numeric = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, **kept), StandardScaler())
     categorical = make_pipeline(
-        SimpleImputer(strategy="constant", fill_value="(missing)"),
+        SimpleImputer(strategy="constant", fill_value="(missing)", **kept),
         OneHotEncoder(
             handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False
         ),

@@ -219,6 +219,16 @@ def test_an_index_with_a_name_is_a_column_and_one_without_is_not():
     assert set(datasets.load("table.parquet", "y").X.columns) == {"height", "a"}
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_column_without_a_value_in_a_split_is_kept():
+    frame = pd.DataFrame({"a": A, "rare": np.nan, "word": None, "y": np.arange(N) % 2})
+    frame.loc[0, "rare"], frame.loc[0, "word"] = 3.0, "only here"
+    frame.to_csv("table.csv", index=False)
+    data = datasets.load("table.csv", "y")
+    prepared = data.preprocessor.fit(data.X[1:]).transform(data.X)
+    assert np.isfinite(prepared).all()
+
+
 def test_compressed_text_is_read_as_well():
     pd.DataFrame({"a": A, "y": PRICE}).to_csv("table.csv.gz", index=False)
     assert datasets.load("table.csv.gz", "y").name == "table"
