@@ -10,8 +10,15 @@ from fastopt.rules.tensorwise import TensorRule
 from fastopt.schedules import Run
 from fastopt.stepping import arrays
 from fastopt.stepping.gradients import Gradients
-from fastopt.stepping.param_groups import Group, to_list
-from fastopt.stepping.parameters import ElementwiseBucket, Param, ParamState, with_current_rule
+from fastopt.stepping.param_groups import Group
+from fastopt.stepping.parameters import (
+    ElementwiseBucket,
+    Param,
+    ParamState,
+    begins_with_values,
+    begun_anew,
+    with_current_rule,
+)
 from fastopt.stepping.scheduling import Progress
 from fastopt.stepping.tensor_rules import TensorRuleBucket, flags
 
@@ -41,6 +48,8 @@ class BoundParameters:
     active : list of ElementwiseBucket
         Those of `elementwise` that take the next step.
     gradients : Gradients
+    work : WorkQueue or LaunchQueue
+        Its ``run()`` runs the update kernels of `active`.
     table : ndarray of int64, shape (n_params, TABLE_COLUMNS)
         Arguments of the update kernels; see `fastopt.kernels.work_queue`.
     is_scheduled : bool
@@ -61,11 +70,11 @@ class BoundParameters:
             index = len(self.groups) + len(groups)
             if "params" not in values:
                 raise ValueError(f"param_groups[{index}] has no 'params'; its keys are {list(values)}")
-            values["params"] = to_list(values["params"])
             groups.append(Group(self.optimizer, values, index, self.progress))
             first = len(self.params) + len(params)
             params += [
-                self.make_param(given, first + i, groups[-1]) for i, given in enumerate(values["params"])
+                self.make_param(given, first + i, groups[-1], _called(groups[-1], first, i))
+                for i, given in enumerate(values["params"])
             ]
         everything = [*self.params, *params]
         if not everything:
@@ -113,7 +122,9 @@ class BoundParameters:
         self.table = np.zeros((len(self.params), work_queue.TABLE_COLUMNS), np.int64)
         takes_rows = self.optimizer.takes_rows
         self.gradients = Gradients(self.params, self.table[:, 2], takes_rows, self._grad_address)
-        self._torch = [p.given for p in self.params if arrays.is_torch(p.given)]
+        self._torch = [p for p in self.params if arrays.is_torch(p.given)]
+        self._tensors = [p.given for p in self._torch]
+        self._may_begin_anew = any(begins_with_values(bucket.rule) for bucket in self.buckets)
         for bucket in self.elementwise:
             self._point(bucket)
         self._plan()
@@ -141,7 +152,7 @@ class BoundParameters:
             # The gradient is read, the weight and the slots are read and written.
             moved += 3 * p.nbytes + 2 * p.state_nbytes
         is_parallel = moved >= work_queue.PARALLEL_BYTES
-        self._work = work_queue.KernelQueue.over(self.table, sizes, self.most_threads() if is_parallel else 1)
+        self.work = work_queue.KernelQueue.over(self.table, sizes, self.most_threads() if is_parallel else 1)
 
     def most_threads(self) -> int:
         """Return how many threads a step may use now."""
@@ -155,7 +166,10 @@ class BoundParameters:
         TypeError, ValueError
             If a hyper-parameter is out of its range or a gradient does not fit; nothing is changed then.
         """
+        self.follow_storage()
         self.refresh()
+        if self.is_scheduled and self._may_begin_anew:
+            self._begin_anew(self.states())
         if not self.gradients.are_those_accepted(grads) and self.gradients.accept(grads):
             self._split()
             self._plan()
@@ -189,17 +203,46 @@ class BoundParameters:
         states = [with_current_rule(state) for state in self.states()]
         if any(bucket.is_outdated() for bucket in self.buckets):
             self.hold(states)
+        if self._may_begin_anew:
+            self._begin_anew(states)
         self.is_scheduled = any(group.scheduled for group in self.groups)
         self.refold()
+
+    def _begin_anew(self, states):
+        """Let parameters that have not stepped begin with the hyper-parameters of the next step."""
+        new = [begun_anew(state) for state in states]
+        if any(a is not b for a, b in zip(new, states, strict=True)):
+            self.hold(new)
+
+    def follow_storage(self) -> None:
+        """Update torch parameters where they lie now: ``p.data = ...`` may have moved them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If their dtype or shape has changed, too; nothing is changed then.
+        """
+        for p in self._torch:
+            if p.given.data_ptr() != p.data and p.array.size:
+                break
+        else:
+            return
+        old = [p.array for p in self._torch]
+        new = [p.reopen() for p in self._torch]
+        for p, array in zip(self._torch, new, strict=True):
+            p.take(array)
+        try:
+            arrays.check_disjoint(self.params)
+        except ValueError:
+            for p, array in zip(self._torch, old, strict=True):
+                p.take(array)
+            raise
+        self.hold(self.states())
 
     def refold(self) -> None:
         """Take over the groups' present numbers, those of schedules included."""
         for bucket in self.buckets:
             bucket.refresh()
-
-    def run(self) -> None:
-        """Run the update kernels of the active buckets."""
-        self._work.run()
 
     @property
     def has_torch(self) -> bool:
@@ -208,5 +251,11 @@ class BoundParameters:
 
     def mark_changed(self) -> None:
         """Tell torch's autograd that the parameters have changed."""
-        if self._torch:
-            arrays.bump_versions(self._torch)
+        if self._tensors:
+            arrays.bump_versions(self._tensors)
+
+
+def _called(group, first, i):
+    """Return what messages call a group's array ``i``."""
+    name = f" ({group.names[i]!r})" if group.names else ""
+    return f"params[{first + i}]{name}"

@@ -21,13 +21,15 @@ class DeviceParam(Param):
 
     __slots__ = ()
 
-    def __init__(self, given, index, group):
-        self.given, self.index, self.group, name = given, index, group, f"params[{index}]"
-        self.name = name
-        self.array = cuda_arrays.view(given, name)
-        arrays.check_param(self.array, name)
-        self.data, self.nbytes = self.array.data, self.array.nbytes
-        self.guard = self.slots = self.start = self.stride = None
+    def open(self):
+        """Return the view of the user's array, after checking that it can be updated."""
+        array = cuda_arrays.view(self.given, self.name)
+        arrays.check_param(array, self.name)
+        return array
+
+    def take(self, array):
+        """Update this memory from now on."""
+        self.array, self.data, self.nbytes, self.guard = array, array.data, array.nbytes, None
 
     def allocate(self, rule, h, kept=()):
         """Make the slots as `Param` does, then move them to the GPU."""
@@ -42,6 +44,10 @@ class DeviceParam(Param):
                 row[: slot.size] = slot
             with cuda.on_device(self.array.ordinal):
                 self.slots, self.start = cuda.to_device(rows)
+
+    def begin_anew(self, rule, h):
+        """Make the slots anew, with their first values."""
+        self.allocate(rule, h)
 
     def read(self):
         """Return a copy of the slots in CPU memory, once the GPU is done with them."""
@@ -84,7 +90,7 @@ class DeviceParameters(BoundParameters):
 
     def _queue_work(self):
         with cuda.on_device(self._ordinal):
-            self._work = LaunchQueue(self.active, self.table[:, 2], self._addresses, self._ordinal)
+            self.work = LaunchQueue(self.active, self.table[:, 2], self._addresses, self._ordinal)
 
     def _grad_address(self, x, index, p):
         given, name = p.given, f"grads[{index}]"
@@ -106,7 +112,7 @@ class DeviceParameters(BoundParameters):
         gradient = next((g for g in grads if g is not None), None)
         if gradient is not None:
             self._stream = cuda_arrays.stream(gradient)
-        self._work.stream = cuda.stream(self._stream)
+        self.work.stream = cuda.stream(self._stream)
 
 
 class DeviceStepper(Stepper):

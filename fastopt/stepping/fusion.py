@@ -162,7 +162,9 @@ class FusedStepper:
             self._step_apart(request)
         elif request.before or request.after or request.mask or not isinstance(request.scale, float):
             scale = self._even(request)
-            run = functools.partial(self._run_fused, request, scale)
+            if request.mask:  # with the values of this step, which is counted before it runs
+                request.mask.stage.head = self._prologue(scale)
+            run = functools.partial(self._run_fused, request)
             stepper.update(request.grads, scale, **request.options, run=run)
         else:
             stepper.update(request.grads, request.scale, **request.options)
@@ -213,7 +215,7 @@ class FusedStepper:
         sign, l2, keep = np.array([cls.prologue(values) for cls, values, _ in specs]).T
         return sign * scale, l2, keep
 
-    def _run_fused(self, request, scale):
+    def _run_fused(self, request):
         """Run the update of the parameters that take the step, between the stages of a request."""
         if self._buckets is not self._bound.active:
             self._buckets = self._bound.active
@@ -223,7 +225,6 @@ class FusedStepper:
         if mask is None:
             self._run([*request.before, fused_chunks.UPDATE, *after], active)
         else:
-            mask.stage.head = self._prologue(scale)
             wanted = [*request.before, mask.set_aside, fused_chunks.UPDATE, mask.stage]
             self._run_masked(wanted, active, mask, after)
         request.after.clear()
@@ -234,6 +235,10 @@ class FusedStepper:
             self._run(request.after[::-1], ())
             request.after.clear()
             self.mark_changed()
+
+    def follow_storage(self) -> None:
+        """Go on where torch parameters lie now; see `BoundParameters`."""
+        self._bound.follow_storage()
 
     def mark_changed(self) -> None:
         """Tell torch's autograd that the parameters have changed."""

@@ -42,6 +42,7 @@ class Gradients:
         self._starts = [start for start, _, _ in self._spans]
         self.absent, self.rows = frozenset(), []
         self._seen, self._guards, self._alive = [], [], []  # the accepted ones: ids, weak references, a flag
+        self._scalars = []
         self._watched = ()  # gradients of other libraries, whose memory may move: (index, address)
 
     def are_those_accepted(self, grads: list) -> bool:
@@ -72,7 +73,7 @@ class Gradients:
             raise ValueError(
                 f"{len(grads)} gradients for {len(self._params)} parameters; pass one for each, or None"
             )
-        found, absent, watched, rows = [], set(), [], []
+        found, absent, watched, rows, scalars = [], set(), [], [], []
         for p, gradient in zip(self._params, grads, strict=True):
             found.append(0)
             if gradient is None:
@@ -80,12 +81,16 @@ class Gradients:
             elif type(gradient) is tuple and self._takes_rows:
                 rows.append(Rows(p, gradient, f"grads[{p.index}]"))
             else:
+                if isinstance(gradient, np.generic):  # what operations on a 0-d array return
+                    gradient = np.asarray(gradient)
+                    scalars.append(gradient)
                 found[-1] = self._check(p, gradient)
                 if type(gradient) is not np.ndarray and arrays.is_torch(gradient):
                     watched.append((p.index, found[-1]))
         self._addresses[:] = found
         is_other = absent != self.absent or {r.p.index for r in rows} != {r.p.index for r in self.rows}
         self.absent, self.rows, self._watched = frozenset(absent), rows, tuple(watched)
+        self._scalars = scalars  # kept alive: the kernels read them by address
         self._remember(grads)
         return is_other
 

@@ -1,13 +1,13 @@
 """The stepper of L-BFGS: it evaluates a closure, several times a step."""
 
-import sys
-
 import numpy as np
 
+from fastopt._parameters import plain
 from fastopt.kernels.blas_threads import single_threaded
 from fastopt.rules.lbfgs import Trial, direction, strong_wolfe
 from fastopt.stepping import arrays
 from fastopt.stepping.param_groups import to_list
+from fastopt.stepping.state_dict import dump_groups, export, group_values, keys_of, parts
 from fastopt.stepping.stepper import Stepper
 
 
@@ -161,7 +161,7 @@ class LBFGSStepper(Stepper):
 
     def state_dict(self):
         """Return a copy of the state, in torch's layout: all of it belongs to the first parameter."""
-        groups = [{**g.values, "params": list(range(len(self.bound.params)))} for g in self.bound.groups]
+        groups = dump_groups(self.bound.groups)
         step = {"step": self.bound.progress.step} if self.bound.is_scheduled else {}
         if not self._state["n_iter"]:
             return {"state": {}, "param_groups": groups, **step}
@@ -174,23 +174,22 @@ class LBFGSStepper(Stepper):
         return zip(*self._pairs, strict=True) if self._pairs else ([], [], [])
 
     def _export(self, value):
-        if not isinstance(value, np.ndarray):
-            return value
-        return sys.modules["torch"].from_numpy(value.copy()) if self.bound.has_torch else value.copy()
+        return export(value, self.bound.params[0].given) if isinstance(value, np.ndarray) else plain(value)
 
     def load_state_dict(self, state_dict):
         """Take over a copy of a state, from `state_dict` or from ``torch.optim.LBFGS``; see `Stepper`."""
-        if not isinstance(state_dict, dict) or not {"state", "param_groups"} <= set(state_dict):
-            raise ValueError("a state_dict is a dict with 'state' and 'param_groups'")
-        (saved,) = state_dict["param_groups"]
-        if len(saved["params"]) != len(self.bound.params):
+        groups, states = parts(state_dict)
+        if len(groups) != 1:
+            raise ValueError(f"the state_dict has {len(groups)} parameter groups, not 1")
+        group = self.bound.groups[0]
+        values = group_values(group, groups[0])
+        first = keys_of(group, self.bound.params, groups[0])[0]
+        wrong = [key for key in states if str(key) != str(first)]
+        if wrong:
             raise ValueError(
-                f"the state_dict has {len(saved['params'])} parameters, not {len(self.bound.params)}"
+                f"the state_dict has state of {wrong}; that of LBFGS belongs to the first parameter"
             )
-        known = self.bound.optimizer.get_params(deep=False)
-        values = self.bound.groups[0].values | {key: value for key, value in saved.items() if key in known}
-        self.bound.groups[0].check(values)
-        own = state_dict["state"].get(0, {"func_evals": 0, "n_iter": 0})
+        own = next(iter(states.values()), {"func_evals": 0, "n_iter": 0})
         state = {key: self._import(own[key], key) for key in _NUMBERS + _VECTORS if key in own}
         columns = [own.get(key) or [] for key in ("old_dirs", "old_stps", "ro")]
         pairs = [

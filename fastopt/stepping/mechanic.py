@@ -1,6 +1,11 @@
 """The stepper of Mechanic: it scales the steps of the optimizer inside."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from fastopt.stepping.arrays import order_of
+from fastopt.stepping.state_dict import export
 from fastopt.stepping.stepper import Stepper, evaluate, refuse_both
 
 
@@ -58,11 +63,15 @@ class MechanicStepper(Stepper):
 
     def state_dict(self):
         """Return a copy of the state as `Stepper.state_dict` does, with the other optimizer's as ``base``."""
-        return super().state_dict() | {"base": self._base.state_dict()}
+        base = self._base.state_dict()  # of arrays beside the user's
+        for i, own in base["state"].items():
+            given = self.bound.params[i].given
+            own.update({k: export(v, given) for k, v in own.items() if isinstance(v, np.ndarray)})
+        return super().state_dict() | {"base": base}
 
     def load_state_dict(self, state_dict):
         """Take over a copy of a state; see `Stepper.load_state_dict`."""
-        if not isinstance(state_dict, dict) or "base" not in state_dict:
+        if not isinstance(state_dict, Mapping) or "base" not in state_dict:
             raise ValueError("a state_dict of Mechanic has the other optimizer's state as 'base'")
         super().load_state_dict(state_dict)
         self._bind_base()

@@ -1,6 +1,7 @@
 """Parameter groups: torch's list of dicts, checked whenever a value changes."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, MappingView, Set
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,21 +23,57 @@ class UpdateSpec(NamedTuple):
     rule: Rule | TensorRule
 
 
-def to_groups(params):
-    """Return what `bind` was given as a list of group dicts, each with a list under ``'params'``."""
+def to_groups(params: Any) -> list[dict]:
+    """Return what `bind` was given as a list of group dicts; see `to_group`."""
+    if isinstance(params, Mapping) and "params" not in params and all(map(_is_array, params.values())):
+        return [to_group({"params": params})]
     params = to_list(params)
     if params and all(isinstance(p, dict) for p in params):
-        return [g | {"params": to_list(g["params"])} if "params" in g else g for g in params]
+        return [to_group(group) for group in params]
     if any(isinstance(p, dict) for p in params):
         raise TypeError("params mixes arrays and group dicts; pass one or the other")
-    return [{"params": params}]
+    return [to_group({"params": params})]
 
 
-def to_list(x):
-    """Return a list: of one for a single array, of all for anything else that iterates."""
+def _is_array(x):
+    return hasattr(x, "shape") or hasattr(x, "__array_interface__") or hasattr(x, "__dlpack__")
+
+
+def to_group(group: dict) -> dict:
+    """Return a copy of a group with a list of arrays under ``'params'``.
+
+    Where they are given as pairs (name, array), as by torch's ``named_parameters()``, or as a dict of name to
+    array, their names stand under ``'param_names'``, as in torch.
+    """
+    if "params" not in group:
+        return dict(group)
+    params = group["params"]
+    pairs = list(params.items()) if isinstance(params, Mapping) else to_list(params)
+    is_pair = [isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) for p in pairs]
+    if not any(is_pair):
+        given = group.get("param_names")
+        if given is not None and len(given) != len(pairs):
+            raise ValueError(f"param_names has {len(given)} names for {len(pairs)} arrays")
+        return group | {"params": pairs}
+    if not all(is_pair):
+        raise ValueError("params mixes arrays and pairs (name, array); pass one or the other")
+    names = [name for name, _ in pairs]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"params has more than one array called {sorted(twice)}; names are to be unique")
+    return group | {"params": [array for _, array in pairs], "param_names": names}
+
+
+def to_list(x: Any) -> list:
+    """Return a list: of one for a single array, of all for anything else that iterates in an order."""
     if isinstance(x, (list, tuple)):
         return list(x)
-    if isinstance(x, dict) or hasattr(x, "shape") or not hasattr(x, "__iter__"):
+    if isinstance(x, Set) and not isinstance(x, MappingView):
+        raise TypeError(
+            f"a {type(x).__name__} has no order, or another one in each run, and arrays are known by their "
+            "order; pass a list"
+        )
+    if isinstance(x, Mapping) or hasattr(x, "shape") or not hasattr(x, "__iter__"):
         return [x]
     return list(x)
 
@@ -59,10 +96,16 @@ class Group:
         The group's position, for messages.
     progress : Progress
         Read for schedules.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the arrays, where they were bound with names.
     """
 
     def __init__(self, optimizer, values, index, progress):
         self.optimizer, self.values, self.index, self.progress = optimizer, values, index, progress
+        self.names = values.pop("param_names", [])
         for name, value in optimizer.get_params(deep=False).items():
             values.setdefault(name, value)
         self._state_dtype = values.get("state_dtype")

@@ -27,15 +27,37 @@ class Param:
         "array", "data", "given", "group", "guard", "index", "name", "nbytes", "slots", "start", "stride"
     )  # fmt: skip
 
-    def __init__(self, given, index, group):
-        self.given, self.index, self.group, name = given, index, group, f"params[{index}]"
-        self.name = name
-        self.array = arrays.view(given, name)
-        arrays.check_param(self.array, name)
-        self.data, self.nbytes = arrays.address(self.array), self.array.nbytes
-        # NumPy refuses to resize (and so to move) an array that has a weak reference.
-        self.guard = weakref.ref(self.array)
+    def __init__(self, given, index, group, name):
+        self.given, self.index, self.group, self.name = given, index, group, name
         self.slots = self.start = self.stride = None
+        self.take(self.open())
+
+    def open(self):
+        """Return the user's array as it lies in memory now, after checking that it can be updated."""
+        array = arrays.view(self.given, self.name)
+        arrays.check_param(array, self.name)
+        return array
+
+    def take(self, array):
+        """Update this memory from now on."""
+        self.array, self.data, self.nbytes = array, arrays.address(array), array.nbytes
+        # NumPy refuses to resize (and so to move) an array that has a weak reference.
+        self.guard = weakref.ref(array)
+
+    def reopen(self):
+        """Return the memory to which the user's array has moved; raise if the state no longer fits it."""
+        array = self.open()
+        if array.dtype != self.array.dtype:
+            raise TypeError(
+                f"{self.name} was bound as {self.array.dtype} and is {array.dtype} now; state is never cast: "
+                "bind the arrays anew"
+            )
+        if array.shape != self.array.shape or arrays.order_of(array) != arrays.order_of(self.array):
+            raise ValueError(
+                f"{self.name} was bound with shape {self.array.shape} and strides {self.array.strides} and "
+                f"has {array.shape} and {array.strides} now; bind the arrays anew"
+            )
+        return array
 
     def allocate(self, rule, h, kept=()):
         """Make the slots of ``rule``, with their first values; ``kept`` maps names to values to keep."""
@@ -55,6 +77,12 @@ class Param:
                 row[:] = _first(rule, h, name)
             self.slots.append(row)
             offset += stride
+
+    def begin_anew(self, rule, h):
+        """Give the slots that hold a hyper-parameter at first its present value."""
+        for name, row in zip(rule.slots, self.slots, strict=True):
+            if isinstance(rule.initial.get(name), str):
+                row[:] = _first(rule, h, name)
 
     def read(self):
         """Return copies of the slots, in CPU memory."""
@@ -116,11 +144,26 @@ class ElementwiseBucket:
         self.scalars = self.next_scalars
 
 
-def with_current_rule(entry):
-    """Return an entry under the rule of its group's present values; slots that both rules have are kept."""
-    _, h, rule = entry.p.group.spec(entry.p.array.shape)
-    if rule is entry.rule:
-        return entry
-    entry.p.allocate(rule, h, dict(zip(entry.rule.slots, entry.p.read(), strict=True)))
-    kept = rule.numbers == entry.rule.numbers
-    return entry._replace(rule=rule, numbers=entry.numbers if kept else rule.first_numbers(h))
+def with_current_rule(state: ParamState) -> ParamState:
+    """Return a state under the rule of its group's present values; slots that both rules have are kept."""
+    _, h, rule = state.p.group.spec(state.p.array.shape)
+    if rule is state.rule:
+        return state
+    state.p.allocate(rule, h, dict(zip(state.rule.slots, state.p.read(), strict=True)))
+    kept = rule.numbers == state.rule.numbers
+    return state._replace(rule=rule, numbers=state.numbers if kept else rule.first_numbers(h))
+
+
+def begins_with_values(rule) -> bool:
+    """Tell whether a hyper-parameter is the first value of a slot or of a number of the state."""
+    first = [rule.initial, rule.scalars, getattr(rule, "shared", {})]
+    return any(isinstance(value, str) for values in first for value in values.values())
+
+
+def begun_anew(state: ParamState) -> ParamState:
+    """Return the state of a parameter that has not stepped, with its group's present values."""
+    if state.t or not begins_with_values(state.rule):
+        return state
+    _, h, rule = state.p.group.spec(state.p.array.shape)
+    state.p.begin_anew(rule, h)
+    return state._replace(numbers=rule.first_numbers(h))

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from fastopt.schedules import Run
 from fastopt.stepping import arrays
 from fastopt.stepping.bound_parameters import BoundParameters
-from fastopt.stepping.param_groups import to_list
+from fastopt.stepping.param_groups import to_group, to_list
 from fastopt.stepping.scheduling import observe
 from fastopt.stepping.state_dict import calls, dump, parse
 
@@ -69,7 +71,7 @@ class Stepper:
         """
         if not isinstance(group, dict):
             raise TypeError(f"a parameter group is a dict with 'params', not {type(group).__name__}")
-        self.bound.add([dict(group)])
+        self.bound.add([to_group(group)])
 
     def step(
         self,
@@ -138,7 +140,7 @@ class Stepper:
             As in `step`.
         run : callable, optional
             Runs the kernels of the active buckets, whose constants are those of this step, in place of
-            `BoundParameters.run`: how `FusedStepper` runs them between the stages of wrappers.
+            the work queue: how `FusedStepper` runs them between the stages of wrappers.
         """
         bound = self.bound
         if type(grads) is not list:
@@ -154,17 +156,21 @@ class Stepper:
             self._average_hessian(to_list(hessian))
         if bound.is_scheduled:
             bound.refold()
-        for bucket in bound.active:
+        active = bound.active
+        for bucket in active:
             bucket.fold(grad_scale)
-        if bound.active:
-            (run or bound.run)()
+        for bucket in bound.tensorwise:
+            bucket.prepare(bound.gradients.absent)
+        # Counted first: Ctrl-C is heard when the kernels return, and finds count and arrays at the same step.
+        for bucket in active:
+            bucket.advance()
+        bound.progress.step += 1
+        if active:
+            (run or bound.work.run)()
         for rows in bound.gradients.rows:
             rows.update(bound.table[rows.p.index], bound.most_threads())
-        for bucket in bound.active:
-            bucket.advance()
         for bucket in bound.tensorwise:
-            bucket.step(bound.table, bound.gradients.absent, grad_scale, loss)
-        bound.progress.step += 1
+            bucket.step(bound.table, grad_scale, loss)
         bound.mark_changed()
 
     @property
@@ -207,7 +213,7 @@ class Stepper:
         for p, given in zip(self.bound.params, hessian, strict=True):
             if given is not None and p.index not in self.bound.gradients.absent:
                 name = f"hessian[{p.index}]"
-                array = arrays.view(given, name)
+                array = arrays.view(np.asarray(given) if isinstance(given, np.generic) else given, name)
                 arrays.check_grad(array, p.array, name, p.name)
                 found.append((p, array.ravel(arrays.order_of(p.array))))
         for p, estimate in found:
@@ -223,6 +229,7 @@ class Stepper:
         self._switch(True)
 
     def _switch(self, to_training):
+        self.bound.follow_storage()
         if self.bound.optimizer.has_modes and to_training != self._is_training:
             for p, rule, t, _ in self.bound.states():
                 slot, *weights = self.bound.optimizer.evaluation(p.group.current())
@@ -244,7 +251,7 @@ class Stepper:
             Groups of schedule-free methods say in ``train_mode`` which weights belong to the state. With
             schedules, ``'step'`` beside ``'state'`` counts the calls of `step`, by which they go.
         """
-        saved = dump(self.bound.groups, self.bound.buckets)
+        saved = dump(self.bound.groups, self.bound.states())
         if self.bound.optimizer.has_modes:
             for group in saved["param_groups"]:
                 group["train_mode"] = self._is_training

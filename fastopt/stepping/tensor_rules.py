@@ -37,7 +37,7 @@ class TensorRuleBucket:
         self._scalars = dict(zip(self.rule.scalars, own.copy(), strict=True))
         oldest = max(members, key=lambda one: one.t)
         self._shared = dict(zip(self.rule.shared, oldest.numbers[n_own:], strict=True))
-        self._tensors = None
+        self._tensors, self._active = None, ()
         self.refresh()
 
     def states(self):
@@ -61,26 +61,27 @@ class TensorRuleBucket:
         p = self.params[i]
         return p.group.spec(p.array.shape)
 
-    def step(self, table, absent, grad_scale, loss):
-        """Update the members that have gradients.
+    def prepare(self, absent):
+        """Make ready for a step of the parameters that are not among the ``absent``, with present values."""
+        self._active = tuple(i for i, p in enumerate(self.params) if p.index not in absent)
+        if self._active and (self._tensors is None or self._tensors.active != self._active):
+            params = [self.params[i] for i in self._active]
+            self._tensors = Tensors(self._active, self.rule, params, self._n_threads)
+            self.refresh()
+
+    def step(self, table, grad_scale, loss):
+        """Update the parameters for which `prepare` made ready.
 
         Parameters
         ----------
         table : ndarray
             The stepper's, whose third column holds the gradients' addresses.
-        absent : set of int
-            Parameters without a gradient.
         grad_scale : float
         loss : float or None
         """
-        active = tuple(i for i, p in enumerate(self.params) if p.index not in absent)
-        if not active:
+        if not self._active:
             return
-        if self._tensors is None or self._tensors.active != active:
-            params = [self.params[i] for i in active]
-            self._tensors = Tensors(active, self.rule, params, self._n_threads)
-            self.refresh()
-        x, at = self._tensors, list(active)
+        x, at = self._tensors, list(self._active)
         self.t[at] += 1
         scalars = {name: values[at] for name, values in self._scalars.items()}
         x.begin(self.t[at], table, grad_scale, scalars, self._shared, loss)

@@ -145,6 +145,7 @@ class AveragingStepper(WrappedStepper):
     def _exchange(self, to_average):
         if self.is_averaged == to_average or not self.n_averaged:
             return
+        self.fused.follow_storage()
         for other, p in zip(self._averages, self.fused.params, strict=True):
             kept = other.copy()
             other[...] = p.array

@@ -1,13 +1,14 @@
 """What all wrappers share: the class of hyper-parameters and the stepper around a stepper."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
+from fastopt._parameters import plain
 from fastopt.optimizers.base import Optimizer
 from fastopt.rules.ranges import Range
 from fastopt.schedules import Run
@@ -15,6 +16,7 @@ from fastopt.stepping import scheduling
 from fastopt.stepping.fusion import FusedStepper
 from fastopt.stepping.fusion_stages import StepRequest
 from fastopt.stepping.layerwise_state import LayerwiseState
+from fastopt.stepping.state_dict import export, whole_number
 from fastopt.stepping.stepper import Stepper
 
 
@@ -177,30 +179,46 @@ class WrappedStepper:
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the stepper inside, and under ``'wrappers'`` what is kept around it."""
         state = self.inner.state_dict()
-        own = {"kind": self.kind, **{name: getattr(self, name) for name in self.counts}}
-        own["arrays"] = [a.copy() for a in self._kept()]
+        own = {"kind": self.kind, **{name: plain(getattr(self, name)) for name in self.counts}}
+        own["arrays"] = [export(a, p.given) for a, p in zip(self._kept(), self.fused.params, strict=False)]
         return state | {"wrappers": [*state.get("wrappers", ()), own]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a copy of a state from `state_dict`; nothing changes if it does not fit."""
+        if not isinstance(state_dict, Mapping):
+            raise ValueError(f"a state_dict is a dict, not {type(state_dict).__name__}")
         *others, own = state_dict.get("wrappers") or [{}]
         self._check_own(own)
         self.inner.load_state_dict({**state_dict, "wrappers": others})
         for name in self.counts:
-            setattr(self, name, own[name])
+            setattr(self, name, self._count(own, name))
         for mine, saved in zip(self._kept(), own["arrays"], strict=True):
             mine[...] = saved
 
     def _check_own(self, own):
-        if own.get("kind") != self.kind:
-            raise ValueError(f"the state_dict is not of {self.kind} but of {own.get('kind', 'none')!r}")
+        kind = own.get("kind", "none") if isinstance(own, Mapping) else own
+        if kind != self.kind:
+            raise ValueError(f"the state_dict is not of {self.kind} but of {kind!r}")
         missing = [name for name in self.counts if name not in own]
         if missing:
             raise ValueError(f"the state_dict of {self.kind} lacks {missing}")
+        for name in self.counts:
+            self._count(own, name)
         mine = [(a.shape, a.dtype) for a in self._kept()]
-        theirs = [(a.shape, a.dtype) for a in map(np.asarray, own["arrays"])]
+        theirs = [(a.shape, a.dtype) for a in map(np.asarray, own.get("arrays", ()))]
         if mine != theirs:
             raise ValueError(f"the state_dict of {self.kind} has arrays {theirs}, not {mine}")
+
+    def _count(self, own, name):
+        """Return a saved count in the type of the present one, or raise ValueError."""
+        present, saved = getattr(self, name), own[name]
+        if isinstance(present, (tuple, list)) and isinstance(saved, (tuple, list)):
+            return tuple(whole_number(i, name) for i in saved)
+        if isinstance(present, bool) and saved in (False, True):
+            return bool(saved)
+        if isinstance(present, float) and isinstance(saved, Real):
+            return float(saved)
+        return whole_number(saved, f"{name!r} in the state_dict of {self.kind}")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a stepper is bound to arrays in memory and does not pickle; save its state_dict()")
