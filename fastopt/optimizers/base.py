@@ -137,7 +137,8 @@ class Optimizer(Parameters):
             C- or F-contiguous, writeable float32 or float64 arrays, all in CPU memory or all on one GPU:
             NumPy arrays, torch tensors, or anything that exports its buffer through ``__array_interface__``,
             DLPack or ``__cuda_array_interface__`` (CuPy, Numba). Never copied. Or groups as in
-            ``torch.optim``: ``[{'params': [...], 'lr': ...}, ...]``.
+            ``torch.optim``: ``[{'params': [...], 'lr': ...}, ...]``. With names, which ``state_dict`` keeps:
+            a dict of name to array, or pairs as ``named_parameters()`` gives them.
         n_threads : int, optional
             The most threads a step may use in CPU memory; Numba's current number by default. The numbers do
             not depend on it.
@@ -152,7 +153,7 @@ class Optimizer(Parameters):
         Raises
         ------
         TypeError
-            If something is not such an array, or has another dtype.
+            If something is not such an array, or has another dtype, or is a collection without an order.
         ValueError
             If an array is strided, read-only, bound twice or overlaps another, or if a hyper-parameter is
             unknown or out of its range.

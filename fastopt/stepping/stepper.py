@@ -247,9 +247,12 @@ class Stepper:
         dict
             ``{'state': {i: {'step': t, slot: array, ...}}, 'param_groups': [{..., 'params': [i, ...]}]}``.
             Arrays have the parameter's shape, if not a factor's, and dtype; for torch parameters they are
-            torch tensors, so that ``torch.optim`` can load them. A parameter that never stepped has no state.
+            torch tensors, so that ``torch.optim`` can load them. All in C order; everything else is numbers,
+            strings, lists and tuples. A parameter that never stepped has no state.
             Groups of schedule-free methods say in ``train_mode`` which weights belong to the state. With
-            schedules, ``'step'`` beside ``'state'`` counts the calls of `step`, by which they go.
+            schedules, ``'step'`` beside ``'state'`` counts the calls of `step`, by which they go; a group has
+            the number of the next step, and a description under ``'schedules'``. Names stand under
+            ``'param_names'``.
         """
         saved = dump(self.bound.groups, self.bound.states())
         if self.bound.optimizer.has_modes:
@@ -262,17 +265,18 @@ class Stepper:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a copy of a state, from `state_dict` or from the same optimizer of ``torch.optim``.
 
-        Restores the groups' hyper-parameters too; keys that only torch has (``foreach``, ...) are ignored.
+        Restores the groups' hyper-parameters too; keys that say how torch works (``foreach``, ...) are
+        ignored. A schedule of this stepper stays where the state describes none, as one of torch does not.
 
         Parameters
         ----------
         state_dict : dict
-            In the layout of `state_dict`. Matched by order, as in torch.
+            In the layout of `state_dict`. Matched by order, as in torch, or by name where both have names.
 
         Raises
         ------
         ValueError, TypeError
-            If groups, shapes, slots or dtypes differ. Nothing is cast, and nothing changed then.
+            If groups, keys, names, shapes, slots or dtypes differ. Nothing is cast, and nothing changed then.
         """
         members = [[p for p in self.bound.params if p.group is group] for group in self.bound.groups]
         parsed = parse(self.bound.groups, members, state_dict)

@@ -167,7 +167,7 @@ def test_fortran_order_empty_and_zero_dimensional_arrays_are_fine():
         stepper = Adam().bind(bound)
         stepper.step(given)
     assert_equal(device_params, params)
-    assert stepper.state_dict()["state"][0]["exp_avg"].flags.f_contiguous
+    assert stepper.state_dict()["state"][0]["exp_avg"].flags.c_contiguous
 
 
 def test_new_gradients_each_step_are_followed():
