@@ -61,7 +61,6 @@ DECAY = {"weight_decay": WD}
 DECOUPLED = {"weight_decay": WD, "decoupled_weight_decay": True}
 COUPLED = {"weight_decay": WD, "decoupled_weight_decay": False}
 
-_BOUND = "takes the first rate when it is bound, not at the first step"
 _JOINT = "one state for all tensors, so that optax cannot leave one out"
 
 
@@ -174,8 +173,8 @@ TORCH = [
     of_torch("RMSprop", centered=True, momentum=0.9),
     of_torch("Adagrad", lr_decay=0.01),
     of_torch("Adadelta", lr=0.5),
-    of_torch("ASGD", lr=0.1, lambd=0.01, t0=10, skip=("rates",), note=_BOUND),
-    of_torch("Rprop", decay=None, skip=("rates",), note=_BOUND),
+    of_torch("ASGD", lr=0.1, lambd=0.01, t0=10),
+    of_torch("Rprop", decay=None),
     of_torch("Adafactor"),
     of_torch("Adafactor", eps=(1e-3, 1e-2), d=1.5, maximize=True),
     of_torch(
