@@ -166,7 +166,8 @@ class BoundParameters:
         TypeError, ValueError
             If a hyper-parameter is out of its range or a gradient does not fit; nothing is changed then.
         """
-        self.follow_storage()
+        if self._torch:
+            self.follow_storage()
         self.refresh()
         if self.is_scheduled and self._may_begin_anew:
             self._begin_anew(self.states())
