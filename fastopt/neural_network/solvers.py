@@ -159,7 +159,8 @@ class StochasticSolver(Persistent):
         ends_as_before = update.run.epochs_end_steps == run.epochs_end_steps
         if ends_as_before and not scheduled(update.hyper):
             return  # nothing looks at the run
-        seen = update.t - update.run.origin + update.pending, self.n_epochs
+        pending = 0.0 if run.epochs_end_steps else update.pending
+        seen = update.t - update.run.origin + pending, self.n_epochs
         update.begin(dataclasses.replace(run, origin=update.run.origin, seen=seen))
 
     def epoch_ends(self, n_seen, loss, score=None):
@@ -180,6 +181,8 @@ class StochasticSolver(Persistent):
             patience anew.
         """
         self.n_epochs += 1
+        if isinstance(self.update.optimizer, Wrapper):  # `SkipNonFinite` may have made fewer steps
+            self.go_on(self.update.run)
         rate = self._scheduled_rate()
         self.update.observe(loss if score is None else score, greater_is_better=score is not None)
         if self.rule == "invscaling":

@@ -57,6 +57,13 @@ class Run(Persistent):
         n_steps = self.n_steps // self.steps_per_epoch * steps_per_epoch
         return dataclasses.replace(self, n_steps=n_steps, steps_per_epoch=steps_per_epoch)
 
+    def skipped(self, n_steps: float) -> "Run":
+        """Return the run after gradients for ``n_steps`` were left out: its epochs end no later for that."""
+        if self.epochs_end_steps:  # whoever trains so says at the end of each epoch where the steps stand
+            return self
+        steps_over, epochs_over = self.seen
+        return dataclasses.replace(self, seen=(steps_over - n_steps, epochs_over))
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Clock:

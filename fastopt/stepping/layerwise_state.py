@@ -176,5 +176,6 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
             self._stepper = optimizer.stepper(groups, self.n_threads, self.run)
             if saved is not None:
                 self._stepper.load_state_dict(saved)
+                self._stepper.begin(self.run)  # which already knows of the steps that were skipped
             self._params = params
         return self._stepper

@@ -42,6 +42,11 @@ class MechanicStepper(Stepper):
         saved["param_groups"].append(self._base.state_dict()["param_groups"][-1])
         self._base.load_state_dict(saved)
 
+    def begin(self, run):
+        """Set the run that schedules follow; see `Stepper.begin`."""
+        super().begin(run)
+        self._base.begin(run)
+
     def step(self, grads=None, *, closure=None, grad_scale=1.0, loss=None, hessian=None):
         """Apply one update in place; see `Stepper.step`."""
         found = None

@@ -182,6 +182,10 @@ class Stepper:
         """Let schedules go by another `fastopt.schedules.Run` from the next step on."""
         self.bound.progress.run = run
 
+    def skip(self, n_steps: float) -> None:
+        """Let epochs go on without ``n_steps`` whose gradients were left out (`fastopt.SkipNonFinite`)."""
+        self.begin(self.bound.progress.run.skipped(n_steps))
+
     def observe(self, metric: float, *, greater_is_better: bool = False) -> None:
         """Tell schedules the loss or score of the epoch that has ended; `fastopt.schedules.plateau` reacts.
 

@@ -16,11 +16,13 @@ from fastopt import (
     Adam,
     AdamW,
     Lookahead,
+    Mechanic,
     MLPClassifier,
     MLPRegressor,
     MultiSteps,
     SkipNonFinite,
 )
+from fastopt.optimizers.wrappers.skipping import SkipStepper
 from fastopt.schedules import cosine, linear, plateau, step, warmup
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -132,6 +134,67 @@ def test_an_average_does_not_move_where_a_step_is_skipped():
     skipping.eval()
     plain.eval()
     assert outside[0] == alone[0] == -2.0
+
+
+@pytest.mark.parametrize("outside", [True, False])
+@pytest.mark.parametrize("n", [1, 3, 4])
+def test_a_skipped_step_delays_no_epoch(n, outside):
+    """A step has the rate of the epoch of the data in which it is made; also after a state is loaded."""
+
+    def bind(w):
+        inner = SGD(lr=step(1.0, 1, 0.5, unit="epoch"))
+        optimizer = SkipNonFinite(MultiSteps(inner, n)) if outside else MultiSteps(SkipNonFinite(inner), n)
+        return optimizer.bind(w, steps_per_epoch=5)
+
+    w, expected, gathered = np.zeros(1), 0.0, []
+    stepper = bind(w)
+    for k in range(60):
+        gradient = np.nan if k % 7 in (0, 3) else 1.0
+        stepper.step(np.array([gradient]))
+        if np.isfinite(gradient) or not outside:
+            gathered.append(gradient)
+        if len(gathered) == n:
+            if np.isfinite(gathered).all():
+                expected -= 0.5 ** (k // 5)
+            gathered.clear()
+        if k % 11 == 0:
+            state, stepper = stepper.state_dict(), bind(w)
+            stepper.load_state_dict(state)
+    assert stepper.n_skipped > 0
+    assert w[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("wrap", "calls_per_epoch"),
+    [
+        (SkipNonFinite, 5),
+        (lambda optimizer: SkipNonFinite(MultiSteps(optimizer, 2)), 5),
+        (lambda optimizer: MultiSteps(SkipNonFinite(optimizer), 2), 3),
+        (lambda optimizer: SkipNonFinite(Mechanic(base="sgd", lr=optimizer.lr)), 5),
+    ],
+)
+@pytest.mark.parametrize("calls_fit", [True, False])
+def test_a_step_skipped_in_an_estimator_delays_no_epoch(wrap, calls_per_epoch, calls_fit, monkeypatch):
+    """300 rows in five batches; the test decides which gradients count as not finite."""
+    seen = []
+
+    def is_finite(stepper, request):
+        inside = getattr(stepper.inner, "_base", stepper)  # the optimizer that Mechanic scales
+        seen.append(inside.current_values()[0]["lr"])
+        return len(seen) % 7 not in (1, 4)
+
+    monkeypatch.setattr(SkipStepper, "_is_finite", is_finite)
+    solver = wrap(SGD(lr=step(1e-3, 1, 0.5, unit="epoch")))
+    clf = MLPClassifier((8,), solver=solver, batch_size=64, random_state=0, max_iter=8)
+    if calls_fit:
+        clf.fit(X, Y)
+        assert seen == [1e-3 * 0.5 ** (k // calls_per_epoch) for k in range(8 * calls_per_epoch)]
+    else:
+        for epoch in range(8):
+            clf.partial_fit(X, Y, classes=[0, 1])
+            if not isinstance(solver, MultiSteps) and not isinstance(solver.optimizer, MultiSteps):
+                assert seen[-5:] == [1e-3 * 0.5**epoch] * 5
+    assert clf._optimizer.learning_rate == 1e-3 * 0.5**8
 
 
 def test_what_has_been_gathered_goes_with_the_state():

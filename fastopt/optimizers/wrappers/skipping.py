@@ -58,9 +58,20 @@ class SkipStepper(WrappedStepper):
         self.fused.accept(request, self.kind)
         if self._is_finite(request):
             return self.forward(request)
-        self.n_skipped += 1
+        self._skip(1)
         request.drop()
         return request.found
+
+    def _skip(self, n):
+        self.n_skipped += n
+        self.inner.skip(n / self.inner.gradients_per_step)
+
+    def load_state_dict(self, state_dict):
+        """Restore a copy of a state from `state_dict`; nothing changes if it does not fit."""
+        n_before = self.n_skipped
+        super().load_state_dict(state_dict)
+        n_skipped, self.n_skipped = self.n_skipped, n_before
+        self._skip(n_skipped - n_before)
 
     def _is_finite(self, request):
         # Other wrappers need the norms, too. Only where squares overflow must the elements be looked at.
