@@ -262,9 +262,12 @@ def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol, report)
         n_iter, loss = n_iter + 1, float(intermediate_result.fun)
         report(n_iter, loss)
 
+    def evaluate(point):
+        return loss_and_gradient(np.asarray(point, params.dtype))  # SciPy 1.11 hands over float64
+
     try:
         result = scipy.optimize.minimize(
-            loss_and_gradient,
+            evaluate,
             params,
             method="L-BFGS-B",
             jac=True,
