@@ -263,7 +263,9 @@ def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol, report)
         report(n_iter, loss)
 
     def evaluate(point):
-        return loss_and_gradient(np.asarray(point, params.dtype))  # SciPy 1.11 hands over float64
+        # SciPy 1.11 hands over float64, and takes nothing else.
+        loss, gradient = loss_and_gradient(np.asarray(point, params.dtype))
+        return loss, np.asarray(gradient, np.float64)
 
     try:
         result = scipy.optimize.minimize(
