@@ -1,4 +1,4 @@
-"""Activation functions, each once, as scalar functions that every device compiles.
+"""Activation functions as scalar functions, from which the kernels of every device are compiled.
 
 `register_activation` adds one to `ACTIVATIONS`: a function of a pre-activation and its derivative. The CPU
 engine compiles them into loops over blocks of rows, with `math.exp`, `math.log` and `math.tanh` in forms that
@@ -49,7 +49,7 @@ class Activation:
 
     @property
     def backward(self) -> Callable[[float, float], float]:
-        """``backward(delta, point)``: the gradient at the pre-activation, given that at the output.
+        """``backward(delta, point)``: gradient with respect to the input, from that to the output.
 
         ``point`` is what `derivative` takes. Plain Python, with `derivative` as a global, to be compiled.
         """
@@ -61,7 +61,8 @@ class Activation:
 
 def _backward(delta, point):
     slope = derivative(point)  # noqa: F821  bound by Activation.backward
-    # A unit that is off stops its gradient, also one that has overflowed, as in scikit-learn.
+    # Where the slope is 0 the gradient is 0, also if delta has overflowed (not 0 * inf = NaN), as in
+    # scikit-learn.
     return 0.0 if slope == 0.0 else delta * slope
 
 
@@ -176,7 +177,7 @@ def logistic_derivative(p):
 
 
 def exponential(z):
-    """Return e**z, which may overflow to infinity: a diverged network must be seen."""
+    """Return e**z, which may overflow to infinity, so that divergence is noticed."""
     return math.exp(z)
 
 
@@ -196,7 +197,7 @@ OUTPUTS = {
 
 
 def lookup_output(name: str) -> Activation:
-    """Return the last layer's activation of that name; ValueError lists those that there are."""
+    """Return the last layer's activation of that name; ValueError lists the allowed names."""
     if name not in OUTPUTS:
         raise ValueError(f"out_activation={name!r} must be one of {', '.join(map(repr, sorted(OUTPUTS)))}")
     return OUTPUTS[name]

@@ -36,7 +36,7 @@ def _rooted(h, t):
 
 @register("adam_rooted", slots=("exp_avg", "exp_avg_sq"), constants=_rooted)
 def adam_rooted(w, g, m, v, step, d1, b2, d2, eps, inside):
-    """Adam with optax's eps_root under the root."""
+    """Adam with optax's ``eps_root``, which is added under the root."""
     m = m + d1 * (g - m)
     v = b2 * v + d2 * g * g
     return w - step * m / (math.sqrt(v + inside) + eps), m, v

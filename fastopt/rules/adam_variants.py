@@ -1,4 +1,4 @@
-"""Methods that keep Adam's two moments and use them otherwise."""
+"""Variants of Adam with its two moments and another step: NAdam, RAdam, Adamax, AdEMAMix."""
 
 import math
 
@@ -34,7 +34,8 @@ def _radam(h, t):
     infinite = 2.0 / (1.0 - b2) - 1.0
     length = infinite - 2.0 * t * b2**t / (1.0 - b2**t)
     rectified = length > 5.0
-    # A length that does not count is 5: betas[1] = 0.6 has the infinite one 4, and 4 - 4 is below the line.
+    # Where the step is not rectified both lengths are set to 5, so that nothing is divided by 0: with
+    # betas[1] = 0.6 the limit is 4, and the denominator has the factor 4 - 4.
     infinite, length = (n * rectified + 5.0 * (1.0 - rectified) for n in (infinite, length))
     ratio = (length - 4.0) * (length - 2.0) * infinite / ((infinite - 4.0) * (infinite - 2.0) * length)
     rectify = ratio**0.5 * c2 * rectified + (1.0 - rectified)

@@ -11,6 +11,6 @@ def _asgd(h, t, eta, mu):
 
 @register("asgd", slots=("ax",), constants=_asgd, scalars={"eta": "lr", "mu": 1.0})
 def asgd(w, g, a, shrink, eta, mu, averaging):
-    """Polyak & Juditsky (1992), as torch writes it: the average follows w until step t0."""
+    """Polyak & Juditsky (1992), as implemented in torch: the average equals w until step t0."""
     w = shrink * w - eta * g
     return w, a + mu * (w - a) if averaging else w

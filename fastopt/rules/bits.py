@@ -1,7 +1,7 @@
-"""The bits of a float32, in which a logarithm to base 2 can be read.
+"""Reinterpretation of a float32 as an int32 and back: the exponent bits give a logarithm to base 2.
 
-Written so that Numba's loops over them vectorise. ``kernels.cuda`` puts the GPU's own instructions in their
-place: what Numba makes of them for a GPU cannot be compiled without a driver.
+Written so that Numba's loops over them vectorise. `fastopt.kernels.cuda.api` replaces them by CUDA
+intrinsics: what Numba makes of these for a GPU cannot be compiled without a driver.
 """
 
 import numpy as np
@@ -13,5 +13,5 @@ def float_as_int(x):
 
 
 def int_as_float(bits):
-    """Return the float32 of these bits."""
+    """Return the float32 with these bits."""
     return np.int32(bits).view(np.float32)

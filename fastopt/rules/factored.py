@@ -1,4 +1,4 @@
-"""Methods that keep one number for each row and column of a matrix in place of one for each weight."""
+"""Methods with a factored second moment: one number for each row and column, not for each weight."""
 
 import math
 
@@ -14,7 +14,7 @@ def _squares(w, g):
 
 
 def _factored(g, a, b, most):
-    # What the row and the column have in common was rooted once for each, not for each weight.
+    # a and b are already square roots, taken once for each row and column, not for each weight.
     gain = a * b
     return g * (most if gain > most else gain)
 
@@ -43,7 +43,7 @@ def _adafactor_constants(x, h):
     work="a b",
 )
 def adafactor(x, h):
-    """Shazeer & Stern (2018), algorithms 4 and 5, as torch writes them: for matrices."""
+    """Adafactor for matrices: Shazeer & Stern (2018), algorithms 4 and 5, as implemented in torch."""
     eps1, eps2, weight, rho = _adafactor_constants(x, h)
     keep = 1.0 - weight
     (square,), rows, columns = x.sweep(_squares)
@@ -51,7 +51,7 @@ def adafactor(x, h):
         n_rows, n_columns = max(len(r), 1), max(len(c), 1)
         r[...] = keep[i] * r + weight[i] * rows[i][0] / n_columns
         c[...] = keep[i] * c + weight[i] * columns[i][0] / n_rows
-        with np.errstate(divide="ignore", over="ignore"):  # a row of zeros has the largest gain there is
+        with np.errstate(divide="ignore", over="ignore"):  # a row of zeros: an infinite gain, capped below
             a[...] = np.sqrt(max(r.sum(dtype=np.float64) / n_rows, eps1[i]) / np.float64(r))
             b[...] = 1.0 / np.sqrt(np.float64(c))
     most = 1.0 / eps1
@@ -60,7 +60,7 @@ def adafactor(x, h):
 
 
 def _adafactor_rate(x, h, eps2, rho, square, size):
-    """Return the relative step, from the root mean squares of weights and update; the update's is clipped."""
+    """Return each tensor's learning rate: relative to its weights' RMS, with the update's RMS clipped."""
     rms, update = np.sqrt(np.array([square, size]) / np.maximum(x.sizes, 1))
     return np.maximum(eps2, rms) * rho / np.maximum(1.0, update / h["d"])
 
@@ -82,9 +82,10 @@ def _step_along(w, u, *, lr):
     work="u",
 )
 def adafactor_stack(x, h):
-    """Shazeer & Stern (2018), algorithm 4 as torch writes it for more than two axes: a stack of matrices.
+    """Adafactor for more than two axes, as a stack of matrices: Shazeer & Stern (2018), algorithm 4.
 
-    Each pair of last axes has its own factors; the weights' and the update's sizes are those of the whole.
+    As in torch, each matrix (the last two axes) has factors of its own, and the RMS of weights and update is
+    that of the whole array.
     """
     eps1, eps2, weight, rho = _adafactor_constants(x, h)
     (square,) = x.sweep(_gradient_and_size)
@@ -96,7 +97,7 @@ def adafactor_stack(x, h):
 
 
 def _divide_by_factors(u, r, c, weight, least):
-    """Update a stack's factors and divide its gradient ``u`` by their root; return its sum of squares."""
+    """Update a stack's factors and divide the gradient ``u`` by their root; return ``u``'s sum of squares."""
     squares = u * u
     r[...] = (1.0 - weight) * r + weight * squares.mean(axis=-1, keepdims=True, dtype=np.float64)
     c[...] = (1.0 - weight) * c + weight * squares.mean(axis=-2, keepdims=True, dtype=np.float64)
@@ -119,7 +120,7 @@ def _whole_step(w, g, v, *, least, lr):
 
 @tensor_rule("adafactor_vector", slots={"v": "variance"})
 def adafactor_vector(x, h):
-    """Shazeer & Stern (2018), algorithm 4 with a whole second moment: for what has no two axes."""
+    """Adafactor for fewer than two axes: Shazeer & Stern (2018), algorithm 4, with an unfactored moment."""
     eps1, eps2, weight, rho = _adafactor_constants(x, h)
     square, size = x.sweep(_whole_moment, keep=1.0 - weight, d=weight, least=eps1 * eps1)
     x.sweep(_whole_step, least=eps1 * eps1, lr=_adafactor_rate(x, h, eps2, rho, square, size))
@@ -133,12 +134,12 @@ def _sm3_step(w, g, m, a, r, c, *, d, eps, lr):
     return w - lr * m, m, a
 
 
-#: Elements whose largest are found while they are in cache.
+#: Elements of a block whose row and column maxima are taken while it is in cache.
 _BLOCK = 1 << 18
 
 
 def _largest(a, r):
-    """Write the largest element of each row to ``r``; return those of the columns."""
+    """Write the maximum of each row to ``r``; return the maxima of the columns."""
     a.max(axis=-1, keepdims=True, initial=0.0, out=r)
     return a.max(axis=tuple(range(a.ndim - 1)), keepdims=True, initial=0.0)
 
@@ -150,7 +151,7 @@ def _largest(a, r):
     work="a",
 )
 def sm3(x, h):
-    """Anil et al. (2019), algorithm SM3-II, on the rows and columns of matrices."""
+    """SM3 for matrices: Anil et al. (2019), algorithm SM3-II, with accumulators of rows and columns."""
     x.sweep(_sm3_step, d=1.0 - h["momentum"], eps=h["eps"], lr=h["lr"])
     for a, r, c in zip(*map(x.matrices, "arc"), strict=True):
         n_blocks = min(max(1, a.size // _BLOCK), max(1, len(a)))
@@ -164,7 +165,7 @@ def _sm3_constants(h, t):
 
 @register("sm3_vector", slots=("momentum_buffer", "accumulator"), constants=_sm3_constants)
 def sm3_vector(w, g, m, a, d, eps, lr):
-    """Anil et al. (2019): along one axis every weight has an accumulator of its own."""
+    """SM3 for vectors: Anil et al. (2019), with one accumulator for each weight."""
     a = a + g * g
     u = g / math.sqrt(a + eps) if a > 0.0 else a
     m = m + d * (u - m)

@@ -38,7 +38,7 @@ def lars(x, h):
     decay = h["weight_decay"]
     weight, gradient, decayed = np.sqrt(x.sweep(_lars_norms, decay=decay))
     size = decayed if h["norm"] == "decayed" else np.where(gradient > 0, gradient + decay * weight, 0.0)
-    # Without a norm the step is plain: optax and timm leave the coefficient out then, too.
+    # Where a norm is 0 the ratio is 1, without the trust coefficient, as in optax and timm.
     ratio = _trust(h["trust_coefficient"] * weight, size + h["eps"] * (size > 0))
     ratio = _adapted(ratio, h)
     gain, lr = (h["lr"] * ratio, 1.0) if h["lr_in_momentum"] else (ratio, h["lr"])
@@ -47,7 +47,7 @@ def lars(x, h):
 
 
 def _adapted(ratio, h):
-    """Return the trust ratios, or 1 for tensors without decay where those are not to be scaled."""
+    """Return the trust ratios; 1 for tensors without decay, unless ``always_adapt``."""
     return ratio if h["always_adapt"] else np.where(h["weight_decay"] > 0, ratio, 1.0)
 
 
@@ -95,7 +95,7 @@ def novograd(x, h):
     (square,) = x.sweep(_square)
     v = x.scalars["exp_avg_sq"]
     v = x.scalars["exp_avg_sq"] = np.where(x.t == 1, square, b2 * v + (1.0 - b2) * square)
-    # A gradient that has always been 0 moves nothing: 0 / 0 becomes 0, not NaN.
+    # Where every gradient so far was 0 the step is 0: 0 / 0 becomes 0, not NaN.
     root = np.sqrt(v) + h["eps"]
     scale = np.where(root > 0, 1.0 / np.where(root > 0, root, 1.0), v)
     x.sweep(_novograd_step, scale=scale, decay=h["weight_decay"], b1=b1, lr=h["lr"])
@@ -135,7 +135,7 @@ def _mars_step(w, g, m, v, before, *, lean, clip, d1, b2, d2, step, eps):
 
 @tensor_rule("mars", slots={"m": "exp_avg", "v": "exp_avg_sq", "before": "last_grad"})
 def mars(x, h):
-    """Yuan et al. (2024), algorithm 2 with AdamW inside, as the authors' code has it: before the first, 0."""
+    """Yuan et al. (2024), algorithm 2 with AdamW inside, as in the authors' code: ``before`` starts at 0."""
     b1, b2 = h["betas"]
     c1, c2 = 1.0 - b1**x.t, np.sqrt(1.0 - b2**x.t)
     lean = h["gamma"] * b1 / (1.0 - b1)

@@ -1,4 +1,4 @@
-"""Loss functions, each once, as scalar functions that every device compiles.
+"""Loss functions as scalar functions, from which the kernels of every device are compiled.
 
 `register_loss` adds one to `LOSSES`: the loss of one output, and its derivative. Formulas, clipping and
 scales are scikit-learn's.
@@ -178,7 +178,7 @@ def clipped(p):
 
 
 def difference(p, y):
-    """Return ``p - y``: the gradient at the pre-activation of each loss below with its output."""
+    """Return ``p - y``, the gradient at the pre-activation of each loss below with its own output."""
     return p - y
 
 

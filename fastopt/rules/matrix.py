@@ -23,7 +23,7 @@ def _muon_step(w, u, *, lr):
 
 
 def _muon_rate(shape, h, i):
-    """Return the factor of the learning rate that suits the shape of a matrix."""
+    """Return the factor by which Muon scales the learning rate for a matrix of this shape."""
     fan_out, fan_in = shape if h["layout"] == "oi" else shape[::-1]
     if h["adjust_lr_fn"] == "match_rms_adamw":
         return 0.2 * max(fan_out, fan_in) ** 0.5
@@ -37,7 +37,7 @@ def _normalized(u, other, *, norm):
 
 
 def _rounds(x, members):
-    """Return the products of an iteration from ``other`` to ``u`` and of one back, on shorter sides."""
+    """Prepare the products of two Newton-Schulz iterations: from ``other`` to ``u``, and back."""
     spaces = [[x.matrices(letter)[i] for i in members] for letter in ("other", "u")]
     spaces = [[m.T if m.shape[0] > m.shape[1] else m for m in space] for space in spaces]
     sides = [(len(m), len(m)) for m in spaces[0]]
@@ -58,7 +58,7 @@ def _rounds(x, members):
 
 
 def _orthogonalize(x, h, norms):
-    """Give each matrix ``u`` its own singular vectors and singular values near 1.
+    """Replace each matrix ``u`` by one with the same singular vectors and singular values near 1.
 
     Newton and Schulz's iteration with a quintic: ``a X + (b A + c A A) X`` with ``A = X X.T``.
     """
@@ -76,7 +76,7 @@ def _orthogonalize(x, h, norms):
 
 
 def _muon_directions(x, h):
-    """Update the momenta; leave the orthogonalised directions in ``u``."""
+    """Update the momenta and write their orthogonalised directions to ``u``."""
     ahead = h["momentum"] if h["nesterov"] else 1.0
     (square,) = x.sweep(_muon_momentum, d=1.0 - h["momentum"], mu=ahead)
     _orthogonalize(x, h, np.sqrt(square))
@@ -84,12 +84,12 @@ def _muon_directions(x, h):
 
 @tensor_rule("muon", slots={"b": "momentum_buffer"}, work="u other", uses_blas=True)
 def muon(x, h):
-    """Jordan et al. (2024), as torch writes it, in the array's own precision."""
+    """Jordan et al. (2024), as implemented in torch, in the array's own precision."""
     _muon_directions(x, h)
     x.sweep(_muon_step, lr=h["lr"] * [_muon_rate(shape, h, i) for i, shape in enumerate(x.shapes)])
 
 
-#: Added to the root of the size of an output's row, as in the authors' code.
+#: Added to the root of each output's second moment, as in the authors' code.
 _NORMUON_EPS = 1e-10
 
 
@@ -102,7 +102,7 @@ def _normuon_step(w, u, v, *, lr, eps):
 
 
 def _register_normuon(layout, kind):
-    """Register the rule for outputs that lie along rows or columns of a matrix."""
+    """Register NorMuon's rule for matrices whose outputs are rows (``kind='row'``) or columns."""
     squares = sweep(**{f"{kind}_sums": 1})(_output_squares)
     step = sweep("w", **{f"{kind}s": "v"})(_normuon_step)
 
@@ -114,7 +114,7 @@ def _register_normuon(layout, kind):
         uses_blas=True,
     )
     def normuon(x, h):
-        """Li et al. (2025), algorithm 1: Muon whose directions are evened out over the outputs."""
+        """Li et al. (2025), algorithm 1: Muon, normalised by a second moment of each output."""
         _muon_directions(x, h)
         _, rows, columns = x.sweep(squares)
         rate = h["lr"] * [_muon_rate(shape, h, i) for i, shape in enumerate(x.shapes)]
@@ -123,7 +123,7 @@ def _register_normuon(layout, kind):
             b2 = h["beta2"][i]
             v[...] = b2 * v + (1.0 - b2) * square / max(x.sizes[i] / max(len(v), 1), 1)
             evened = (square / (np.sqrt(v, dtype=np.float64) + _NORMUON_EPS) ** 2).sum()
-            rate[i] *= np.sqrt(square.sum() / max(evened, np.finfo(v.dtype).tiny))  # as long as before
+            rate[i] *= np.sqrt(square.sum() / max(evened, np.finfo(v.dtype).tiny))  # keeps the norm
         x.sweep(step, lr=rate, eps=_NORMUON_EPS)
 
 
@@ -140,7 +140,7 @@ _SIDES = {"left": "left", "right": "right", "left_root": "left", "right_root": "
 
 
 def _sided(x, members, *letters):
-    """Return the matrices of several letters, of the ``members`` only."""
+    """Return for each letter a list of that array of the tensors numbered ``members``."""
     return [[x.matrices(letter)[i] for i in members] for letter in letters]
 
 
@@ -149,12 +149,12 @@ def _transposed(matrices):
 
 
 def _sandwich(x, left, inner, right, out, middle):
-    """Return the two products of ``out = left @ inner @ right``."""
+    """Prepare the two products of ``out = left @ inner @ right``."""
     return x.products(left, inner, middle), x.products(middle, right, out)
 
 
 def _grams(x, u, left, right):
-    """Return the products that add to ``u @ u.T`` and ``u.T @ u``."""
+    """Prepare the products that add ``u @ u.T`` to ``left`` and ``u.T @ u`` to ``right``."""
     across = _transposed(u)
     return x.products([*u, *across], [*across, *u], [*left, *right], is_symmetric=True)
 
@@ -173,7 +173,7 @@ def _eigh(matrix):
 
 
 def _half_root(matrix, order, least, factor):
-    """Find ``factor @ factor.T = matrix ** (-1 / order)``; eigenvalues count as at least ``least``."""
+    """Find ``factor @ factor.T = matrix ** (-1 / order)``; eigenvalues below ``least`` are raised to it."""
     values, vectors = _eigh(matrix)
     np.multiply(vectors, np.maximum(values, least) ** (-0.5 / order), out=factor)
 
@@ -187,7 +187,7 @@ def _root_products(x, due):
 
 
 def _take_roots(x, h, due):
-    """Compute the roots of the ``due`` members' sums anew."""
+    """Recompute the preconditioners' inverse roots of the tensors numbered ``due``."""
     sums, factors, product = x.prepared(("roots", due), functools.partial(_root_products, x, due))
     orders, least = ([*values[list(due)]] * 2 for values in (h["root"], h["eps"]))
     x.map(_half_root, sums, orders, least, factors)
@@ -232,7 +232,7 @@ _BASES = {"GG_left": "left", "GG_right": "right", "Q_left": "left", "Q_right": "
 
 
 def _soap_products(x, members):
-    """Return the products into the basis, of the grams, and out of the basis."""
+    """Prepare SOAP's products: gradient into the eigenbasis, Gram matrices, update out of the basis."""
     u, other, middle, left, right, q_left, q_right = _sided(x, members, "u", "other", "middle", *_BASES)
     return (
         _sandwich(x, _transposed(q_left), u, q_right, other, middle),
@@ -242,7 +242,7 @@ def _soap_products(x, members):
 
 
 def _soap_turn(x, due):
-    """Return the products before a turn of the basis and after it, and where the bases' next vectors are."""
+    """Prepare the products before and after a change of basis; the last item holds ``gram @ basis``."""
     m, other, middle, left, right, q_left, q_right = _sided(x, due, "m", "other", "middle", *_BASES)
     turned = [np.empty_like(q) for q in (*q_left, *q_right)]
     return (
@@ -256,7 +256,7 @@ def _soap_turn(x, due):
 
 
 def _better_basis(basis, turned):
-    """Return the eigenbasis after one power iteration, and the order of the eigenvalues before it."""
+    """Update an eigenbasis by a power iteration with QR; return the order that sorted its vectors."""
     order = np.argsort(-np.einsum("ij,ij->j", basis, turned), kind="stable")
     basis[...] = scipy.linalg.qr(turned[:, order], mode="economic", overwrite_a=True, check_finite=False)[0]
     return order
@@ -286,7 +286,7 @@ def _turn_bases(x, due):
     uses_blas=True,
 )
 def soap(x, h):
-    """Vyas et al. (2024), algorithm 3, as the authors' code has it: Adam in Shampoo's eigenbasis."""
+    """Vyas et al. (2024), algorithm 3, as in the authors' code: Adam in Shampoo's eigenbasis."""
     members = tuple(np.flatnonzero(x.sizes).tolist())
     b1, b2 = h["betas"]
     x.sweep(_take_gradient)

@@ -17,5 +17,5 @@ def noisysgd(x, h):
     """Neelakantan et al. (2015): Gaussian noise of variance eta / t^gamma."""
     key = keys(h["seed"], x.t, x.places)
     deviation = np.sqrt(h["eta"] / x.t ** h["gamma"])
-    # A float32 holds 16 bits of the key, not 32.
+    # Constants are cast to the array's dtype: a float32 holds half of the key exactly, not all of it.
     x.sweep(_noisy_step, high=key >> 16, low=key & 0xFFFF, deviation=deviation, lr=h["lr"])

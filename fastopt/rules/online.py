@@ -1,4 +1,4 @@
-"""Methods of online learning: the weights follow from sums over all gradients, not from the last weights."""
+"""Methods of online learning: weights are computed from sums over all gradients."""
 
 import math
 
@@ -18,7 +18,7 @@ _START = {"accumulator": "initial_accumulator_value"}
 
 @register("ftrl", slots=("accumulator", "linear"), constants=_ftrl, initial=_START)
 def ftrl(w, g, n, z, rate, shrinkage, l1, l2):
-    """McMahan et al. (2013), algorithm 1, as Keras writes it."""
+    """McMahan et al. (2013), algorithm 1, as implemented in Keras."""
     root = math.sqrt(n)
     n = n + g * g
     grown = math.sqrt(n)
@@ -52,13 +52,13 @@ def cocob(w, g, start, largest, total, reward, bet, lr, alpha, first):
     return w + lr * (start + stake * (largest + reward) - w), start, largest, total, reward, bet
 
 
-#: Makes the greatest error of the first guess of `_cube_root` least.
+#: Offset of the first guess in `_cube_root`, with the least maximal error.
 _THIRD = np.float32(1419900555.0)
 
 
 def _cube_root(x):
-    # A power is a call for each element. A third of the logarithm that the bits hold gives x^(-1/3) to 4 %,
-    # and two steps of fourth order from there more than 1e-16.
+    # ``x ** (1 / 3)`` would call pow for each element. Dividing the exponent bits by -3 gives x^(-1/3) to
+    # 4 %; two iterations of fourth order refine that to better than 1e-16.
     is_small, is_large = x < 1e-30, x > 1e30
     x = x * (1e30 if is_small else 1e-30 if is_large else 1.0)
     third = np.float32(float_as_int(np.float32(x))) * np.float32(-1.0 / 3.0) + _THIRD
@@ -66,7 +66,7 @@ def _cube_root(x):
     for _ in range(2):
         h = 1.0 - x * z * z * z
         z = z + z * h * (1.0 / 3.0 + h * (2.0 / 9.0 + h * (14.0 / 81.0)))
-    # Roots below 1e-22 are lost beside any eps; infinity goes through, and whatever is beyond 1e68.
+    # Roots below 1e-22 vanish beside any eps; infinity, and anything beyond 1e68, passes through.
     root = x * z * z if 1e-37 < x < 1e38 else x
     return root * (1e-10 if is_small else 1e10 if is_large else 1.0)
 

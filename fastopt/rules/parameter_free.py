@@ -27,10 +27,10 @@ def _adaptive_step(w, m, v, *, keep, step, eps):
     shared={"d": "d0", "d_max": "d0", "d_numerator": 0.0, "k": 0.0},
 )
 def prodigy(x, h):
-    """Mishchenko & Defazio (2023), algorithm 4: the old d in the rate, the new beside eps.
+    """Mishchenko & Defazio (2023), algorithm 4: the step size uses the previous estimate d, eps the new one.
 
     As in the authors' code a tensor whose learning rate is 0 is left alone, its moments too, and a step is
-    counted by ``k`` only if one has another.
+    counted by ``k`` only if some tensor's learning rate is not 0.
     """
     b1, b2 = h["betas"]
     b3 = np.sqrt(b2) if h["beta3"] is None else h["beta3"]
@@ -58,7 +58,7 @@ def prodigy(x, h):
 
 
 def _corrected_rate(x, h):
-    """Return each tensor's rate: the estimate times its learning rate, with Adam's bias correction or not."""
+    """Return each tensor's step size: the estimate times its learning rate, bias-corrected if asked for."""
     rate, (b1, b2) = x.shared["d"] * h["lr"], h["betas"]
     if h["use_bias_correction"]:
         t = x.shared["k"] + 1.0
@@ -67,7 +67,7 @@ def _corrected_rate(x, h):
 
 
 @sweep("m v s", sums=2)
-def _dadapt_moments(w, g, m, v, s, *, d1, b1, b2, d2, b3, d3, eps, moves):  # w, for coupled decay to join g
+def _dadapt_moments(w, g, m, v, s, *, d1, b1, b2, d2, b3, d3, eps, moves):  # reads w: coupled decay
     ahead = g * s / (math.sqrt(v) + eps) if moves else 0.0
     m = b1 * m + d1 * g if moves else m
     v = b2 * v + d2 * g * g if moves else v
@@ -81,7 +81,7 @@ def _dadapt_moments(w, g, m, v, s, *, d1, b1, b2, d2, b3, d3, eps, moves):  # w,
     shared={"d": "d0", "numerator_weighted": 0.0, "k": 0.0},
 )
 def dadaptadam(x, h):
-    """Defazio & Mishchenko (2023), algorithm 5, as the authors' code has it: of rates of 0 see `prodigy`."""
+    """Defazio & Mishchenko (2023), algorithm 5, as in the authors' code; a rate of 0 as in `prodigy`."""
     b1, b2 = h["betas"]
     b3, d = np.sqrt(b2), x.shared["d"]
     rate, moves = _corrected_rate(x, h), h["lr"] > 0.0
@@ -115,7 +115,7 @@ def _descend(w, g, *, lr):
 
 @tensor_rule("dog", slots={"start": "x0"}, shared={"max_dist": 0.0, "sum_sq_norm_grads": 0.0})
 def dog(x, h):
-    """Ivgi, Hinder & Carmon (2023), equation 1 with their first step, over all tensors."""
+    """Ivgi, Hinder & Carmon (2023), equation 1 with the authors' first step; one rate for all tensors."""
     gone, gradient, weight = x.sweep(_distances, first=x.t == 1).sum(axis=1)
     distance = x.shared["max_dist"] or float(h["reps_rel"][0] * (1.0 + np.sqrt(weight)))
     x.shared["max_dist"] = distance = max(distance, float(np.sqrt(gone)))
@@ -129,7 +129,7 @@ def dog(x, h):
     shared={"estim_sq_dist": "init_estim_sq_dist", "weighted_sq_norm_grads": 0.0},
 )
 def dowg(x, h):
-    """Khaled, Mishchenko & Jin (2023), algorithm 1, over all tensors."""
+    """Khaled, Mishchenko & Jin (2023), algorithm 1; one rate for all tensors."""
     gone, gradient, _ = x.sweep(_distances, first=x.t == 1).sum(axis=1)
     x.shared["estim_sq_dist"] = square = max(x.shared["estim_sq_dist"], float(gone))
     x.shared["weighted_sq_norm_grads"] += square * float(gradient)
@@ -159,7 +159,7 @@ _EACH = range(len(DISCOUNTS))
     shared={f"{name}_{i}": "s_init" if name == "s" else 0.0 for name in "rmvs" for i in _EACH},
 )
 def mechanic(x, h):
-    """Cutkosky, Defazio & Mehta (2023), algorithm 1, clipped as optax does; ``moved`` is the base's point."""
+    """Cutkosky, Defazio & Mehta (2023), algorithm 1, clipped as in optax; ``moved``: the base's weights."""
     r, m, v, s = (np.array([x.shared[f"{name}_{i}"] for i in _EACH]) for name in "rmvs")
     eps, total = float(h["eps"][0]), float(s.sum())
     gradient, weight, along, inward = x.sweep(_mechanic_terms, first=x.t == 1)

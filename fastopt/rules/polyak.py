@@ -21,7 +21,7 @@ def _descend(w, g, *, lr):
 
 @tensor_rule("polyaksgd")
 def polyaksgd(x, h):
-    """Polyak (1964); Loizou et al. (2021), the bounded stochastic step, over all tensors."""
+    """Polyak (1964); Loizou et al. (2021), the bounded stochastic step; one step size for all tensors."""
     (square,) = x.sweep(_square)
     square = square.sum() + h["eps"]
     gap = np.maximum(x.loss - h["f_min"], 0.0)
@@ -30,11 +30,11 @@ def polyaksgd(x, h):
 
 
 def _bounded_step(x, h, b, correct, square, ahead, inner):
-    """Return MoMo's step, having updated the averages of the loss and of <g, w> and the lower bound.
+    """Update MoMo's averages of the loss and of <g, w> and its lower bound; return the step size.
 
     ``correct`` is the bias correction of the averages; ``square``, ``ahead`` and ``inner`` are <m, m / D>,
-    <g, w> and <m, w> over all tensors. One learning rate and one decay enter the model of the loss: the
-    largest.
+    <g, w> and <m, w> over all tensors. The model of the loss uses the largest learning rate and the largest
+    decay.
     """
     shared, lr = x.shared, float(h["lr"].max())
     grow = 1.0 + lr * float(h["weight_decay"].max())
@@ -95,7 +95,7 @@ def _momoadam_step(w, m, v, *, keep, step, c2, eps):
 
 @tensor_rule("momoadam", slots={"m": "exp_avg", "v": "exp_avg_sq"}, shared=_SHARED)
 def momoadam(x, h):
-    """Schaipp et al. (2023), algorithm 3: MoMo in the metric of Adam."""
+    """Schaipp et al. (2023), algorithm 3: MoMo with Adam's preconditioner."""
     b1, b2 = h["betas"]
     root = {"c2": np.sqrt(1.0 - b2**x.t), "eps": h["eps"]}
     sums = x.sweep(_momoadam_moments, d1=1.0 - b1, b2=b2, d2=1.0 - b2, **root).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Methods that look at the change from the last gradient, or the last step, to this one."""
+"""Methods that use the difference between this gradient (or step) and the previous one."""
 
 import math
 
@@ -30,7 +30,7 @@ def _optimistic(h, t):
 
 @register("optimisticgradientdescent", slots=("prev_grad",), constants=_optimistic)
 def optimistic_gradient_descent(w, g, before, now, back, first):
-    """Popov (1980); Mokhtari et al. (2020), with two weights; before the first gradient was itself."""
+    """Popov (1980); Mokhtari et al. (2020), with two weights; the first change of gradient is 0."""
     before = g if first else before
     return w - (now * g - back * before), g
 

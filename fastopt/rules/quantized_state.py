@@ -1,4 +1,4 @@
-"""Which state may be kept in fewer bits, and a rule whose state is."""
+"""Rules whose moments are stored in 16 or 8 bits, and the test of which rules that is possible for."""
 
 import dataclasses
 import functools
@@ -6,13 +6,13 @@ import math
 
 from fastopt.rules.registry import Rule
 
-#: Averages, which may have either sign. Rounding that is right on the average does not bias them.
+#: Moments of either sign. Stochastic rounding does not bias them.
 SIGNED = ("exp_avg", "exp_avg_fast", "exp_avg_slow", "momentum_buffer")
 
-#: Averages of squares or magnitudes. One that is above 0 must not become 0: steps are divided by it.
+#: Moments of squares or magnitudes. One above 0 must not be rounded to 0: steps are divided by it.
 UNSIGNED = ("exp_avg_sq", "max_exp_avg_sq", "exp_avg_var", "exp_inf", "square_avg")
 
-#: Name to the dtype of its codes.
+#: ``state_dtype`` to the dtype of its codes.
 STATE_DTYPES = {"bfloat16": "uint16", "int8": "uint8"}
 
 #: Elements that share one scale.
@@ -37,7 +37,7 @@ class Reduced(Rule):
 
     @functools.cached_property
     def moments(self):
-        """The rule's own slots."""
+        """Names of the slots of the rule without quantization."""
         return self.base.slots
 
     @functools.cached_property
@@ -51,7 +51,7 @@ class Reduced(Rule):
         return (*constants, float(step_key(t))), scalars
 
     def moment(self, name):
-        """Return the moment to which a slot belongs."""
+        """Return the name of the moment that a slot (codes or scales) belongs to."""
         return name.removesuffix(_SCALE)
 
     def slot_shape(self, name, shape):
@@ -59,12 +59,12 @@ class Reduced(Rule):
         return shape if name == self.moment(name) else (-(-math.prod(shape) // BLOCK),)
 
     def slot_dtype(self, name, dtype):
-        """Return the dtype of a slot, whatever that of the parameter."""
+        """Return the dtype of the codes and scales, which does not depend on the parameter's."""
         return STATE_DTYPES[self.state_dtype]
 
 
 def step_key(t):
-    """Return the key of step ``t``'s random numbers: 24 bits, which a float32 holds."""
+    """Return the key of step ``t``'s random numbers: 24 bits, which a float32 holds exactly."""
     x = t * 0x9E3779B1 & 0xFFFFFFFF  # in Python's integers, which take a tenth of NumPy's time
     x = (x ^ x >> 15) * 0x85EBCA6B & 0xFFFFFFFF
     return x >> 8

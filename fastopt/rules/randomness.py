@@ -1,4 +1,4 @@
-"""Random numbers that are a function of a key and a place: no order of work and no thread changes them."""
+"""Counter-based random numbers: functions of a key and an index, the same for any number of threads."""
 
 import math
 
@@ -11,7 +11,7 @@ _ROOT_HALF = np.int32(0x3F3504F3)
 
 
 def mix(x):
-    """Return 32 well mixed bits for 32 bits: the last step of MurmurHash3."""
+    """Return a 32-bit hash of 32 bits: the finalizer of MurmurHash3."""
     # Each product is cut to 32 bits at once: Numba would widen it, and 64-bit products of vectors are several
     # times slower.
     x = np.uint32(x ^ np.uint32(x >> np.uint32(16)))
@@ -22,15 +22,15 @@ def mix(x):
 
 
 def gaussian(key, i):
-    """Return a standard normal number for place ``i`` under a 32-bit key.
+    """Return the standard normal number of element ``i`` under a 32-bit key.
 
     The normal quantile of 32 bits, 31 of which choose a probability of at most 1/2 and one the side, so that
     both tails reach 6.2 deviations. Right to 2e-6 in float32 and to 1e-7 in float64.
     """
     bits = mix(np.uint32(mix(np.uint32(np.uint32(i) ^ key)) + key))
     place = float(np.float32(np.int32(bits & np.uint32(0x7FFFFFFF)))) + 0.5
-    # The quantile is a ratio of polynomials in t = sqrt(-2 log p) to 4e-8: least greatest error over p from
-    # 2^-33 to 1/2, found with SciPy's as the standard. No call, so that the loop around it vectorises.
+    # The quantile is a ratio of polynomials in t = sqrt(-2 log p) to 4e-8: a minimax fit over p from
+    # 2^-33 to 1/2 to SciPy's quantile. It calls nothing, so that the loop around it vectorises.
     t = math.sqrt(-2.0 * _log(place, 32.0))
     upper = -3.2013961 + t * (-7.748025183 + t * (3.3568008026 + t * (4.1156449132 + t * 0.4957704718)))
     lower = 1.0 + t * (5.3969075579 + t * (4.1374551779 + t * 0.4954715942))
@@ -38,7 +38,7 @@ def gaussian(key, i):
 
 
 def _log(x, halvings):
-    """Return ``log(x / 2**halvings)`` to 5e-9 beside the rounding."""
+    """Return ``log(x / 2**halvings)`` with an error of 5e-9 before rounding."""
     bits = float_as_int(np.float32(x))
     exponent = np.int32(np.int32(bits - _ROOT_HALF) >> np.int32(23))
     # What is left of x lies between the roots of 1/2 and 2.
@@ -50,7 +50,7 @@ def _log(x, halvings):
 
 
 def keys(*parts):
-    """Return a 32-bit key for each combination of whole numbers, such as seed, step and place."""
+    """Return a 32-bit key for each combination of whole numbers, such as seed, step and index."""
     with np.errstate(over="ignore"):
         key = np.uint32(0)
         for part in parts:

@@ -18,7 +18,7 @@ PROLOGUE = ("grad_scale", "l2", "keep")
 
 
 class Slots:
-    """What rules of both protocols know about their slots."""
+    """Base of `Rule` and `TensorRule`: the dtype and the first value of a slot."""
 
     def slot_dtype(self, name: str, dtype: Any) -> Any:
         """Return the dtype of a slot for a parameter of ``dtype``: the same."""
@@ -75,7 +75,7 @@ class Rule(Slots):
 
     @functools.cached_property
     def n_constants(self) -> int:
-        """How many constants the rule takes after its slots."""
+        """Number of constants that the rule takes after its slots."""
         return len(inspect.signature(self.function).parameters) - 2 - len(self.slots)
 
     def fold(self, h: Mapping[str, Any], t: Any, scalars: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -98,11 +98,11 @@ class Rule(Slots):
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Names of the state that is no array."""
+        """Names of the state that is one number per parameter."""
         return tuple(self.scalars)
 
     def first_numbers(self, h: Mapping[str, Any]) -> tuple[float, ...]:
-        """Return the first values of the state that is no array."""
+        """Return the first values of the state that is one number per parameter."""
         return tuple(self.first(h, self.scalars, name) for name in self.numbers)
 
     def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from fastopt.rules.registry import register
 
 
 def _eps(h):
-    """Return eps under the root and eps beside it."""
+    """Return the eps added under the root, and that added outside it."""
     return (h["eps"], 0.0) if h["eps_in_sqrt"] else (0.0, h["eps"])
 
 

@@ -14,14 +14,15 @@ import numpy as np
 
 
 def epsilon(x) -> float:
-    """Return the distance from 1 to the next number in the precision of ``x``; compiled, a constant."""
+    """Return the machine epsilon of the precision of ``x``; compiled, a constant."""
     return np.finfo(type(x)).eps
 
 
 def bounded_exp(z):
-    """Return e**z for a quotient: on the CPU bounded to normal numbers, so that no probability becomes 0.
+    """Return e**z for a probability; the CPU engine clamps it to normal numbers, so that none becomes 0.
 
-    Else the logarithm of a float32 probability would often be infinite. `math.exp` overflows to infinity.
+    Otherwise the logarithm of a float32 probability would often be infinite. Elsewhere this is `math.exp`,
+    which overflows to infinity in compiled code.
     """
     return math.exp(z)
 
@@ -32,7 +33,7 @@ def with_globals(function: Callable, **names) -> Callable:
 
 
 def lookup(registry: Mapping, kind: str, name: str):
-    """Return an entry of a registry; a ValueError names those that there are."""
+    """Return an entry of a registry; a ValueError lists the registered names."""
     if name not in registry:
         raise ValueError(
             f"{kind}={name!r} is not registered; there are {', '.join(map(repr, sorted(registry)))}. "
@@ -42,7 +43,7 @@ def lookup(registry: Mapping, kind: str, name: str):
 
 
 def enter(registry: dict, kind: str, entry, n_arguments: Mapping[str, int]) -> None:
-    """Put an entry into a registry, after a check of its name and of its functions' numbers of arguments."""
+    """Add an entry to a registry, after checking its name and how many arguments its functions take."""
     for field, n in n_arguments.items():
         function = getattr(entry, field)
         if not isinstance(function, types.FunctionType):
@@ -66,5 +67,5 @@ def enter(registry: dict, kind: str, entry, n_arguments: Mapping[str, int]) -> N
 
 
 def _origin(entry):
-    """Return where an entry's function was defined: a notebook's cell may be run again."""
+    """Return where an entry's function was defined, so that a notebook's cell may be run again."""
     return entry.value.__module__, entry.value.__qualname__

@@ -1,4 +1,4 @@
-"""Schedule-free methods: the weights hold y, where gradients are taken; the slot z makes the steps."""
+"""Schedule-free methods: the weights hold y, where gradients are evaluated; slot z holds the base iterate."""
 
 import math
 
@@ -8,7 +8,7 @@ _SCALARS = {"weight_sum": 0.0, "lr_max": 0.0}
 
 
 def _average(h, t, weight_sum, lr_max):
-    """Return the step's rate, the weight of z in the average x, and the scalars after the step."""
+    """Return the learning rate, the weight of z in the average x, and the scalars after the step."""
     lr = h["lr"] * min(1.0, t / h["warmup_steps"] if h["warmup_steps"] else 1.0)
     lr_max = max(lr, lr_max)
     weight = t ** h["r"] * lr_max ** h["weight_lr_power"]

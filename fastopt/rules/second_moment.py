@@ -1,4 +1,4 @@
-"""Methods that keep Adam's two averages and measure the second one otherwise."""
+"""Variants of Adam with another second moment: AdaBelief, AcProp, Yogi, ADOPT, Sophia."""
 
 import math
 
@@ -13,7 +13,7 @@ def _belief(h, t):
 
 @register("adabelief", slots=("exp_avg", "exp_avg_var"), constants=_belief)
 def adabelief(w, g, m, s, step, d1, b2, d2, eps, inside):
-    """Zhuang et al. (2020), algorithm 2; ``inside`` gathers in the state, as the authors have it."""
+    """Zhuang et al. (2020), algorithm 2; eps_root is added to the state, as in the authors' code."""
     m = m + d1 * (g - m)
     surprise = g - m
     s = b2 * s + d2 * surprise * surprise + inside
@@ -29,7 +29,7 @@ def _acprop(h, t):
 
 @register("acprop", slots=("exp_avg", "exp_avg_var"), constants=_acprop)
 def acprop(w, g, m, s, lr, d1, b2, d2, c2, eps, inside, first):
-    """Zhuang et al. (2021), centred as optax has it: divide the gradient by the moment of the step before."""
+    """Zhuang et al. (2021), centred as in optax: the second moment is that of the step before."""
     root = 1.0 if first else math.sqrt(s) / c2
     surprise = g - m
     return w - lr * g / (root + eps), m + d1 * surprise, b2 * s + d2 * surprise * surprise + inside
@@ -46,7 +46,7 @@ _START = {"exp_avg": "initial_accumulator_value", "exp_avg_sq": "initial_accumul
 
 @register("yogi", slots=("exp_avg", "exp_avg_sq"), constants=_yogi, initial=_START)
 def yogi(w, g, m, v, step, d1, d2, eps):
-    """Zaheer et al. (2018), algorithm 2, bias-corrected as every library has it."""
+    """Zaheer et al. (2018), algorithm 2, with the bias correction of all libraries."""
     m = m + d1 * (g - m)
     q = g * g
     excess = v - q
@@ -62,7 +62,7 @@ def _adopt(h, t):
 
 @register("adopt", slots=("exp_avg", "exp_avg_sq"), constants=_adopt)
 def adopt(w, g, m, v, lr, d1, b2, d2, eps, bound):
-    """Taniguchi et al. (2024), algorithm 2 with clipping: normalise by the past, then average."""
+    """Taniguchi et al. (2024), algorithm 2 with clipping: divide by the last second moment, then average."""
     root = math.sqrt(v)
     u = g / (eps if root < eps else root)
     u = bound if u > bound else u
@@ -80,7 +80,7 @@ def _sophia(h, t):
 
 @register("sophiag", slots=("exp_avg", "hessian"), constants=_sophia)
 def sophiag(w, g, m, s, lr, d1, rho, keep, d2):
-    """Liu et al. (2023), algorithm 3, as the authors' code has it: no bias correction."""
+    """Liu et al. (2023), algorithm 3, as in the authors' code: no bias correction."""
     m = m + d1 * (g - m)
     s = keep * s + d2 * g * g
     ratio = abs(m) / (rho * s + 1e-15)

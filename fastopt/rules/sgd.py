@@ -26,7 +26,7 @@ def _momentum(h, t):
 
 @register("momentum", slots=("momentum_buffer",), constants=_momentum)
 def momentum(w, g, b, mu, gain, step):
-    """Polyak (1964), as torch writes it; with lr in the buffer, as Keras and scikit-learn do."""
+    """Polyak (1964), as implemented in torch; or with lr in the buffer, as in Keras and scikit-learn."""
     b = mu * b + gain * g
     return w - step * b, b
 

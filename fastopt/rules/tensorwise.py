@@ -1,8 +1,8 @@
-"""The second protocol: rules that must know about whole arrays (a norm, a factor, a matrix, one number).
+"""Tensor rules, the second protocol: optimizers that need whole arrays (a norm, a matrix product).
 
 Such a rule is a function of the tensors and the hyper-parameters that alternates between *sweeps*, scalar
 functions that a compiled kernel maps over all elements while it adds up what they return beside the new
-values, and a few numbers per tensor computed from those sums: reduce, then apply.
+values, and NumPy on a few numbers per tensor, computed from those sums: reduce, then apply.
 """
 
 import dataclasses
@@ -49,7 +49,7 @@ class Sweep:
 
     @functools.cached_property
     def operands(self) -> tuple[str, ...]:
-        """Names of the arrays: the positional parameters but ``i``."""
+        """Names of the arrays: the positional parameters except ``i``."""
         return tuple(name for name in self.arguments if name != "i")
 
     @functools.cached_property
@@ -59,7 +59,7 @@ class Sweep:
 
     @functools.cached_property
     def constants(self) -> tuple[str, ...]:
-        """Names of what is the same for all elements of a tensor: the keyword-only parameters."""
+        """Names of the constants of a tensor: the keyword-only parameters."""
         return self._named(inspect.Parameter.KEYWORD_ONLY)
 
     def _named(self, kind):
@@ -68,7 +68,7 @@ class Sweep:
 
     @property
     def is_matrix(self) -> bool:
-        """Whether the kernel must tell rows from columns."""
+        """Whether the kernel must distinguish rows and columns."""
         return bool(self.rows or self.columns or self.row_sums or self.column_sums)
 
 
@@ -154,11 +154,11 @@ class TensorRule(Slots):
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Names of the state that is no array."""
+        """Names of the state that is one number, per tensor or for all."""
         return (*self.scalars, *self.shared)
 
     def first_numbers(self, h: Mapping[str, Any]) -> tuple[float, ...]:
-        """Return the first values of the state that is no array."""
+        """Return the first values of the state that is one number, per tensor or for all."""
         return tuple(self.first(h, {**self.scalars, **self.shared}, name) for name in self.numbers)
 
     def slot_shape(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:

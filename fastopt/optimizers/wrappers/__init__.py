@@ -1,4 +1,4 @@
-"""Wrappers: an optimizer around another one, and used like it."""
+"""Wrappers: optimizers around another optimizer, used in its place."""
 
 from fastopt.optimizers.wrappers.accumulation import MultiSteps
 from fastopt.optimizers.wrappers.averaging import EMA, SWA, Lookahead

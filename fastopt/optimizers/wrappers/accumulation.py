@@ -14,25 +14,25 @@ from fastopt.stepping.fusion_stages import Stage, StepRequest
 class MultiSteps(Wrapper):
     """Gradient accumulation: every `n` gradients make one step, with their mean.
 
-    A bound stepper does as ``optax.MultiSteps``: every `n`-th call of ``step`` changes the weights. Gradients
-    that do not suffice for a step wait for the next call, and are dropped when there is none.
+    A bound stepper works like ``optax.MultiSteps``: every `n`-th call of ``step`` changes the weights.
+    Gradients left over at the end, fewer than `n`, are not used.
 
     In an estimator, ``solver=MultiSteps(optimizer, n)`` with batches of ``b`` rows trains as ``optimizer``
     with batches of ``n * b``: gradients count by the rows of their batch (by ``sample_weight``, where given),
-    the penalty ``alpha`` counts once a step, and the last step of an epoch is made with those gradients that
-    there are, as by Hugging Face's ``Trainer`` (transformers 5.24.0). Over ``partial_fit`` they wait for the
-    next call instead.
+    the penalty ``alpha`` counts once a step, and the last step of an epoch is made with the gradients left
+    over, as in Hugging Face's ``Trainer`` (transformers 5.24.0). With ``partial_fit`` gradients left over are
+    kept for the next call instead.
 
-    Schedules count the steps that are made, and where they count epochs, those of the data. Wrappers around
-    it that change gradients see each gradient; those that follow the weights (`EMA`, `SWA`, `Lookahead`) see
-    the steps that are made.
+    Schedules count the steps made, not the gradients; with ``unit='epoch'`` they count epochs of the data.
+    Wrappers around it that change gradients see each gradient; those that average weights (`EMA`, `SWA`,
+    `Lookahead`) see only the steps made.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps.
+        The optimizer that makes the steps.
     n : int
-        Gradients of a step, at least 1.
+        Number of gradients for each step, at least 1.
 
     Examples
     --------
@@ -52,25 +52,25 @@ class MultiSteps(Wrapper):
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the accumulating stepper."""
+        """Return the stepper that accumulates gradients around ``optimizer``'s."""
         return MultiStepsStepper(optimizer.stepper(groups, n_threads, run.accumulated(self.n)), self.n)
 
     def inner_run(self, run: Run) -> Run:
-        """Return the run as the schedules of the optimizer inside count it."""
+        """Return the run with its steps counted as the innermost optimizer makes them."""
         return super().inner_run(run.accumulated(self.n))
 
 
 class MultiStepsStepper(WrappedStepper):
-    """Steps with the mean of n gradients.
+    """Accumulates gradients, and makes one step with the mean of every n.
 
     Attributes
     ----------
     count : int
-        Gradients in the mean.
+        Gradients in the mean so far.
     weight, loss : float
-        Their weight, and the mean of their losses.
+        Their total weight, and the weighted mean of their losses.
     present : tuple of int
-        The parameters that have a gradient.
+        Indices of the parameters that have a gradient.
     """
 
     kind, counts = "accumulation", ("count", "weight", "loss", "present")
@@ -86,20 +86,20 @@ class MultiStepsStepper(WrappedStepper):
 
     @property
     def gradients_per_step(self) -> int:
-        """Gradients that make a step."""
+        """Number of gradients for each step of the innermost optimizer."""
         return self._n * self.inner.gradients_per_step
 
     @property
     def pending(self) -> float:
-        """Share of the next step's gradients that has been gathered."""
+        """Share of the next step's gradients accumulated so far, in [0, 1)."""
         return self.inner.pending + self.count / self.gradients_per_step
 
     def begin(self, run: Run) -> None:
-        """Let schedules go by another run; they count the steps that are made."""
+        """Set the run that schedules follow; they count the steps made."""
         self.inner.begin(run.accumulated(self._n))
 
     def handle(self, request: StepRequest) -> float | None:
-        """Let gradients enter the mean; step with it when it is complete."""
+        """Add gradients to the mean; make a step when there are enough."""
         self.fused.accept(request, self.kind)
         if "hessian" in request.options:
             raise TypeError("estimates of the Hessian are not accumulated; leave out hessian")
@@ -119,10 +119,10 @@ class MultiStepsStepper(WrappedStepper):
         return found
 
     def _enter(self, request):
-        """Let gradients and loss enter the means."""
+        """Add gradients and loss to their means."""
         loss = request.options.get("loss", 0.0)
         share = request.weight / (self.weight + request.weight)
-        if self.count == 0:  # whatever the buffer holds, infinity or NaN
+        if self.count == 0:  # overwrites the buffer, which may hold infinity or NaN
             self.present = request.active
             self.fused.write(request, self._begin)
         else:

@@ -14,15 +14,15 @@ from fastopt.stepping.fusion_stages import Stage
 class EMA(Wrapper):
     """Exponential moving average of the weights, which evaluation uses.
 
-    ``average = decay * average + (1 - decay) * weights`` after each step; the first time a copy. As
+    ``average = decay * average + (1 - decay) * weights`` after each step; the first average is a copy. As
     ``torch.optim.swa_utils.AveragedModel`` with ``get_ema_multi_avg_fn(decay)``. A bound stepper has
-    ``eval()``, which exchanges weights and average, and ``train()`` back; estimators do that themselves, so
-    that validation, the best weights and the fitted model are the average.
+    ``eval()``, which swaps the average into the arrays, and ``train()``, which swaps the weights of training
+    back. Estimators do that themselves: validation, the best weights and the fitted model use the average.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps.
+        The optimizer that makes the steps.
     decay : float
         In [0, 1].
     every : int
@@ -57,21 +57,21 @@ class EMA(Wrapper):
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the averaging stepper."""
+        """Return the averaging stepper around ``optimizer``'s."""
         inner = optimizer.stepper(groups, n_threads, run)
         return AveragingStepper(inner, self.decay, self.every, self.first)
 
 
 @dataclasses.dataclass(repr=False)
 class SWA(Wrapper):
-    """Mean of the weights of many steps, which evaluation uses (Izmailov et al., 2018).
+    """Stochastic weight averaging: evaluation uses the mean of weights over many steps (Izmailov et al., 2018).
 
     As ``torch.optim.swa_utils.AveragedModel``. See `EMA` for ``eval()`` and ``train()``.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps.
+        The optimizer that makes the steps.
     every : int
         Average after every so many steps.
     first : int
@@ -98,12 +98,12 @@ class SWA(Wrapper):
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the averaging stepper."""
+        """Return the averaging stepper around ``optimizer``'s."""
         return AveragingStepper(optimizer.stepper(groups, n_threads, run), None, self.every, self.first)
 
 
 class AveragingStepper(WrappedStepper):
-    """Keeps an average of the weights; `eval` exchanges it with the weights, `train` back."""
+    """Keeps an average of the weights, which `eval` swaps with the weights and `train` swaps back."""
 
     kind, counts = "averages", ("count", "n_averaged", "is_averaged")
 
@@ -118,7 +118,7 @@ class AveragingStepper(WrappedStepper):
         return self._averages
 
     def handle(self, request):
-        """Step, then move the average on."""
+        """Make a step, then update the average if one is due."""
         if self.is_averaged:
             raise RuntimeError("the weights are their average; call train() before step()")
         since = self.count + 1 - self._first
@@ -133,12 +133,12 @@ class AveragingStepper(WrappedStepper):
         return found
 
     def eval(self):
-        """Put the average into the weights."""
+        """Swap the average into the arrays, for evaluation."""
         self.inner.eval()
         self._exchange(True)
 
     def train(self):
-        """Put the weights of training back."""
+        """Swap the weights of training back into the arrays."""
         self._exchange(False)
         self.inner.train()
 
@@ -161,11 +161,11 @@ class Lookahead(Wrapper):
     Parameters
     ----------
     optimizer : Optimizer
-        What moves the fast weights.
+        The optimizer that moves the fast weights.
     k : int
-        Steps between two meetings.
+        Steps between two updates of the slow weights.
     alpha : float
-        Share of the way that the slow weights go, in [0, 1].
+        Share of the way to the fast weights that the slow ones move, in [0, 1].
 
     Examples
     --------
@@ -188,12 +188,12 @@ class Lookahead(Wrapper):
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the stepper with slow weights."""
+        """Return the stepper that keeps slow weights around ``optimizer``'s."""
         return LookaheadStepper(optimizer.stepper(groups, n_threads, run), self.k, self.alpha)
 
 
 class LookaheadStepper(WrappedStepper):
-    """Every k steps moves slow weights towards the fast ones, and these back to them."""
+    """Moves slow weights towards the fast ones every k steps, and resets the fast ones to them."""
 
     kind, counts = "lookahead", ("count",)
 
@@ -207,7 +207,7 @@ class LookaheadStepper(WrappedStepper):
         return self._slow
 
     def handle(self, request):
-        """Step, and every k-th time meet the slow weights."""
+        """Make a step; every k-th time update the slow weights and reset the fast ones."""
         if (self.count + 1) % self._k == 0:
             request.after.append(self._meet)
         found = self.forward(request)

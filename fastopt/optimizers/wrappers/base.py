@@ -1,4 +1,4 @@
-"""What all wrappers share: the class of hyper-parameters and the stepper around a stepper."""
+"""Base classes of the wrappers: the hyper-parameter object, and the stepper around another stepper."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -22,36 +22,36 @@ from fastopt.stepping.stepper import Stepper
 
 @dataclasses.dataclass(repr=False)
 class Wrapper(Optimizer):
-    """Base of the wrappers: an optimizer inside, whose hyper-parameters are those of the groups.
+    """Base of the wrappers: an optimizer around another one, whose hyper-parameters the groups hold.
 
-    Wrappers nest, and what they do to gradients and weights is done chunk by chunk in the optimizer's own
-    pass over memory, if that updates each weight by itself. The training engine hands over the gradient of
-    each mini-batch, which takes longer than the update inside the backward pass of an optimizer alone.
+    Wrappers nest. What they do to gradients and weights is fused into the optimizer's own pass over memory,
+    chunk by chunk, if the optimizer is elementwise. Under a wrapper the training engine passes on the whole
+    gradient of each mini-batch, which is slower than an update fused into the backward pass.
     """
 
-    maximize: ClassVar[bool] = False  # that of the optimizer inside counts
-    #: Allowed whole numbers: parameter to the least.
+    maximize: ClassVar[bool] = False  # the wrapped optimizer has its own
+    #: Parameters that are whole numbers, with the smallest value allowed.
     least: ClassVar[dict[str, int]] = {}
-    #: Allowed shares.
+    #: Parameters that are numbers in [0, 1].
     shares: ClassVar[tuple[str, ...]] = ()
-    #: Parameter to the test of a number and what is allowed, as in `fastopt.rules.ranges`.
+    #: Ranges of further parameters, as in `fastopt.rules.ranges`.
     limits: ClassVar[dict[str, Range]] = {}
-    #: Whether it works with optimizers whose steps take a closure, and no gradients.
+    #: Whether it can wrap optimizers whose steps need a closure.
     takes_closure: ClassVar[bool] = False
 
     optimizer: Optimizer
 
     @property
     def innermost(self) -> Optimizer:
-        """The optimizer inside, however deep."""
+        """The optimizer inside all wrappers."""
         return self.optimizer.innermost
 
     def inner_run(self, run: Run) -> Run:
-        """Return the run as the schedules of the optimizer inside count it."""
+        """Return the run with its steps counted as the innermost optimizer makes them."""
         return self.optimizer.inner_run(run)
 
     def check_own(self) -> None:
-        """Raise TypeError or ValueError if a parameter of the wrapper is not acceptable."""
+        """Raise TypeError or ValueError if a parameter of the wrapper is invalid."""
         name = type(self).__name__
         if not isinstance(self.optimizer, Optimizer):
             raise TypeError(f"{name} wraps an optimizer such as Adam(), not {type(self.optimizer).__name__}")
@@ -90,7 +90,7 @@ class Wrapper(Optimizer):
 
 
 def _closure_taker(optimizer):
-    """Return what takes nothing but a closure, of an optimizer and those inside; None if there is none."""
+    """Return the first of an optimizer and those inside that needs a closure, or None."""
     while optimizer.needs != "closure":
         if not isinstance(optimizer, Wrapper):
             return None
@@ -99,13 +99,13 @@ def _closure_taker(optimizer):
 
 
 class WrappedStepper:
-    """A stepper that does something before or after each step of another, and is used like it.
+    """Base of the wrappers' steppers: acts before or after each step of the stepper inside.
 
-    What it does not define is that of the stepper inside: ``param_groups``, ``observe``, ...
+    Other attributes are those of the stepper inside: ``param_groups``, ``observe``, ...
     """
 
     kind: ClassVar[str]
-    #: Attributes that belong to the state.
+    #: Attributes that ``state_dict`` saves, beside the arrays.
     counts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, inner: "Stepper | WrappedStepper"):
@@ -123,11 +123,11 @@ class WrappedStepper:
         return self.inner.nbytes + sum(a.nbytes for a in self._kept())
 
     def _kept(self) -> tuple[np.ndarray, ...]:
-        """Return the arrays that belong to the state."""
+        """Return the arrays of the wrapper's own state."""
         return ()
 
     def add_param_group(self, group: dict[str, Any]) -> NoReturn:
-        """Refuse: what is kept beside the arrays has begun with those that were bound."""
+        """Raise TypeError: a wrapper's own state covers the arrays bound at first."""
         raise TypeError(f"arrays cannot be added to a stepper of {self.kind}; bind all of them together")
 
     def step(
@@ -139,20 +139,21 @@ class WrappedStepper:
         loss: float | None = None,
         hessian: Any = None,
     ) -> float | None:
-        """Make one step, with what the wrappers do before and after it; arguments as `Stepper.step`."""
+        """Make one step, with what the wrappers add before and after it; arguments as in `Stepper.step`."""
         options = {"loss": loss, "hessian": hessian}
         return self._carry_out(self.fused.request(grads, closure, grad_scale, options, self.kind))
 
     def step_batch(self, closure: Callable[[], tuple[Any, Any]], weight: float, ends_epoch: bool) -> Any:
-        """Make one step as `step`, for the training engine.
+        """Make one step for a mini-batch of the training engine.
 
         Parameters
         ----------
         closure : callable
+            As in `step`.
         weight : float
-            That of the mini-batch, for `MultiSteps`.
+            Weight of the mini-batch in the mean of `MultiSteps`: its number of rows, or their total weight.
         ends_epoch : bool
-            Whether `MultiSteps` makes the step with however many gradients it has.
+            Whether `MultiSteps` makes a step now, even with fewer than ``n`` gradients.
         """
         request = self.fused.request(None, closure, 1.0, {}, self.kind)
         request.weight, request.ends_epoch = weight, ends_epoch
@@ -164,27 +165,27 @@ class WrappedStepper:
         return found
 
     def handle(self, request: StepRequest) -> float | None:
-        """Carry out a `fastopt.stepping.fusion_stages.StepRequest`; return its closure's loss."""
+        """Carry out a `fastopt.stepping.fusion_stages.StepRequest`; return the closure's loss, if any."""
         self.prepare(request)
         return self.forward(request)
 
     def prepare(self, request: StepRequest) -> None:
-        """Add what is to be done to a request."""
+        """Add this wrapper's stages to a request; what most wrappers override."""
 
     def forward(self, request: StepRequest) -> float | None:
-        """Hand a request to the stepper inside; return the loss that its closure found."""
+        """Pass a request on to the stepper inside; return the closure's loss, if any."""
         inner = self.inner
         return inner.handle(request) if isinstance(inner, WrappedStepper) else self.fused.step(request)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the stepper inside, and under ``'wrappers'`` what is kept around it."""
+        """Return the state of the stepper inside, with the wrappers' own state under ``'wrappers'``."""
         state = self.inner.state_dict()
         own = {"kind": self.kind, **{name: plain(getattr(self, name)) for name in self.counts}}
         own["arrays"] = [export(a, p.given) for a, p in zip(self._kept(), self.fused.params, strict=False)]
         return state | {"wrappers": [*state.get("wrappers", ()), own]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a copy of a state from `state_dict`; nothing changes if it does not fit."""
+        """Load a copy of a state from `state_dict`; nothing changes if it does not fit."""
         if not isinstance(state_dict, Mapping):
             raise ValueError(f"a state_dict is a dict, not {type(state_dict).__name__}")
         *others, own = state_dict.get("wrappers") or [{}]

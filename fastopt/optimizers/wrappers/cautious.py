@@ -1,4 +1,4 @@
-"""Cautious updates: a weight moves only where its update agrees with its gradient."""
+"""Cautious updates: a weight moves only where its step is a descent direction."""
 
 import dataclasses
 from typing import Any
@@ -11,23 +11,22 @@ from fastopt.stepping.fusion_stages import UpdateMask
 
 @dataclasses.dataclass(repr=False)
 class Cautious(Wrapper):
-    """Moves a weight only where that agrees with its gradient, and there farther (Liang et al., 2024).
+    """Masks the elements of each step that do not agree with the gradient's sign (Liang et al., 2024).
 
-    Of the step ``u`` that the optimizer makes, ``w -= u``, those elements are left out whose product with the
-    gradient is not positive, and the others are divided by the share of an array's elements that they are,
-    but not by less than 1e-3: ``u * mask / max(mean(mask), 1e-3)``. As in the authors' C-AdamW, the decoupled
-    decay is no part of the step and shrinks every weight, and the gradient is what the optimizer sees of it:
-    scaled, clipped by wrappers inside, and with the coupled decay. State moves on as without the mask.
+    With the optimizer's step ``u`` (``w -= u``) and ``mask = u * g > 0``, the step made is
+    ``u * mask / max(mean(mask), 1e-3)``, with the mean over an array. As in the authors' C-AdamW, decoupled
+    decay is not part of ``u`` and shrinks every weight, and ``g`` is the gradient as the optimizer sees it:
+    scaled, clipped by wrappers inside, and with coupled decay. The optimizer's state is not masked.
 
-    ``u`` is what the weights lose when they are rounded, so it is as exact as they are. With `scale` each
-    step takes another pass over steps and weights.
+    ``u`` is computed as the difference of the weights before and after the update, so it has their rounding.
+    `scale` costs another pass over steps and weights.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps.
+        The optimizer whose steps are masked.
     scale : bool
-        Whether to divide by the share.
+        Whether to divide by the mean of the mask.
 
     References
     ----------
@@ -48,7 +47,7 @@ class Cautious(Wrapper):
     scale: bool = True
 
     def check_own(self) -> None:
-        """Check the flag."""
+        """Check ``scale``, too."""
         super().check_own()
         if not isinstance(self.scale, bool):
             raise TypeError(f"Cautious(scale={self.scale!r}): scale must be True or False")
@@ -56,12 +55,12 @@ class Cautious(Wrapper):
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the stepper that masks."""
+        """Return the stepper that masks the steps of ``optimizer``'s."""
         return CautiousStepper(optimizer.stepper(groups, n_threads, run), self.scale)
 
 
 class CautiousStepper(WrappedStepper):
-    """Lets an update go only where it agrees with the gradient."""
+    """Masks the elements of each step that do not agree with the gradient's sign."""
 
     kind = "caution"
 
@@ -70,6 +69,6 @@ class CautiousStepper(WrappedStepper):
         self._mask = UpdateMask(self.fused, is_scaled)
 
     def prepare(self, request):
-        """Let the update be masked."""
+        """Ask for the update of this request to be masked."""
         self.fused.accept(request, self.kind)
         request.mask = self._mask

@@ -18,20 +18,20 @@ from fastopt.stepping.fusion_stages import Stage
 
 @dataclasses.dataclass(repr=False)
 class Clip(Wrapper):
-    """Bounds the gradients: each value, then the norm of each array, then the norm of all together.
+    """Clips gradients: by value, then by the norm of each array, then by the norm of all together.
 
     As torch's ``clip_grad_value_`` and ``clip_grad_norm_``: norms are L2, and gradients are multiplied by
-    ``min(1, bound / (norm + 1e-6))``. The gradients passed in are not written. The norms cost one more
-    reading of the gradients, in which several wrappers share.
+    ``min(1, bound / (norm + 1e-6))``. The gradients passed in are not written. Norms take one more pass over
+    the gradients, which nested wrappers share.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps.
+        The optimizer that makes the steps.
     norm : float, optional
-        Bound of the norm of all gradients together, those of all groups.
+        Bound of the norm of all gradients together, across all groups.
     value : float, optional
-        Bound of each element.
+        Bound of the magnitude of each element.
     tensor_norm : float, optional
         Bound of the norm of each array, as Keras' ``clipnorm``.
 
@@ -62,13 +62,13 @@ class Clip(Wrapper):
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the clipping stepper."""
+        """Return the clipping stepper around ``optimizer``'s."""
         inner = optimizer.stepper(groups, n_threads, run)
         return ClipStepper(inner, self.value, self.tensor_norm, self.norm)
 
 
 class ClipStepper(WrappedStepper):
-    """Bounds the gradients of each step."""
+    """Clips the gradients of each step."""
 
     kind = "clipping"
 
@@ -78,7 +78,7 @@ class ClipStepper(WrappedStepper):
         self._clamp = Stage(rules.clamp)
 
     def prepare(self, request):
-        """Bound values, then each array's norm, then that of all."""
+        """Clip by value, then by the norm of each array, then by the norm of all."""
         fused = self.fused
         fused.accept(request, self.kind)
         if self._value is not None:
@@ -90,27 +90,27 @@ class ClipStepper(WrappedStepper):
 
 
 def _factor(norm, bound):
-    # torch's, which spares a comparison with 0; a norm that is not finite makes the gradients NaN or 0.
+    # As in torch: 1e-6 avoids a division by 0; a norm that is not finite makes the gradients NaN or 0.
     return np.minimum(1.0, bound / (norm + 1e-6))
 
 
 @dataclasses.dataclass(repr=False)
 class AdaptiveClip(Wrapper):
-    """Bounds the norm of each unit's gradient by a share of the norm of its weights (Brock et al., 2021).
+    """Clips each unit's gradient relative to the norm of its weights (adaptive clipping, Brock et al., 2021).
 
     Where ``norm(g) >= clipping * max(norm(w), eps)``, ``g *= clipping * max(norm(w), eps) / max(norm(g),
     1e-6)``, with the norms of all weights that lead to one output. Arrays with at most one axis longer than 1
-    (biases, scalars) are one unit, as in the authors' code and in optax. The authors spare the last layer;
-    bind it apart to do so. The norms cost one more reading of gradients and weights.
+    (biases, scalars) are one unit, as in the authors' code and in optax. The authors do not clip the last
+    layer; bind it separately to do so. The norms take one more pass over gradients and weights.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps.
+        The optimizer that makes the steps.
     clipping : float
-        The share.
+        Largest ratio of the gradient's norm to the weights'.
     eps : float
-        The least norm of weights that counts, so that those which are 0 can move.
+        Lower bound of the weights' norm, so that weights of 0 can move.
     layout : {'io', 'oi'}
         Whether the outputs are the last axis, as here, in Keras and in the authors' code, or the first, as in
         torch.
@@ -136,20 +136,20 @@ class AdaptiveClip(Wrapper):
     layout: str = "io"
 
     def check_own(self) -> None:
-        """Check the layout, too."""
+        """Check ``layout``, too."""
         super().check_own()
         check_layout(self)
 
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the clipping stepper."""
+        """Return the clipping stepper around ``optimizer``'s."""
         inner = optimizer.stepper(groups, n_threads, run)
         return AdaptiveClipStepper(inner, self.clipping, self.eps, self.layout)
 
 
 class AdaptiveClipStepper(WrappedStepper):
-    """Bounds the norm of each unit's gradient."""
+    """Clips each unit's gradient relative to the norm of its weights."""
 
     kind = "adaptive clipping"
 
@@ -165,7 +165,7 @@ class AdaptiveClipStepper(WrappedStepper):
         self._scale = Stage(rules.scale_units, {"f": self._factors}, [*units], units)
 
     def prepare(self, request):
-        """Bound each unit's gradient."""
+        """Clip each unit's gradient."""
         fused = self.fused
         fused.accept(request, self.kind)
         whole = self._factor(*np.sqrt(fused.reduce(request, self._whole_squares)))

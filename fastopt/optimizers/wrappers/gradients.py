@@ -1,4 +1,4 @@
-"""Changes to gradients: centralization, and noise."""
+"""Wrappers that change gradients: centralization, and noise."""
 
 import dataclasses
 import math
@@ -18,15 +18,15 @@ from fastopt.stepping.fusion_stages import Stage
 
 @dataclasses.dataclass(repr=False)
 class Centralize(Wrapper):
-    """Takes from each gradient the mean over its unit (gradient centralisation, Yong et al., 2020).
+    """Subtracts from each gradient its mean over each unit (gradient centralization, Yong et al., 2020).
 
-    The mean of the gradients of all weights that lead to one output, for arrays with at least two axes;
-    others pass. It costs one more reading of the gradients.
+    A unit is all weights that lead to one output. Arrays with fewer than two axes are not changed. The means
+    take one more pass over the gradients.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps.
+        The optimizer that makes the steps.
     layout : {'io', 'oi'}
         Whether the outputs are the last axis, as here and in Keras, or the first, as in torch and in
         ``optax.centralize``.
@@ -50,19 +50,19 @@ class Centralize(Wrapper):
     layout: str = "io"
 
     def check_own(self) -> None:
-        """Check the layout, too."""
+        """Check ``layout``, too."""
         super().check_own()
         check_layout(self)
 
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the stepper that centres gradients."""
+        """Return the stepper that centralizes gradients around ``optimizer``'s."""
         return CentralizeStepper(optimizer.stepper(groups, n_threads, run), self.layout)
 
 
 class CentralizeStepper(WrappedStepper):
-    """Takes from each gradient the mean over its unit."""
+    """Subtracts from each gradient its mean over each unit."""
 
     kind = "centralisation"
 
@@ -75,7 +75,7 @@ class CentralizeStepper(WrappedStepper):
         self._per_unit = {i: columns if is_row else rows for i, (rows, columns, is_row) in units.items()}
 
     def prepare(self, request):
-        """Centre the gradients."""
+        """Centralize the gradients."""
         self.fused.accept(request, self.kind)
         sums = self.fused.reduce(request, self._sum)
         for i, (sums_of_units,) in sums.items():
@@ -86,21 +86,21 @@ class CentralizeStepper(WrappedStepper):
 
 @dataclasses.dataclass(repr=False)
 class GradientNoise(Wrapper):
-    """Adds Gaussian noise of variance ``eta / (1 + t) ** gamma`` to the gradients of step ``t``, from 0.
+    """Adds Gaussian noise of variance ``eta / (1 + t) ** gamma`` to the gradients, with ``t = 0`` at first.
 
-    The noise depends on `seed`, the step, the number of the parameter and the element's place in memory
-    alone, so it is the same for any number of threads, and in float32 and float64 up to rounding.
+    The noise is a function of `seed`, the step, the parameter's index and the element's position in memory
+    only, so it is the same for any number of threads, and up to rounding in float32 and float64.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps.
+        The optimizer that makes the steps.
     eta : float
-        Variance at the first step. The paper takes 0.01, 0.3 and 1.
+        Variance at the first step. The paper uses 0.01, 0.3 and 1.
     gamma : float
-        Power of the step by which it decays.
+        Exponent of the decay.
     seed : int
-        Starts the noise, below 2 ** 32.
+        Seed of the noise, below 2 ** 32.
 
     References
     ----------
@@ -129,14 +129,14 @@ class GradientNoise(Wrapper):
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the stepper that adds noise."""
+        """Return the stepper that adds noise around ``optimizer``'s."""
         return GradientNoiseStepper(
             optimizer.stepper(groups, n_threads, run), self.eta, self.gamma, self.seed
         )
 
 
 class GradientNoiseStepper(WrappedStepper):
-    """Adds noise to the gradients of each step."""
+    """Adds Gaussian noise to the gradients of each step."""
 
     kind, counts = "noise", ("count",)
 
@@ -146,11 +146,11 @@ class GradientNoiseStepper(WrappedStepper):
         self.count, self._add = 0, Stage(rules.add_noise)
 
     def handle(self, request):
-        """Add noise, then step."""
+        """Add noise to the gradients, then make a step with them."""
         self.fused.accept(request, self.kind)
         key = keys(self._seed, self.count, np.arange(len(self.fused.params)))
         deviation = math.sqrt(self._eta / (1 + self.count) ** self._gamma)
-        # A float32 holds 16 bits of the key, not 32.
+        # Constants are cast to the array's dtype: a float32 holds half of the key exactly, not all of it.
         self.fused.add(request, self._add, high=key >> 16, low=key & 0xFFFF, deviation=deviation)
         found = self.forward(request)
         self.count += 1

@@ -1,4 +1,4 @@
-"""Sharpness-aware minimization: gradients are taken where the loss is highest nearby."""
+"""Sharpness-aware minimization: the gradient is taken at the point of highest loss nearby."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -16,20 +16,20 @@ from fastopt.stepping.param_groups import to_list
 
 @dataclasses.dataclass(repr=False)
 class SAM(Wrapper):
-    """Steps along the gradient at ``w + rho * g / (norm(g) + 1e-12)`` (sharpness-aware minimisation).
+    """Sharpness-aware minimization: a step along the gradient at ``w + rho * g / (norm(g) + 1e-12)``.
 
-    A step evaluates its closure twice: at the weights, and where the gradient leads uphill from there. Then
-    the weights are what they were, to the bit, and the optimizer inside steps along the second gradient, with
-    the second loss if it needs one. The norm is that of all gradients together. Wrappers that change
-    gradients belong inside, and change the second one: ``SAM(Clip(Adam(), norm=1.0))``. In an estimator both
-    gradients are those of the mini-batch, with its penalty.
+    A step evaluates its closure twice: at the weights, and at the perturbed weights, ``rho`` uphill along the
+    gradient. The weights are then restored, bit for bit, and the optimizer inside steps with the second
+    gradient, and with the second loss if it needs one. The norm is that of all gradients together. Wrappers
+    that change gradients belong inside, and change the second one: ``SAM(Clip(Adam(), norm=1.0))``. In an
+    estimator both gradients are those of the mini-batch, including the penalty.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps; any.
+        The optimizer that makes the steps; any.
     rho : float
-        Length of the way uphill.
+        Norm of the perturbation.
 
     References
     ----------
@@ -56,28 +56,28 @@ class SAM(Wrapper):
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the stepper that looks uphill."""
+        """Return the SAM stepper around ``optimizer``'s."""
         return SAMStepper(optimizer.stepper(groups, n_threads, run), self.rho)
 
 
 @dataclasses.dataclass(repr=False)
 class ASAM(SAM):
-    """SAM with a way uphill that grows with the weights (adaptive SAM).
+    """Adaptive SAM: the perturbation of each weight grows with its magnitude.
 
-    With ``t = abs(w) + eta`` the way is ``rho * t ** 2 * g / (norm(t * g) + 1e-16)``, so that it does not
-    change when the weights of one layer are multiplied and those of the next divided. Arrays with fewer than
+    With ``t = abs(w) + eta`` the perturbation is ``rho * t ** 2 * g / (norm(t * g) + 1e-16)``, so that the
+    method is invariant to scaling one layer's weights up and the next layer's down. Arrays with fewer than
     two axes (biases) have ``t = 1``, as in the authors' code.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps; any.
+        The optimizer that makes the steps; any.
     rho : float
-        Length of the way uphill, in units of the weights.
+        Norm of the perturbation, relative to ``t``.
     eta : float
-        What keeps weights near 0 from standing still.
+        Added to the magnitudes, so that weights near 0 are perturbed, too.
     biases : bool
-        Whether arrays with fewer than two axes have the same ``t`` as others.
+        Whether ``t = abs(w) + eta`` also for arrays with fewer than two axes.
 
     References
     ----------
@@ -102,7 +102,7 @@ class ASAM(SAM):
     biases: bool = False
 
     def check_own(self) -> None:
-        """Check the flag."""
+        """Check ``biases``, too."""
         super().check_own()
         if not isinstance(self.biases, bool):
             raise TypeError(f"ASAM(biases={self.biases!r}): biases must be True or False")
@@ -110,22 +110,22 @@ class ASAM(SAM):
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the stepper that looks uphill."""
+        """Return the SAM stepper around ``optimizer``'s."""
         inner = optimizer.stepper(groups, n_threads, run)
         return SAMStepper(inner, self.rho, self.eta, 0 if self.biases else 2)
 
 
 class SAMStepper(WrappedStepper):
-    """Steps along gradients that are taken uphill of the weights.
+    """Steps with the gradient at perturbed weights.
 
     Parameters
     ----------
     inner : Stepper or WrappedStepper
     rho : float
     eta : float, optional
-        That of `ASAM`; without it the weights' sizes do not matter.
+        As in `ASAM`; None for `SAM`.
     n_axes : int
-        From how many axes on they do.
+        Arrays with at least so many axes are perturbed in proportion to their weights, if ``eta`` is given.
     """
 
     kind = "sharpness-aware minimisation"
@@ -140,7 +140,7 @@ class SAMStepper(WrappedStepper):
         self._here = self.fused.copies()
 
     def handle(self, request):
-        """Let the step go by a closure that looks uphill; return the loss at the weights."""
+        """Make a step with the gradient at the perturbed weights; return the loss at the weights themselves."""
         if request.closure is None:
             raise TypeError(
                 f"{self.kind} evaluates two gradients: step(closure=f), with f() returning (loss, grads)"

@@ -14,16 +14,17 @@ from fastopt.stepping.fusion_stages import Stage
 
 @dataclasses.dataclass(repr=False)
 class SkipNonFinite(Wrapper):
-    """Leaves out each step in which an element of a gradient is infinite or NaN.
+    """Skips every step in which an element of a gradient is infinite or NaN.
 
-    As ``optax.apply_if_finite`` without a limit. A stepper counts them in ``n_skipped``. A gradient counts as
-    the optimizer sees it: finite values that ``grad_scale`` makes overflow are infinite. Large ones whose
-    squares overflow are not.
+    As ``optax.apply_if_finite``, but without a limit on how many are skipped in a row. A bound stepper counts
+    them in ``n_skipped``. What is tested is the gradient after ``grad_scale``, so values that overflow by it
+    count as infinite; large finite values whose squares overflow do not. Schedules count the steps made; with
+    ``unit='epoch'`` they count epochs of the data.
 
     Parameters
     ----------
     optimizer : Optimizer
-        What makes the steps.
+        The optimizer that makes the steps.
 
     Examples
     --------
@@ -39,12 +40,12 @@ class SkipNonFinite(Wrapper):
     def around(
         self, optimizer: Optimizer, groups: list[dict[str, Any]], n_threads: int | None, run: Run
     ) -> WrappedStepper:
-        """Return the skipping stepper."""
+        """Return the stepper that skips steps around ``optimizer``'s."""
         return SkipStepper(optimizer.stepper(groups, n_threads, run))
 
 
 class SkipStepper(WrappedStepper):
-    """Leaves out steps whose gradients are not finite."""
+    """Skips steps whose gradients are not finite, and counts them."""
 
     kind, counts = "skipping", ("n_skipped",)
 
@@ -54,7 +55,7 @@ class SkipStepper(WrappedStepper):
         self._zeros = Stage(rules.zero_or_nan)
 
     def handle(self, request):
-        """Step, unless a gradient has an element that is infinite or NaN."""
+        """Make a step, unless a gradient has an element that is infinite or NaN."""
         self.fused.accept(request, self.kind)
         if self._is_finite(request):
             return self.forward(request)
@@ -67,13 +68,13 @@ class SkipStepper(WrappedStepper):
         self.inner.skip(n / self.inner.gradients_per_step)
 
     def load_state_dict(self, state_dict):
-        """Restore a copy of a state from `state_dict`; nothing changes if it does not fit."""
+        """Load a copy of a state from `state_dict`; nothing changes if it does not fit."""
         n_before = self.n_skipped
         super().load_state_dict(state_dict)
         n_skipped, self.n_skipped = self.n_skipped, n_before
         self._skip(n_skipped - n_before)
 
     def _is_finite(self, request):
-        # Other wrappers need the norms, too. Only where squares overflow must the elements be looked at.
+        # The norms are shared with other wrappers. Elements are tested only if a square has overflowed.
         fused = self.fused
         return np.isfinite(fused.norms(request)).all() or not fused.reduce(request, self._zeros).any()

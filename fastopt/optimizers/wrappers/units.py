@@ -1,4 +1,4 @@
-"""Units of a weight matrix: the columns (or rows) that belong to one output."""
+"""Units of a weight array: all weights that lead to one output, a column or row of a matrix."""
 
 import math
 
@@ -9,7 +9,7 @@ from fastopt.stepping.arrays import order_of
 
 
 def check_layout(wrapper):
-    """Raise ValueError unless a wrapper's layout is one of those that there are."""
+    """Raise ValueError unless a wrapper's ``layout`` is 'io' or 'oi'."""
     allowed = validation.CHOICES["layout"]
     if wrapper.layout not in allowed:
         name = type(wrapper).__name__
@@ -19,9 +19,9 @@ def check_layout(wrapper):
 
 
 def units_of(params, layout):
-    """Return how the units of arrays with at least two axes lie in memory, by the parameters' numbers.
+    """Return where the units of each array with two axes or more lie in memory, by parameter index.
 
-    Rows and columns of the memory, and whether a unit is one of the rows; else it is a column.
+    Each value is (rows, columns, is_row): the memory as a matrix, and whether a unit is one of its rows.
     """
     found = {}
     for p in params:
@@ -37,6 +37,6 @@ def units_of(params, layout):
 
 
 def of_units(fused, units):
-    """Return arrays of one element for each unit, for the parameters that have units."""
+    """Allocate an array with one element for each unit, for the parameters that have units."""
     n_units = {i: rows if is_row else columns for i, (rows, columns, is_row) in units.items()}
     return {i: np.zeros(n, fused.params[i].array.dtype) for i, n in n_units.items()}
