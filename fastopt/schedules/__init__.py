@@ -1,4 +1,4 @@
-"""Schedules: hyper-parameters that change during training, as pure functions of the completed step.
+"""Schedules: hyper-parameters that change during training, as pure functions of the completed steps.
 
 They are called like functions, so they are written like functions: ``cosine(1e-3, 1000)``. The same word is
 the estimators' ``learning_rate`` string, where every parameter has a default.

@@ -1,4 +1,4 @@
-"""What every schedule shares: parameters, evaluation, the picture."""
+"""Base class of the schedules: parameters, evaluation and plot."""
 
 import copy
 import dataclasses
@@ -24,7 +24,7 @@ _C = TypeVar("_C")
 
 @dataclass_transform(eq_default=True)
 def schedule(cls: type[_C]) -> type[_C]:
-    """Make a class of fields a schedule, known by the name of the class; use it as a decorator.
+    """Turn a class with annotated fields into a schedule, registered by its class name; a decorator.
 
     The class derives from `Schedule` and has ``values(self, clock)``.
 
@@ -83,7 +83,7 @@ class Schedule(Parameters):
         step : int or array of int
             Completed steps, from 0.
         n_steps : int, optional
-            Steps of the run, for schedules that last for all of it.
+            Steps of the run, for schedules whose length is the whole run.
         steps_per_epoch : int, optional
             For schedules that count epochs.
 
@@ -95,7 +95,7 @@ class Schedule(Parameters):
         Raises
         ------
         TypeError, ValueError
-            If a parameter or a step is not acceptable, or the run is not known well enough.
+            If a parameter or a step is invalid, or ``n_steps`` or ``steps_per_epoch`` is needed and missing.
         """
         steps = np.asarray(step)
         if steps.dtype.kind not in "iu" or (steps.size and steps.min() < 0):
@@ -105,16 +105,16 @@ class Schedule(Parameters):
         return values.reshape(steps.shape) if steps.ndim else float(values[0])
 
     def at(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`, as a float64 array."""
+        """Return the values at the times of a `Clock`, checked, as a float64 array."""
         self.check()
         return np.broadcast_to(np.asarray(self.values(clock), np.float64), clock.steps.shape)
 
     def values(self, clock: Clock) -> npt.ArrayLike:
-        """Return the values at the moments of a `Clock`; what a schedule of one's own defines."""
+        """Return the values at the times of a `Clock`; a schedule of one's own overrides this."""
         raise NotImplementedError(f"{type(self).__name__} does not define values(self, clock)")
 
     def check(self) -> None:
-        """Raise TypeError or ValueError if a parameter is not acceptable."""
+        """Raise TypeError or ValueError if a parameter is invalid."""
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name, value in self.get_params(deep=False).items():
             what = f"{type(self).__name__}({name}={value!r}): {name}"
@@ -142,7 +142,7 @@ class Schedule(Parameters):
             raise ValueError(f"{what} must be {allowed}")
 
     def parts(self) -> "list[Schedule]":
-        """Return the schedules that this one is composed of."""
+        """Return the schedules that this one is made of, if any."""
         values = self.get_params(deep=False).values()
         flat = [v for value in values for v in (value if isinstance(value, (list, tuple)) else (value,))]
         return [v for v in flat if isinstance(v, Schedule)]
@@ -169,11 +169,11 @@ class Schedule(Parameters):
         return new
 
     def observe(self, metric: float, *, greater_is_better: bool = False) -> "Schedule":
-        """Return the schedule after an epoch with this loss or score; itself unless it reacts (`plateau`)."""
+        """Return the schedule to use after an epoch with this loss or score; only `plateau` changes."""
         return self._with_parts(lambda part: part.observe(metric, greater_is_better=greater_is_better))
 
     def reduced(self) -> "Schedule":
-        """Return the schedule after a reduction now; itself unless it has a `plateau`."""
+        """Return the schedule with its value reduced now; itself unless it has a `plateau`."""
         return self._with_parts(lambda part: part.reduced())
 
     def __mul__(self, other: "Schedule | float") -> "Schedule":
@@ -186,7 +186,7 @@ class Schedule(Parameters):
     def plot(
         self, ax: Any = None, *, n_steps: int | None = None, steps_per_epoch: int = 1, **kwargs: Any
     ) -> Any:
-        """Draw the value by step.
+        """Plot the value against the step.
 
         Parameters
         ----------
@@ -214,7 +214,7 @@ class Schedule(Parameters):
         return ax
 
     def _extent(self):
-        """Return about how many ticks something happens for; 0 if that depends on the run."""
+        """Return roughly how long the schedule changes, in its unit; 0 if that depends on the run."""
         if self.unit == "run":
             return 0
         own = [getattr(self, name, None) or 0 for name in LENGTHS]

@@ -1,4 +1,4 @@
-"""Time as schedules see it: completed steps, completed epochs, or the share of the run that is over."""
+"""How schedules measure time: in completed steps, completed epochs, or shares of the run."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ UNITS = ("step", "epoch", "run")
 
 @dataclasses.dataclass(frozen=True)
 class Run(Persistent):
-    """A run of training, as far as schedules have to know it.
+    """A run of training, as schedules see it: its length, its epochs, and where it began.
 
     Attributes
     ----------
@@ -23,13 +23,13 @@ class Run(Persistent):
     origin : int
         The optimizer's step count at which schedules begin.
     seen : tuple of a float and an int
-        Steps and epochs of the run that were over when ``steps_per_epoch`` was last known; data that come in
-        pieces of unequal length (``partial_fit``) make epochs of unequal length. A step for which a part of
-        the gradients has been gathered counts by their share.
+        Steps and epochs completed when ``steps_per_epoch`` last changed; data that come in pieces of unequal
+        length (``partial_fit``) make epochs of unequal length. A step of which only some gradients have been
+        accumulated counts by their share; one that was skipped counts as made before.
     gradients_per_step : int
         How many mini-batches make a step (`fastopt.MultiSteps`).
     epochs_end_steps : bool
-        Whether the last step of each epoch is made with those gradients that there are, if they are fewer.
+        Whether `fastopt.MultiSteps` makes a step at the end of each epoch, even with fewer gradients.
     """
 
     n_steps: float | None = None
@@ -40,7 +40,7 @@ class Run(Persistent):
     epochs_end_steps: bool = False
 
     def clock(self, steps: np.ndarray) -> "Clock":
-        """Return the `Clock` that stands at these numbers of completed steps, an integer array."""
+        """Return the `Clock` for these numbers of completed steps, an integer array."""
         steps = steps - self.origin
         clock = Clock(steps, None, self.n_steps, self.steps_per_epoch, self.gradients_per_step)
         if self.steps_per_epoch is None:
@@ -49,7 +49,7 @@ class Run(Persistent):
         return dataclasses.replace(clock, epochs=epochs_over + clock.epochs_of(steps - steps_over))
 
     def accumulated(self, n: int) -> "Run":
-        """Return the run whose steps take ``n`` gradients each, where each step of this one takes one."""
+        """Return the run of an optimizer inside `fastopt.MultiSteps`: each of its steps takes ``n`` gradients."""
         if not self.epochs_end_steps:
             n_steps = None if self.n_steps is None else self.n_steps / n
             return dataclasses.replace(self, n_steps=n_steps, gradients_per_step=n * self.gradients_per_step)
@@ -58,8 +58,8 @@ class Run(Persistent):
         return dataclasses.replace(self, n_steps=n_steps, steps_per_epoch=steps_per_epoch)
 
     def skipped(self, n_steps: float) -> "Run":
-        """Return the run after gradients for ``n_steps`` were left out: its epochs end no later for that."""
-        if self.epochs_end_steps:  # whoever trains so says at the end of each epoch where the steps stand
+        """Return the run after steps were skipped (`fastopt.SkipNonFinite`): its epochs end no later."""
+        if self.epochs_end_steps:  # the estimator corrects ``seen`` at the end of each epoch
             return self
         steps_over, epochs_over = self.seen
         return dataclasses.replace(self, seen=(steps_over - n_steps, epochs_over))
@@ -67,7 +67,7 @@ class Run(Persistent):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Clock:
-    """Some moments of a run, or of a part of it, in every unit.
+    """Points in time of a run, or of a part of it, in all units.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Clock:
     gradients_per_step: int = 1
 
     def ticks(self, unit: str) -> np.ndarray:
-        """Return the moments in a unit; raise ValueError if the run is not known well enough."""
+        """Return the times in a unit; raise ValueError if the unit needs a length that is unknown."""
         if unit == "epoch":
             self._need("steps_per_epoch", "a schedule with unit='epoch'")
             return self.epochs
@@ -96,7 +96,7 @@ class Clock:
         return self.steps
 
     def length(self, length: float | None, unit: str) -> float:
-        """Return a length in ticks of the unit: itself, or for None that of the whole run."""
+        """Return a length in a unit; None stands for the whole run."""
         if length is not None:
             return length
         if unit == "run":
@@ -108,7 +108,7 @@ class Clock:
         return self.n_steps
 
     def whole(self, length: float | None, unit: str) -> tuple[np.ndarray, float]:
-        """Return the moments and a length in whole numbers of steps, or with unit='epoch' of epochs."""
+        """Return the times and a length in whole steps, or with unit='epoch' in whole epochs."""
         length = self.length(length, unit)
         if unit == "run":
             self._need("n_steps", "a schedule with unit='run'")
@@ -116,14 +116,14 @@ class Clock:
         return self.ticks(unit), length
 
     def beginning(self) -> "Clock":
-        """Return the clock of the very first moment."""
+        """Return the clock at step 0."""
         zero = np.zeros(1, np.int64)
         return dataclasses.replace(self, steps=zero, epochs=None if self.epochs is None else zero)
 
     def part(self, start: float, stop: float | None, unit: str) -> "Clock":
-        """Return the clock of a part of the run that begins at ``start`` ticks and ends at ``stop``.
+        """Return the clock of the part of the run between the times ``start`` and ``stop`` in a unit.
 
-        ``stop`` may be None: the end of the run. Moments before the part stand at its beginning.
+        ``stop`` may be None: the end of the run. Times before the part become its beginning.
         """
         first = self._steps_at(start, unit)
         last = self.n_steps if stop is None else self._steps_at(stop, unit)
@@ -137,12 +137,12 @@ class Clock:
         return dataclasses.replace(self, steps=steps, epochs=epochs, n_steps=n_steps)
 
     def epochs_of(self, steps: np.ndarray) -> np.ndarray:
-        """Return the epochs that are over when the step after ``steps`` is made, with its last gradient."""
+        """Return how many epochs are over when the last gradient of the step after ``steps`` arrives."""
         per_step = self.gradients_per_step
         return (np.rint(steps * per_step).astype(np.int64) + per_step - 1) // self.steps_per_epoch
 
     def _steps_at(self, tick, unit):
-        """Return the first step at which ``tick`` ticks are over."""
+        """Return the first step at or after the time ``tick`` of a unit."""
         if unit == "epoch":
             gradients = math.ceil(tick) * self.steps_per_epoch - (self.gradients_per_step - 1)
             return max(-(-gradients // self.gradients_per_step), 0)

@@ -1,4 +1,4 @@
-"""Schedules made of others, and of a function of one's own."""
+"""Schedules made of other schedules, or of a user's function."""
 
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -12,7 +12,7 @@ from fastopt.schedules.stairs import check_boundaries
 
 @schedule
 class warmup(Schedule):
-    """A straight line up to another schedule's first value, then that schedule from its beginning.
+    """A linear warm-up to another schedule's first value, then that schedule from its beginning.
 
     The length of `then` does not include the warm-up: ``warmup(cosine(v, steps, end), w)`` is Keras'
     ``CosineDecay(0.0, steps, end / v, warmup_target=v, warmup_steps=w)``, where optax's ``decay_steps``
@@ -49,7 +49,7 @@ class warmup(Schedule):
         check_parts(self, "then", (self.then,))
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         later = clock.part(self.length, None, self.unit)
         first = self.then.at(later.beginning())
         share = clock.ticks(self.unit) / self.length
@@ -69,7 +69,7 @@ class sequence(Schedule):
     schedules : sequence of Schedule
         One more than there are boundaries.
     boundaries : sequence of float
-        Moments in order, in units of `unit`, at which the next schedule takes over; between two equal ones
+        Ascending times, in units of `unit`, at which the next schedule takes over; between two equal ones
         there is a part of no length.
     unit : {'step', 'epoch', 'run'}
         Of the boundaries; the schedules have their own.
@@ -97,7 +97,7 @@ class sequence(Schedule):
             )
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         ends = (0, *self.boundaries, None)
         parts = [
             part.at(clock.part(start, stop, self.unit))
@@ -109,7 +109,7 @@ class sequence(Schedule):
 
 @schedule
 class product(Schedule):
-    """The product of schedules and numbers, all from the same beginning; what ``*`` makes.
+    """The product of schedules and numbers, all evaluated at the same step; what ``a * b`` returns.
 
     As torch's ``ChainedScheduler`` where each of its schedulers multiplies the rate (the cosine does up to
     ``T_max`` and without ``eta_min``), and each factor but one has a first value of 1.
@@ -138,7 +138,7 @@ class product(Schedule):
                 self._check_number(f"product(factors={self.factors!r}): each factor", "factor", factor, 0.0)
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         values = np.ones(clock.steps.shape)
         for factor in self.factors:
             values = values * (factor.at(clock) if isinstance(factor, Schedule) else factor)
@@ -147,7 +147,7 @@ class product(Schedule):
 
 @schedule
 class function(Schedule):
-    """``value * f(k)``: a function of one's own, as for torch's ``LambdaLR``.
+    """``value * f(k)`` with a function of one's own, as torch's ``LambdaLR``.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class function(Schedule):
             raise TypeError(f"function(f={self.f!r}): f must be callable, not {type(self.f).__name__}")
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         results = [self.f(tick) for tick in clock.ticks(self.unit).tolist()]
         for result in results:
             if not isinstance(result, Real):
@@ -189,7 +189,7 @@ class function(Schedule):
 
 
 def check_parts(owner: Schedule, name: str, parts: Sequence[Schedule]) -> None:
-    """Raise TypeError unless all are schedules."""
+    """Raise TypeError unless all parts are schedules."""
     for part in parts:
         if not isinstance(part, Schedule):
             raise TypeError(

@@ -1,4 +1,4 @@
-"""Schedules that go up and down."""
+"""Cyclic schedules: cosine with restarts, one-cycle, and triangular cycles."""
 
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from fastopt.schedules.stairs import between
 
 @schedule
 class cosine_restarts(Schedule):
-    """Half cosines from ``value`` to ``end``, again and again: SGDR (Loshchilov & Hutter, 2017).
+    """Cosine annealing from ``value`` to ``end`` with restarts: SGDR (Loshchilov & Hutter, 2017).
 
     As torch's ``CosineAnnealingWarmRestarts(T_0, T_mult, eta_min)`` and Keras' ``CosineDecayRestarts``.
 
@@ -52,7 +52,7 @@ class cosine_restarts(Schedule):
             raise ValueError(f"cosine_restarts(factor={self.factor!r}): factor must be >= 1")
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         ticks = np.asarray(clock.ticks(self.unit), np.float64)
         cycle = ticks / self.length
         if self.factor > 1:
@@ -66,7 +66,7 @@ class cosine_restarts(Schedule):
         return self.end + (self.value - self.end) * self.peak_factor**cycle * half_cosine(x)
 
     def _start(self, cycle):
-        """Return the tick at which a period begins."""
+        """Return the time at which a period begins, in the schedule's unit."""
         if self.factor == 1:
             return self.length * cycle
         return self.length * (self.factor**cycle - 1.0) / (self.factor - 1.0)
@@ -77,7 +77,7 @@ class cosine_restarts(Schedule):
 
 @schedule
 class onecycle(Schedule):
-    """One cycle up to a peak and down to almost nothing (Smith & Topin, 2019).
+    """One cycle, up to a peak and down to a value near 0 (Smith & Topin, 2019).
 
     As torch's ``OneCycleLR`` or optax's ``cosine_onecycle_schedule`` and ``linear_onecycle_schedule``, which
     put the turning points one step apart. For the momentum that torch cycles the other way, give
@@ -144,7 +144,7 @@ class onecycle(Schedule):
             self._check_number(f"onecycle({name}={value!r}): {name}", name, value, None)
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         ticks, length = clock.whole(self.length, self.unit)
         start = self.value / 25.0 if self.start is None else self.start
         end = start / 1e4 if self.end is None else self.end
@@ -164,7 +164,7 @@ class onecycle(Schedule):
 
 @schedule
 class cyclic(Schedule):
-    """Triangles between two values (Smith, 2017), as torch's ``CyclicLR``.
+    """A triangular cycle between two values (Smith, 2017), as torch's ``CyclicLR``.
 
     For the momentum that torch cycles the other way, exchange the values.
 
@@ -207,7 +207,7 @@ class cyclic(Schedule):
         self._check_number(f"cyclic(peak={self.peak!r}): peak", "peak", self.peak, 0.0)
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         ticks = clock.ticks(self.unit)
         down = self.up if self.down is None else self.down
         cycle, at = np.divmod(ticks, self.up + down)

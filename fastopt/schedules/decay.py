@@ -1,4 +1,4 @@
-"""Schedules that go from a value to an end, once."""
+"""Schedules that go once from a first value to a last one: linear, cosine, polynomial and others."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -11,14 +11,14 @@ from fastopt.schedules.clock import Clock
 
 @dataclasses.dataclass(repr=False)
 class Decay(Schedule):
-    """From ``value`` to ``end`` over ``length``, then ``end``; a subclass gives the shape."""
+    """Base of the decays from ``value`` to ``end`` over ``length``, constant afterwards."""
 
     value: float | None = None
     length: float | None = None
     end: float = 0.0
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         x = self._progress(clock.ticks(self.unit), clock.length(self.length, self.unit))
         return self.end + (self.value - self.end) * self.shape(x)
 
@@ -26,13 +26,13 @@ class Decay(Schedule):
         return np.minimum(ticks / length, 1.0)
 
     def shape(self, x: np.ndarray) -> np.ndarray:
-        """Return the share of the way that is left, 1 at ``x = 0`` and 0 at ``x = 1``."""
+        """Return the decay's factor: 1 at ``x = 0``, the first value, and 0 at ``x = 1``, the last one."""
         raise NotImplementedError
 
 
 @schedule
 class linear(Decay):
-    """A straight line from one value to another, then the other: down, or up.
+    """A line from ``value`` to ``end`` over ``length``, up or down, then ``end``.
 
     As optax's ``linear_schedule``; torch's ``LinearLR(start_factor, end_factor, total_iters)`` at learning
     rate ``lr`` is ``linear(start_factor * lr, total_iters, end_factor * lr)``.
@@ -57,13 +57,13 @@ class linear(Decay):
     """
 
     def shape(self, x: np.ndarray) -> np.ndarray:
-        """Return the share of the way that is left."""
+        """Return the factor of the decay; see `Decay.shape`."""
         return 1.0 - x
 
 
 @schedule
 class polynomial(Decay):
-    """``end + (value - end) * (1 - x) ** power`` at the share ``x`` of the length, then ``end``.
+    """``end + (value - end) * (1 - x) ** power`` at the fraction ``x`` of the length, then ``end``.
 
     As torch's ``PolynomialLR``, optax's ``polynomial_schedule`` and Keras' ``PolynomialDecay``.
 
@@ -95,13 +95,13 @@ class polynomial(Decay):
         return np.minimum(ticks / length, 1.0)
 
     def shape(self, x: np.ndarray) -> np.ndarray:
-        """Return the share of the way that is left."""
+        """Return the factor of the decay; see `Decay.shape`."""
         return (1.0 - x) ** self.power
 
 
 @schedule
 class cosine(Decay):
-    """Half a cosine from ``value`` to ``end``, then ``end`` (Loshchilov & Hutter, 2017, without restarts).
+    """Cosine annealing from ``value`` to ``end``, without restarts, then ``end`` (Loshchilov & Hutter, 2017).
 
     As optax's ``cosine_decay_schedule`` and Keras' ``CosineDecay``, whose ``alpha`` is ``end / value``.
     torch's ``CosineAnnealingLR(T_max, eta_min)`` is the same up to ``T_max`` and then goes up again, as
@@ -131,7 +131,7 @@ class cosine(Decay):
         return ticks / length if self.periodic else super()._progress(ticks, length)
 
     def shape(self, x: np.ndarray) -> np.ndarray:
-        """Return the share of the way that is left."""
+        """Return the factor of the decay; see `Decay.shape`."""
         return half_cosine(x)
 
 
@@ -142,7 +142,7 @@ def half_cosine(x: np.ndarray) -> np.ndarray:
 
 @schedule
 class flat_cos(Decay):
-    """``value`` for a share of the length, then half a cosine to ``end``.
+    """``value`` for a fraction of the length, then cosine annealing to ``end``.
 
     pytabkit's ``flat_cos``, which RealMLP uses for dropout and weight decay (Holzmüller, Grinsztajn &
     Steinwart, 2024), with its 0.5.
@@ -170,13 +170,13 @@ class flat_cos(Decay):
         check_share(self, flat=self.flat)
 
     def shape(self, x: np.ndarray) -> np.ndarray:
-        """Return the share of the way that is left."""
+        """Return the factor of the decay; see `Decay.shape`."""
         return half_cosine(np.maximum(x - self.flat, 0.0) / (1.0 - self.flat))
 
 
 @schedule
 class rex(Decay):
-    """Reflected exponential: ``(1 - x) / (1 - x / 2)`` of the way is left (Chen, Wolfe & Kyrillidis, 2022).
+    """Reflected exponential decay, by ``(1 - x) / (1 - x / 2)`` (Chen, Wolfe & Kyrillidis, 2022).
 
     Parameters
     ----------
@@ -192,13 +192,13 @@ class rex(Decay):
     """
 
     def shape(self, x: np.ndarray) -> np.ndarray:
-        """Return the share of the way that is left."""
+        """Return the factor of the decay; see `Decay.shape`."""
         return (1.0 - x) / (1.0 - 0.5 * x)
 
 
 @schedule
 class coslog4(Decay):
-    """Four cosine waves, each about twice as long as the one before; RealMLP's learning rate.
+    """Four cosine waves, each about twice as long as the one before: the learning rate of RealMLP.
 
     ``(1 - cos(2 pi log2(1 + 15 x))) / 2``: begins and ends at ``end``, with four peaks of ``value``
     (Holzmüller, Grinsztajn & Steinwart, 2024).
@@ -219,13 +219,13 @@ class coslog4(Decay):
     """
 
     def shape(self, x: np.ndarray) -> np.ndarray:
-        """Return the height of the wave."""
+        """Return the factor of the waves."""
         return 0.5 * (1.0 - np.cos(2.0 * np.pi * np.log2(1.0 + 15.0 * x)))
 
 
 @schedule
 class wsd(Decay):
-    """Warm up, stay, decay (Hu et al., 2024): a line up to ``value``, ``value``, a way down to ``end``.
+    """Warmup, stable, decay (Hu et al., 2024): a line up to ``value``, constant, then a decay to ``end``.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ class wsd(Decay):
             )
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         ticks, length = clock.ticks(self.unit), clock.length(self.length, self.unit)
         first, last = self.warmup * length, self.decay * length
         # In ticks, because the root would make 1e-8 of a rounding error of shares.
@@ -276,7 +276,7 @@ class wsd(Decay):
 
 
 def check_share(owner: Schedule, **shares: float) -> None:
-    """Raise ValueError if a share is not in [0, 1)."""
+    """Raise ValueError if a parameter is not in [0, 1)."""
     for name, share in shares.items():
         if not 0 <= share < 1:
             raise ValueError(f"{type(owner).__name__}({name}={share!r}): {name} must be a number in [0, 1)")

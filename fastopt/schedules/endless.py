@@ -1,4 +1,4 @@
-"""Schedules that never end."""
+"""Schedules without an end: constant, exponential and inverse-time decay."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from fastopt.schedules.clock import Clock
 
 @schedule
 class constant(Schedule):
-    """The same value for ever.
+    """A constant value, as a schedule.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class constant(Schedule):
     value: float | None = None
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         return np.full(clock.steps.shape, self.value, np.float64)
 
 
@@ -43,11 +43,11 @@ class exponential(Schedule):
     value : float
         The first value.
     factor : float
-        By what it is multiplied.
+        What the value is multiplied by.
     every : float, optional
-        How long one factor takes, in units of `unit`; by default the whole run.
+        Time of one multiplication by ``factor``, in units of `unit`; by default the whole run.
     staircase : bool
-        Change only when a whole factor is due.
+        Change in jumps, when a whole ``every`` is over.
     end : float, optional
         Bound: the least value for a factor below 1, the greatest for one above.
     unit : {'step', 'epoch', 'run'}
@@ -77,7 +77,7 @@ class exponential(Schedule):
             self._check_number(f"exponential(end={self.end!r}): end", "end", self.end, 0.0)
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         ticks, every = clock.ticks(self.unit), clock.length(self.every, self.unit)
         exponent = periods(ticks, every) if self.staircase else ticks / every
         values = self.value * self.factor**exponent
@@ -95,11 +95,11 @@ class inverse_time(Schedule):
     value : float
         The first value.
     rate : float
-        By how much the divisor grows, at least 0.
+        Growth of the divisor in each ``every``, at least 0.
     every : float
-        In what time, in units of `unit`.
+        Time in which the divisor grows by ``rate``, in units of `unit`.
     staircase : bool
-        Change only when ``every`` is over.
+        Change in jumps, when a whole ``every`` is over.
     unit : {'step', 'epoch', 'run'}
         See `Schedule`.
 
@@ -124,12 +124,12 @@ class inverse_time(Schedule):
             raise ValueError(f"inverse_time(rate={self.rate!r}): rate must be >= 0")
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         ticks = clock.ticks(self.unit)
         passed = periods(ticks, self.every) if self.staircase else ticks / self.every
         return self.value / (1.0 + self.rate * passed)
 
 
 def periods(ticks: np.ndarray, length: float) -> np.ndarray:
-    """Return how many whole lengths are over; a share of a run may be a rounding error short of one."""
+    """Return how many whole periods are over; robust to rounding errors in shares of a run."""
     return np.floor(ticks / length * (1.0 + 4.0 * np.finfo(np.float64).eps))

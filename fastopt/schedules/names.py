@@ -1,4 +1,4 @@
-"""Schedules by name."""
+"""Schedules by name, as the estimators' ``learning_rate`` takes them."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +8,7 @@ from fastopt.schedules.base import SCHEDULES, Schedule
 
 
 def list_schedules() -> list[str]:
-    """Return the names of the schedules that need no argument beside the value, sorted.
+    """Return the sorted names of the schedules that need no argument but the value.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The schedule that reacts to the loss."""
+"""The schedule that is reduced when the loss stops improving."""
 
 import math
 from typing import Any, ClassVar
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from fastopt.schedules.base import Schedule, schedule
 from fastopt.schedules.clock import Clock
 
-#: `plateau.seen` before the first epoch.
+#: `plateau.seen` before the first epoch; see there.
 _NOTHING = None, 0, 0, 0
 
 
@@ -14,8 +14,8 @@ _NOTHING = None, 0, 0, 0
 class plateau(Schedule):
     """Multiply by ``factor`` when the loss or score has stopped improving.
 
-    As torch's and Keras' ``ReduceLROnPlateau``, and optax' ``contrib.reduce_on_plateau``; see the notes. The
-    loss arrives by `observe`, once an epoch: estimators pass the training loss, or with
+    As torch's and Keras' ``ReduceLROnPlateau``, and optax' ``contrib.reduce_on_plateau``; see the notes. It
+    is told the loss by `observe`, once an epoch: estimators pass the training loss, or with
     ``early_stopping=True`` the validation score; for a bound stepper call ``stepper.observe(loss)``. Between
     two such calls the value is constant.
 
@@ -24,23 +24,23 @@ class plateau(Schedule):
     value : float
         The first value.
     factor : float
-        By what it is multiplied, in (0, 1).
+        What the value is multiplied by, in (0, 1).
     patience : int
         Epochs without improvement that are still accepted; see `counting`.
     threshold : float
-        Least change that counts as an improvement.
+        Smallest change that counts as an improvement.
     threshold_mode : {'rel', 'abs'}
         Whether the threshold is a share of the size of the best value so far, or absolute. Keras'
         ``min_delta`` is absolute.
     cooldown : int
         Epochs after a reduction during which none is bad.
     minimum : float
-        The least value.
+        Lower bound of the value.
     counting : {'torch', 'keras'}
         Reduce in the bad epoch ``patience + 1``, as torch, or ``patience``, as Keras. The epoch that ends a
         cooldown may be the first bad one for Keras, and never is for torch.
     seen : tuple, optional
-        What `observe` has noted: best, bad epochs in a row, epochs of cooldown left, reductions.
+        State kept by `observe`: best value, bad epochs in a row, epochs of cooldown left, reductions made.
     unit : str
         Not used: time is counted in calls of `observe`.
 
@@ -93,14 +93,14 @@ class plateau(Schedule):
                 raise ValueError(f"plateau({name}={value!r}): {name} must be {what} >= 0")
 
     def values(self, clock: Clock) -> float:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         return self._reduced(0 if self.seen is None else self.seen[3])
 
     def _reduced(self, times):
         return max(self.value * self.factor**times, min(self.minimum, self.value))
 
     def observe(self, metric: float, *, greater_is_better: bool = False) -> "plateau":
-        """Return the schedule after an epoch.
+        """Return the schedule to use after an epoch with this loss or score.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class plateau(Schedule):
         return now.reduced() if due else now
 
     def reduced(self) -> "plateau":
-        """Return the schedule after a reduction now, whatever patience is left."""
+        """Return the schedule with its value reduced now, whether or not patience has run out."""
         best, _, _, times = self.seen or _NOTHING
         return self._with_seen(best, 0, self.cooldown, times + 1)
 

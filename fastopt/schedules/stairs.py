@@ -1,4 +1,4 @@
-"""Schedules that change at given moments."""
+"""Piecewise schedules: step decay, and values or curves between given boundaries."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,7 +16,7 @@ from fastopt.schedules.endless import periods
 
 @schedule
 class step(Schedule):
-    """Multiply by ``factor`` whenever ``every`` is over, as torch's ``StepLR(step_size, gamma)``.
+    """Multiply by ``factor`` each time ``every`` is over, as torch's ``StepLR(step_size, gamma)``.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class step(Schedule):
     every : float
         How long each value holds, in units of `unit`.
     factor : float
-        By what it is multiplied.
+        What the value is multiplied by.
     unit : {'step', 'epoch', 'run'}
         See `Schedule`.
 
@@ -42,7 +42,7 @@ class step(Schedule):
     factor: float = 0.1
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         return self.value * self.factor ** periods(clock.ticks(self.unit), self.every)
 
 
@@ -55,10 +55,10 @@ class multistep(Schedule):
     value : float
         The first value.
     boundaries : sequence of float
-        Moments in order, in units of `unit`; the change holds from each boundary on. A boundary that is given
+        Ascending times, in units of `unit`; the change holds from each boundary on. A boundary that is given
         twice multiplies twice, as in torch.
     factor : float
-        By what it is multiplied.
+        What the value is multiplied by.
     unit : {'step', 'epoch', 'run'}
         See `Schedule`.
 
@@ -80,14 +80,14 @@ class multistep(Schedule):
         check_boundaries(self, self.boundaries)
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         passed = np.searchsorted(self.boundaries, clock.ticks(self.unit), side="right")
         return self.value * self.factor ** passed.astype(np.float64)
 
 
 @schedule
 class piecewise(Schedule):
-    """One value after another, or lines or half cosines between them.
+    """A constant value between each two boundaries, or lines or half cosines from value to value.
 
     optax's ``piecewise_constant_schedule`` and ``piecewise_interpolate_schedule``; with ``strict=True``
     Keras' ``PiecewiseConstantDecay``. torch's ``ConstantLR(factor, total_iters)`` at learning rate ``lr`` is
@@ -98,7 +98,7 @@ class piecewise(Schedule):
     levels : sequence of float
         The values, one more than there are boundaries.
     boundaries : sequence of float
-        Moments in order, in units of `unit`. Level ``i + 1`` is reached at boundary ``i``; between two equal
+        Ascending times, in units of `unit`. Level ``i + 1`` is reached at boundary ``i``; between two equal
         ones there is a level, or a line, of no length.
     interpolate : {None, 'linear', 'cosine'}
         How to go from level to level; None jumps.
@@ -141,7 +141,7 @@ class piecewise(Schedule):
             raise ValueError("piecewise(strict=True) is about jumps; leave it out beside interpolate")
 
     def values(self, clock: Clock) -> np.ndarray:
-        """Return the values at the moments of a `Clock`."""
+        """Return the values at the times of a `Clock`."""
         ticks = clock.ticks(self.unit)
         if self.interpolate:
             return between(ticks, (0, *self.boundaries), self.levels, self.interpolate)
@@ -150,7 +150,7 @@ class piecewise(Schedule):
 
 
 def between(ticks: np.ndarray, moments: npt.ArrayLike, levels: npt.ArrayLike, form: str) -> np.ndarray:
-    """Return the values of lines or half cosines through ``levels``; equal ``moments`` make a jump."""
+    """Interpolate ``levels`` at ``moments`` by lines or half cosines; two equal moments make a jump."""
     moments, levels = np.asarray(moments, np.float64), np.asarray(levels, np.float64)
     i = np.clip(np.searchsorted(moments, ticks, side="right") - 1, 0, len(moments) - 2)
     span = moments[i + 1] - moments[i]
@@ -161,7 +161,7 @@ def between(ticks: np.ndarray, moments: npt.ArrayLike, levels: npt.ArrayLike, fo
 
 
 def check_boundaries(owner: Schedule, boundaries: Sequence[float]) -> None:
-    """Raise TypeError or ValueError unless these are numbers >= 0 in order, at least one."""
+    """Raise TypeError or ValueError unless boundaries are ascending numbers >= 0, at least one."""
     what = (
         f"{type(owner).__name__}(boundaries={boundaries!r}): boundaries must be numbers >= 0, at least one "
         "and none smaller than the one before"

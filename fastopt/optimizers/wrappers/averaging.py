@@ -64,7 +64,7 @@ class EMA(Wrapper):
 
 @dataclasses.dataclass(repr=False)
 class SWA(Wrapper):
-    """Stochastic weight averaging: evaluation uses the mean of weights over many steps (Izmailov et al., 2018).
+    """Stochastic weight averaging: evaluation uses the mean of the weights (Izmailov et al., 2018).
 
     As ``torch.optim.swa_utils.AveragedModel``. See `EMA` for ``eval()`` and ``train()``.
 

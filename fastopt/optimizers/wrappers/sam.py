@@ -140,7 +140,7 @@ class SAMStepper(WrappedStepper):
         self._here = self.fused.copies()
 
     def handle(self, request):
-        """Make a step with the gradient at the perturbed weights; return the loss at the weights themselves."""
+        """Make a step with the gradient at the perturbed weights; return the loss before that."""
         if request.closure is None:
             raise TypeError(
                 f"{self.kind} evaluates two gradients: step(closure=f), with f() returning (loss, grads)"
