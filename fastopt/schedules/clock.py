@@ -49,7 +49,7 @@ class Run(Persistent):
         return dataclasses.replace(clock, epochs=epochs_over + clock.epochs_of(steps - steps_over))
 
     def accumulated(self, n: int) -> "Run":
-        """Return the run of an optimizer inside `fastopt.MultiSteps`: each of its steps takes ``n`` gradients."""
+        """Return the run inside `fastopt.MultiSteps`, each step of which takes ``n`` gradients."""
         if not self.epochs_end_steps:
             n_steps = None if self.n_steps is None else self.n_steps / n
             return dataclasses.replace(self, n_steps=n_steps, gradients_per_step=n * self.gradients_per_step)
