@@ -1,4 +1,4 @@
-"""Optional dependencies: imported where they are used, with a message that says what to install."""
+"""Optional dependencies, imported on first use, with an error that says what to install."""
 
 from __future__ import annotations
 

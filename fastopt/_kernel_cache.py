@@ -1,4 +1,4 @@
-"""A folder for compiled kernels where Numba finds none, as in containers that are read-only.
+"""A fallback for Numba's cache where no folder is writable, as in read-only containers.
 
 Internal.
 """
@@ -15,14 +15,14 @@ import numba
 
 
 def _probe() -> None:
-    """Be a function that could be cached."""
+    """Do nothing: a function on which to try whether Numba can cache."""
 
 
 def ensure() -> None:
-    """Let Numba keep compiled functions for this process at least; a warning says so where it is no longer.
+    """Make sure that Numba can cache compiled functions, if need be in a temporary folder, with a warning.
 
-    Numba keeps them in NUMBA_CACHE_DIR, else beside the sources, else in the user's cache folder, and refuses
-    to decorate a function where it may write to none of them.
+    Numba caches in NUMBA_CACHE_DIR, else beside the sources, else in the user's cache folder, and raises when
+    it decorates a function and none of them is writable.
 
     Raises
     ------

@@ -13,7 +13,7 @@ _showing = threading.Lock()  # two displays would draw over each other: the firs
 
 @contextmanager
 def live_bars():
-    """Show bars while the block runs; yields a `rich.progress.Progress`, or None where nobody would see them.
+    """Show progress bars while the block runs; yields a `rich.progress.Progress`, or None without a terminal.
 
     Nobody would where standard error is neither a terminal nor a notebook, and beside bars that are already
     shown. Each task of the bars needs a field ``unit``.

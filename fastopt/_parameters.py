@@ -1,4 +1,4 @@
-"""Objects that are nothing but their parameters: scikit-learn's protocol on dataclasses."""
+"""Scikit-learn's parameter protocol (``get_params``, ``set_params``, repr) for dataclasses."""
 
 import dataclasses
 import difflib
@@ -19,7 +19,7 @@ else:
 
 
 def plain(value: Any) -> Any:
-    """Return a NumPy scalar as the Python number it is, so that its repr can be evaluated."""
+    """Return a NumPy scalar as a plain Python number, so that its repr can be evaluated."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (tuple, list)):
@@ -28,7 +28,7 @@ def plain(value: Any) -> Any:
 
 
 def suggestion(name: object, known: Iterable[object]) -> str:
-    """Return " Did you mean 'adam'?" with the likeliest of the ``known`` names, or an empty string."""
+    """Return " Did you mean 'adam'?" with the most similar of the ``known`` names, or an empty string."""
     lowered = {str(other).lower(): other for other in known}
     near = difflib.get_close_matches(str(name).lower(), lowered, n=8)
     # Letters are swapped more often than forgotten or mistaken: 'adma' is 'adam', not 'adamax' or 'adan'.
@@ -41,7 +41,7 @@ _Self = TypeVar("_Self", bound="Parameters")
 
 
 class Parameters(Persistent):
-    """Gives a dataclass ``get_params``, ``set_params`` and a repr that can be evaluated."""
+    """Base of dataclasses with ``get_params``, ``set_params`` and a repr that can be evaluated."""
 
     #: Parameters that the repr shows although they have their default.
     _always_shown: ClassVar[tuple[str, ...]] = ()
@@ -62,7 +62,7 @@ class Parameters(Persistent):
         return params
 
     def set_params(self: _Self, **params: Any) -> _Self:
-        """Set parameters, or as ``name__inner`` those of a parameter.
+        """Set parameters, or those of a parameter as ``name__inner``.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Parameters(Persistent):
 
     @classmethod
     def _names(cls) -> list[str]:
-        """Name the parameters in the order of the signature."""
+        """Return the names of the parameters in the order of the signature."""
         return [f.name for f in sorted(dataclasses.fields(cls), key=lambda f: f.kw_only)]
 
     def __repr__(self) -> str:

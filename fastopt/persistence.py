@@ -1,4 +1,4 @@
-"""How fitted models are pickled: by names of this module only, so that other modules may move.
+"""How objects are pickled: by names that this module defines, so that other modules may move.
 
 A pickle names the classes that it needs by the modules that define them, and can no longer be read when one
 of them moves. The objects of a fitted model are therefore pickled as ``rebuild(kind, version)`` and a state:
@@ -38,7 +38,7 @@ _REGISTERED = "registered"
 
 
 class Persistent:
-    """Gives a class, and those that derive from it, pickles that name no module but this one.
+    """Base of classes whose pickles name no module but this one.
 
     The state is what ``__getstate__`` returns, or the attributes; it is handed to ``__setstate__``, or
     becomes the attributes.

@@ -1,4 +1,4 @@
-"""``bench``: is it fast on this machine? A short measurement that works from an installed wheel.
+"""``bench``: a short measurement of this machine, which works from an installed wheel.
 
 The full benchmarks, with peers, checks and JSON, are the scripts in ``bench/`` of a source checkout.
 """
@@ -18,7 +18,7 @@ _FITS = (
 
 
 def add_arguments(parser):
-    """Add the arguments of ``bench``; return what runs it."""
+    """Add the arguments of ``bench``; return the function that runs it."""
     parser.add_argument("--repeats", type=int, default=15, metavar="N", help="measurements of each figure")
     return _bench
 

@@ -14,11 +14,11 @@ from . import presets
 
 
 class SettingsError(ValueError):
-    """An argument that only the study can tell to be wrong; the message is one line."""
+    """An invalid argument that is found only with the study's data; the message is one line."""
 
 
 def add_compare(parser):
-    """Add the arguments of ``compare``; return what runs it."""
+    """Add the arguments of ``compare``; return the function that runs it."""
     _add_shared(parser, presets.COMPARE, presets.DEFAULTS)
     parser.add_argument(
         "--tuning-seeds", type=_count, metavar="N", help="seeds on which learning rates are chosen"
@@ -30,7 +30,7 @@ def add_compare(parser):
 
 
 def add_sweep(parser):
-    """Add the arguments of ``sweep``; return what runs it."""
+    """Add the arguments of ``sweep``; return the function that runs it."""
     _add_shared(parser, presets.SWEEP, presets.SWEEP_DEFAULTS)
     return _sweep
 
@@ -109,7 +109,7 @@ def _flat(parts):
 
 
 def _settings(arguments, defaults, of_presets):
-    """Return the settings in force: the defaults, then the preset, then what was typed."""
+    """Return the settings: defaults, overridden by the preset, overridden by what was typed."""
     typed = {
         "dataset": arguments.dataset,
         "hidden": _flat(arguments.hidden),
@@ -217,7 +217,7 @@ def _contenders(settings):
 
 
 def _metrics(names, data):
-    """Return metrics of two classes as their averages over classes, where the target is not 0 and 1."""
+    """Return metrics of two classes as averages over classes, if the target is not 0 and 1."""
     import numpy as np
     from sklearn.metrics import get_scorer_names
 
@@ -227,7 +227,7 @@ def _metrics(names, data):
 
 
 def _with_yardstick(optimizers, lr, hidden, is_classification):
-    """Add scikit-learn's network, with the settings of the first contender that it has too."""
+    """Add scikit-learn's network as a yardstick, with the first contender's settings where it has them."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     network = MLPClassifier if is_classification else MLPRegressor

@@ -1,4 +1,4 @@
-"""``info``: what a bug report needs, and whether the machine is used as it should be."""
+"""``info``: versions, devices and threads, for a bug report, and hints on how to use the machine better."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EXTRAS = {
 
 
 def add_arguments(parser):
-    """Add the arguments of ``info``; return what runs it."""
+    """Add the arguments of ``info``; return the function that runs it."""
     return _info
 
 

@@ -27,7 +27,7 @@ def _console(width=None):
 
 
 def announce(data, study, settings, n_fits):
-    """Say what will be run."""
+    """Print what will be run."""
     console = _console()
     console.print(data.description, style="bold")
     for note in data.notes:
@@ -40,7 +40,7 @@ def announce(data, study, settings, n_fits):
 
 
 def write_study(study, out, data, stem, command, caught):
-    """Write what was measured and say it; then draw, where a failure costs no more than its picture.
+    """Write and print the results, then draw pictures; a picture that fails costs no other output.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def write_study(study, out, data, stem, command, caught):
 
 
 def _say_results(console, study, caught):
-    """Print the table, the verdict and the cautions."""
+    """Print the table, the verdict and the notes."""
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
@@ -114,7 +114,7 @@ def _grid_table(study, n_shown=10):
 
 
 def _print_table(console, headings, rows, dim, title):
-    """Print a table; closely set if the terminal is narrow."""
+    """Print a table, with narrow columns if the terminal is narrow."""
     unlimited = console.options.update(width=1000)
     table = _table(headings, rows, dim, title)
     if console.measure(table, options=unlimited).maximum > console.width:
@@ -147,7 +147,7 @@ def study_folder(out, name):
 
 
 def point_to(folder):
-    """Let ``latest`` beside `folder` point to it: a link, or a text file where the system has none."""
+    """Make ``latest`` beside `folder` point to it: a link, or a text file where there are no links."""
     latest = folder.parent / "latest"
     aside = folder.parent / f".latest-{os.getpid()}"
     try:

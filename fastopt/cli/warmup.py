@@ -1,4 +1,4 @@
-"""``warmup``: fill the kernel cache, for images and machines where the first fit must not wait."""
+"""``warmup``: compile all kernels into the cache, for images and machines whose first fit must not wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _USUAL = {"networks on dense rows": 6, "networks on sparse rows": 3, "update rul
 
 
 def add_arguments(parser):
-    """Add the arguments of ``warmup``; return what runs it."""
+    """Add the arguments of ``warmup``; return the function that runs it."""
     choices = ("float32", "float64")
     parser.add_argument(
         "--dtypes", nargs="+", choices=choices, default=list(choices), help="types to compile for"
@@ -19,7 +19,7 @@ def add_arguments(parser):
 
 
 def _warmup(arguments):
-    """Compile part after part; a line for each says what is being done and how long it usually takes."""
+    """Compile part after part, with a line for each that says what it does and how long it usually takes."""
     from .. import engine, list_optimizers
 
     start = time.perf_counter()
@@ -43,7 +43,7 @@ def _warmup(arguments):
 
 
 def _timed(part, compile_part):
-    """Run a part between a line that announces it and one that tells its seconds."""
+    """Print a line before and after a part, the second with its seconds."""
     print(part, flush=True)
     start = time.perf_counter()
     compile_part()
@@ -51,7 +51,7 @@ def _timed(part, compile_part):
 
 
 def _network(dtype, *, sparse):
-    """Train and predict once: the engine compiles by type; `engine.warmup` adds the other activations."""
+    """Compile the engine by a small fit and prediction; `engine.warmup` adds the other activations."""
     import numpy as np
     from scipy.sparse import csr_array
 
@@ -65,7 +65,7 @@ def _network(dtype, *, sparse):
 
 
 def _optimizers(dtype):
-    """Step each optimizer once, on its own defaults; a terminal sees their number grow."""
+    """Compile each optimizer by a step with its defaults; a terminal shows their number."""
     import numpy as np
 
     from .. import get_optimizer, list_optimizers

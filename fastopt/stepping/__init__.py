@@ -1,4 +1,4 @@
-"""Steppers: an optimizer's state beside the arrays that it updates in place, in CPU or CUDA memory.
+"""Steppers: they hold an optimizer's state and update arrays in place, in CPU or CUDA memory.
 
 Internal: it may change in any version (docs/stability.md).
 """

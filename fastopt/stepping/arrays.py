@@ -1,4 +1,4 @@
-"""Which arrays an optimizer accepts, without ever copying one, and the sentences that refuse the others."""
+"""Checks of the arrays that an optimizer is to update, without copying one, and their error messages."""
 
 import itertools
 import sys
@@ -74,7 +74,7 @@ def view(x, name):
 
 
 def codes(x, name):
-    """Return the codes that a saved state holds as an ndarray; torch's bfloat16 as what it is made of."""
+    """Return the quantized values of a saved state as an ndarray; torch's bfloat16 as uint16."""
     torch = sys.modules.get("torch")
     if is_torch(x) and x.dtype == torch.bfloat16:
         x = x.view(torch.int16).numpy().view(np.uint16)
@@ -126,7 +126,7 @@ def kind(x):
 
 
 def check_param(array, name):
-    """Raise ValueError unless an update can write to every element of ``array`` in one sweep."""
+    """Raise ValueError unless ``array`` is contiguous, writable and laid out for an update in place."""
     if not array.flags.writeable:
         raise ValueError(f"{name} is read-only, so it cannot be updated in place; pass a writeable array")
     if not (array.flags.c_contiguous or array.flags.f_contiguous):
@@ -202,7 +202,7 @@ def check_disjoint(params):
 
 
 def bump_versions(tensors):
-    """Tell torch's autograd that these tensors changed: a stale graph is then an error, no wrong number."""
+    """Increase the tensors' version counters, so that torch's autograd raises for a graph built before."""
     increment = sys.modules["torch"].autograd.graph.increment_version
     for tensor in tensors:
         increment(tensor)

@@ -1,4 +1,4 @@
-"""Bound arrays with their state, and the tables by which the kernels update them."""
+"""Bound arrays with their state, and the table of addresses and constants that the kernels read."""
 
 import copy
 
@@ -92,15 +92,15 @@ class BoundParameters:
 
     @property
     def buckets(self) -> list:
-        """All buckets, of both kinds."""
+        """All buckets, elementwise and tensor-wise."""
         return [*self.elementwise, *self.tensorwise]
 
     def states(self) -> list[ParamState]:
-        """Return each parameter's rule, step count and state that is no array."""
+        """Return the `ParamState` of each parameter."""
         return [state for bucket in self.buckets for state in bucket.states()]
 
     def hold(self, states: list[ParamState]) -> None:
-        """Put all parameters into buckets, and rebuild what depends on them."""
+        """Sort all parameters into buckets, and rebuild the table and the work queue."""
         elementwise, tensorwise = {}, {}
         for one in states:
             if isinstance(one.rule, TensorRule):
@@ -132,14 +132,14 @@ class BoundParameters:
     _grad_address = staticmethod(arrays.grad_address)
 
     def _point(self, bucket):
-        """Write the table rows of a bucket's members."""
+        """Write the table rows (addresses, sizes) of a bucket's members."""
         for p in bucket.members:
             row = self.table[p.index]
             kernel = update_address(bucket.rule, p.array.dtype)
             row[:] = kernel, p.data, row[2], p.start, p.stride, arrays.address(bucket.row)
 
     def _plan(self):
-        """Decide which buckets take the next step, and queue the work on their parameters."""
+        """Determine which buckets take the next step, and queue the work on their parameters."""
         absent = self.gradients.absent
         self.active = [bucket for bucket in self.elementwise if bucket.members[0].index not in absent]
         self._queue_work()
@@ -155,11 +155,11 @@ class BoundParameters:
         self.work = work_queue.KernelQueue.over(self.table, sizes, self.most_threads() if is_parallel else 1)
 
     def most_threads(self) -> int:
-        """Return how many threads a step may use now."""
+        """Return the largest number of threads that a step may use now."""
         return self.n_threads or threading_layer.n_available()
 
     def accept(self, grads: list) -> None:
-        """Take over changed hyper-parameters, and the gradients of the next step.
+        """Apply changed hyper-parameters, and check the gradients of the next step.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class BoundParameters:
             self._plan()
 
     def _split(self):
-        """Split buckets of which only a part has gradients, so that each part counts its own steps."""
+        """Split buckets of which only some parameters have gradients: each part counts its own steps."""
         buckets, absent = [], self.gradients.absent
         for bucket in self.elementwise:
             without = [p for p in bucket.members if p.index in absent]
@@ -190,7 +190,7 @@ class BoundParameters:
         self.elementwise = buckets
 
     def refresh(self) -> None:
-        """Take over hyper-parameters that were changed in ``param_groups``, all or none."""
+        """Check and apply hyper-parameters that were changed in ``param_groups``, all or none."""
         for group in self.groups:
             if group.is_changed():
                 break
@@ -210,13 +210,13 @@ class BoundParameters:
         self.refold()
 
     def _begin_anew(self, states):
-        """Let parameters that have not stepped begin with the hyper-parameters of the next step."""
+        """Reset parameters that have not stepped yet to first values by the present hyper-parameters."""
         new = [begun_anew(state) for state in states]
         if any(a is not b for a, b in zip(new, states, strict=True)):
             self.hold(new)
 
     def follow_storage(self) -> None:
-        """Update torch parameters where they lie now: ``p.data = ...`` may have moved them.
+        """Update torch parameters where their data is now: ``p.data = ...`` may have moved it.
 
         Raises
         ------
@@ -241,7 +241,7 @@ class BoundParameters:
         self.hold(self.states())
 
     def refold(self) -> None:
-        """Take over the groups' present numbers, those of schedules included."""
+        """Recompute the constants from the groups' present values, including schedules."""
         for bucket in self.buckets:
             bucket.refresh()
 
@@ -251,12 +251,12 @@ class BoundParameters:
         return bool(self._torch)
 
     def mark_changed(self) -> None:
-        """Tell torch's autograd that the parameters have changed."""
+        """Increase the version counters of torch parameters, for torch's autograd."""
         if self._tensors:
             arrays.bump_versions(self._tensors)
 
 
 def _called(group, first, i):
-    """Return what messages call a group's array ``i``."""
+    """Return the name of a group's array ``i`` in messages."""
     name = f" ({group.names[i]!r})" if group.names else ""
     return f"params[{first + i}]{name}"

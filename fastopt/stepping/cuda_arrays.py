@@ -1,4 +1,4 @@
-"""Which arrays in CUDA memory an optimizer accepts, without ever copying one."""
+"""Checks of arrays in CUDA memory that an optimizer is to update, without copying one."""
 
 import math
 import sys
@@ -18,7 +18,7 @@ def is_on_gpu(x):
 
 
 class DeviceView:
-    """An array in CUDA memory: as much of an ndarray as the checks of `arrays` need, and where it lies.
+    """An array in CUDA memory: its address, and what the checks of `arrays` read of an ndarray.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class DeviceView:
 
 
 def stream(x):
-    """Return the ``cudaStream_t`` on which the owner of ``x`` queues its work; None if it does not tell."""
+    """Return the ``cudaStream_t`` on which the owner of ``x`` queues its work, or None if unknown."""
     if arrays.is_torch(x):
         return sys.modules["torch"].cuda.current_stream(x.device).cuda_stream
     return cuda.interface(x).get("stream")

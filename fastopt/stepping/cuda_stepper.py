@@ -1,4 +1,4 @@
-"""The bound stepper for arrays in CUDA memory: `Stepper` with another memory and other launches."""
+"""The bound stepper for arrays in CUDA memory: `Stepper` with kernel launches."""
 
 import numpy as np
 
@@ -28,11 +28,11 @@ class DeviceParam(Param):
         return array
 
     def take(self, array):
-        """Update this memory from now on."""
+        """Update the array in this memory from now on."""
         self.array, self.data, self.nbytes, self.guard = array, array.data, array.nbytes, None
 
     def allocate(self, rule, h, kept=()):
-        """Make the slots as `Param` does, then move them to the GPU."""
+        """Allocate the slots as `Param` does, then move them to the GPU."""
         if isinstance(rule, TensorRule):
             refuse(self.group.optimizer, "looks at whole arrays")
         if isinstance(rule, Reduced):
@@ -46,11 +46,11 @@ class DeviceParam(Param):
                 self.slots, self.start = cuda.to_device(rows)
 
     def begin_anew(self, rule, h):
-        """Make the slots anew, with their first values."""
+        """Reset the slots to their first values."""
         self.allocate(rule, h)
 
     def read(self):
-        """Return a copy of the slots in CPU memory, once the GPU is done with them."""
+        """Return a copy of the slots in CPU memory, after waiting for the GPU."""
         if not len(self.slots):
             return super().read()
         with cuda.on_device(self.array.ordinal):
@@ -63,7 +63,7 @@ class DeviceParam(Param):
 
     @staticmethod
     def open_saved(x, name):
-        """Return what a saved state holds as an ndarray, whether it lies in CUDA or in CPU memory."""
+        """Return a slot of a saved state, in CUDA or CPU memory, as an ndarray."""
         if cuda_arrays.is_on_gpu(x):
             x = x.cpu() if arrays.is_torch(x) else cuda.to_host(x)
         return arrays.view(x, name)
@@ -105,7 +105,7 @@ class DeviceParameters(BoundParameters):
         return gradient.data
 
     def accept(self, grads):
-        """Take over the gradients, and launch where the first one's owner works; see `BoundParameters`."""
+        """Check the gradients, and choose the stream of the first one's owner; see `BoundParameters`."""
         if any(type(g) is tuple for g in grads):
             refuse(self.optimizer, "takes the rows (indices, values) of a gradient")
         super().accept(grads)
@@ -176,7 +176,7 @@ class LaunchQueue:
                 self._many.append((kernel, blocks, cuda.to_device(chunks), len(chunks), bucket))
 
     def run(self):
-        """Queue everything on `stream`."""
+        """Launch everything on `stream`."""
         threads, stream = elementwise.THREADS, self.stream
         with cuda.on_device(self._ordinal):
             for kernel, blocks, p, bucket in self._one:
@@ -191,25 +191,25 @@ class LaunchQueue:
 
 
 def refuse(optimizer, why):
-    """Raise TypeError for what needs arrays in CPU memory."""
+    """Raise TypeError: something needs arrays in CPU memory."""
     name = type(optimizer).__name__
     raise TypeError(f"{name} {why}, which is not done on a GPU; bind arrays in CPU memory")
 
 
 def refuse_on_gpu(optimizer, groups):
-    """Raise TypeError if there are arrays on a GPU, for an optimizer that looks at whole arrays."""
+    """Raise TypeError if an array is on a GPU, for an optimizer whose rule needs whole arrays."""
     if any(cuda_arrays.is_on_gpu(p) for group in groups for p in to_list(group.get("params", ()))):
         refuse(optimizer, "looks at whole arrays")
 
 
 def _span(p):
-    """Return what a kernel must know of a parameter: its index, addresses, stride and size."""
+    """Return what a kernel needs of a parameter: its index, addresses, stride and size."""
     stride = p.stride if len(p.slots) else 0
     return p.index, p.data, p.start if stride else 0, stride, p.array.size
 
 
 class _Addresses:
-    """A device copy of the gradients' addresses, renewed without waiting for the GPU.
+    """A device copy of the gradients' addresses, updated without waiting for the GPU.
 
     The driver may read pinned memory long after the call, so each upload has its own, used again `_UPLOADS`
     uploads later.
@@ -222,7 +222,7 @@ class _Addresses:
         self._buffers = [(row, cuda.event()) for row in pinned]
 
     def update(self, addresses, stream):
-        """Queue a copy of the addresses, if they have changed."""
+        """Queue a copy of the addresses to the device, if they have changed."""
         if np.array_equal(addresses, self._known):
             return
         buffer, event = self._buffers.pop(0)
@@ -234,7 +234,7 @@ class _Addresses:
 
 
 def _one_device(params):
-    """Return the GPU on which all parameters lie, or None if none tells; ValueError if they differ."""
+    """Return the GPU that holds all parameters, or None if unknown; ValueError if they differ."""
     first, *others = [p for p in params if p.array.ordinal is not None] or [None]
     for p in others:
         if p.array.ordinal != first.array.ordinal:

@@ -1,4 +1,4 @@
-"""Optimizer state over one flat vector, as the training engine drives it."""
+"""Optimizer state for one flat vector of parameters, as the training engine uses it."""
 
 import copy
 from typing import TYPE_CHECKING, Any
@@ -92,14 +92,14 @@ class FlatState(scheduling.Scheduled, Persistent):
         return self._kernel[1]
 
     def begin(self, run: Run) -> None:
-        """Let schedules go by another run from the next step on."""
+        """Set the run that schedules follow from the next step on."""
         if run != self.run:
             self.run = run
             if scheduling.scheduled(self.hyper):
                 self._table = None
 
     def constants(self, n_steps: int, decay: bool = True) -> np.ndarray:
-        """Return the kernel constants of the next steps, without taking them.
+        """Return the kernel constants of the next steps, without counting these as taken.
 
         Parameters
         ----------
@@ -135,11 +135,11 @@ class FlatState(scheduling.Scheduled, Persistent):
         self.t += n_steps
 
     def train(self, params: np.ndarray) -> None:
-        """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""
+        """Move ``params`` to the point where gradients are evaluated; does nothing for most optimizers."""
         self._switch(params, True)
 
     def eval(self, params: np.ndarray) -> None:
-        """Move ``params`` to where they are to be evaluated; for most optimizers there is nothing to do."""
+        """Move ``params`` to the point to be evaluated (an average); does nothing for most optimizers."""
         self._switch(params, False)
 
     def _switch(self, params, to_training):

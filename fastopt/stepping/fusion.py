@@ -1,4 +1,4 @@
-"""The stepper inside wrappers, which runs the update and what they add to it in one pass over memory.
+"""The stepper inside wrappers: runs the update and the wrappers' stages in one pass over memory.
 
 All stages of a `fastopt.stepping.fusion_stages.StepRequest`, and the update, run chunk by chunk while the
 chunk is in cache (loop fusion). Rules that look at whole arrays cannot be fused; for them each stage is a
@@ -23,7 +23,7 @@ _LOOPS = 64
 
 
 class FusedStepper:
-    """The stepper inside wrappers, which fuses their stages with the update.
+    """Runs the stages of wrappers fused with the update of the stepper inside them.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ class FusedStepper:
         self._square, self._scale, self._buffers = Stage(wrappers.square), Stage(wrappers.scale), None
 
     def copies(self):
-        """Return an array beside each parameter, with its values, shape, dtype and memory order."""
+        """Return a copy of each parameter, of the same dtype and memory order."""
         return [np.array(p.array) for p in self.params]
 
     def request(self, grads, closure, grad_scale, options, kind):
-        """Return the `StepRequest` that these arguments of ``step`` describe."""
+        """Return the `StepRequest` for these arguments of ``step``."""
         if isinstance(grad_scale, bool) or not isinstance(grad_scale, Real):
             raise TypeError(f"grad_scale must be a number, not {type(grad_scale).__name__}")
         options = {name: value for name, value in options.items() if value is not None}
@@ -69,7 +69,7 @@ class FusedStepper:
                 raise TypeError(f"{kind} needs whole gradients, not the rows (indices, values) of some")
 
     def _evaluate(self, request):
-        """Let a closure give its gradients, if it has not."""
+        """Evaluate the closure of a request, if that has not been done."""
         if request.closure is not None:
             request.found, grads, loss = evaluate(request.closure, self._bound.optimizer)
             request.closure, request.grads = None, to_list(grads)
@@ -77,7 +77,7 @@ class FusedStepper:
                 request.options["loss"] = loss
 
     def _accept(self, grads):
-        """Check gradients; return the parameters that have one."""
+        """Check gradients; return the indices of the parameters that have one."""
         self._bound.accept(grads)
         return self._with_gradient()
 
@@ -86,7 +86,7 @@ class FusedStepper:
         return tuple(p.index for p in self.params if p.index not in absent)
 
     def add(self, request, stage, **constants):
-        """Let the gradients go through a stage."""
+        """Add a stage that changes the gradients before the update."""
         self._meet(request, stage)
         stage.constants, stage.scale = constants, request.scale
         if stage.members is None:
@@ -98,21 +98,21 @@ class FusedStepper:
         request.norms = None
 
     def _meet(self, request, stage):
-        """Write the gradients out if stages before this one see other rows and columns in them."""
+        """Write changed gradients to a buffer if earlier stages see them as a matrix of another shape."""
         for other in request.before:
             if any(other.units[i][:2] != stage.units[i][:2] for i in other.units.keys() & stage.units.keys()):
                 self._write_out(request)
                 break
 
     def norms(self, request):
-        """Return the L2 norm of each gradient as it is now, 0 for one that is None."""
+        """Return the L2 norm of each gradient after the stages so far, 0 for one that is None."""
         if request.norms is None:
             (squares,) = self.reduce(request, self._square)
             request.norms = np.sqrt(squares)
         return request.norms
 
     def reduce(self, request, stage, **constants):
-        """Run a stage that only adds up; return its sums, of shape (sums, parameters).
+        """Run a stage that only computes sums; return them, of shape (sums, parameters).
 
         Of a sweep that adds up by units a dict of an ndarray (sums, units) for each parameter.
         """
@@ -131,13 +131,13 @@ class FusedStepper:
         return all_
 
     def apply(self, request, stage, **constants):
-        """Run a stage with the gradients at once."""
+        """Run a stage now, on the gradients after the stages so far."""
         if self._concerns(stage, request.active):
             stage.constants, stage.scale = constants, request.scale
             self._run([*request.before, stage], request.active)
 
     def write(self, request, stage, **constants):
-        """Run a stage that writes the gradients to arrays of its own, and let the request go on with them."""
+        """Run a stage that writes the gradients to its own arrays, which the request then uses."""
         self.apply(request, stage, **constants)
         present = frozenset(request.active)
         request.grads = [a if i in present else None for i, a in enumerate(stage.arrays["b"])]
@@ -150,7 +150,7 @@ class FusedStepper:
         request.active = self._accept(request.grads)
 
     def step(self, request: StepRequest) -> float | None:
-        """Make the step, fused with the stages of the request where that is possible; return its loss."""
+        """Make the step, fused with the request's stages where possible; return the closure's loss."""
         stepper, bound = self._stepper, self._bound
         if bound.optimizer.needs == "closure" and request.closure is not None:
             return stepper.step(closure=request.closure, grad_scale=request.scale, **request.options)
@@ -171,7 +171,7 @@ class FusedStepper:
         return request.found
 
     def _even(self, request):
-        """Return the one factor of all gradients, after a stage that brings them to one if they differ."""
+        """Return one scale for all gradients, adding a stage that applies the scales if they differ."""
         if isinstance(request.scale, float):
             return request.scale
         values = {request.scale[i] for i in request.active}
@@ -181,7 +181,7 @@ class FusedStepper:
         return float(values.pop()) if values else 1.0
 
     def _step_apart(self, request):
-        """Make the step with gradients from a buffer, where it cannot be fused."""
+        """Make the step without fusion, with changed gradients from a buffer."""
         stepper, mask = self._stepper, request.mask
         if request.before or not isinstance(request.scale, float):
             self._write_out(request)
@@ -199,7 +199,7 @@ class FusedStepper:
         self._run_masked([stage], active, mask, [])
 
     def _run_masked(self, wanted, active, mask, after):
-        """Run stages that end in a mask, and those that follow it."""
+        """Run stages that end in a mask, then those that follow it."""
         if not active:
             return
         if not mask.stage.sweep.sums:  # nothing of all elements must be known first
@@ -210,13 +210,13 @@ class FusedStepper:
         self._run([*mask.lengthen(counts), *after], active)
 
     def _prologue(self, scale):
-        """Return what kernels apply first to each parameter: `Optimizer.prologue`, with the scale."""
+        """Return what kernels apply first to each parameter: `Optimizer.prologue`, times the scale."""
         specs = [p.group.spec(p.array.shape) for p in self.params]
         sign, l2, keep = np.array([cls.prologue(values) for cls, values, _ in specs]).T
         return sign * scale, l2, keep
 
     def _run_fused(self, request):
-        """Run the update of the parameters that take the step, between the stages of a request."""
+        """Run the update of the parameters that take the step, fused with the request's stages."""
         if self._buckets is not self._bound.active:
             self._buckets = self._bound.active
             self._members = tuple(p.index for bucket in self._buckets for p in bucket.members)
@@ -230,22 +230,22 @@ class FusedStepper:
         request.after.clear()
 
     def finish(self, request):
-        """Run the stages that follow the update and were not fused with it, as after a tensor rule."""
+        """Run stages after the update that were not fused with it, as with a tensor rule."""
         if request.after:
             self._run(request.after[::-1], ())
             request.after.clear()
             self.mark_changed()
 
     def follow_storage(self) -> None:
-        """Go on where torch parameters lie now; see `BoundParameters`."""
+        """Update torch parameters where their data is now; see `BoundParameters`."""
         self._bound.follow_storage()
 
     def mark_changed(self) -> None:
-        """Tell torch's autograd that the parameters have changed."""
+        """Increase the version counters of torch parameters, for torch's autograd."""
         self._bound.mark_changed()
 
     def _concerns(self, stage, active):
-        """Return the parameters that a stage concerns."""
+        """Return the indices of the parameters that a stage applies to."""
         members = range(len(self.params)) if stage.members is None else stage.members
         if not stage.is_of_step:
             return list(members)
@@ -253,7 +253,7 @@ class FusedStepper:
         return [i for i in members if i in present]
 
     def _run(self, stages, active):
-        """Run stages in one loop; return for each of them the arguments of its sweep and its parameters."""
+        """Run stages in one loop; return for each its sweep's arguments and its parameters."""
         if self._table is not self._bound.table:  # into which the loops point
             self._loops, self._table = {}, self._bound.table
         key = (*stages, active)
@@ -273,7 +273,7 @@ class FusedStepper:
 
 
 def _build(bound, stages, concerned):
-    """Return the loop that fuses stages, and for each of them the arguments of its sweep and its parameters.
+    """Build the loop that fuses stages; return it, and for each stage its arguments and its parameters.
 
     Parameters
     ----------
@@ -309,7 +309,7 @@ def _build(bound, stages, concerned):
 
 
 def _layouts(bound, stages, indices):
-    """Return how parameters lie in memory, as `fused_chunks` takes them."""
+    """Return the memory layout of parameters, as `fused_chunks` takes it."""
     units = {}
     for stage in stages:
         units |= {} if stage is fused_chunks.UPDATE else stage.units
@@ -321,7 +321,7 @@ def _layouts(bound, stages, indices):
 
 
 def _edge(p):
-    """Return of how many elements chunks must be multiples: 8-bit codes share scales."""
+    """Return what a chunk's size must be a multiple of: a block of 8-bit codes shares a scale."""
     return BLOCK if any(slot.itemsize == 1 for slot in p.slots) else 1
 
 

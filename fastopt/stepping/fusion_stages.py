@@ -1,4 +1,4 @@
-"""What wrappers add to a step: stages before the update and after it, which are fused with it.
+"""What wrappers add to a step: stages that are fused with the update, before it or after it.
 
 A wrapper does not loop over arrays itself. It adds a `Stage` to the `StepRequest` that goes down to the
 stepper inside: one that changes the gradient, or one that changes weights, or an average of them.
@@ -14,22 +14,22 @@ from fastopt.rules import wrappers
 
 @dataclasses.dataclass(eq=False)
 class Stage:
-    """A sweep over parameters that a wrapper wants.
+    """A sweep that a wrapper adds to a step, with its arrays and constants.
 
     Parameters
     ----------
     sweep : Sweep
-        ``w`` are the weights, ``g`` is the gradient as the stages before left it, ``b`` takes what the stages
-        after it see of the gradient, ``v`` are weights that a chunk keeps; any other letter is in `arrays`.
+        ``w`` are the weights, ``g`` is the gradient after earlier stages, ``b`` receives it for later stages,
+        ``v`` is a copy of the weights kept for a chunk; any other letter is in `arrays`.
     arrays : dict
         Letter to a list of arrays, one for each parameter.
     members : sequence of int, optional
-        The parameters that it concerns; all by default.
+        Indices of the parameters that it applies to; all by default.
     units : dict, optional
         Of a sweep that tells rows from columns: parameter to its rows, its columns, and whether they are
         swapped.
     is_of_step : bool
-        Whether it concerns those parameters alone that take the step, as does what reads the gradient.
+        Whether it applies only to parameters that take the step; true of any sweep that reads the gradient.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Stage:
         self.is_of_step = self.is_of_step or "g" in self.sweep.operands
 
     def fill(self, prepared, members):
-        """Set the constants of a prepared sweep over some parameters."""
+        """Set the constants of a prepared sweep for some parameters."""
         head = self.head or (self.scale, 0.0, 1.0)
         values = [*head, *[self.constants[name] for name in self.sweep.constants]]
         prepared.fill([v[list(members)] if isinstance(v, np.ndarray) else v for v in values])
@@ -66,15 +66,15 @@ class UpdateMask:
     ----------
     fused : FusedStepper
     is_scaled : bool
-        Whether the steps that go on are made longer, by what share of all they are.
+        Whether the steps kept are divided by the share of elements kept.
 
     Attributes
     ----------
     set_aside, stage : Stage
-        Before and after the update, where both are in one pass.
+        Stages before and after the update, where all are fused into one pass.
     """
 
-    #: The least share that counts.
+    #: Lower bound of the share that steps are divided by.
     _LEAST = 1e-3
 
     def __init__(self, fused, is_scaled):
@@ -86,13 +86,13 @@ class UpdateMask:
         self._apart = None
 
     def apart(self):
-        """Return the mask as a pass of its own, and arrays that must hold the new weights then."""
+        """Return the mask as a separate pass, and the arrays in which it expects the new weights."""
         if self._apart is None:
             self._apart = Stage(self.stage.sweep, {**self._arrays, "v": self._fused.copies()})
         return self._apart, self._apart.arrays["v"]
 
     def lengthen(self, counts):
-        """Return the stages that remain, given how many elements of each array go on."""
+        """Return the stages that scale the steps kept, given how many elements of each array are kept."""
         if self._lengthen is None:
             return []
         shares = counts / np.maximum(self._sizes, 1.0)
@@ -102,15 +102,15 @@ class UpdateMask:
 
 @dataclasses.dataclass(eq=False)
 class StepRequest:
-    """One step on its way down.
+    """One step, passed down from the outermost wrapper to the stepper inside.
 
     Attributes
     ----------
     grads : list or None
-        None as long as there is a closure to give them.
+        None until the closure has been evaluated.
     closure : callable or None
     scale : float or ndarray
-        What gradients are still to be multiplied by; one element for each parameter where they differ.
+        Factor still to be applied to the gradients; one element for each parameter where they differ.
     options : dict
         ``loss`` and ``hessian``, where given.
     found : float or None
@@ -118,15 +118,15 @@ class StepRequest:
     active : tuple of int
         Parameters with a gradient, once the gradients have been accepted.
     before, after : list of Stage
-        For the gradients, in their order; for the weights, the last of them first.
+        Stages before the update, in order; stages after it, in reverse order.
     mask : UpdateMask or None
         How the update is masked.
     norms : ndarray or None
-        L2 norms of the gradients as they are now, if known; 0 where there is none.
+        L2 norms of the gradients after the stages so far, if known; 0 where there is no gradient.
     weight : float
-        How much the gradients count in a mean with others: the rows of their mini-batch, or the rows' weight.
+        Weight of the gradients in a mean with others: the rows of the mini-batch, or their total weight.
     ends_epoch : bool
-        Whether a step is to be made now, with however many gradients there are for it.
+        Whether accumulated gradients make a step now, even if they are fewer than usual.
     is_made : bool
         Whether the request has led, or will lead, to a step of the optimizer inside.
     """
@@ -146,12 +146,12 @@ class StepRequest:
     is_made: bool = True
 
     def drop(self) -> None:
-        """Make no step, and nothing that was to follow it."""
+        """Cancel the step and the stages after it."""
         self.is_made = False
         self.after.clear()
 
     def multiply(self, factors: Any) -> None:
-        """Multiply the gradients by a number, or each by one."""
+        """Multiply all gradients by a number, or each by its own."""
         self.scale = self.scale * factors
         if self.norms is not None:  # a norm that overflowed is not known: that of the product may be finite
             self.norms = self.norms * factors if np.isfinite(self.norms).all() else None

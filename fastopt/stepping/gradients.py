@@ -12,7 +12,7 @@ from fastopt.stepping.sparse_gradients import Rows
 
 
 class Gradients:
-    """The gradients that the next step takes.
+    """The gradients of the next step.
 
     Checking a gradient takes longer than a small update, so the gradients that were accepted last are known
     by their identities, for as long as they all live, and are not checked again.
@@ -46,13 +46,13 @@ class Gradients:
         self._watched = ()  # gradients of other libraries, whose memory may move: (index, address)
 
     def are_those_accepted(self, grads: list) -> bool:
-        """Tell whether these are the very gradients of the last `accept`, at the same addresses."""
+        """Tell whether these are the same gradients as in the last `accept`, at the same addresses."""
         if not self._alive or list(map(id, grads)) != self._seen:
             return False
         return not self._watched or all(grads[i].data_ptr() == data for i, data in self._watched)
 
     def accept(self, grads: list) -> bool:
-        """Check gradients and take them for the next step.
+        """Check gradients and store their addresses for the next step.
 
         Parameters
         ----------

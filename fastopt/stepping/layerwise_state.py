@@ -1,4 +1,4 @@
-"""Optimizer state for the training engine where an update needs whole gradients, layer by layer."""
+"""Optimizer state for the training engine, for optimizers that need the whole gradient of each layer."""
 
 import copy
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _SAVED = "optimizer hyper run t pending dtype size n_decay".split()
 
 
 class LayerwiseState(scheduling.Scheduled, Persistent):
-    """An optimizer bound to the layers of one flat vector of parameters, as the training engine drives it.
+    """An optimizer bound to the layers of one flat vector of parameters, as the training engine uses it.
 
     For wrappers, and optimizers that need a norm, a matrix or one number for all layers: the engine hands
     over the gradient of each mini-batch, and a `Stepper` on views of the vector updates it. Pickles and
@@ -94,14 +94,14 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         return self.optimizer.innermost.rule_for(self.hyper, (2, 2))
 
     def begin(self, run: Run) -> None:
-        """Let schedules go by another run from the next step on."""
+        """Set the run that schedules follow from the next step on."""
         self.run = run
         if self._stepper is not None:
             self._stepper.begin(run)
 
     @property
     def takes_penalty(self) -> bool:
-        """Whether the next gradient is to have the penalty's in it: once a step, which may take several."""
+        """Whether the next gradient must include the penalty's: once a step, if gradients are accumulated."""
         return self.pending == 0
 
     def apply(
@@ -115,7 +115,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         weight: float = 1.0,
         ends_epoch: bool = False,
     ) -> None:
-        """Take the gradient of a mini-batch, which makes a step unless several are accumulated.
+        """Pass on the gradient of a mini-batch; makes a step unless gradients are being accumulated.
 
         Parameters
         ----------
@@ -154,17 +154,17 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         self.pending = stepper.pending
 
     def train(self, params: np.ndarray) -> None:
-        """Move ``params`` to where gradients are to be taken; for most optimizers there is nothing to do."""
+        """Move ``params`` to the point where gradients are evaluated; does nothing for most optimizers."""
         if self.t:
             self._bound(params).train()
 
     def eval(self, params: np.ndarray) -> None:
-        """Move ``params`` to where they are to be evaluated; for most optimizers there is nothing to do."""
+        """Move ``params`` to the point to be evaluated (an average); does nothing for most optimizers."""
         if self.t:
             self._bound(params).eval()
 
     def _bound(self, params):
-        """Return the stepper on the layers of ``params``, made anew when that is another array."""
+        """Return the stepper for the layers of ``params``, bound again if that is another array."""
         if self._params is not params:
             saved = self._stepper_state()
             optimizer = copy.deepcopy(self.optimizer)

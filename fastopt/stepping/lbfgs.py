@@ -1,4 +1,4 @@
-"""The stepper of L-BFGS: it evaluates a closure, several times a step."""
+"""The stepper of L-BFGS, which evaluates a closure several times a step."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class LBFGSStepper(Stepper):
         return sum(a.nbytes for a in vectors)
 
     def add_param_group(self, group):
-        """Refuse: there is one group."""
+        """Raise TypeError: L-BFGS has one group only."""
         raise ValueError("LBFGS has one direction for all parameters, and so one group")
 
     def step(self, grads=None, *, closure=None, grad_scale=1.0):
@@ -122,7 +122,7 @@ class LBFGSStepper(Stepper):
                 break
 
     def _direction(self, g, history_size):
-        """Keep the change since the last iteration and return the direction."""
+        """Store the changes since the last iteration; return the quasi-Newton direction."""
         state = self._state
         state["n_iter"] += 1
         if state["n_iter"] == 1:
@@ -138,7 +138,7 @@ class LBFGSStepper(Stepper):
         return direction(g, self._pairs, state["H_diag"])
 
     def _search(self, evaluate, start, d, t, tolerance, most):
-        """Search along ``d`` from the present weights, which are the same afterwards."""
+        """Search along ``d`` from the present weights, and restore these."""
         here = [p.array.copy(order="K") for p in self.bound.params]
 
         def trial(t):
@@ -177,7 +177,7 @@ class LBFGSStepper(Stepper):
         return export(value, self.bound.params[0].given) if isinstance(value, np.ndarray) else plain(value)
 
     def load_state_dict(self, state_dict):
-        """Take over a copy of a state, from `state_dict` or from ``torch.optim.LBFGS``; see `Stepper`."""
+        """Load a copy of a state, from `state_dict` or from ``torch.optim.LBFGS``; see `Stepper`."""
         groups, states = parts(state_dict)
         if len(groups) != 1:
             raise ValueError(f"the state_dict has {len(groups)} parameter groups, not 1")

@@ -1,4 +1,4 @@
-"""The stepper of Mechanic: it scales the steps of the optimizer inside."""
+"""The stepper of Mechanic, which scales the steps of a base optimizer."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,14 @@ from fastopt.stepping.stepper import Stepper, evaluate, refuse_both
 
 
 class MechanicStepper(Stepper):
-    """A `Stepper` that lets another one move copies of the weights first; made by `Mechanic.bind`."""
+    """A `Stepper` around a base optimizer that updates copies of the weights; made by `Mechanic.bind`."""
 
     def __init__(self, optimizer, groups, n_threads, run):
         super().__init__(optimizer, groups, n_threads, run)
         self._bind_base()
 
     def _bind_base(self):
-        """Bind the other optimizer to the slots that hold the copies."""
+        """Bind the base optimizer to the slots that hold the copies."""
         self._copies = [p.slots[1].reshape(p.array.shape, order=order_of(p.array)) for p in self.bound.params]
         self._base_name = self.bound.groups[0].values["base"]
         groups = [
@@ -31,7 +31,7 @@ class MechanicStepper(Stepper):
 
     @property
     def nbytes(self):
-        """Bytes of state, the other optimizer's included."""
+        """Bytes of state, including the base optimizer's."""
         return super().nbytes + self._base.nbytes
 
     def add_param_group(self, group):
@@ -75,7 +75,7 @@ class MechanicStepper(Stepper):
         return super().state_dict() | {"base": base}
 
     def load_state_dict(self, state_dict):
-        """Take over a copy of a state; see `Stepper.load_state_dict`."""
+        """Load a copy of a state; see `Stepper.load_state_dict`."""
         if not isinstance(state_dict, Mapping) or "base" not in state_dict:
             raise ValueError("a state_dict of Mechanic has the other optimizer's state as 'base'")
         super().load_state_dict(state_dict)

@@ -84,7 +84,7 @@ def rule_of(cls, values, shape):
 
 
 class Group:
-    """A live group: the user's dict, and what was made of its values when they last changed.
+    """A live parameter group: the user's dict, and what was computed from its values at the last change.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class Group:
         return tuple(self.values.values()) != self._seen
 
     def refresh(self):
-        """Check the values and take note of them."""
+        """Check the values and remember them."""
         self.check(self.values)
         self.scheduled = scheduling.scheduled(self.values)
         self._ahead, self._rules = (None, 0, ()), {}

@@ -1,4 +1,4 @@
-"""What a stepper holds: bound arrays with their slots, and those of them that share constants."""
+"""Bound arrays with their slots, and buckets of arrays that share constants."""
 
 import math
 import weakref
@@ -12,7 +12,7 @@ from fastopt.stepping import arrays
 
 
 class ParamState(NamedTuple):
-    """A parameter, the rule that updates it, its steps so far and its state that is no array."""
+    """A parameter with its rule, its number of steps, and the state that is one number."""
 
     p: "Param"
     rule: object
@@ -33,19 +33,19 @@ class Param:
         self.take(self.open())
 
     def open(self):
-        """Return the user's array as it lies in memory now, after checking that it can be updated."""
+        """Return the user's array as an ndarray, after checking that it can be updated."""
         array = arrays.view(self.given, self.name)
         arrays.check_param(array, self.name)
         return array
 
     def take(self, array):
-        """Update this memory from now on."""
+        """Update the array in this memory from now on."""
         self.array, self.data, self.nbytes = array, arrays.address(array), array.nbytes
         # NumPy refuses to resize (and so to move) an array that has a weak reference.
         self.guard = weakref.ref(array)
 
     def reopen(self):
-        """Return the memory to which the user's array has moved; raise if the state no longer fits it."""
+        """Return the user's array in the memory to which it has moved; raise if the state no longer fits."""
         array = self.open()
         if array.dtype != self.array.dtype:
             raise TypeError(
@@ -60,7 +60,7 @@ class Param:
         return array
 
     def allocate(self, rule, h, kept=()):
-        """Make the slots of ``rule``, with their first values; ``kept`` maps names to values to keep."""
+        """Allocate the slots of ``rule`` with their first values; ``kept`` holds values to copy instead."""
         dtypes = [np.dtype(rule.slot_dtype(name, self.array.dtype)) for name in rule.slots]
         sizes = [math.prod(rule.slot_shape(name, self.array.shape)) for name in rule.slots]
         strides = [-(-size * d.itemsize // LINE) * LINE for size, d in zip(sizes, dtypes, strict=True)]
@@ -79,7 +79,7 @@ class Param:
             offset += stride
 
     def begin_anew(self, rule, h):
-        """Give the slots that hold a hyper-parameter at first its present value."""
+        """Reset the slots whose first value is a hyper-parameter to its present value."""
         for name, row in zip(rule.slots, self.slots, strict=True):
             if isinstance(rule.initial.get(name), str):
                 row[:] = _first(rule, h, name)
@@ -98,14 +98,14 @@ class Param:
 
 
 def _first(rule, h, name):
-    """Return the number that fills a slot at first."""
+    """Return the first value of a slot."""
     if not isinstance(rule, Reduced):
         return rule.first(h, rule.initial, name)
     return first_codes(rule, name, rule.first(h, rule.initial, rule.moment(name)))
 
 
 class ElementwiseBucket:
-    """Parameters of one group and dtype that took the same steps, so they share one row of constants."""
+    """Parameters of one group, dtype and number of steps, which share one row of constants."""
 
     __slots__ = ("_prologue", "_values", "group", "members", "next_scalars", "row", "rule", "scalars", "t")
 
@@ -115,7 +115,7 @@ class ElementwiseBucket:
         self.row = np.empty(3 + self.rule.n_constants, self.members[0].array.dtype)
 
     def refresh(self):
-        """Take over the group's hyper-parameters."""
+        """Apply the group's present hyper-parameters."""
         cls, self._values, self.rule = self._spec
         self._prologue = cls.prologue(self._values)
 
@@ -124,16 +124,16 @@ class ElementwiseBucket:
         return self.group.spec(self.members[0].array.shape)
 
     def is_outdated(self):
-        """Tell whether the group's values now need another rule."""
+        """Tell whether the group's present values need another rule."""
         return self._spec.rule is not self.rule
 
     def states(self):
-        """Yield each parameter with its rule, its steps and its state that is no array."""
+        """Yield the `ParamState` of each parameter."""
         for p in self.members:
             yield ParamState(p, self.rule, self.t, self.scalars)
 
     def fold(self, grad_scale):
-        """Write the constants of the next step, without taking it."""
+        """Compute the constants of the next step, without counting it."""
         sign, l2, keep = self._prologue
         constants, self.next_scalars = self.rule.fold(self._values, self.t + 1, self.scalars)
         self.row[:] = (sign * grad_scale, l2, keep, *constants)
@@ -145,7 +145,7 @@ class ElementwiseBucket:
 
 
 def with_current_rule(state: ParamState) -> ParamState:
-    """Return a state under the rule of its group's present values; slots that both rules have are kept."""
+    """Return a state under the rule for its group's present values, keeping slots that both rules have."""
     _, h, rule = state.p.group.spec(state.p.array.shape)
     if rule is state.rule:
         return state
@@ -155,13 +155,13 @@ def with_current_rule(state: ParamState) -> ParamState:
 
 
 def begins_with_values(rule) -> bool:
-    """Tell whether a hyper-parameter is the first value of a slot or of a number of the state."""
+    """Tell whether a slot's or number's first value is a hyper-parameter."""
     first = [rule.initial, rule.scalars, getattr(rule, "shared", {})]
     return any(isinstance(value, str) for values in first for value in values.values())
 
 
 def begun_anew(state: ParamState) -> ParamState:
-    """Return the state of a parameter that has not stepped, with its group's present values."""
+    """Return the state of a parameter that has not stepped, with first values by its group's present ones."""
     if state.t or not begins_with_values(state.rule):
         return state
     _, h, rule = state.p.group.spec(state.p.array.shape)

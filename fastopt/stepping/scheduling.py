@@ -1,4 +1,4 @@
-"""Hyper-parameters that are schedules: their values at given steps."""
+"""Hyper-parameters that are schedules, and their values at given steps."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from fastopt.schedules import Run, Schedule
 if TYPE_CHECKING:
     from fastopt.optimizers.base import Optimizer
 
-#: Types of values that may be or hold a schedule; one look spares most values another.
+#: Types of values that may be or hold a schedule: a quick test that excludes most values.
 _HOLDERS = Schedule, tuple, list
 
 
@@ -63,7 +63,7 @@ def evaluate(optimizer, h, run, steps):
         return h
     clock = run.clock(steps)
     values = _mapped(h, lambda schedule: schedule.at(clock))
-    # Ranges are intervals, so the extremes speak for all steps; NaN is both of them.
+    # Ranges are intervals, so it is enough to check minimum and maximum; both are NaN if a value is.
     for extreme in (np.min, np.max):
         try:
             optimizer.check(_numbers(values, names, extreme))
@@ -79,7 +79,7 @@ def at_step(optimizer, h, run, step):
 
 
 def pick(values, names, i):
-    """Return the hyper-parameters of moment ``i`` of what `evaluate` returned, as plain floats."""
+    """Return the hyper-parameters at step ``i`` of what `evaluate` returned, as plain floats."""
     return _numbers(values, names, lambda array: array[i])
 
 
@@ -95,26 +95,26 @@ def _numbers(values, names, choose):
 
 
 def observe(h, metric, greater_is_better):
-    """Return ``h`` with its schedules after an epoch with this loss or score."""
+    """Return ``h`` with each schedule as it is after an epoch with this loss or score."""
     return _mapped(h, lambda schedule: schedule.observe(metric, greater_is_better=greater_is_better))
 
 
 @dataclasses.dataclass
 class Progress:
-    """How far a bound stepper is in its run; shared with its groups."""
+    """The number of steps that a bound stepper has made in its run; shared with its groups."""
 
     run: Run
     step: int = 0
 
 
 class Scheduled:
-    """What the states of the training engine share: ``optimizer``, ``hyper``, ``run`` and ``t``."""
+    """Base of the training engine's states: hyper-parameters with schedules, and the number of steps."""
 
     optimizer: "Optimizer"
     hyper: dict[str, Any]
     run: Run
     t: int
-    #: Share of the gradients of step ``t + 1`` that has been gathered; see `fastopt.MultiSteps`.
+    #: Share of the gradients of step ``t + 1`` accumulated so far; see `fastopt.MultiSteps`.
     pending: float = 0.0
     #: Whether the engine is to add the penalty's gradient to that of the next mini-batch.
     takes_penalty: bool = True
@@ -124,5 +124,5 @@ class Scheduled:
         return at_step(self.optimizer.innermost, self.hyper, self.optimizer.inner_run(self.run), self.t)
 
     def observe(self, metric: float, *, greater_is_better: bool = False) -> None:
-        """Tell schedules the loss or score of the epoch that has ended; `plateau` reacts to it."""
+        """Pass the loss or score of an epoch to the schedules; `plateau` reacts to it."""
         self.hyper = observe(self.hyper, metric, greater_is_better)

@@ -1,4 +1,4 @@
-"""Gradients that are given for some rows of a parameter alone, as embeddings have them."""
+"""Sparse gradients: those of some rows of a parameter only, as of embeddings."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from fastopt.stepping import arrays
 
 
 class Rows:
-    """The gradient of some rows, checked, with repeated rows added up.
+    """A checked sparse gradient: row indices without duplicates, and the gradients of those rows.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class Rows:
         self._indices, self._values = _coalesce(indices.astype(np.int64), values)
 
     def update(self, row, n_threads):
-        """Update the rows; ``row`` is the parameter's in the stepper's table, but for the gradient."""
+        """Update the rows; ``row`` is the parameter's row in the stepper's table, except for the gradient."""
         n, width = len(self._indices), int(np.prod(self.p.array.shape[1:]))
         if not n or not width:
             return
@@ -70,7 +70,7 @@ class Rows:
 
 
 def _coalesce(indices, values):
-    """Return each row once, with the sum of its values; an update of a row in two parts would be another."""
+    """Return each row index once, with the sum of its values, as one update needs the whole gradient."""
     unique, places = np.unique(indices, return_inverse=True)
     if len(unique) == len(indices):
         return indices, values

@@ -1,4 +1,4 @@
-"""State in torch's layout, out and in: numbers, lists and arrays that any format can hold."""
+"""Saving and loading state in torch's layout: numbers, lists and arrays that any format can hold."""
 
 import math
 import sys
@@ -243,7 +243,7 @@ def _step(saved, rule, name, h):
 
 
 def _ignores_step(rule, h):
-    """Tell whether a rule's steps are all alike, but for the first."""
+    """Tell whether a rule does not depend on the step's number, except for the first step."""
     if not isinstance(rule, Rule) or isinstance(rule, Reduced) or rule.scalars:
         return False
     return rule.constants(h, 2) == rule.constants(h, 1_000_003)
@@ -274,7 +274,7 @@ def whole_number(value: object, name: str) -> int:
 
 
 def calls(state_dict: Mapping, parsed: list) -> int:
-    """Return how many steps the stepper had made; a state without schedules does not say it apart."""
+    """Return the number of steps made; a state without schedules does not hold it separately."""
     if "step" in state_dict:
         return whole_number(state_dict["step"], "state_dict['step']")
     return max((state.t for _, loaded in parsed for state, _ in loaded), default=0)
@@ -292,7 +292,7 @@ def _import(value, p, shape, dtype, name):
 
 
 def _number(value):
-    """Return a saved hyper-parameter as plain Python: torch may keep one in a tensor, JSON makes lists."""
+    """Return a saved hyper-parameter as plain Python values: torch may store a tensor, JSON a list."""
     if isinstance(value, (tuple, list)):
         return tuple(map(_number, value))
     return _item(value)

@@ -1,4 +1,4 @@
-"""The bound stepper: an optimizer's state beside the arrays that it updates in place."""
+"""The bound stepper: holds an optimizer's state and updates arrays in place."""
 
 from collections.abc import Callable
 from numbers import Real
@@ -175,19 +175,19 @@ class Stepper:
 
     @property
     def n_steps(self) -> int:
-        """Steps that have been made, by which schedules go."""
+        """Number of steps made, which schedules count."""
         return self.bound.progress.step
 
     def begin(self, run: Run) -> None:
-        """Let schedules go by another `fastopt.schedules.Run` from the next step on."""
+        """Set the `fastopt.schedules.Run` that schedules follow from the next step on."""
         self.bound.progress.run = run
 
     def skip(self, n_steps: float) -> None:
-        """Let epochs go on without ``n_steps`` whose gradients were left out (`fastopt.SkipNonFinite`)."""
+        """Let schedules' epochs end as if ``n_steps`` more steps had been made (`fastopt.SkipNonFinite`)."""
         self.begin(self.bound.progress.run.skipped(n_steps))
 
     def observe(self, metric: float, *, greater_is_better: bool = False) -> None:
-        """Tell schedules the loss or score of the epoch that has ended; `fastopt.schedules.plateau` reacts.
+        """Pass the loss or score of an epoch to schedules; `fastopt.schedules.plateau` reacts to it.
 
         Parameters
         ----------
@@ -205,7 +205,7 @@ class Stepper:
             raise TypeError(f"{name} needs the loss at the present weights: step(grads, loss=...), a number")
 
     def _average_hessian(self, hessian):
-        """Let the estimates enter the averages of parameters that take this step."""
+        """Update the averages of the Hessian's diagonal, of parameters that take this step."""
         if not self.bound.optimizer.takes_hessian:
             raise TypeError(f"{type(self.bound.optimizer).__name__} takes no hessian: leave it out")
         if len(hessian) != len(self.bound.params):
@@ -225,11 +225,11 @@ class Stepper:
             average += average.dtype.type(1.0 - p.group.current()["betas"][1]) * (estimate - average)
 
     def eval(self) -> None:
-        """Move the weights to where they are to be evaluated, for schedule-free methods; else do nothing."""
+        """Move the weights to the point to be evaluated, for schedule-free methods; else do nothing."""
         self._switch(False)
 
     def train(self) -> None:
-        """Move the weights back to where gradients are taken, for schedule-free methods; else do nothing."""
+        """Move the weights back to where gradients are evaluated, after `eval`; else do nothing."""
         self._switch(True)
 
     def _switch(self, to_training):
@@ -267,7 +267,7 @@ class Stepper:
         return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a copy of a state, from `state_dict` or from the same optimizer of ``torch.optim``.
+        """Load a copy of a state, from `state_dict` or from the same optimizer of ``torch.optim``.
 
         Restores the groups' hyper-parameters too; keys that say how torch works (``foreach``, ...) are
         ignored. A schedule of this stepper stays where the state describes none, as one of torch does not.
@@ -308,7 +308,7 @@ def refuse_both(grads, loss):
 
 
 def evaluate(closure, optimizer):
-    """Return a closure's loss, its gradients, and the loss again if the optimizer needs it, else None."""
+    """Evaluate a closure; return its loss, its gradients, and the loss again if the optimizer needs it."""
     loss, grads = closure()
     loss = float(loss)
     return loss, grads, loss if optimizer.needs else None

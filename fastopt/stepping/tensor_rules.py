@@ -1,4 +1,4 @@
-"""Parameters under a rule of the second protocol: their state, and what the rule sees of a step."""
+"""Parameters updated by a tensor rule, their state, and the object that the rule works on."""
 
 import concurrent.futures
 import contextlib
@@ -41,19 +41,19 @@ class TensorRuleBucket:
         self.refresh()
 
     def states(self):
-        """Yield each parameter with its rule, its steps and its state that is no array."""
+        """Yield the `ParamState` of each parameter."""
         for i, p in enumerate(self.params):
             own = tuple(float(values[i]) for values in self._scalars.values())
             yield ParamState(p, self.rule, int(self.t[i]), (*own, *map(float, self._shared.values())))
 
     def refresh(self):
-        """Take over the groups' hyper-parameters."""
+        """Apply the groups' present hyper-parameters."""
         self._flags = flags(self._spec(0).values)
         if self._tensors is not None:
             self._tensors.take(*gather(map(self._spec, self._tensors.active)))
 
     def is_outdated(self):
-        """Tell whether a group's values now need another rule, or part it from the others."""
+        """Tell whether a group's present values need another rule or another bucket."""
         specs = map(self._spec, range(len(self.params)))
         return any(one.rule is not self.rule or flags(one.values) != self._flags for one in specs)
 
@@ -62,7 +62,7 @@ class TensorRuleBucket:
         return p.group.spec(p.array.shape)
 
     def prepare(self, absent):
-        """Make ready for a step of the parameters that are not among the ``absent``, with present values."""
+        """Prepare a step of all parameters but the ``absent`` ones, with the present values."""
         self._active = tuple(i for i, p in enumerate(self.params) if p.index not in absent)
         if self._active and (self._tensors is None or self._tensors.active != self._active):
             params = [self.params[i] for i in self._active]
@@ -70,7 +70,7 @@ class TensorRuleBucket:
             self.refresh()
 
     def step(self, table, grad_scale, loss):
-        """Update the parameters for which `prepare` made ready.
+        """Update the parameters that `prepare` was called for.
 
         Parameters
         ----------
@@ -109,12 +109,12 @@ def gather(specs):
 
 
 def is_number(value):
-    """Tell a number from a flag, a name or None."""
+    """Tell whether a value is a number, not a flag, a name or None."""
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 def flags(values):
-    """Return what two groups must share to be updated together: the values that are no numbers."""
+    """Return the values that are no numbers, in which groups must agree to be updated together."""
     return tuple(
         (name, value)
         for name, value in values.items()
@@ -123,7 +123,7 @@ def flags(values):
 
 
 class Tensors:
-    """What a tensor rule sees of a step.
+    """The argument ``x`` of a tensor rule: the parameters of a step, with their state.
 
     Attributes
     ----------
@@ -156,11 +156,11 @@ class Tensors:
         self._passes, self._work, self._buffers, self._built = {}, {}, {}, {}
 
     def take(self, prologue, h):
-        """Take over hyper-parameters."""
+        """Set the hyper-parameters."""
         self._prologue, self.h = prologue, h
 
     def begin(self, t, table, grad_scale, scalars, shared, loss):
-        """Take over what belongs to one step."""
+        """Set what changes with each step."""
         self.t, self._table, self.scalars, self.shared, self.loss = t, table, scalars, shared, loss
         sign, l2, keep = self._prologue
         self._head = sign * grad_scale, l2, keep
@@ -195,7 +195,7 @@ class Tensors:
         return one
 
     def arrays(self, letter):
-        """Return the memory of array ``letter`` of each tensor, one-dimensional."""
+        """Return the array ``letter`` of each tensor, as one-dimensional memory."""
         rule = self._rule
         if letter == "w":
             return [p.array.ravel("K") for p in self._params]
@@ -218,11 +218,11 @@ class Tensors:
         ]
 
     def products(self, left, right, out, **options):
-        """Return products of lists of matrices, on as many threads as pay; see `kernels.tiled_gemm`."""
+        """Prepare products of lists of matrices, on as many threads as pay off; see `kernels.tiled_gemm`."""
         return Products(left, right, out, self._most_threads, **options)
 
     def map(self, function, *columns):
-        """Return what a function returns for each row of lists of arrays, in turn or on Python threads.
+        """Return a function's results for each row of lists of arrays, perhaps on several Python threads.
 
         For LAPACK, which lets other Python threads run.
         """
@@ -233,13 +233,13 @@ class Tensors:
             return list(pool.map(function, *columns))
 
     def prepared(self, key, build):
-        """Return what ``build()`` returned at the first call with this key."""
+        """Return the result of ``build()``, computed at the first call with this key."""
         if key not in self._built:
             self._built[key] = build()
         return self._built[key]
 
     def buffer(self, name, shape, dtype):
-        """Return an array for intermediate results that is the same at every step."""
+        """Return an array for intermediate results, the same at every step."""
         key = name, shape, np.dtype(dtype)
         if key not in self._buffers:
             self._buffers[key] = np.empty(shape, dtype)
@@ -247,7 +247,7 @@ class Tensors:
 
 
 def _lying(array):
-    """Return an array's rows and columns as they lie in memory, and whether they are swapped."""
+    """Return the rows and columns of an array's memory, and whether they are transposed."""
     shape = array.shape or (1,)
     lead, last = math.prod(shape[:-1]), shape[-1]
     return (lead, last, False) if order_of(array) == "C" else (last, lead, True)
