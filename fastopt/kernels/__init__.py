@@ -1,4 +1,4 @@
-"""How a rule becomes compiled, disk-cached kernels; the only loops over parameters.
+"""Compiled, disk-cached kernels made from the rules; the only loops over parameters.
 
 Internal: it may change in any version (docs/stability.md).
 """

@@ -1,4 +1,4 @@
-"""How one rule becomes many compiled kernels that the disk cache can trust.
+"""Binding: makes compiled kernels from a rule and a template, with a disk cache that never goes stale.
 
 Numba's cache looks at the content of a function's file, its qualified name, first line and bytecode. It
 does not look at what the function calls, at its globals or at the JIT options. A loop that calls a rule
@@ -23,7 +23,7 @@ JIT_OPTIONS = {"error_model": "numpy"}
 
 
 def digest(file, *others):
-    """Return eight digits that change with any edit in the folder of ``file`` or in one of the others."""
+    """Return a hash of eight digits of all source files in the folder of ``file``, and of the others."""
     files = [*sorted(Path(file).parent.glob("*.py")), *map(Path, others)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:8]
 
@@ -32,7 +32,7 @@ _DIGEST = digest(__file__, bits.__file__, randomness.__file__)  # which rules an
 
 
 def bind(loop, source, suffix="", digest=_DIGEST, **names):
-    """Return a copy of ``loop`` that lives in ``source``'s file and whose globals are ``names``.
+    """Return a copy of a template with the globals ``names``, which Numba caches as part of ``source``'s file.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def bind(loop, source, suffix="", digest=_DIGEST, **names):
 
 
 def fingerprint(*functions):
-    """Return eight digits that change with the code of plain functions and with whatever it reads.
+    """Return a hash of eight digits of the code of plain functions, and of the globals that they read.
 
     Covers closures, numbers among the globals, and the functions that these call, in any file. Numba's cache
     sees none of that in a function that only calls them.
@@ -156,12 +156,12 @@ def global_names(function):
 
 
 def replacement(value, replaced):
-    """Return what stands in for a global, by a sequence of pairs of the one and the other, or the global."""
+    """Return the replacement of a global, from a sequence of pairs (old, new), or the global itself."""
     return next((other for known, other in replaced if value is known), value)
 
 
 def typed_literals(function, scalar, names):
-    """Return a copy of ``function`` with float literals of type ``scalar`` and the globals ``names``."""
+    """Return a copy of ``function`` with float literals of the type ``scalar`` and the globals ``names``."""
     code = function.__code__
     constants = tuple(scalar(c) if type(c) is float else c for c in code.co_consts)
     code = code.replace(co_consts=constants)

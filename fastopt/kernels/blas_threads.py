@@ -1,4 +1,4 @@
-"""BLAS: its threads held to one while ours call it, or while bits must not depend on their number.
+"""The number of BLAS threads: one while fastopt's own threads call BLAS, or where results depend on it.
 
 threadpoolctl finds the libraries. It would not set them: of the Python threads of a process it lets one alone
 change OpenBLAS's pool and ignores the others, so that a fit beside another would leave BLAS threaded, or hold
@@ -21,7 +21,7 @@ _AFFIXES = [(prefix, suffix) for prefix in ("", "scipy_") for suffix in ("", "64
 
 
 def _openblas(library):
-    """Return the two functions that read and set the size of a library's pool."""
+    """Return the two functions of a library that read and set its number of threads."""
     for prefix, suffix in _AFFIXES:
         with contextlib.suppress(AttributeError):
             return tuple(
@@ -44,7 +44,7 @@ def _pools():
 
 @contextlib.contextmanager
 def single_threaded():
-    """Limit BLAS to one thread; the last of several Python threads to leave restores the old number."""
+    """Limit BLAS to one thread; the last of several Python threads to leave restores the number."""
     global _inside, _before
     with _lock:
         if _inside == 0:

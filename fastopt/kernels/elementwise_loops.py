@@ -1,4 +1,4 @@
-"""The loop over one chunk of one array: a template with free names, written out for a number of slots.
+"""The template of the loop over a chunk of an array, generated for a number of slots.
 
 Each slice is taken before the loop: an index that might be negative would keep LLVM from vectorising.
 ``rule``, ``n_constants``, ``prologue``, ``flush`` and ``tiny`` are bound by `fastopt.kernels.elementwise`;
@@ -18,7 +18,7 @@ NAMES = {"carray": carray, "to_fixed_tuple": to_fixed_tuple}
 
 
 def prologue(w, g, c):
-    """Scale or negate the gradient, add the coupled decay, apply the decoupled one."""
+    """Scale or negate the gradient, add the coupled weight decay, and apply the decoupled one."""
     g = c[0] * g
     if c[1]:  # absent, it must not turn an infinite weight into NaN
         g = g + c[1] * w
@@ -26,7 +26,7 @@ def prologue(w, g, c):
 
 
 def flush(x, tiny):
-    """Return 0 for a slot below ``tiny``: decaying towards 0 it would become subnormal and stay so."""
+    """Return 0 for a slot below ``tiny``, which would otherwise decay to (slow) subnormal numbers."""
     return 0.0 if abs(x) < tiny else x
 
 
@@ -55,7 +55,7 @@ for i in range(w.shape[0]):
 
 @functools.cache
 def loop(n_slots: int) -> Callable:
-    """Return the loop of rules with ``n_slots`` slots, as a function with free names."""
+    """Return the template of the loop for rules with ``n_slots`` slots."""
     slots = range(n_slots)
     opened = [f"s = carray(s, {n_slots - 1} * stride + hi)"] * bool(n_slots)
     opened += [f"s{k} = s[{k} * stride + lo : {k} * stride + hi]" for k in slots]

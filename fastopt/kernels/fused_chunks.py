@@ -1,4 +1,4 @@
-"""Loop fusion: sweeps, and the update between them, over one chunk after another while it is in cache.
+"""Loop fusion: an update and the sweeps before and after it, chunk by chunk while it is in cache.
 
 What wrappers do to gradients before an update, and to weights after it, thus costs no pass over memory. A
 *stage* of the loop is a sweep or the update. Like `work_queue` this sees integers only, and compiles once.
@@ -44,7 +44,7 @@ _HEAD, _GAP = 128, 320
 
 
 def run_chunk(arrays, stages, array, lo, hi, skip, n_columns, own, span):
-    """Run an array's stages over some columns of its rows ``lo`` to ``hi``; over all, or of one row."""
+    """Run an array's stages on one chunk: rows ``lo`` to ``hi``, or some columns of one row."""
     of_array = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)
     table = carray(pointer(of_array[0], np.int64), work_queue.TABLE_COLUMNS)
     at = carray(pointer(own, np.int64), _OPERANDS)
@@ -151,7 +151,7 @@ class FusedLoop(work_queue.WorkQueue):
 
 
 def _chunk_rows(shapes, edges, stages):
-    """Return how many rows of each array make a chunk."""
+    """Return the number of rows of each array in a chunk."""
     if any(stage[0] is UPDATE for stage in stages):
         return [_short(n, edge) for (_, n), edge in zip(shapes, edges, strict=True)]
     has_column_sums = any(stage[0].column_sums for stage in stages)
@@ -159,7 +159,7 @@ def _chunk_rows(shapes, edges, stages):
 
 
 def _stage_rows(dtypes, shapes, chunks, stages):
-    """Return the arguments of each stage's sweep, and for each array what `run_chunk` reads of its stages."""
+    """Return each stage's sweep arguments, and for each array the rows of stages that `run_chunk` reads."""
     sweeps, by_array = [], [[] for _ in shapes]
     for sweep, places, operands, swapped in stages:
         if sweep is UPDATE:
@@ -181,13 +181,13 @@ def _stage_rows(dtypes, shapes, chunks, stages):
 
 
 def _short(n_columns, edge):
-    """Return how many rows make a chunk beside an update, in a multiple of ``edge`` elements."""
+    """Return the number of rows of a chunk with an update, rounded to a multiple of ``edge`` elements."""
     unit = edge // math.gcd(n_columns, edge)
     return -(-max(1, _SHORT // max(n_columns, 1)) // unit) * unit
 
 
 def _part(n_columns):
-    """Return how many columns of one row make a chunk: all, or equal parts in whole cache lines."""
+    """Return the number of columns of a chunk of one row: all, or equal parts in whole cache lines."""
     if n_columns <= _SHORT:
         return n_columns
     n_parts = -(-n_columns // _SHORT)
@@ -207,5 +207,5 @@ def _padded(codes):
 
 
 def n_threads(n_bytes, wanted):
-    """Return how many threads are worth while for so many bytes read and written."""
+    """Return the number of threads that pays off for so many bytes read and written."""
     return 1 if n_bytes < work_queue.PARALLEL_BYTES else wanted or threading_layer.n_available()

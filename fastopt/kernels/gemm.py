@@ -1,4 +1,4 @@
-"""BLAS: its product called by address.
+"""BLAS matrix products, called by address from compiled code.
 
 A ctypes pointer as a global would make whatever calls it uncacheable; an address as an argument does not.
 """

@@ -1,4 +1,4 @@
-"""Calling compiled code by its address, and memory that threads share.
+"""Numba intrinsics: calls by address, atomics, prefetching and pauses.
 
 Whatever runs an update kernel or a BLAS routine receives an integer address and calls through it, so it
 compiles once for every optimizer, stays disk-cacheable (a dispatcher or a ctypes pointer as a global
@@ -14,7 +14,7 @@ _I64 = ir.IntType(64)
 
 
 def _call(builder, address, values):
-    """Call the C function ``void f(values...)`` that lives at the integer ``address``."""
+    """Call the C function ``void f(values...)`` at the integer ``address``."""
     function_type = ir.FunctionType(ir.VoidType(), [v.type for v in values])
     builder.call(builder.inttoptr(address, function_type.as_pointer()), values)
 
@@ -41,7 +41,7 @@ def call(typingctx, address, arguments):
 
 @intrinsic
 def pointer(typingctx, address, like):
-    """Return ``address`` as a pointer to ``like`` (a scalar or record type, or what has one's dtype)."""
+    """Return ``address`` as a pointer to a type: a Numba type, or that of an array's elements."""
     element = like.instance_type if hasattr(like, "instance_type") else like.dtype
 
     def codegen(context, builder, signature, args):
@@ -53,7 +53,7 @@ def pointer(typingctx, address, like):
 
 @intrinsic
 def fetch_add(typingctx, address):
-    """Add one to the int64 at ``address`` atomically and return what stood there."""
+    """Atomically add one to the int64 at ``address``; return its value before."""
 
     def codegen(context, builder, signature, args):
         at = builder.inttoptr(args[0], _I64.as_pointer())
@@ -64,7 +64,7 @@ def fetch_add(typingctx, address):
 
 @intrinsic
 def load_shared(typingctx, address):
-    """Return the int64 at ``address``; what its writer wrote before it can be read afterwards (acquire)."""
+    """Load the int64 at ``address`` with acquire ordering: what its writer wrote before is visible then."""
 
     def codegen(context, builder, signature, args):
         return builder.load_atomic(builder.inttoptr(args[0], _I64.as_pointer()), "acquire", 8)
@@ -74,7 +74,7 @@ def load_shared(typingctx, address):
 
 @intrinsic
 def store_shared(typingctx, address, value):
-    """Write the int64 at ``address``, after everything that was written before (release)."""
+    """Store the int64 at ``address`` with release ordering: after everything written before."""
 
     def codegen(context, builder, signature, args):
         builder.store_atomic(args[1], builder.inttoptr(args[0], _I64.as_pointer()), "release", 8)
@@ -85,7 +85,7 @@ def store_shared(typingctx, address, value):
 
 @intrinsic
 def prefetch(typingctx, address):
-    """Begin to load the cache line at ``address``, which may be any number."""
+    """Prefetch the cache line at ``address``, which need not be valid memory."""
 
     def codegen(context, builder, signature, args):
         at = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
@@ -100,7 +100,7 @@ def prefetch(typingctx, address):
 
 @intrinsic
 def pause(typingctx):
-    """Tell the processor that this is a loop that waits, where it has an instruction for that."""
+    """Execute the processor's pause instruction, for spin loops, where it has one."""
 
     def codegen(context, builder, signature, args):
         if builder.module.triple.startswith(("x86_64", "i686")):

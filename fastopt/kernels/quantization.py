@@ -1,4 +1,4 @@
-"""Numbers in 16 and in 8 bits: from float32 and back, in 32-bit integer arithmetic that vectorises.
+"""Encoding float32 numbers in 16 and 8 bits and decoding them, in 32-bit integers that vectorise.
 
 Numba widens integers to 64 bits, and vectors of those cost several times as much; hence the casts, and LLVM
 by hand where casts do not help. Rounding is stochastic: up or down with the probabilities that make it right
@@ -41,7 +41,7 @@ _STEP = 0x9E3779B1
 
 @intrinsic
 def count(typingctx, counter):
-    """Return the counter (an uint32) of the next element."""
+    """Return the random generator's counter (a uint32) for the next element."""
 
     def codegen(context, builder, signature, args):
         return builder.add(args[0], ir.Constant(_I32, _STEP))
@@ -51,7 +51,7 @@ def count(typingctx, counter):
 
 @intrinsic
 def mix(typingctx, x):
-    """As `fastopt.rules.randomness.mix`, which Numba widens here to 64 bits in spite of its casts."""
+    """`fastopt.rules.randomness.mix` in a form that Numba does not widen to 64 bits."""
 
     def codegen(context, builder, signature, args):
         def constant(value):
@@ -67,13 +67,13 @@ def mix(typingctx, x):
 
 @njit(**_CACHED)
 def counter_at(i, key):
-    """Return the counter of element ``i`` under a key (an uint32)."""
+    """Return the random generator's counter (a uint32) for element ``i`` under a key."""
     return uint32(uint32(uint32(i) * uint32(_STEP)) + key)
 
 
 @intrinsic
 def block_buffer(typingctx, like):
-    """Return a pointer to memory on the stack for a block of numbers of the type of ``like``."""
+    """Return a pointer to a block of numbers on the stack, of the type of ``like``."""
 
     def codegen(context, builder, signature, args):
         return cgutils.alloca_once(builder, context.get_value_type(like), size=BLOCK)
@@ -89,26 +89,26 @@ def low_random(word, n_bits):
 
 @njit(**_CACHED)
 def high_random(word, n_bits):
-    """Return the upper ``n_bits``; of 20, the least are also among the lower ones, where they weigh most."""
+    """Return the upper ``n_bits`` of 32 random bits; for 20 bits, they overlap the lower ones a little."""
     return uint32(word >> uint32(32 - n_bits))
 
 
 @njit(**_CACHED)
 def decode_bfloat16(code):
-    """Return a float32."""
+    """Decode a bfloat16 code to a float32."""
     return _float(int32(int32(code) << int32(16)))
 
 
 @njit(**_CACHED)
 def encode_bfloat16(x, random):
-    """Return the code of a float32, given 16 random bits."""
+    """Encode a float32 as bfloat16 with stochastic rounding, given 16 random bits."""
     bits = int32(_bits(x) + int32(random)) if x == x else int32(0x7FC00000)  # NaN must not overflow
     return np.uint16(uint32(bits) >> uint32(16))
 
 
 @njit(**_CACHED)
 def magnitude(x):
-    """Return the bits of abs(x), which order as the numbers do, with NaN above all."""
+    """Return the bits of abs(x), whose order is that of the numbers, with NaN above all."""
     return int32(_bits(x) & int32(0x7FFFFFFF))
 
 
@@ -121,19 +121,19 @@ def scale_of(largest):
 
 @njit(**_CACHED)
 def low_signed(scale):
-    """Return the bits of the number that code 0 stands for."""
+    """Return the bits of the number that code 0 stands for, in a signed block."""
     return int32(int32(int32(int32(scale) << int32(3)) - int32(15 * 8)) << int32(DROPPED))
 
 
 @njit(**_CACHED)
 def low_unsigned(scale):
-    """Return the bits of the number that code 0 stands for, without a sign in the code."""
+    """Return the bits of the number that code 0 stands for, in an unsigned block."""
     return int32(int32(int32(int32(scale) << int32(3)) - int32(31 * 8)) << int32(DROPPED))
 
 
 @njit(**_CACHED)
 def decode_signed(code, low):
-    """Return a float32."""
+    """Decode an 8-bit signed code to a float32."""
     bits = int32(int32(int32(code) << int32(DROPPED)) & int32(-(1 << 31) | 127 << DROPPED))
     bits = int32(bits + low)  # the sign, in the uppermost bit, stays
     return _float(bits) - _float(int32(int32(bits & int32(-(1 << 31))) | low))
@@ -141,7 +141,7 @@ def decode_signed(code, low):
 
 @njit(**_CACHED)
 def decode_unsigned(code, low):
-    """Return a float32."""
+    """Decode an 8-bit unsigned code to a float32."""
     return _float(int32(int32(int32(code) << int32(DROPPED)) + low)) - _float(low)
 
 
@@ -154,12 +154,12 @@ def _encode(x, low, largest, random):
 
 @njit(**_CACHED)
 def encode_signed(x, low, random):
-    """Return the code of a float32 in a block, given 20 random bits."""
+    """Encode a float32 in a signed block with stochastic rounding, given 20 random bits."""
     code = _encode(_float(magnitude(x)), low, 127, random)
     return np.int8(code | int32(int32(_bits(x) >> int32(24)) & int32(-128)))
 
 
 @njit(**_CACHED)
 def encode_unsigned(x, low, random):
-    """Return the code of a float32 >= 0 in a block, given 20 random bits; 0 is for 0 alone."""
+    """Encode a float32 >= 0 in an unsigned block, given 20 random bits; only 0 itself has code 0."""
     return np.uint8(max(_encode(x, low, 255, random), min(_bits(x), int32(1))))

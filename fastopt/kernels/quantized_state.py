@@ -1,4 +1,4 @@
-"""Update kernels for state in 16 or 8 bits: decoded, updated and encoded in one pass over memory.
+"""Update kernels for state in 16 or 8 bits: decode, update and encode in one pass over memory.
 
 Called like those of `fastopt.kernels.elementwise`. Codes of slot ``k`` start ``k * stride`` codes after the
 first. With 8 bits the scales of all slots follow, each slot's on a cache line of its own, and a kernel works
@@ -63,7 +63,7 @@ for block in range(lo // BLOCK, (hi + BLOCK - 1) // BLOCK):
 
 
 def _random(k, n_bits):
-    """Return the statements that make random bits for slot ``k``, and the expression for them."""
+    """Return the source lines that generate random bits for slot ``k``, and their expression."""
     word, half = divmod(k, 2)
     counter = f"uint32(counter + uint32({word * 0x3C6EF372}))" if word else "counter"
     made = [f"r{word} = mix({counter})"] * (half == 0)
@@ -98,7 +98,7 @@ def _int8(rule):
 
 
 def template(rule):
-    """Return the kernel of a `Reduced` rule as a function with free names."""
+    """Return the template of the update kernel of a `Reduced` rule."""
     text, parts = {"bfloat16": _bfloat16, "int8": _int8}[rule.state_dtype](rule)
     results = ", ".join(["x", *(f"x{k}" for k in range(len(rule.moments)))])
     body = templates.fill(text, results=results, **parts).strip().split("\n")
@@ -106,7 +106,7 @@ def template(rule):
 
 
 def first_codes(rule, name, value):
-    """Return the number that slot ``name`` of a `Reduced` rule holds where its moment is ``value``."""
+    """Return the first value of slot ``name`` of a `Reduced` rule whose moment begins at ``value``."""
     value = np.float32(value)
     if rule.state_dtype == "bfloat16":
         return quantization.encode_bfloat16(value, np.uint32(1 << 15))
@@ -121,7 +121,7 @@ def first_codes(rule, name, value):
 
 
 def names(scalar):
-    """Return the names to bind that depend on the parameter's dtype alone."""
+    """Return the names to bind that depend only on the parameter's dtype."""
     return {
         **{name: value for name, value in vars(quantization).items() if not name.startswith("_")},
         **{name: getattr(np, name) for name in ("float32", "int32", "int8", "uint8", "uint16", "uint32")},

@@ -1,4 +1,4 @@
-"""Sweeps as compiled kernels: map a function over arrays, add up what else it returns.
+"""Sweeps as compiled kernels: a function mapped over arrays, with sums of what it returns besides.
 
 ``void sweep(int64 operands, constants, outputs, per_chunk, width, lo, hi)`` takes addresses: of the arrays'
 addresses, of the row of constants ``[grad_scale, l2, keep, *the sweep's own]`` and of the addresses of the
@@ -29,7 +29,7 @@ _SIGNATURE = types.void(*[types.int64] * 7)
 
 
 def _elementwise(sweep):
-    """Return the statements that handle element ``i``, but for what becomes of the terms."""
+    """Return the source lines for element ``i``, except those that add up the terms."""
     own = {"w": "p", "g": "d", "i": "row * width + i" if sweep.is_matrix else "lo + i"}
     arguments = [own.get(name) or _at(sweep, name) for name in sweep.arguments]
     lines = []
@@ -62,7 +62,7 @@ def _terms(sweep):
 
 
 def _source(sweep):
-    """Return the kernel's text: a loop over elements, or one over rows around it."""
+    """Return the kernel's source: a loop over elements, or one over rows around it."""
     wide, names = sweep.is_matrix, sweep.operands
     head = [
         "def sweep(operands, constants, outputs, per_chunk, width, lo, hi):",
@@ -109,7 +109,7 @@ def _join(head, loop, tail):
 
 
 def _positional(function):
-    """Return a copy of a function whose keyword-only parameters follow the others by position."""
+    """Return a copy of a function whose keyword-only parameters have become positional."""
     code = function.__code__
     n_arguments = code.co_argcount + code.co_kwonlyargcount
     code = code.replace(co_argcount=n_arguments, co_kwonlyargcount=0)
@@ -202,7 +202,7 @@ class SweepArguments:
         )
 
     def fill(self, values):
-        """Set what the next run multiplies by.
+        """Set the constants of the next run.
 
         Parameters
         ----------
@@ -271,7 +271,7 @@ class BoundSweep(SweepArguments):
 
 
 def rows_per_chunk(n_rows, n_columns, has_column_sums):
-    """Return how many rows of a matrix make a chunk."""
+    """Return the number of rows of a matrix in a chunk."""
     n = max(1, CHUNK // max(n_columns, 1))
     if has_column_sums:  # each chunk has a row of them to clear, to write and to add up
         n = max(n, min(_ROWS, n_rows // _CHUNKS))

@@ -1,10 +1,10 @@
-"""Kernels that are generated as text, because Numba compiles no loop over a varying number of arrays."""
+"""Templates: source text of kernels, as Numba compiles no loop over a varying number of arrays."""
 
 from collections.abc import Callable
 
 
 def fill(text: str, **parts: object) -> str:
-    """Put statements (lists of lines) and expressions into a template.
+    """Fill statements (lists of lines) and expressions into a template's placeholders.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def fill(text: str, **parts: object) -> str:
 
 
 def function(text: str, name: str) -> Callable:
-    """Return the function ``name`` that a text defines; its free names are for `binding.bind` to give."""
+    """Return the function ``name`` defined by source text; `binding.bind` sets its free names."""
     space = {}
     exec(text, space)
     return space[name]

@@ -1,4 +1,4 @@
-"""The threading layer: which one runs, and how to enter it safely.
+"""Numba's threading layer: loading TBB, and entering parallel regions safely.
 
 Numba's OpenMP layer lets idle threads spin through whole scheduler quanta, so a small parallel region costs
 milliseconds on a busy machine; TBB's does not. Numba takes TBB when it can load it, but the wheel's library
@@ -28,7 +28,7 @@ _state = {"ready": False, "forked": False, "layer": None, "tbb": None}
 
 
 def _candidates():
-    """Yield the places where pip puts the TBB library: this environment, then wherever its files are."""
+    """Yield the paths where pip may have installed the TBB library."""
     folder = "Library/bin" if sys.platform == "win32" else "lib"
     yield Path(sys.prefix, folder, _LIBRARY)
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -47,7 +47,7 @@ def _load_tbb():
 
 
 def prepare():
-    """Load TBB and start Numba's threads, once; return the name of the layer that runs."""
+    """Load TBB and start Numba's threads, once; return the name of the threading layer."""
     with _prepare_lock:
         if not _state["ready"]:
             started = parallel._is_initialized
@@ -66,18 +66,18 @@ def prepare():
 
 
 def is_stranded():
-    """Tell whether this is a forked child in which a parallel region would be fatal."""
+    """Tell whether this is a forked child process, in which a parallel region would crash or hang."""
     return _state["forked"] and _state["layer"] == "omp"
 
 
 def n_available():
-    """Return how many threads a region may use here: Numba's current number, or 1 where none may start."""
+    """Return the number of threads that a region may use now: 1 where none may be started."""
     prepare()
     return 1 if is_stranded() else numba.get_num_threads()
 
 
 def resolve(n_threads):
-    """Check a caller's ``n_threads`` and return it; ``None`` is left for `n_available` to answer.
+    """Check the argument ``n_threads`` and return it; ``None`` stands for `n_available` at each call.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def resolve(n_threads):
 
 
 def region(n_threads=2):
-    """Return the context in which to enter a parallel region; one thread alone enters none.
+    """Return the context manager for a parallel region of some threads; for one thread it does nothing.
 
     Numba's ``workqueue`` aborts the process when two Python threads are inside at once; there the context is
     a lock, elsewhere nothing.

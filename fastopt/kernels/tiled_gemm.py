@@ -1,4 +1,4 @@
-"""Matrix products on all threads, whose bits do not depend on how many there are.
+"""Matrix products on all threads, whose results do not depend on the number of threads.
 
 BLAS with threads of its own cuts a product by their number, and its roundings follow. Here products are cut
 into tiles by their shapes alone, and each tile is one call of BLAS on one thread: several products share a
@@ -86,7 +86,7 @@ def product_kernel(dtype):
 
 
 class Products:
-    """Products of pairs of matrices, ready to run again and again.
+    """Products of pairs of matrices, prepared once and run repeatedly.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Products:
         self._queue = work_queue.KernelQueue(self._table, work, n_threads)
 
     def scale(self, alpha=1.0, beta=0.0, shift=0.0):
-        """Let further runs write ``alpha * left @ right + beta * start + shift * identity`` to each ``out``.
+        """Let later runs write ``alpha * left @ right + beta * start + shift * identity`` to each ``out``.
 
         The three are numbers, or arrays of one element for each product.
         """
@@ -139,18 +139,18 @@ class Products:
             scales[:] = three
 
     def run(self):
-        """Write all products, in one parallel region or none; unscaled at first."""
+        """Compute all products, in one parallel region if that pays off."""
         self._queue.run()
 
 
 def _even(length, longest):
-    """Return the side of the fewest equal tiles along ``length``, in whole cache lines."""
+    """Return the tile side that splits ``length`` into the fewest equal tiles, in whole cache lines."""
     side = -(-length // -(-length // longest))
     return -(-side // _EDGE) * _EDGE
 
 
 def _lying(array):
-    """Return a matrix's address, leading dimension, and whether it lies transposed in memory."""
+    """Return a matrix's address, leading dimension, and whether it is transposed in memory."""
     is_transposed = not array.flags.c_contiguous
     if is_transposed and not array.flags.f_contiguous:
         raise ValueError(f"a matrix of strides {array.strides} is not contiguous")

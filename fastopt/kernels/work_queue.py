@@ -1,4 +1,4 @@
-"""Running kernels on all arrays of a step, serially or on threads that take tasks from one queue.
+"""Running kernels on all arrays of a step, serially or on threads that share a queue of tasks.
 
 Everything here sees integers only (addresses and bounds), so it compiles once for all optimizers, dtypes and
 numbers of parameters. A *routine* is a C function ``void routine(arguments, first, last, worker)`` that runs
@@ -42,7 +42,7 @@ def run_serially(routine, arguments, n_tasks):
 
 
 def run_in_parallel(routine, arguments, n_tasks, counter, n_threads):
-    """Run all tasks on threads, each of which takes the next task that no other has taken."""
+    """Run all tasks on threads, each of which repeatedly takes the next one from the queue."""
     carray(pointer(counter, np.int64), 1)[0] = 0
     for worker in prange(n_threads):
         task = fetch_add(counter)
@@ -58,7 +58,7 @@ run_in_parallel = njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)(run
 
 
 class WorkQueue:
-    """Tasks that threads take one after another until none is left, ready to run again and again.
+    """A queue of tasks for several threads, prepared once and run repeatedly.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _kernel_calls():
 
 
 class KernelQueue(WorkQueue):
-    """Calls of kernels on parts of arrays, fixed until the arrays change.
+    """A work queue of kernel calls on parts of arrays, valid until the arrays change.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class KernelQueue(WorkQueue):
 
 
 def split(sizes, n_tasks):
-    """Split the concatenated arrays into equal tasks; return the work items and the tasks' bounds in them."""
+    """Split concatenated arrays into equal tasks; return the work items, and which of them each task has."""
     total = sum(sizes)
     targets = [round(total * (j + 1) / n_tasks) for j in range(n_tasks)]
     items, bounds, start, task = [], [0], 0, 0

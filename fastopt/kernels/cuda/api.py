@@ -1,4 +1,4 @@
-"""The one door to ``numba.cuda``: everything of it that the library uses is named here.
+"""All uses of ``numba.cuda`` in the library, in one module.
 
 Nothing is imported until a GPU is asked for: numba.cuda takes a second. ``NUMBA_ENABLE_CUDASIM=1``, set
 before Numba is imported, gives the simulator, which needs neither a GPU nor numba-cuda.
@@ -29,14 +29,14 @@ class DeviceError(RuntimeError):
 
 @functools.cache
 def module():
-    """Return ``numba.cuda``, the only import of it in the library."""
+    """Import and return ``numba.cuda``, the only import of it in the library."""
     from numba import cuda
 
     return cuda
 
 
 def problem():
-    """Return why no GPU can be used, as a sentence, or None if one can."""
+    """Return a sentence that says why no GPU can be used, or None if one can."""
     if SIMULATED:
         return None
     if find_spec("numba_cuda") is None:
@@ -55,7 +55,7 @@ def require(device="cuda"):
 
 
 def names():
-    """Return the names of the GPUs, by ``'cuda:0'`` and so on."""
+    """Return the names of the GPUs by device: ``{'cuda:0': name, ...}``."""
     if SIMULATED:
         return {"cuda:0": "Numba's simulator"}
     found = {f"cuda:{gpu.id}": gpu.name for gpu in module().gpus}
@@ -63,7 +63,7 @@ def names():
 
 
 class _Math:
-    """`math` for the simulator: float32 stays float32, as it does on the device."""
+    """`math` for the simulator, in the precision of the argument: float32 stays float32, as on a device."""
 
     def __getattr__(self, name):
         if hasattr(np, name):
@@ -95,7 +95,7 @@ def device_function(function, scalar, replaced=()):
 
 
 def inlined(function):
-    """Return a function as a device function that Numba copies into whatever calls it."""
+    """Return a device function that Numba inlines where it is called."""
     return function if SIMULATED else module().jit(device=True, inline="always")(function)
 
 
@@ -108,7 +108,7 @@ def kernel(function, bounds):
 
 
 def configured(kernel, grid, block, stream):
-    """Return what launches a kernel when it is called with the kernel's arguments.
+    """Return a callable that launches a kernel with a fixed grid, block and stream.
 
     Parameters
     ----------
@@ -128,33 +128,33 @@ _configured_once = functools.lru_cache(1024)(configured)
 
 
 def launcher(kernel, grid, block, stream):
-    """Return what `configured` does, kept for the same launch in the next step."""
+    """As `configured`, kept for later launches with the same arguments."""
     # The simulator's kernels are configured in place, one launch at a time.
     return (configured if SIMULATED else _configured_once)(kernel, grid, block, stream)
 
 
 def intrinsic(function):
-    """Return Numba's intrinsic for the CUDA target; only where kernels are compiled."""
+    """Return Numba's intrinsic for the CUDA target, from a typing function; not in the simulator."""
     from numba.cuda.extending import intrinsic
 
     return intrinsic(function)
 
 
 def has_interface(x):
-    """Tell whether ``x`` is an array in CUDA memory (in the simulator: one of the simulator's)."""
+    """Tell whether ``x`` is an array in CUDA memory, or one of the simulator's."""
     if SIMULATED:
         return getattr(x, "__cuda_ndarray__", False)
     return hasattr(x, "__cuda_array_interface__")
 
 
 def interface(x):
-    """Return the interface of an array in CUDA memory: its address, shape, strides, type and stream."""
+    """Return an array's ``__cuda_array_interface__``: its address, shape, strides, type and stream."""
     return x.__array_interface__ if SIMULATED else x.__cuda_array_interface__
 
 
 @functools.cache
 def stream(handle):
-    """Return the stream that a ``__cuda_array_interface__`` names: None, 1, 2 or a ``cudaStream_t``."""
+    """Return the stream that a ``__cuda_array_interface__`` names (None, 1, 2 or a ``cudaStream_t``)."""
     cuda = module()
     if SIMULATED:
         return 0
@@ -166,25 +166,25 @@ def stream(handle):
 
 
 def on_device(ordinal):
-    """Return a context in which GPU ``ordinal`` is the current one; None leaves the caller's."""
+    """Return a context manager that makes GPU ``ordinal`` the current one; None changes nothing."""
     if SIMULATED or ordinal is None or len(module().gpus) == 1:
         return contextlib.nullcontext()
     return module().gpus[ordinal]
 
 
 def event():
-    """Return an event that records no time."""
+    """Return a CUDA event without timing."""
     return module().event() if SIMULATED else module().event(timing=False)
 
 
 def to_host(x):
-    """Return a copy in CPU memory of an array in CUDA memory, once the work on it is done."""
+    """Return a copy of a CUDA array in CPU memory, after waiting for the work on it."""
     module().synchronize()
     return x.copy_to_host() if hasattr(x, "copy_to_host") else module().as_cuda_array(x).copy_to_host()
 
 
 def to_device(array):
-    """Return a copy of an ndarray in CUDA memory, and its address, once it is there."""
+    """Return a copy of an ndarray in CUDA memory, and its address, after the copy is complete."""
     copy = module().to_device(array)
     module().synchronize()  # a copy on the default stream need not be done before other streams read it
     return copy, interface(copy)["data"][0]
@@ -192,7 +192,7 @@ def to_device(array):
 
 @functools.cache
 def n_processors(ordinal=None):
-    """Return the number of multiprocessors of a GPU; the simulator stands for one."""
+    """Return the number of multiprocessors of a GPU; 1 for the simulator."""
     if SIMULATED:
         return 1
     with on_device(ordinal):

@@ -54,14 +54,14 @@ def element_update(rule, scalar):
 
 
 def _elements(element, lanes):
-    """Return the update of ``lanes`` neighbours: from a tuple of elements to a tuple of elements."""
+    """Return the update of ``lanes`` consecutive elements, which takes and returns a tuple of them."""
     names = {"element": element}
     exec(f"def elements(x, c): return ({''.join(f'element(x[{k}], c), ' for k in range(lanes))})", names)
     return cuda.inlined(names["elements"])
 
 
 def names(rule, dtype, **changes):
-    """Return what the free names of `elementwise_loops` stand for, as a dict; ``changes`` replaces some."""
+    """Return the names to bind to a template of `elementwise_loops`, as a dict; ``changes`` replaces some."""
     dtype = np.dtype(dtype)
     lanes = memory.WIDE // dtype.itemsize
     read, write = memory.accesses(dtype, len(rule.slots), 1)
@@ -90,7 +90,7 @@ def names(rule, dtype, **changes):
 
 
 def plain_kernel(form, rule, dtype, **changes):
-    """Return a kernel of `elementwise_loops` bound to a rule, not yet compiled, and its signature.
+    """Return a template of `elementwise_loops` bound to a rule, not compiled, and its signature.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def kernel(form, rule, dtype):
 
 
 def grid(n, dtype, ordinal=None):
-    """Return how many blocks update one array of ``n`` elements."""
+    """Return the number of blocks for an array of ``n`` elements."""
     elements = THREADS * memory.WIDE // np.dtype(dtype).itemsize
     return min(-(-n // elements), BLOCKS * cuda.n_processors(ordinal))
 

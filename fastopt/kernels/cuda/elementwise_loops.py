@@ -1,4 +1,4 @@
-"""The CUDA kernels that update arrays: templates with free names, which `elementwise` binds to a rule.
+"""Templates of the CUDA kernels that update arrays, which `elementwise` binds to a rule.
 
 Everything but the constants of a step is an integer: addresses, sizes, strides in elements. What is bound
 is in `elementwise.names`. Loops are written with ``while``: a ``range`` with a step begins with a division.
@@ -6,7 +6,7 @@ is in `elementwise.names`. Loops are written with ``while``: a ``range`` with a 
 
 
 def grid_stride(w, g, s, stride, n, first, step, c):
-    """Update ``n`` elements as worker ``first`` of ``step``: in wide accesses, then what is left over.
+    """Update ``n`` elements as thread ``first`` of ``step``: in 128-bit accesses, then the remainder.
 
     Where an address is not aligned everything is left over, so memory of any alignment is updated, by
     this one kernel and with the same bits.
@@ -29,7 +29,7 @@ def one(w, g, s, stride, n, c):
 
 
 def many(chunks, n_chunks, gradients, c):
-    """Update many arrays with the constants ``c``; each block takes chunk after chunk.
+    """Update many arrays with the constants ``c``; each block processes chunks in a grid-stride loop.
 
     A row of ``chunks`` is ``[array, byte offset in the gradient, w, s, stride, n]`` with ``w`` and ``s`` at
     the chunk's first element; ``gradients`` holds the address of each array's gradient.
@@ -43,7 +43,7 @@ def many(chunks, n_chunks, gradients, c):
 
 
 def planned(w, g, s, stride, n_decay, n, rows, spared, step):
-    """Update one flat vector at the step that stands in memory at the address ``step``, from 0.
+    """Update one flat vector; the step's number, from 0, is read from the address ``step``.
 
     Row ``step`` of ``rows`` holds the constants of the first ``n_decay`` elements, that of ``spared`` those
     of the rest, which weight decay spares. No argument changes from step to step, so a CUDA graph can

@@ -1,4 +1,4 @@
-"""Launches that are the same in every step, and their replay as a CUDA graph."""
+"""Kernel launches that are the same in every step, recorded and replayed as a CUDA graph."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ _STEPS = 16
 
 
 class Launch(NamedTuple):
-    """A kernel with its grid, its block and arguments that are the same in every step."""
+    """A kernel with its grid, its block and its arguments, all the same in every step."""
 
     kernel: Any
     grid: tuple | int
@@ -17,12 +17,12 @@ class Launch(NamedTuple):
     arguments: tuple
 
     def on(self, stream):
-        """Launch on a stream, or record in a graph that is being built."""
+        """Launch on a stream, or add to a graph that is being recorded."""
         cuda.configured(self.kernel, self.grid, self.block, stream)(*self.arguments)
 
 
 class Replay:
-    """A step as a list of launches, repeated as often as asked.
+    """A step as a list of launches, which can be repeated as a CUDA graph.
 
     On hardware the step is captured as a CUDA graph (through ``cuda.core``, which comes with numba-cuda), and
     sixteen steps as another; each replay costs the host one call. In the simulator the launches are made one
@@ -38,7 +38,7 @@ class Replay:
         self._graphs = None
 
     def run(self, n_steps):
-        """Take ``n_steps`` steps on the default stream."""
+        """Run ``n_steps`` steps on the default stream."""
         if self._graphs is None and n_steps > 1 and not cuda.SIMULATED:
             # Taken one by one, the first step compiles and loads the kernels: not possible during a capture.
             self._launch()
@@ -67,7 +67,7 @@ class Replay:
 
 
 def _device():
-    """Return the current GPU as ``cuda.core`` has it; both use its primary context."""
+    """Return the current GPU as a ``cuda.core`` device; both libraries use its primary context."""
     from cuda.core import Device
 
     device = Device(cuda.module().get_current_device().id)

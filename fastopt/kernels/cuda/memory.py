@@ -1,4 +1,4 @@
-"""How CUDA kernels read and write memory: by address, 128 bits at a time where that is possible.
+"""Memory accesses of CUDA kernels, by address and 128 bits wide where that is possible.
 
 Kernels take addresses rather than arrays: Numba spends microseconds on each array of a launch, a list of
 tensors is a table of addresses anyway, and no plain indexing makes NVVM emit a 128-bit access. In the
@@ -22,7 +22,7 @@ _I64 = ir.IntType(64)
 
 
 def accesses(dtype, n_slots, lanes, align=None):
-    """Return two functions that kernels call: one reads, one writes what belongs to some elements.
+    """Return two device functions, one that loads a few consecutive elements and one that stores them.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def accesses(dtype, n_slots, lanes, align=None):
 
 
 def row_reader(dtype, n):
-    """Return a function that kernels call to read ``n`` consecutive numbers at an address, as a tuple."""
+    """Return a device function that loads ``n`` consecutive numbers at an address, as a tuple."""
     dtype = np.dtype(dtype)
     if cuda.SIMULATED:
         return lambda address: tuple(_host(address, dtype, n, dtype.itemsize))
@@ -69,7 +69,7 @@ def row_reader(dtype, n):
 
 
 def _host(address, dtype, n, align):
-    """Return simulated memory as an ndarray of ``n`` elements."""
+    """Return simulated device memory as an ndarray of ``n`` elements."""
     address = int(address)
     if address % align:
         raise ValueError(f"misaligned access: address {address} is no multiple of {align}")
@@ -99,7 +99,7 @@ def _simulated(dtype, n_slots, lanes, align):
 
 
 def _place(builder, start, i, dtype, lanes):
-    """Return a pointer to access ``i`` from the address ``start``."""
+    """Return a pointer to access number ``i`` from the address ``start``."""
     i = ir.Constant(_I64, i) if isinstance(i, int) else i
     address = builder.add(start, builder.mul(i, ir.Constant(_I64, dtype.itemsize * lanes)))
     if dtype.kind == "f":
