@@ -15,6 +15,9 @@ _EXTRAS = {
 }
 
 
+_NO_FOLDER = "none is writable, every process compiles its kernels; set NUMBA_CACHE_DIR to a folder that is"
+
+
 def add_arguments(parser):
     """Add the arguments of ``info``; return the function that runs it."""
     return _info
@@ -87,15 +90,14 @@ def _cpu_name():
 def _cache():
     from pathlib import Path
 
-    from numba import config
+    from ..kernels import cache_folders
 
-    import fastopt
-
-    if config.CACHE_DIR:
-        folders, why = [Path(config.CACHE_DIR)], "NUMBA_CACHE_DIR"
-    else:
-        folders, why = list(Path(fastopt.__file__).parent.rglob("__pycache__")), "beside the sources"
-    files = [file for folder in folders if folder.is_dir() for file in folder.rglob("*.nb[ci]")]
-    size = sum(file.stat().st_size for file in files) / 1e6
-    place = config.CACHE_DIR or Path(fastopt.__file__).parent
-    return {"folder": f"{place} ({why})", "compiled kernels": f"{len(files)} files, {size:.1f} MB"}
+    kept = cache_folders.writable_folder()
+    where = f"{kept.path} ({kept.origin})" if kept else _NO_FOLDER
+    rows = {"folder": where}
+    for folder in cache_folders.folders():
+        files = list(Path(folder.path).glob("*.nbc")) if folder.is_trusted() else []
+        if files:
+            size = sum(file.stat().st_size for file in files) / 1e6
+            rows[folder.origin] = f"{len(files)} compiled kernels, {size:.1f} MB"
+    return rows

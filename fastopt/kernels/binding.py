@@ -11,8 +11,9 @@ import hashlib
 import types
 from pathlib import Path
 
-from numba import cfunc, config, njit
+from numba import config, njit
 
+from fastopt.kernels import code_cache
 from fastopt.rules import bits, randomness
 
 #: ``error_model="numpy"``: under the default a division may raise, and then nothing vectorises.
@@ -89,7 +90,7 @@ def _describe(value, parts, seen):
 
 
 def compile_c(signature, function, **options):
-    """Compile a bound loop to a C function; cached on disk, if the rule has a file.
+    """Compile a bound loop to a C function, or load it from the disk cache.
 
     Parameters
     ----------
@@ -115,12 +116,7 @@ def compile_c(signature, function, **options):
             "fastopt runs compiled loops only, and NUMBA_DISABLE_JIT=1 has switched Numba's compiler off; "
             "unset it before Python starts"
         )
-    try:
-        return cfunc(signature, cache=True, **JIT_OPTIONS | options)(function)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        return cfunc(signature, **JIT_OPTIONS | options)(function)  # typed into an interpreter: no file
+    return code_cache.cfunc(signature, **JIT_OPTIONS | options)(function)
 
 
 def compile_scalar(function, scalar, options=JIT_OPTIONS, replaced=()):

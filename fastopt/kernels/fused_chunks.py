@@ -8,9 +8,9 @@ import functools
 import math
 
 import numpy as np
-from numba import carray, njit
+from numba import carray
 
-from fastopt.kernels import reductions, threading_layer, work_queue
+from fastopt.kernels import code_cache, reductions, threading_layer, work_queue
 from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_c
 from fastopt.kernels.intrinsics import call, pointer
 
@@ -76,7 +76,7 @@ def run_chunk(arrays, stages, array, lo, hi, skip, n_columns, own, span):
 
 
 run_chunk = bind(run_chunk, run_chunk, **globals())
-run_chunk = njit(nogil=True, cache=True, **JIT_OPTIONS)(run_chunk)
+run_chunk = code_cache.jit(nogil=True, **JIT_OPTIONS)(run_chunk)
 
 
 def fused_tasks(arguments, first, last, worker):

@@ -13,11 +13,12 @@ of the magnitude, no sign 32. The scale of a block is the exponent of its larges
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastopt.kernels.binding import JIT_OPTIONS
+from fastopt.kernels import code_cache
+from fastopt.kernels.binding import JIT_OPTIONS, bind
 from fastopt.rules.bits import float_as_int, int_as_float
 from fastopt.rules.quantized_state import BLOCK
 
@@ -30,10 +31,13 @@ _LEAST = 36
 
 int32, uint32 = np.int32, np.uint32
 
-#: Kernels contain these anyway; the cache spares those who call one from Python seconds of compiling.
-_CACHED = {"cache": True, **JIT_OPTIONS}
 
-_bits, _float = njit(**_CACHED)(float_as_int), njit(**_CACHED)(int_as_float)
+def _compiled(function):
+    """Compile a function. Kernels contain it anyway; the cache spares who calls it from Python seconds."""
+    return code_cache.jit(**JIT_OPTIONS)(bind(function, function, **function.__globals__))
+
+
+_bits, _float = _compiled(float_as_int), _compiled(int_as_float)
 
 #: Added to a counter for each element: Knuth's multiplicative hash, without the multiplication.
 _STEP = 0x9E3779B1
@@ -65,7 +69,7 @@ def mix(typingctx, x):
     return types.uint32(types.uint32), codegen
 
 
-@njit(**_CACHED)
+@_compiled
 def counter_at(i, key):
     """Return the random generator's counter (a uint32) for element ``i`` under a key."""
     return uint32(uint32(uint32(i) * uint32(_STEP)) + key)
@@ -81,57 +85,57 @@ def block_buffer(typingctx, like):
     return types.CPointer(like)(like), codegen
 
 
-@njit(**_CACHED)
+@_compiled
 def low_random(word, n_bits):
     """Return the lower ``n_bits`` of 32 random bits."""
     return uint32(word & uint32((1 << n_bits) - 1))
 
 
-@njit(**_CACHED)
+@_compiled
 def high_random(word, n_bits):
     """Return the upper ``n_bits`` of 32 random bits; for 20 bits, they overlap the lower ones a little."""
     return uint32(word >> uint32(32 - n_bits))
 
 
-@njit(**_CACHED)
+@_compiled
 def decode_bfloat16(code):
     """Decode a bfloat16 code to a float32."""
     return _float(int32(int32(code) << int32(16)))
 
 
-@njit(**_CACHED)
+@_compiled
 def encode_bfloat16(x, random):
     """Encode a float32 as bfloat16 with stochastic rounding, given 16 random bits."""
     bits = int32(_bits(x) + int32(random)) if x == x else int32(0x7FC00000)  # NaN must not overflow
     return np.uint16(uint32(bits) >> uint32(16))
 
 
-@njit(**_CACHED)
+@_compiled
 def magnitude(x):
     """Return the bits of abs(x), whose order is that of the numbers, with NaN above all."""
     return int32(_bits(x) & int32(0x7FFFFFFF))
 
 
-@njit(**_CACHED)
+@_compiled
 def scale_of(largest):
     """Return the scale of a block from the `magnitude` of its largest element, which may be rounded up."""
     rounded = uint32(uint32(largest) + uint32((1 << DROPPED) - 1))
     return min(max(int32(rounded >> uint32(23)), int32(_LEAST)), int32(255))
 
 
-@njit(**_CACHED)
+@_compiled
 def low_signed(scale):
     """Return the bits of the number that code 0 stands for, in a signed block."""
     return int32(int32(int32(int32(scale) << int32(3)) - int32(15 * 8)) << int32(DROPPED))
 
 
-@njit(**_CACHED)
+@_compiled
 def low_unsigned(scale):
     """Return the bits of the number that code 0 stands for, in an unsigned block."""
     return int32(int32(int32(int32(scale) << int32(3)) - int32(31 * 8)) << int32(DROPPED))
 
 
-@njit(**_CACHED)
+@_compiled
 def decode_signed(code, low):
     """Decode an 8-bit signed code to a float32."""
     bits = int32(int32(int32(code) << int32(DROPPED)) & int32(-(1 << 31) | 127 << DROPPED))
@@ -139,27 +143,27 @@ def decode_signed(code, low):
     return _float(bits) - _float(int32(int32(bits & int32(-(1 << 31))) | low))
 
 
-@njit(**_CACHED)
+@_compiled
 def decode_unsigned(code, low):
     """Decode an 8-bit unsigned code to a float32."""
     return _float(int32(int32(int32(code) << int32(DROPPED)) + low)) - _float(low)
 
 
-@njit(**_CACHED)
+@_compiled
 def _encode(x, low, largest, random):
     bits = uint32(uint32(_bits(x + _float(low))) + random)
     # Only what was infinite or NaN, or rounded up to the next binade because of ``low``, exceeds the largest.
     return min(int32(int32(bits >> uint32(DROPPED)) - int32(low >> int32(DROPPED))), int32(largest))
 
 
-@njit(**_CACHED)
+@_compiled
 def encode_signed(x, low, random):
     """Encode a float32 in a signed block with stochastic rounding, given 20 random bits."""
     code = _encode(_float(magnitude(x)), low, 127, random)
     return np.int8(code | int32(int32(_bits(x) >> int32(24)) & int32(-128)))
 
 
-@njit(**_CACHED)
+@_compiled
 def encode_unsigned(x, low, random):
     """Encode a float32 >= 0 in an unsigned block, given 20 random bits; only 0 itself has code 0."""
     return np.uint8(max(_encode(x, low, 255, random), min(_bits(x), int32(1))))

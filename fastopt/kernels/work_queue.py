@@ -11,9 +11,9 @@ for each array, and a list of work items ``[row of the table, lo, hi]``; a task 
 import functools
 
 import numpy as np
-from numba import carray, njit, prange, types
+from numba import carray, prange, types
 
-from fastopt.kernels import threading_layer
+from fastopt.kernels import code_cache, threading_layer
 from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_c
 from fastopt.kernels.intrinsics import call, fetch_add, pointer
 from fastopt.rules.quantized_state import BLOCK
@@ -52,9 +52,9 @@ def run_in_parallel(routine, arguments, n_tasks, counter, n_threads):
 
 
 run_serially = bind(run_serially, run_serially, **globals())
-run_serially = njit(nogil=True, cache=True, **JIT_OPTIONS)(run_serially)
+run_serially = code_cache.jit(nogil=True, **JIT_OPTIONS)(run_serially)
 run_in_parallel = bind(run_in_parallel, run_in_parallel, **globals())
-run_in_parallel = njit(nogil=True, cache=True, parallel=True, **JIT_OPTIONS)(run_in_parallel)
+run_in_parallel = code_cache.jit(nogil=True, parallel=True, **JIT_OPTIONS)(run_in_parallel)
 
 
 class WorkQueue:

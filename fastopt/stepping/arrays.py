@@ -4,8 +4,8 @@ import itertools
 import sys
 
 import numpy as np
-from numba import njit
 
+from fastopt.kernels import code_cache
 from fastopt.kernels.cuda import api as cuda
 from fastopt.kernels.elementwise import DTYPES
 
@@ -33,7 +33,7 @@ def is_torch(x):
     return torch is not None and isinstance(x, torch.Tensor)
 
 
-@njit(cache=True)
+@code_cache.jit()
 def _data(flat):
     return flat.ctypes.data
 

@@ -16,7 +16,7 @@ from reference.kernel_cases import BUILT_IN, concurrent_steps, random_case, run_
 from reference.problems import advance
 
 import fastopt
-from fastopt.kernels import binding, elementwise, work_queue
+from fastopt.kernels import code_cache, elementwise, work_queue
 from fastopt.rules.registry import RULES
 
 
@@ -53,9 +53,7 @@ def test_any_cutting_into_chunks_gives_the_same_bits(name):
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_float32_kernels_are_vectorised_and_never_compute_in_double(name, monkeypatch):
     # Uncached: a cached kernel has no assembly.
-    monkeypatch.setattr(
-        binding, "cfunc", lambda signature, cache=False, **options: cfunc(signature, **options)
-    )
+    monkeypatch.setattr(code_cache, "cfunc", cfunc)
     kernel = elementwise.update_kernel.__wrapped__(RULES[name], "float32")
     assembly = kernel._library.get_asm_str()
     assert not re.search(r"cvtp?s?s2[sp]?d|(mul|add|sub|div|sqrt)[sp]d\b", assembly)

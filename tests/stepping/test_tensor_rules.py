@@ -13,7 +13,7 @@ from reference import catalogue_oracles as oracles
 from reference.problems import advance, distance, problem
 
 import fastopt
-from fastopt.kernels import binding, reductions
+from fastopt.kernels import code_cache, reductions
 from fastopt.optimizers.base import OPTIMIZERS
 from fastopt.rules import layerwise
 from fastopt.rules.tensorwise import TENSOR_RULES
@@ -219,9 +219,7 @@ def test_sums_span_chunks(order):
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="nothing is compiled")
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="reads x86 assembly")
 def test_sweeps_are_vectorised_and_add_up_in_double(monkeypatch):
-    monkeypatch.setattr(
-        binding, "cfunc", lambda signature, cache=False, **options: cfunc(signature, **options)
-    )
+    monkeypatch.setattr(code_cache, "cfunc", cfunc)
     kernel = reductions.sweep_kernel.__wrapped__(layerwise._lamb_moments, "float32")
     assembly = kernel._library.get_asm_str()
     assert re.search(r"sqrtps\b", assembly)

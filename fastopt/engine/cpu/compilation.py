@@ -13,13 +13,13 @@ import sys
 import threading
 
 import numpy as np
-from numba import cfunc, config, njit, prange, types
+from numba import njit, prange, types
 
 from fastopt.engine.cpu import activations, batch_loop, inputs, layer_products
 from fastopt.engine.cpu.context import DENSE_ROUTINES, SPARSE_ROUTINES
 from fastopt.engine.cpu.vector_math import ENGINE_JIT, IN_PLACE_OF, INNER_JIT
-from fastopt.kernels import elementwise, intrinsics, threading_layer
-from fastopt.kernels.binding import bind, compile_scalar, digest, fingerprint
+from fastopt.kernels import cache_folders, code_cache, elementwise, intrinsics, threading_layer
+from fastopt.kernels.binding import bind, compile_c, compile_scalar, digest, fingerprint
 from fastopt.kernels.intrinsics import call
 from fastopt.rules import scalar_functions
 from fastopt.rules.activations import ACTIVATIONS, OUTPUTS, Activation
@@ -43,8 +43,9 @@ _announced = set()
 def _announce(what):
     if what not in _announced:
         _announced.add(what)
-        where = f"in {config.CACHE_DIR}" if config.CACHE_DIR else "beside the package"
-        print(f"fastopt: compiling {what}, once; cached {where}", file=sys.stderr, flush=True)
+        folder = cache_folders.writable_folder()
+        kept = f"once; cached in {folder.path}" if folder else "for this process only"
+        print(f"fastopt: compiling {what}, {kept}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -68,7 +69,7 @@ def _compile(template, suffix="", **names):
     """Compile a C function of integers, with the globals of the template's own file and ``names``."""
     bound = bind(template, template, suffix, digest=_DIGEST, **template.__globals__ | names)
     n = len(inspect.signature(template).parameters)
-    return cfunc(types.void(*[types.int64] * n), cache=True, **ENGINE_JIT)(bound)
+    return compile_c(types.void(*[types.int64] * n), bound, **ENGINE_JIT)
 
 
 @functools.cache
@@ -182,7 +183,7 @@ def _entry_point(parallel):
     template = _call_workers if parallel else _call_worker
     bound = bind(template, template, digest=_DIGEST, call=call, prange=prange)
     signature = types.void(*[types.int64] * 3)
-    return njit([signature], parallel=parallel, nogil=True, cache=True, **ENGINE_JIT)(bound)
+    return code_cache.jit(signature, parallel=parallel, nogil=True, **ENGINE_JIT)(bound)
 
 
 @functools.cache
