@@ -33,7 +33,7 @@ _DIGEST = digest(__file__, bits.__file__, randomness.__file__)  # which rules an
 
 
 def bind(loop, source, suffix="", digest=_DIGEST, **names):
-    """Return a copy of a template with the globals ``names``, which Numba caches as part of ``source``'s file.
+    """Return a copy of a template with the globals ``names``, cached as part of the file of ``source``.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class KernelCache(Cache):
     Parameters
     ----------
     function : function
-        Without a source, as from `exec`, it is not cached.
+        Without a source, as from `exec`, or in a module that cannot be imported it is not cached.
     kind : str
         For whom it is compiled, ``'Python'`` or ``'C'``: the one has no entry for the other.
     options : dict
@@ -99,7 +99,7 @@ class KernelCache(Cache):
         abi = f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
         options = sorted((k, sorted(v) if isinstance(v, set) else v) for k, v in options.items())
         self._place = self._readable, function.__code__.co_firstlineno, abi, kind, options
-        self._enabled = stamp is not None
+        self._enabled = stamp is not None and function.__module__ in sys.modules
 
     @property
     def cache_path(self):

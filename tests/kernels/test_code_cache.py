@@ -39,12 +39,13 @@ def places(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def triple(tmp_path):
+def triple(tmp_path, monkeypatch):
     """Return a function to compile, from a file of its own."""
     file = tmp_path / "own_functions.py"
     file.write_text("def triple(x):\n    return 3 * x\n", "utf-8")
     spec = importlib.util.spec_from_file_location("own_functions", file)
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "own_functions", module)
     spec.loader.exec_module(module)
     return module.triple
 
@@ -217,6 +218,13 @@ def test_where_warnings_are_errors_a_damaged_file_is_met_once(places, triple):
         with pytest.raises(RuntimeWarning):
             compile_triple(triple)
         assert compile_triple(triple) == (21, False)
+
+
+def test_a_function_of_a_module_that_cannot_be_imported_is_not_kept(places, triple, monkeypatch):
+    # Compiled code refers to its module; Numba 0.61 could not load it in another process.
+    monkeypatch.delitem(sys.modules, "own_functions")
+    assert compile_triple(triple) == (21, False)
+    assert not files_in(places["NUMBA_CACHE_DIR"])
 
 
 def test_other_packages_keep_numbas_own_cache():
