@@ -1,4 +1,4 @@
-"""One self-contained HTML file that says what a study found."""
+"""The report: one self-contained HTML file with the results of a study."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def render_report(
     command: str = "",
     notes: Sequence[str] = (),
 ) -> str:
-    """Return the report as a string of HTML. Parameters are those of `write_report`."""
+    """Return the report as a string of HTML; parameters as in `write_report`."""
     jinja2 = require("jinja2", "a report")
     pictures, problems = _pictures(study)
     environment = jinja2.Environment(
@@ -105,7 +105,7 @@ def render_report(
 
 
 def _tables(study):
-    """Return ``(heading, explanation, columns, rows)``; a cell is ``(text, number to sort by)``."""
+    """Return the report's tables as ``(heading, explanation, columns, rows)``; a cell is (text, sort key)."""
     metric = scorer_name(study.scoring_)
     tables = []
     if not study.summary_.empty:
@@ -121,7 +121,7 @@ def _tables(study):
 
 
 def _late_tables(study):
-    """Return the long table of a sweep, which comes after the pictures."""
+    """Return the long table of a sweep, placed after the pictures."""
     if not study.summary_.empty or study.results_.empty:
         return []
     return [("Every setting", "Means over seeds.", *grid_cells(study))]
@@ -135,7 +135,7 @@ _SUMMARY_TEXT = (
 
 
 def summary_columns(study: OptimizerStudy) -> list[tuple[str, Callable[[Any], tuple[str, float]]]]:
-    """Return ``(heading, function of a summary row -> (text, number))`` for each column people read.
+    """Return ``(heading, function of a summary row -> (text, number))`` for each column that is shown.
 
     The terminal's table and the report's show the same columns.
     """
@@ -247,7 +247,7 @@ _WIDTH, _HEIGHT = 4.4, 3.3
 
 
 def _pictures(study):
-    """Draw every picture that the study has data for.
+    """Draw all pictures for which the study has data.
 
     Returns
     -------
@@ -273,7 +273,7 @@ def _pictures(study):
 
 
 def attempt(name: str, draw: Callable[[], Figure], keep: Callable[[Figure], object]) -> list[str]:
-    """Draw a picture and keep it; whatever matplotlib objects to costs no more than this picture.
+    """Draw a picture and keep it; an error of matplotlib's leaves out this picture only.
 
     Parameters
     ----------
@@ -339,7 +339,7 @@ def _curves(study, **options):
 
 
 def _narrow(display, study, **options):
-    """Return a function that draws a display of `study` in the size of the report's pictures."""
+    """Return a function that draws a display of `study` at the size of the report's pictures."""
 
     def draw():
         from .display.style import new_axes, theme
@@ -353,7 +353,7 @@ def _narrow(display, study, **options):
 
 
 def confusion(study: OptimizerStudy) -> ConfusionDisplay:
-    """Return the display of every optimizer's confusion matrix, or of the best one's if it is large."""
+    """Return the display of all optimizers' confusion matrices, or of the best one's if they are large."""
     from .display import ConfusionDisplay
 
     one = study.best_optimizer_ or next(iter(study.confusion_))

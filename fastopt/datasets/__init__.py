@@ -1,4 +1,4 @@
-"""Data for comparisons: bundled sets, MNIST, and the user's own table or NPZ file.
+"""Data sets for comparisons: bundled sets, MNIST, and the user's own files.
 
 Networks need float32 or float64 numbers of like size. What is done to get there is in `Dataset.preprocessor`
 (fitted on training rows only) or in `Dataset.notes`, never silent.
@@ -31,7 +31,7 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True)
 class Dataset:
-    """Data ready for a study.
+    """A data set ready for a study.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ def list_datasets() -> list[str]:
 
 
 def _kind_of_file(name):
-    """Return the suffix that tells how a file is read, compression apart; None for other names."""
+    """Return the suffix that decides how a file is read, without that of a compression; None if unknown."""
     suffixes = [suffix.lower() for suffix in Path(name).suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED and suffixes[-2:-1] and suffixes[-2] in _TEXT:
         return suffixes[-2]

@@ -18,7 +18,7 @@ MNIST_TEXT = "MNIST: handwritten digits of 28 x 28 pixels, 60,000 to train and 1
 
 
 def load(path: Path, name: str) -> Dataset:
-    """Return the data set in an ``.npz`` file with ``X``, ``y`` or the same in ``_train`` and ``_test``."""
+    """Return the data set of an ``.npz`` file with ``X`` and ``y``, or with ``X_train`` and so on."""
     arrays = _read(path)
     if {"X_train", "y_train", "X_test", "y_test"} <= arrays.keys():
         X, y, X_test, y_test = (arrays[k] for k in ("X_train", "y_train", "X_test", "y_test"))

@@ -1,4 +1,4 @@
-"""What the columns of a table are: numbers, words, dates, row numbers."""
+"""What the columns of a table hold: numbers, text, dates or row numbers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:id|idx|index|key|uuid|row|no|nr)", re.
 
 
 def is_text(column: pd.Series) -> bool:
-    """Whether a column holds text, or objects that are neither numbers nor truth values."""
+    """Whether a column holds text, or other objects that are neither numbers nor booleans."""
     types = require("pandas", "reading a table").api.types
     return not (types.is_numeric_dtype(column) or types.is_bool_dtype(column) or is_time(column))
 
 
 def is_time(column: pd.Series) -> bool:
-    """Whether a column holds dates, times or durations as such."""
+    """Whether a column has a dtype of dates, times or durations."""
     types = require("pandas", "reading a table").api.types
     return types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column)
 
@@ -42,7 +42,7 @@ def holds_dates(column: pd.Series) -> bool:
 
 
 def read_numbers(file: TableFile) -> tuple[pd.DataFrame, list[str]]:
-    """Turn the columns whose every text is a number into numbers.
+    """Convert columns of text in which every value is a number.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def read_numbers(file: TableFile) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _thousands_read_as_decimals(file, frame):
-    """Return columns in which pandas took 1.234, a thousand beside decimal commas, for a fraction."""
+    """Return the columns in which pandas read 1.234, with a thousands separator, as a fraction."""
     fractions = [
         name for name in frame.columns if frame[name].dtype.kind == "f" and (frame[name] % 1 > 0).any()
     ]
@@ -119,6 +119,6 @@ def check_finite(name: str, column: pd.Series) -> None:
 
 
 def some(names: list[str], n: int = 12) -> str:
-    """Return names for a message, the first few of many."""
+    """Return names for a message, or the first few of them."""
     shown = ", ".join(map(repr, names[:n]))
     return shown if len(names) <= n else f"{shown} and {len(names) - n} more"

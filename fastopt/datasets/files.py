@@ -35,7 +35,7 @@ _READERS = {
 
 @dataclass
 class TableFile:
-    """A table as its file has it; cells of text are left as text, 'NA' and 'None' too.
+    """A table as it stands in its file; cells of text stay text, also 'NA' and 'None'.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class TableFile:
     options: dict[str, Any] = field(default_factory=dict)
 
     def as_text(self, columns: list[str]) -> pd.DataFrame:
-        """Return `columns` of a text file again, as text, though they look like numbers."""
+        """Return `columns` of a text file as the text in the file, although they look like numbers."""
         pandas = require("pandas", "reading a table")
         places = [list(self.frame.columns).index(column) for column in columns]
         again = pandas.read_csv(self.path, usecols=places, dtype=str, **self.options)
@@ -132,7 +132,7 @@ def _text(path, encoding):
 
 
 def _first_bytes(path):
-    """Return the first bytes of a file, unpacked; none of kinds that the standard library does not stream."""
+    """Return a file's first bytes, decompressed; none if the standard library cannot decompress it."""
     kind = path.suffix.lower()
     if kind in (".zip", ".zst"):
         return b""

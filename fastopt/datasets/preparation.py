@@ -1,4 +1,4 @@
-"""What stands between a table and a network: gaps filled, words encoded, numbers scaled, float32."""
+"""Preprocessing between a table and a network: imputing, encoding, scaling, float32."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _MAX_CLASSES = 20  # a numeric target with more distinct values is a quantity, n
 
 
 def as_float32(X: Any) -> np.ndarray:
-    """Return `X` in float32, the type that the command line trains in."""
+    """Return `X` in float32, the dtype in which the command line trains."""
     return np.ascontiguousarray(X, dtype=np.float32)
 
 
 def scaler() -> Pipeline:
-    """Return a transformer that standardises numbers, in float32."""
+    """Return a transformer that standardizes numbers, in float32."""
     return make_pipeline(StandardScaler(), FunctionTransformer(as_float32))
 
 
 def of_table(numbers: Sequence[str], words: Sequence[str]) -> Pipeline:
-    """Return the transformer of a table with these columns of numbers and of words."""
+    """Return the transformer for a table with these columns of numbers and of categories."""
     kept = {"keep_empty_features": True}  # a split may have no value of a rare column
     numeric = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, **kept), StandardScaler())
     categorical = make_pipeline(
@@ -48,7 +48,7 @@ def of_table(numbers: Sequence[str], words: Sequence[str]) -> Pipeline:
 
 
 def standardised(y: npt.ArrayLike) -> tuple[np.ndarray, list[str]]:
-    """Return a quantity in standard deviations from its mean, in float32, and a list with the note of it."""
+    """Return a target standardized to float32, and a list with a note about it."""
     y = np.asarray(y, dtype=np.float64)
     if y.std() == 0:
         raise DatasetError("the target has the same value in every row: there is nothing to learn.")
@@ -57,7 +57,7 @@ def standardised(y: npt.ArrayLike) -> tuple[np.ndarray, list[str]]:
 
 
 def task_of(y: np.ndarray) -> str:
-    """Return 'classification' for words and for few distinct whole numbers, else 'regression'."""
+    """Return 'classification' for text and for few distinct whole numbers, else 'regression'."""
     if y.dtype.kind not in "iuf":
         return "classification"
     distinct = np.unique(y)
@@ -67,6 +67,6 @@ def task_of(y: np.ndarray) -> str:
 
 
 def check_classes(y: np.ndarray, name: str) -> None:
-    """Raise DatasetError where there is nothing to tell apart."""
+    """Raise DatasetError if there is only one class."""
     if len(np.unique(y)) < 2:
         raise DatasetError(f"{name!r} has one class, {y[0]!r}: there is nothing to tell apart.")

@@ -26,7 +26,7 @@ def load(
     weights: str | None = None,
     encoding: str | None = None,
 ) -> Dataset:
-    """Return the data set in a table file; parameters are those of `fastopt.datasets.load`."""
+    """Return the data set of a table file; parameters as in `fastopt.datasets.load`."""
     file = files.read(path, kind, encoding)
     file.frame.columns = columns = list(map(str, file.frame.columns))
     if target is None:
@@ -141,7 +141,7 @@ def _groups(column, name):
 
 
 def _features(frame):
-    """Split columns into numbers and categories; leave out, with a note, those that tell nothing."""
+    """Split columns into numbers and categories; leave out useless ones, with a note."""
     numbers, words, notes = [], [], []
     for place, name in enumerate(list(frame.columns)):
         reason = _useless(name, frame[name], place == 0)
@@ -160,7 +160,7 @@ def _features(frame):
 
 
 def _useless(name, column, is_first):
-    """Return why a column is no feature, or ''."""
+    """Return why a column is useless as a feature, or ''."""
     values = column.dropna()
     if values.empty:
         return "is empty"
@@ -178,7 +178,7 @@ def _useless(name, column, is_first):
 
 
 def _mixed(name, column):
-    """Note a column of numbers that some words turn into categories."""
+    """Note that a column of numbers is a category because of some text in it."""
     if not is_text(column):
         return []
     share, others = text_numbers.share_of_numbers(column)

@@ -1,4 +1,4 @@
-"""Numbers written for people: decimal commas, thousands, currencies, percent, marks for what is missing."""
+"""Numbers written as text: decimal commas, thousands separators, currencies, percent, missing values."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FORMS = {".": _pattern(".", ","), ",": _pattern(",", ".")}
 
 @dataclass(frozen=True)
 class TextNumbers:
-    """A column of text whose every value is a number or missing.
+    """A column of text in which every value is a number or missing.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class TextNumbers:
     missing: list[str]
 
     def prefers(self, evidence: set[str], separator: str) -> str:
-        """Return the decimal sign to read by, where the column alone leaves it open.
+        """Return the decimal sign to assume where the column itself leaves it open.
 
         Parameters
         ----------
@@ -80,7 +80,7 @@ class TextNumbers:
         return self.texts.map({**_INFINITE, **numbers.to_dict()}).astype(np.float64)
 
     def remark(self, decimal: str) -> str:
-        """Return what had to be known to read the column, such as 'thousands (1,234 as 1234)', or ''."""
+        """Return a note on how the column was read, such as 'thousands (1,234 as 1234)', or ''."""
         signs = self.digits.str.replace(r"^[-+]|[eE][-+]?\d+$", "", regex=True)
         thousands = signs.str.contains(rf"[{_GROUPS}{',' if decimal == '.' else '.'}]", regex=True)
         if decimal == ",":
@@ -100,7 +100,7 @@ class TextNumbers:
 
 
 def read(column: pd.Series) -> TextNumbers | None:
-    """Return the numbers that a column of text holds, or None if any value is something else.
+    """Return the numbers in a column of text, or None if a value is something else.
 
     Amounts in several currencies, and percentages beside plain numbers, are not numbers of one kind: None.
     """
@@ -129,7 +129,7 @@ def read(column: pd.Series) -> TextNumbers | None:
 
 
 def share_of_numbers(column: pd.Series) -> tuple[float, list[str]]:
-    """Return the share of the distinct texts that are numbers, and some of those that are not."""
+    """Return the share of distinct texts that are numbers, and some of those that are not."""
     distinct = column.str.strip().dropna().drop_duplicates()
     distinct = distinct[~distinct.str.casefold().isin(_MISSING_AMONG_NUMBERS)]
     is_number = distinct.str.match(_WRITTEN)

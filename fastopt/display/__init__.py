@@ -1,4 +1,4 @@
-"""Pictures of studies and fits, in the manner of scikit-learn's displays: ``from_...``, ``plot(ax=...)``."""
+"""Plots of studies and fits, as scikit-learn's displays: ``from_...``, ``plot(ax=...)``."""
 
 from .comparison import OptimizerComparisonDisplay, OptimizerDifferenceDisplay, overview
 from .confusion import ConfusionDisplay

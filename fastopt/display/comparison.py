@@ -1,4 +1,4 @@
-"""Optimizers side by side: curves with bands over seeds, and paired differences."""
+"""Comparison of optimizers: curves with bands over seeds, and paired differences."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class OptimizerComparisonDisplay(StudyDisplay):
 
     @property
     def caption(self) -> str:
-        """What lines and bands are, in words."""
+        """Return an explanation of lines and bands."""
         n_seeds = self.curves["seed"].nunique()
         if n_seeds == 0:
             return "every run diverged"
@@ -240,7 +240,7 @@ class OptimizerComparisonDisplay(StudyDisplay):
             below_axes(self.ax_, self.caption)
 
     def _zoom(self, means):
-        """Leave out the first steep rise: what tells optimizers apart is near the end."""
+        """Limit the y axis so that the first steep change is cut off: differences are near the end."""
         means = [mean[np.isfinite(mean)] for mean in means]
         means = [mean for mean in means if len(mean)]
         if not means:
@@ -253,7 +253,7 @@ class OptimizerComparisonDisplay(StudyDisplay):
 
 
 class OptimizerDifferenceDisplay(StudyDisplay):
-    """How far each optimizer is behind the best, as paired differences with intervals.
+    """Difference of each optimizer from the best: paired differences with intervals.
 
     Filled: distinguishable from the best; hollow: within noise.
 

@@ -131,7 +131,7 @@ class LearningRateDisplay(StudyDisplay):
         return self
 
     def _line(self, label):
-        """Return rates, mean, least, most over seeds; a rate at which any run diverged is left out."""
+        """Return rates, and mean, minimum and maximum over seeds, without rates at which a run diverged."""
         mine = self.results[(self.results["optimizer"] == label) & self.results["lr"].notna()]
         points = []
         for rate, at_rate in mine.groupby("lr"):
@@ -257,7 +257,7 @@ class HeatMapDisplay(StudyDisplay):
 
 
 def _grid_runs(study):
-    """Return the runs that trained a grid to the end: not halving's short rungs."""
+    """Return the runs of the whole budget, without the short rungs of successive halving."""
     results = study.results_[study.results_["phase"].isin(("tuning", "sweep"))]
     if results.empty:
         raise ValueError("this study has no tuning runs: give lr several values.")

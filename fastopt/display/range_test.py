@@ -1,4 +1,4 @@
-"""The learning-rate range test as a picture."""
+"""Plot of the learning-rate range test."""
 
 from __future__ import annotations
 

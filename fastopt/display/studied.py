@@ -1,4 +1,4 @@
-"""What the displays of studies share."""
+"""The base class of the displays of studies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StudyDisplay:
-    """Base of the displays that are drawn `from_study`."""
+    """Base of the displays with `from_study`."""
 
     #: What `from_estimator` runs: 'fit' (tune and compare) or 'sweep' (the whole grid).
     _work = "fit"

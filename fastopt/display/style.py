@@ -1,4 +1,4 @@
-"""One look for every picture: told apart without colour, readable at README size, on light and dark."""
+"""The style of all plots: distinguishable without colour, readable when small, on light and dark pages."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def line_styles(labels: Iterable[str], yardsticks: Sequence[str] = ()) -> dict[s
 
 
 def as_text(words: object, longest: int = 60) -> str:
-    r"""Return text of the user's for a picture: not read as mathematics, and cut where it is very long.
+    r"""Return a user's text for a plot: without mathematics markup, shortened if very long.
 
     Examples
     --------
@@ -155,7 +155,7 @@ def panels(
 
 
 def below_axes(ax: Axes, title: str | None = None, n_columns: int | None = None) -> None:
-    """Put the legend under the axes: which corner inside is free depends on the data."""
+    """Put the legend below the axes, as a free corner inside depends on the data."""
     if not ax.get_legend_handles_labels()[1]:  # every run diverged
         return
     n_columns = n_columns or max(1, int(ax.figure.get_figwidth() / 2.1))
@@ -164,7 +164,7 @@ def below_axes(ax: Axes, title: str | None = None, n_columns: int | None = None)
 
 
 def few_ticks(axis: Axis, n: int = 6) -> None:
-    """Leave room between the labels of an axis, whatever the digits of its numbers."""
+    """Reduce the number of ticks so that labels do not overlap."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(n, steps=[1, 2, 2.5, 5, 10]))
@@ -183,7 +183,7 @@ def plain_log_ticks(axis: Axis) -> None:
 
 
 def inline_svg(figure: Figure, description: str) -> str:
-    """Return `figure` as SVG text for an HTML page; its ink follows the page's text colour.
+    """Return `figure` as SVG for an HTML page, with lines and text in the page's text colour.
 
     Parameters
     ----------

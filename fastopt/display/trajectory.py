@@ -1,4 +1,4 @@
-"""Optimizers walking on two-dimensional test surfaces, as a picture and as an animation."""
+"""Paths of optimizers on two-dimensional test functions, as a plot or an animation."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class TrajectoryDisplay:
         lr: float | str | None = None,
         ax: Axes | None = None,
     ) -> TrajectoryDisplay:
-        """Let optimizers walk on a surface, and plot their paths.
+        """Run optimizers on a surface, and plot their paths.
 
         Parameters
         ----------
@@ -226,7 +226,7 @@ class TrajectoryDisplay:
     def animate(
         self, path: str | os.PathLike[str] | None = None, *, frames: int = 100, fps: int = 25, dpi: int = 80
     ) -> FuncAnimation:
-        """Animate the walk: every path grows by the same number of steps a frame.
+        """Animate the paths: each grows by the same number of steps per frame.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The training step on flat vectors: the layout, the compiled loop, and a trainer for each device.
+"""The training engine: the compiled training loop on flat vectors, with a trainer for each device.
 
 Internal: it may change in any version (docs/stability.md).
 """

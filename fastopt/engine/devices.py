@@ -1,4 +1,4 @@
-"""Which device trains, and the trainer for it."""
+"""The choice of a device and its trainer."""
 
 import functools
 
@@ -8,7 +8,7 @@ from fastopt.kernels.cuda import api as cuda
 
 @functools.cache
 def resolve(device: str) -> str:
-    """Return the device that a name stands for.
+    """Return the device that a name such as 'auto' stands for.
 
     Parameters
     ----------

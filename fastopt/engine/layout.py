@@ -1,4 +1,4 @@
-"""Where each layer's weights and biases lie in one flat vector."""
+"""The layout of a network's weights and biases in one flat vector."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a network minimizes: its functions by name, and the mean loss with its penalty from sums over rows."""
+"""The training objective: its functions by name, and the mean loss with the L2 penalty."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from fastopt.rules.losses import lookup_loss
 
 
 def resolve_functions(activation: str, out_activation: str, loss: str) -> dict:
-    """Return the entries of the registries that the names stand for.
+    """Return the registry entries of the named activations and losses.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def resolve_functions(activation: str, out_activation: str, loss: str) -> dict:
 def penalize(
     layout: Layout, params: np.ndarray, gradient: np.ndarray, alpha: float, weight: float, loss: float
 ) -> float:
-    """Turn sums over rows into means, with the penalty.
+    """Return the mean loss with the L2 penalty; turn the sum of gradients into theirs, in place.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A bounded cache that each Python thread has for itself."""
+"""A bounded cache with separate entries for each Python thread."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -8,7 +8,7 @@ _Value = TypeVar("_Value")
 
 
 class ThreadCache:
-    """Keeps what is costly to make and must not be shared between threads; the oldest entries go first.
+    """A cache of costly objects that threads must not share; the oldest entries are dropped first.
 
     Parameters
     ----------

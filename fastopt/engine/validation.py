@@ -4,7 +4,7 @@ import numpy as np
 
 
 def check(layout, dtype, params, X, Y, order, sample_weight):
-    """Refuse, with a ValueError, what compiled code, which sees addresses only, would misread."""
+    """Check the trainers' arguments, as compiled code sees addresses only; raises ValueError."""
     n, n_features, n_outputs = X.shape[0], layout.layer_sizes[0], layout.layer_sizes[-1]
     require("params", params, (layout.size,), dtype)
     if isinstance(X, np.ndarray):

@@ -1,4 +1,4 @@
-"""What both estimators share: scikit-learn's policy around fastopt's engine."""
+"""Base class of both estimators: scikit-learn's interface around fastopt's engine."""
 
 import functools
 import inspect
@@ -29,12 +29,12 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def in_fit_context(method: _F) -> _F:
-    """Validate the parameters before the method, as scikit-learn does; keeps the method's types."""
+    """Validate the estimator's parameters before a method, as in scikit-learn; keeps the method's types."""
     return cast(_F, _fit_context(prefer_skip_nested_validation=True)(method))
 
 
 def if_stochastic(method: _F) -> _F:
-    """Give estimators this fitting method only where their solver trains by mini-batches."""
+    """Make a method available only if the solver trains by mini-batches."""
     in_context = in_fit_context(method)
 
     @functools.wraps(method)
@@ -46,7 +46,7 @@ def if_stochastic(method: _F) -> _F:
 
 
 class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=ABCMeta):
-    """Fitting and prediction; `MLPClassifier` and `MLPRegressor` add targets and scores."""
+    """Base class with fitting and prediction; `MLPClassifier` and `MLPRegressor` add targets and scores."""
 
     _family: ClassVar[str] = "estimator"
     _parameter_constraints: ClassVar[dict] = validation.CONSTRAINTS
@@ -85,7 +85,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
     progress: bool
 
     def _store(self, arguments: dict[str, Any]) -> None:
-        """Set the attributes that `__init__`, whose ``locals()`` these are, has arguments for."""
+        """Set an attribute for each argument of `__init__`, whose ``locals()`` are passed."""
         vars(self).update((name, value) for name, value in arguments.items() if name != "self")
 
     def __getstate__(self):
@@ -120,7 +120,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         return self.loss
 
     def set_params(self: _Self, **params: Any) -> _Self:
-        """Set parameters of the estimator, or as ``solver__name`` of its optimizer object.
+        """Set parameters of the estimator, or of its optimizer object as ``solver__name``.
 
         Raises
         ------
@@ -210,7 +210,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         return self
 
     def _seed(self):
-        """Set ``_random_state`` as ``check_random_state`` does; reseeding is 100 times as quick."""
+        """Set ``_random_state`` as ``check_random_state`` does; reseeding is 100 times as fast."""
         if isinstance(self.random_state, Integral) and self.__dict__.get("_is_seeded"):
             self._random_state.seed(self.random_state)
         else:
@@ -257,7 +257,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         )
 
     def _report(self, n_iter, loss, show):
-        """Show the loss of an epoch or iteration: on the bar, and as scikit-learn prints it."""
+        """Report the loss of an epoch or iteration: on the progress bar, and printed as scikit-learn does."""
         show(n_iter, loss)
         if self.verbose:
             print(f"Iteration {n_iter}, loss = {loss:.8f}")
@@ -279,7 +279,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         return kept_trainer("predict", **self._network(dtype, device)).predict(params, X)
 
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):
-        """scikit-learn's private loss and gradient, on its packed vector; its workspaces are not used."""
+        """Return loss and gradient as scikit-learn's private method does, on its packed vector."""
         layout, flat = self._layout, parameters.unpack(self._layout, packed)
         data = minibatch.Data.of(X, y, sample_weight, flat.dtype)
         trainer = make_trainer(**self._network(flat.dtype, "cpu"))

@@ -1,4 +1,4 @@
-"""Warnings that point at the user's line, however deep they arise."""
+"""Warnings whose location is the user's line, however deep in the library they arise."""
 
 import sys
 import warnings
@@ -9,7 +9,7 @@ _PASSED_OVER = ("fastopt", "sklearn", "joblib")
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the nearest line that is not in one of these packages: the one that called ``fit``."""
+    """Warn with the location of the nearest caller outside these packages, the line that called ``fit``."""
     frame, depth = sys._getframe(), 0
     while frame and frame.f_globals.get("__name__", "").partition(".")[0] in _PASSED_OVER:
         frame, depth = frame.f_back, depth + 1
@@ -17,12 +17,12 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def warn_interrupted() -> None:
-    """Say that Ctrl-C ended the training; in scikit-learn's words."""
+    """Warn, in scikit-learn's words, that Ctrl-C ended the training."""
     warn("Training interrupted by user.")
 
 
 def warn_diverged(n_iter: int, loss: float) -> None:
-    """Say that training stopped because the loss was no longer a number."""
+    """Warn that training stopped because the loss was no longer finite."""
     warn(
         f"Stochastic Optimizer: the loss is {loss} after {n_iter} iteration(s), so training stopped there. "
         "Lower the learning rate, or scale the data.",
@@ -31,7 +31,7 @@ def warn_diverged(n_iter: int, loss: float) -> None:
 
 
 def warn_not_converged(max_iter: int) -> None:
-    """Say that ``max_iter`` ended the training; in scikit-learn's words."""
+    """Warn, in scikit-learn's words, that ``max_iter`` ended the training."""
     warn(
         f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization "
         "hasn't converged yet.",

@@ -237,7 +237,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return X, self._encode(y, X.dtype)
 
     def _encode(self, y, dtype):
-        """Return the targets as columns of 0 and 1; every label of ``y`` is known to be a class."""
+        """Return the targets as columns of 0 and 1; every label of ``y`` must be a known class."""
         if y.ndim > 1 or self._label_binarizer.y_type_.startswith("multilabel"):
             return self._label_binarizer.transform(y).astype(bool)
         # LabelBinarizer.transform would validate y four more times: longer than an epoch of a small network.
@@ -251,7 +251,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return targets
 
     def _codes_of_ordinary(self, y, n_samples):
-        """Return the numbers of the classes in ``y``, or None if scikit-learn has to look at it."""
+        """Return the class indices of ``y``, or None if scikit-learn's validation is needed."""
         classes = self.classes_
         if type(y) is not np.ndarray or y.shape != (n_samples,) or y.dtype.kind not in "biuU":
             return None
@@ -397,7 +397,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
 
 def _fitted_binarizer(y):
-    """Return ``LabelBinarizer().fit(y)``, without validating ``y`` four times more: two small epochs'."""
+    """Return ``LabelBinarizer().fit(y)`` without its repeated validation, which costs as much as an epoch."""
     binarizer = LabelBinarizer()
     if y.ndim > 1 or y.dtype.kind != "i" or not len(y):
         return binarizer.fit(y)

@@ -1,10 +1,10 @@
-"""When to stop training, and which epoch's weights to end with."""
+"""Early stopping: when to stop training, and which epoch's weights to keep."""
 
 import numpy as np
 
 
 class EarlyStopping:
-    """Patience on a loss or a score, by scikit-learn's rules, and a copy of the best epoch's weights.
+    """Patience on a loss or a score by scikit-learn's rules, with a copy of the best epoch's weights.
 
     An epoch is bad unless it improves on the best value so far by more than ``tol``. Patience has run out
     after more than ``n_iter_no_change`` bad epochs in a row.
@@ -67,7 +67,7 @@ class EarlyStopping:
         self._keeps, self._weights = True, None if params is None else params.copy()
 
     def observe(self, value: float, params: np.ndarray) -> None:
-        """Take note of an epoch that ended with this loss or score and these parameters."""
+        """Record an epoch's loss or score and its parameters."""
         sign = 1.0 if self.greater_is_better else -1.0
         score, best = sign * value, sign * self.best
         # A NaN is neither bad nor an improvement, as in scikit-learn.
@@ -84,14 +84,14 @@ class EarlyStopping:
 
     @property
     def has_run_out(self) -> bool:
-        """Whether there have been more bad epochs in a row than are accepted."""
+        """Whether there have been more bad epochs in a row than are tolerated."""
         return self.n_bad > self.n_iter_no_change
 
     def begin_again(self) -> None:
-        """Forget the bad epochs: something has changed, such as the learning rate."""
+        """Reset the count of bad epochs, as after a reduction of the learning rate."""
         self.n_bad = 0
 
     def restore(self, params: np.ndarray) -> None:
-        """Write the best epoch's parameters into ``params``, if they are kept."""
+        """Copy the best epoch's parameters into ``params``, if they were kept."""
         if self._weights is not None:
             params[...] = self._weights

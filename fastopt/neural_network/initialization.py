@@ -1,4 +1,4 @@
-"""The parameters that a new network starts with."""
+"""Initialization of a network's parameters."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ _DRAWS = 1 << 14
 def initialize(
     layout: Layout, activation: str, random_state: np.random.RandomState, dtype: npt.DTypeLike
 ) -> np.ndarray:
-    """Draw a new network, in scikit-learn's order of draws (Glorot and Bengio, 2010).
+    """Draw the initial parameters, in scikit-learn's order of draws (Glorot and Bengio, 2010).
 
     Parameters
     ----------

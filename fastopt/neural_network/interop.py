@@ -23,7 +23,7 @@ _C = TypeVar("_C", bound=type)
 
 
 def counterpart_of(theirs: type) -> Callable[[_C], _C]:
-    """Register the decorated class as ours for scikit-learn's class ``theirs``."""
+    """Register the decorated class as the counterpart of scikit-learn's class ``theirs``."""
 
     def register(ours: _C) -> _C:
         _PAIRS.append((ours, theirs))

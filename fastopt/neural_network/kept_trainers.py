@@ -1,4 +1,4 @@
-"""Trainers that outlive a call, because setting one up takes longer than a row."""
+"""Trainers kept between calls, because making one takes longer than training on a row."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _trainers = ThreadCache(8)
 
 
 def kept_trainer(purpose: str, **network: Any) -> Any:
-    """Return this thread's trainer for a network, made in the first call.
+    """Return this thread's trainer for a network, made at the first call.
 
     Parameters
     ----------

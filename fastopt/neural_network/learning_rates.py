@@ -1,4 +1,4 @@
-"""From the ``learning_rate`` and ``warmup`` arguments to a schedule of the optimizer's ``lr``."""
+"""Turns the arguments ``learning_rate`` and ``warmup`` into a schedule of the optimizer's ``lr``."""
 
 from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
@@ -45,7 +45,7 @@ def check_learning_rate(rate: object, owner: str) -> None:
 
 
 def is_scikit_sgd(solver: str | Optimizer) -> bool:
-    """Whether ``solver`` names scikit-learn's gradient descent, the only one with these rules."""
+    """Whether ``solver`` is scikit-learn's 'sgd', the only one with 'invscaling' and 'adaptive'."""
     return isinstance(solver, str) and solver.lower() == "sgd"
 
 

@@ -1,4 +1,4 @@
-"""Training by mini-batches: the loop over epochs, early stopping, and the solver kept for the next call."""
+"""Training by mini-batches: the loop over epochs, with early stopping and a solver kept between calls."""
 
 from math import isfinite
 from typing import NamedTuple
@@ -19,7 +19,7 @@ _AUTO_BATCH = 200
 
 
 class Data(NamedTuple):
-    """Rows as the engine reads them: ``X``, the targets of shape (n_samples, n_outputs), their weights.
+    """Rows in the form that the engine reads: ``X``, targets of shape (n_samples, n_outputs), weights.
 
     The weights may be `weight_scale` times those that were given; ``alpha`` has to be multiplied by it, too.
     """
@@ -31,7 +31,7 @@ class Data(NamedTuple):
 
     @classmethod
     def of(cls, X, targets, sample_weight, dtype):
-        """Return validated rows as the engine reads them."""
+        """Convert validated rows to the form that the engine reads."""
         weights = validation.as_engine_weights(sample_weight, dtype)
         targets = np.ascontiguousarray(targets, dtype=dtype)
         return cls(validation.as_engine_array(X, dtype), targets, *weights)
@@ -93,7 +93,7 @@ class MiniBatchTraining:
         return min(_AUTO_BATCH if size == "auto" else size, self.n_rows)
 
     def run(self):
-        """Train, and end with the weights of the best epoch if those are to be restored."""
+        """Train, and restore the weights of the best epoch if asked for."""
         size = self.estimator.batch_size
         if size != "auto" and size > self.n_rows:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
@@ -170,7 +170,7 @@ class MiniBatchTraining:
             estimator.best_loss_ = watch.best
 
     def _stops_at_plateau(self):
-        """Let the solver lower its rate now that patience has run out, or return that training ends."""
+        """Lower the learning rate when patience has run out; return whether training ends instead."""
         estimator = self.estimator
         stops, answer = self.solver.answer_plateau()
         if estimator.verbose:
@@ -189,7 +189,7 @@ class MiniBatchTraining:
 
 
 def begin_history(estimator, only_if_missing=False):
-    """Start new curves, bests and counts; if ``only_if_missing``, only where early stopping needs others."""
+    """Start new curves, best values and counts; with ``only_if_missing``, only if they are not there yet."""
     exists = hasattr(estimator, "loss_curve_") and (estimator.best_loss_ is None) == estimator.early_stopping
     if only_if_missing and exists:
         return
@@ -222,7 +222,7 @@ def _early_stopping(estimator, incremental):
 
 
 def _prepared_solver(estimator, incremental, n_batches):
-    """Return the solver to train with, that of the last call or a new one; the estimator keeps it."""
+    """Return the solver to train with, kept from the last call or new, and store it on the estimator."""
     params = estimator._params
     run = Run(n_batches * estimator.max_iter, n_batches, epochs_end_steps=not incremental)
     old = getattr(estimator, "_optimizer", None)

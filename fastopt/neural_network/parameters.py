@@ -1,4 +1,4 @@
-"""The network's parameters: one flat vector, seen as scikit-learn's ``coefs_`` and ``intercepts_``."""
+"""A network's parameters: one flat vector, with views ``coefs_`` and ``intercepts_`` as in scikit-learn."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,7 +10,7 @@ from fastopt.engine import Layout
 
 
 class LayerViews(list[np.ndarray]):
-    """A list of views of the flat vector, whose items are assigned by writing into it.
+    """A list of views of the flat vector; assigning an item copies into the vector.
 
     ``coefs_[0] = W`` must change the network, as it does in scikit-learn, where the list is the network.
     Copying or pickling gives a plain list.
@@ -42,7 +42,7 @@ class LayerViews(list[np.ndarray]):
 
 
 class FlatParameters:
-    """Gives an estimator ``coefs_`` and ``intercepts_`` as live views of its flat vector.
+    """Gives an estimator ``coefs_`` and ``intercepts_`` that are views of its flat vector.
 
     ``_params`` and ``_layout`` hold the network. Lists that a user assigns before there is a network, or
     whose shapes or dtype differ from it, wait in ``_loose`` (plain lists, writable item by item, as
@@ -68,7 +68,7 @@ class FlatParameters:
         self._assign("intercepts_", layers)
 
     def _has(self, name):
-        """Whether there are ``coefs_`` or ``intercepts_``, without making the list of views."""
+        """Whether the estimator has ``coefs_`` or ``intercepts_``."""
         return "_params" in self.__dict__ or name in self.__dict__.get("_loose", ())
 
     def _layers(self, name):
@@ -94,7 +94,7 @@ class FlatParameters:
         self.__dict__.setdefault("_loose", {})[name] = layers
 
     def _parameters(self):
-        """Return the flat vector, after copying arrays that the user assigned into it."""
+        """Return the flat vector, after copying into it any arrays that the user assigned."""
         if "_loose" in self.__dict__:
             self._set_parameters(*flatten(self._loose.get("coefs_", ()), self._loose.get("intercepts_", ())))
         return self._params
@@ -153,12 +153,12 @@ def flatten(weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]) -
 
 
 def pack(layout: Layout, flat: np.ndarray) -> np.ndarray:
-    """Return the parameters without padding, weights before biases: the order of scikit-learn's vector."""
+    """Return the parameters without padding, in the order of scikit-learn's vector: weights, then biases."""
     return np.concatenate([a.ravel() for a in layout.weights(flat) + layout.biases(flat)])
 
 
 def unpack(layout: Layout, packed: np.ndarray) -> np.ndarray:
-    """Return a new flat vector from what `pack` gave."""
+    """Return a new flat vector from one made by `pack`."""
     flat, at = np.zeros(layout.size, dtype=packed.dtype), 0
     for view in layout.weights(flat) + layout.biases(flat):
         view[...] = packed[at : at + view.size].reshape(view.shape)

@@ -1,4 +1,4 @@
-"""The live bar of one fit."""
+"""The progress bar of a fit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from fastopt._live import live_bars
 
 @contextmanager
 def fit_bar(estimator, incremental: bool) -> Iterator[Callable[[int, float], None]]:
-    """Show a bar while the block fits ``estimator``, if its ``progress`` asks for one.
+    """Show a progress bar while the block fits ``estimator``, if its ``progress`` asks for one.
 
     Yields a function of the number of epochs (or iterations) done and the loss. `partial_fit` never shows
     a bar, because it trains for a single epoch.
@@ -30,4 +30,4 @@ def fit_bar(estimator, incremental: bool) -> Iterator[Callable[[int, float], Non
 
 
 def _ignore(n_done, loss):
-    """Show nothing."""
+    """Do nothing: the callback where no bar is shown."""

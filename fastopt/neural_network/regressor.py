@@ -302,7 +302,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
 
 def _is_ordinary(y, n_samples):
-    """Whether ``y`` is a plain array of finite numbers that needs no conversion and no message."""
+    """Whether ``y`` is a plain array of finite numbers that needs no conversion or warning."""
     if type(y) is not np.ndarray or y.dtype.kind != "f" or y.shape[:1] != (n_samples,):
         return False
     return (y.ndim == 1 or (y.ndim == 2 and y.shape[1] > 1)) and validation.all_finite(y)

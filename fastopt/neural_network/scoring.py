@@ -1,4 +1,4 @@
-"""The scores that early stopping watches, on network outputs.
+"""Scores for early stopping, computed from network outputs.
 
 They equal `sklearn.metrics.accuracy_score` and `r2_score`, whose input checks cost more than a whole epoch
 of a small network.
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def accuracy(targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
-    """Return the share of rows whose labels are all right.
+    """Return the share of rows whose labels are all correct.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def accuracy(targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray
 def multiclass_accuracy(
     targets: np.ndarray, outputs: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> float:
-    """Return the share of rows whose most probable class is the right one; see `accuracy`."""
+    """Return the share of rows whose most probable class is correct; see `accuracy`."""
     return float(np.average(outputs.argmax(axis=1) == targets.argmax(axis=1), weights=sample_weight))
 
 

@@ -1,4 +1,4 @@
-"""The ``solver`` argument: an optimizer and its state, scikit-learn's learning-rate rules, or L-BFGS."""
+"""The ``solver`` argument: an optimizer with scikit-learn's learning-rate rules, or L-BFGS."""
 
 import dataclasses
 from numbers import Real
@@ -58,12 +58,12 @@ def check_solver(solver: object, owner: str) -> None:
 
 
 def is_lbfgs(solver: str | Optimizer) -> bool:
-    """Whether ``solver`` names the full-batch quasi-Newton solver."""
+    """Whether ``solver`` is 'lbfgs', which trains on full batches."""
     return isinstance(solver, str) and solver.lower() == LBFGS
 
 
 def make_optimizer(estimator) -> Optimizer:
-    """Return the optimizer that the estimator's arguments describe.
+    """Return the optimizer described by the estimator's arguments.
 
     ``'sgd'`` and ``'adam'`` are scikit-learn's algorithms with its arguments; another name takes
     ``learning_rate_init`` as its ``lr``; an object is taken as it is.
@@ -90,7 +90,7 @@ def make_optimizer(estimator) -> Optimizer:
 
 
 class StochasticSolver(Persistent):
-    """An optimizer's state for one network and the rule that moves its learning rate between epochs.
+    """The state of an optimizer for one network, and the rule for its learning rate between epochs.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class StochasticSolver(Persistent):
 
     @property
     def learning_rate(self):
-        """The learning rate of the next step; assigning it counts from then on."""
+        """The learning rate of the next step; an assigned value is used from then on."""
         return self.update.values()["lr"]
 
     @learning_rate.setter
@@ -134,16 +134,16 @@ class StochasticSolver(Persistent):
         self.update.hyper["lr"] = value
 
     def fits(self, params):
-        """Whether the state belongs to a vector of this length and dtype."""
+        """Whether the state is for a vector of this length and dtype."""
         return self.update.size == params.size and self.update.dtype == params.dtype
 
     def make_writable(self):
-        """Copy what is read-only: the state of a model that joblib loaded with ``mmap_mode="r"``."""
+        """Copy read-only state, such as that of a model loaded by joblib with ``mmap_mode="r"``."""
         if not self.update.state.flags.writeable:
             self.update.state = np.array(self.update.state)
 
     def continue_from(self, other):
-        """Take over the state of another solver, keeping the present hyper-parameters.
+        """Continue with the state of another solver, keeping the present hyper-parameters.
 
         Nothing happens if the other is of another kind.
         """
@@ -154,7 +154,7 @@ class StochasticSolver(Persistent):
             self.update = theirs
 
     def go_on(self, run):
-        """Continue training on other data, whose epochs may have another number of steps."""
+        """Tell schedules where the run stands, and how many steps later epochs have."""
         update = self.update
         ends_as_before = update.run.epochs_end_steps == run.epochs_end_steps
         if ends_as_before and not scheduled(update.hyper):
@@ -164,7 +164,7 @@ class StochasticSolver(Persistent):
         update.begin(dataclasses.replace(run, origin=update.run.origin, seen=seen))
 
     def epoch_ends(self, n_seen, loss, score=None):
-        """Let the learning rate and schedules see that an epoch has ended.
+        """Update learning rate and schedules at the end of an epoch.
 
         Parameters
         ----------
@@ -190,7 +190,7 @@ class StochasticSolver(Persistent):
         return self._is_lower_than(rate)
 
     def answer_plateau(self):
-        """Lower the learning rate when patience has run out, if it is ``adaptive`` or a `plateau`.
+        """Lower the learning rate when patience has run out, if it is 'adaptive' or a `plateau`.
 
         Returns
         -------
@@ -218,18 +218,18 @@ class StochasticSolver(Persistent):
         return self.learning_rate if isinstance(self.update.hyper.get("lr"), Schedule) else None
 
     def _is_lower_than(self, rate):
-        """Tell whether the learning rate has been lowered from ``rate``, which may still be lowered."""
+        """Tell whether the learning rate has fallen below ``rate``, if that is above the smallest rate."""
         return rate is not None and rate > _LEAST_RATE * (1 + 1e-9) and self.learning_rate < rate
 
 
 def _kinds(optimizer):
-    """Return the class of an optimizer and, if it wraps others, theirs, from the outside in."""
+    """Return the classes of an optimizer and of those inside it, from the outside in."""
     inside = _kinds(optimizer.optimizer) if isinstance(optimizer, Wrapper) else []
     return [type(optimizer), *inside]
 
 
 def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol, report):
-    """Train with SciPy's L-BFGS-B; ``params`` hold the last accepted point, also after Ctrl-C.
+    """Train with SciPy's L-BFGS-B; ``params`` holds the last accepted point, also after Ctrl-C.
 
     Parameters
     ----------

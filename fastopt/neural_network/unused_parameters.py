@@ -1,4 +1,4 @@
-"""The warning about parameters that were changed and have no effect with the chosen solver."""
+"""The warning about parameters that were set but have no effect with the chosen solver."""
 
 import functools
 import inspect
@@ -44,7 +44,7 @@ _IN_OPTIMIZER = {
 
 
 def warn_of_unused(estimator: Any) -> None:
-    """Warn, in one message, of every parameter that is not at its default and has no effect in ``fit``."""
+    """Warn once of all parameters that are not at their defaults and have no effect in ``fit``."""
     kind = _kind(estimator.solver)
     found = {}
     for name, default in _defaults(type(estimator)).items():
@@ -70,7 +70,7 @@ def _kind(solver):
 
 
 def _reason(estimator, name, kind):
-    """Say why a parameter has no effect; an empty string if it has one."""
+    """Return why a parameter has no effect; an empty string if it has one."""
     if kind not in _USED_BY[name]:
         return _where_it_is(estimator.solver, name, kind)
     rate = estimator.learning_rate
@@ -88,7 +88,7 @@ def _reason(estimator, name, kind):
 
 
 def _where_it_is(solver, name, kind):
-    """Say which solvers have the parameter, or what it is called in an optimizer."""
+    """Return which solvers use the parameter, or what it is called in an optimizer."""
     inner = _IN_OPTIMIZER.get(name)
     if kind == "object" and inner:
         paths = [path for path in solver.get_params() if path.split("__")[-1] == inner]

@@ -1,4 +1,4 @@
-"""Checks of the estimators' arguments and data, and their conversion to the engine's arrays."""
+"""Validation of the estimators' arguments and data, and conversion to the engine's arrays."""
 
 import math
 import re
@@ -68,7 +68,7 @@ CONSTRAINTS = {
 
 
 def layer_sizes(hidden_layer_sizes: int | Sequence[int]) -> list[int]:
-    """Return the units of each hidden layer; scikit-learn's message if one is not positive."""
+    """Return the units of each hidden layer; raises scikit-learn's error if one is not positive."""
     sizes = [*hidden_layer_sizes] if isinstance(hidden_layer_sizes, Iterable) else [hidden_layer_sizes]
     if all(type(n) is int and n > 0 for n in sizes):
         return sizes
@@ -78,7 +78,7 @@ def layer_sizes(hidden_layer_sizes: int | Sequence[int]) -> list[int]:
 
 
 def check_sample_weight(sample_weight: npt.ArrayLike | None, X: Rows) -> np.ndarray | None:
-    """Return the weights of the rows of ``X`` as an array, or None; scikit-learn's messages if unfit."""
+    """Return the weights of the rows of ``X`` as an array, or None; raises scikit-learn's errors."""
     if sample_weight is None:
         return None
     weights = _check_sample_weight(sample_weight, X)
@@ -88,7 +88,7 @@ def check_sample_weight(sample_weight: npt.ArrayLike | None, X: Rows) -> np.ndar
 
 
 def check_fitted_parameters(params: np.ndarray) -> None:
-    """Raise scikit-learn's ValueError if training has ended with a parameter that is not finite."""
+    """Raise scikit-learn's ValueError if a parameter is not finite after training."""
     if not np.isfinite(params).all():
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may contain large values and "
@@ -115,7 +115,7 @@ def check_device(device: str, owner: str) -> str:
 
 
 def check_network_shape(layout: Layout, n_features: int, n_outputs: int) -> None:
-    """Raise ValueError if data of this width do not fit the network that is to go on training."""
+    """Raise ValueError if data of this width do not fit the network to be trained further."""
     ends = layout.layer_sizes[0], layout.layer_sizes[-1]
     if ends != (n_features, n_outputs):
         raise ValueError(
@@ -125,7 +125,7 @@ def check_network_shape(layout: Layout, n_features: int, n_outputs: int) -> None
 
 
 def thread_count(n_jobs: int | None) -> int | None:
-    """Return how many threads ``n_jobs`` asks for, as the engine takes it.
+    """Return the number of threads for ``n_jobs``, as the engine takes it.
 
     None stays None: Numba's current number, so that each of joblib's workers keeps to its share. A negative
     number counts back from all of Numba's threads, which are also the most there can be.
@@ -137,7 +137,7 @@ def thread_count(n_jobs: int | None) -> int | None:
 
 
 def is_ordinary(estimator, X: Rows) -> bool:
-    """Whether ``X`` is a plain array that needs no conversion and no message in a fitted estimator.
+    """Whether ``X`` is a plain array that a fitted estimator can use without conversion or message.
 
     Such rows skip scikit-learn's generic path, which costs more than predicting or training on a row.
     """
@@ -161,7 +161,7 @@ def prediction_input(estimator, X: Rows):
 
 
 def all_finite(X: np.ndarray) -> bool:
-    """Whether every element is finite; may say False of numbers so large that their sum overflows."""
+    """Whether every element is finite; may be False also for finite numbers whose sum overflows."""
     if X.size <= _SHORT:
         return np.count_nonzero(np.isfinite(X)) == X.size
     with np.errstate(over="ignore"):
@@ -169,7 +169,7 @@ def all_finite(X: np.ndarray) -> bool:
 
 
 def as_engine_array(X, dtype):
-    """Return ``X`` as the engine reads it: CSR, or C-contiguous, of ``dtype``; itself if it is so already."""
+    """Return ``X`` as the engine reads it: CSR, or C-contiguous, of ``dtype``; copied only if necessary."""
     if hasattr(X, "tocsr"):
         X = X.tocsr().astype(dtype, copy=False)
         if X.indices.dtype != np.int32:
@@ -182,7 +182,7 @@ def as_engine_array(X, dtype):
 def as_engine_weights(
     sample_weight: np.ndarray | None, dtype: npt.DTypeLike
 ) -> tuple[np.ndarray | None, float]:
-    """Return the weights as the engine reads them, and the power of two by which they were multiplied.
+    """Return the weights as the engine reads them, and the power of two that they were multiplied by.
 
     Weights and ``alpha``, both multiplied by it, give the same gradients to the bit, because the weights' sum
     divides both. So weights that are too small or too large for arithmetic in ``dtype`` are brought nearer
@@ -203,7 +203,7 @@ def as_engine_weights(
 
 
 def held_out_rows(n_samples, stratify, random_state, fraction):
-    """Draw the early-stopping split, with scikit-learn's draws and messages.
+    """Draw the rows of the early-stopping split, with scikit-learn's draws and error messages.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Optimizers: one class of hyper-parameters each, and the bound stepper that updates arrays in place."""
+"""Optimizers: a class of hyper-parameters each; its ``bind`` returns the stepper that updates arrays."""
 
 from fastopt.optimizers.adam import Adam, AdamW, SparseAdam
 from fastopt.optimizers.adam_variants import Adamax, AdEMAMix, NAdam, RAdam

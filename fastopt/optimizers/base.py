@@ -1,4 +1,4 @@
-"""The hyper-parameter object: what an optimizer is before it meets an array."""
+"""The base class of optimizers: hyper-parameters, before any array is bound."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ _C = TypeVar("_C", bound="Optimizer")
 
 @dataclass_transform(eq_default=True)
 def optimizer(name: str, **aliases: dict[str, Any]) -> Callable[[type[_C]], type[_C]]:
-    """Make a class of fields an optimizer called ``name``; ``aliases`` give further names their settings."""
+    """Turn a class with annotated fields into the optimizer ``name``; ``aliases`` name variants of it."""
 
     def decorate(cls: type[_C]) -> type[_C]:
         cls = dataclasses.dataclass(repr=False)(cls)
@@ -48,7 +48,7 @@ def optimizer(name: str, **aliases: dict[str, Any]) -> Callable[[type[_C]], type
 
 @dataclasses.dataclass(repr=False)
 class Optimizer(Parameters):
-    """Base of all optimizers: hyper-parameters under scikit-learn's parameter protocol, and nothing else.
+    """Base of all optimizers: hyper-parameters under scikit-learn's parameter protocol, without state.
 
     A subclass is a dataclass whose fields are the hyper-parameters. `rule` picks the scalar rule for their
     values. Values are checked by `bind`, as scikit-learn checks in ``fit``.
@@ -75,24 +75,24 @@ class Optimizer(Parameters):
 
     @classmethod
     def rule(cls, h: Mapping[str, Any]) -> Rule | TensorRule:
-        """Return the rule for the hyper-parameters ``h``."""
+        """Return the rule that implements the optimizer with the hyper-parameters ``h``."""
         return RULES.get(cls.name) or TENSOR_RULES[cls.name]
 
     @classmethod
     def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:
-        """Return the rule for a parameter of ``shape``, where that matters."""
+        """Return the rule for a parameter of ``shape``, if the rule depends on the shape."""
         return cls.rule(h)
 
     @classmethod
     def for_shape(
         cls, h: Mapping[str, Any], shape: tuple[int, ...]
     ) -> tuple[type["Optimizer"], Mapping[str, Any]]:
-        """Return the optimizer and hyper-parameters for a ``shape``: its own, or a fallback's."""
+        """Return class and hyper-parameters for a parameter of ``shape``: its own, or its fallback's."""
         return cls, h
 
     @classmethod
     def evaluation(cls, h: Mapping[str, Any]) -> tuple[str, float, float]:
-        """Return how weights move between training and evaluation, of an optimizer that `has_modes`.
+        """Return how weights move between training and evaluation, for an optimizer that `has_modes`.
 
         A slot, and the weights of its difference to the parameter in the step to evaluation and in that back.
         """
@@ -105,7 +105,7 @@ class Optimizer(Parameters):
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return ``(sign, l2, keep)``: what every kernel applies before its rule, in float64.
+        """Return ``(sign, l2, keep)``, which every kernel applies before its rule, in float64.
 
         The gradient is multiplied by ``sign``, ``l2`` times the weight is added to it (coupled decay), and
         the weight is multiplied by ``keep`` (decoupled decay).
@@ -118,7 +118,7 @@ class Optimizer(Parameters):
 
     @classmethod
     def check(cls, h: Mapping[str, Any]) -> None:
-        """Raise ValueError or TypeError if a hyper-parameter's value is out of its range."""
+        """Raise ValueError or TypeError if a hyper-parameter is out of range."""
         validation.check_values(cls, h)
 
     def bind(
@@ -129,7 +129,7 @@ class Optimizer(Parameters):
         n_steps: int | None = None,
         steps_per_epoch: int | None = None,
     ) -> Stepper:
-        """Allocate the state for arrays that are to be updated in place.
+        """Bind arrays that are to be updated in place, and allocate their state.
 
         Parameters
         ----------
@@ -170,17 +170,17 @@ class Optimizer(Parameters):
 
     @property
     def innermost(self) -> "Optimizer":
-        """The optimizer that makes the steps; of a wrapper that inside."""
+        """The optimizer inside all wrappers; the optimizer itself if it is not a wrapper."""
         return self
 
     def inner_run(self, run: Run) -> Run:
-        """Return a run of training as the schedules of the innermost optimizer count it."""
+        """Return a run with its steps counted as the innermost optimizer makes them."""
         return run
 
     def flat(
         self, size: int, n_decay: int, dtype: npt.DTypeLike, run: Run | None = None
     ) -> FlatState | LayerwiseState:
-        """Return the state for one flat vector of parameters, as the training engine uses it.
+        """Return the state for one flat vector of parameters, which the training engine uses.
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class Optimizer(Parameters):
 
 @dataclasses.dataclass(repr=False)
 class MomentOptimizer(Optimizer):
-    """Base of optimizers that keep nothing but moments of the gradient, which may be kept in fewer bits.
+    """Base of optimizers whose state is moments of the gradient, which can be stored in fewer bits.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def list_optimizers() -> list[str]:
 
 
 def get_optimizer(name: str, **params: Any) -> Optimizer:
-    """Make an optimizer by name.
+    """Return an optimizer by name.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ def _unknown(name: str) -> str:
 
 
 def _class_of(rule):
-    """Return the optimizer class of a rule that was registered with defaults, made once."""
+    """Return the optimizer class for a rule that was registered with defaults, made at the first call."""
     cls = OPTIMIZERS.get(rule.name)
     if cls is None or cls._made_from is not rule:
         base = MomentOptimizer if keeps_moments(rule) else Optimizer

@@ -1,4 +1,4 @@
-"""Methods that keep one number for each row and column of a matrix in place of one for each weight."""
+"""Methods with a factored second moment: one number for each row and column, not for each weight."""
 
 import dataclasses
 import math
@@ -71,7 +71,7 @@ class Adafactor(Optimizer):
 
     @classmethod
     def check(cls, h: Mapping[str, Any]) -> None:
-        """Check the values; None is allowed as the first eps."""
+        """Check the values; the first eps may be None."""
         eps = h["eps"]
         if isinstance(eps, (tuple, list)) and len(eps) == 2 and eps[0] is None:
             h = {**h, "eps": (0.0, eps[1])}
@@ -79,13 +79,13 @@ class Adafactor(Optimizer):
 
     @classmethod
     def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
-        """Return the class and its values, with NaN for an eps that the dtype decides."""
+        """Return class and values, with NaN for an eps that depends on the dtype."""
         first, second = h["eps"]
         return cls, {**h, "eps": (math.nan if first is None else first, second)}
 
     @classmethod
     def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:
-        """Return the rule: of a vector, a matrix, or a stack of matrices."""
+        """Return the rule for a vector, a matrix, or a stack of matrices."""
         return TENSOR_RULES[
             ("adafactor_vector", "adafactor", "adafactor_stack")[min(max(len(shape) - 1, 0), 2)]
         ]
@@ -140,5 +140,5 @@ class SM3(Optimizer):
 
     @classmethod
     def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:
-        """Return the rule: with rows and columns if there are two axes."""
+        """Return the rule with rows and columns for two axes or more, else that for vectors."""
         return TENSOR_RULES["sm3"] if len(shape) > 1 else RULES["sm3_vector"]

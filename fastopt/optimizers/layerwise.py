@@ -11,7 +11,7 @@ from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 class _DecaysItself(Optimizer):
-    """Base of optimizers whose rules apply the weight decay themselves."""
+    """Base of optimizers whose rules apply weight decay themselves."""
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
@@ -21,7 +21,7 @@ class _DecaysItself(Optimizer):
 
 @optimizer("lars")
 class LARS(_DecaysItself):
-    """Layer-wise adaptive rate scaling: momentum, each tensor's step in proportion to its weights' norm.
+    """Layer-wise adaptive rate scaling: momentum, with each tensor's step proportional to its weights' norm.
 
     As ``optax.lars``; a tensor whose weights or gradient are all 0 takes a plain step. ``LARS(norm="sum",
     lr_in_momentum=False, always_adapt=False, eps=1e-8)`` is timm's.
@@ -83,7 +83,7 @@ class LARS(_DecaysItself):
 
 @optimizer("lamb")
 class LAMB(_DecaysItself):
-    """Adam whose step in each tensor is as long as the learning rate times the norm of its weights.
+    """Adam with each tensor's step scaled to the norm of its weights, times the learning rate.
 
     As ``optax.lamb``. The ratio is 1 where weights or step are all 0. Gradients are not clipped: with
     ``always_adapt=False`` this is timm's with ``max_grad_norm=None``, which clips their global norm to 1 by
@@ -135,7 +135,7 @@ class LAMB(_DecaysItself):
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return ``(sign, l2, keep)``; with decay unless that is a part of the step."""
+        """Return ``(sign, l2, keep)``, without decay where that is part of the trust ratio."""
         sign = super().prologue(h)[0]
         return sign, 0.0, 1.0 if h["decay_in_ratio"] else 1.0 - h["lr"] * h["weight_decay"]
 
@@ -186,7 +186,7 @@ class NovoGrad(_DecaysItself):
 
 @optimizer("fromage")
 class Fromage(Optimizer):
-    """Gradient descent by a fixed share of each tensor's norm.
+    """Gradient descent in which each tensor changes by a fixed share of its norm.
 
     As ``optax.fromage``.
 
@@ -285,7 +285,7 @@ class MARS(Optimizer):
 
     @classmethod
     def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
-        """Return the class itself for matrices, and AdamW with its own values for all else."""
+        """Return the class itself for matrices, and AdamW with its own values for other arrays."""
         if len(shape) == 2 or h["optimize_1d"]:
             return cls, h
         own = {"betas": h["betas_1d"], "weight_decay": h["weight_decay_1d"], "lr": h["lr_1d"]}

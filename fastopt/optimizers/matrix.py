@@ -1,4 +1,4 @@
-"""Methods that treat a weight matrix as a matrix."""
+"""Methods that treat a weight matrix as a matrix: Muon, NorMuon, Shampoo, SOAP."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 class _Matrix(Optimizer):
-    """Base of matrix methods: arrays that are no matrices go to a fallback optimizer."""
+    """Base of matrix methods: arrays that are not matrices are updated by a fallback optimizer."""
 
     @classmethod
     def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
-        """Return the class itself for matrices, and the fallback with its own values for all else."""
+        """Return the class itself for matrices, and the fallback with its own values for other arrays."""
         if len(shape) == 2:
             return cls, h
         other = OPTIMIZERS[h["fallback"]]
@@ -188,7 +188,7 @@ class NorMuon(Muon):
 
 
 class _Preconditioned(_Matrix):
-    """Base of Shampoo and SOAP, each of which has one rule, for matrices."""
+    """Base of Shampoo and SOAP, which have one rule each."""
 
     @classmethod
     def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:

@@ -1,4 +1,4 @@
-"""Methods of online learning: the weights follow from sums over all gradients, not from the last weights."""
+"""Methods of online learning: weights are computed from sums over all gradients."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from fastopt.schedules import Hyperparameter
 
 @optimizer("ftrl")
 class FTRL(Optimizer):
-    """Follow the regularised leader, per coordinate; `l1` makes weights exactly 0.
+    """Follow the regularized leader, per coordinate; `l1` makes weights exactly 0.
 
     As ``keras.optimizers.Ftrl`` with its default power of -0.5. Meant for linear models that start at 0: the
     first step replaces the weights by ones that depend on them through the gradient alone, so that a deep
@@ -112,7 +112,7 @@ class COCOB(Optimizer):
 
     @classmethod
     def check(cls, h: Mapping[str, Any]) -> None:
-        """Check the values; eps keeps a division from 0 / 0."""
+        """Check the values; eps > 0 avoids a division 0 / 0."""
         super().check(h)
         if not h["eps"]:
             raise ValueError(

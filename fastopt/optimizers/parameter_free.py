@@ -15,11 +15,11 @@ from fastopt.stepping.stepper import Stepper
 
 
 class _Adaptive(Optimizer):
-    """Base of Prodigy and D-adaptation, whose rules apply decoupled decay, at the estimated rate."""
+    """Base of Prodigy and D-adaptation, whose rules apply decoupled decay at the estimated rate."""
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return ``(sign, l2, keep)`` with coupled decay alone; the rule applies the decoupled."""
+        """Return ``(sign, l2, keep)`` with coupled decay only; the rule applies decoupled decay."""
         sign, l2, _ = super().prologue(h)
         return sign, l2, 1.0
 
@@ -254,7 +254,7 @@ class DoWG(Optimizer):
 
 @optimizer("mechanic")
 class Mechanic(Optimizer):
-    """A learned factor on the sum of another optimizer's steps.
+    """Learns the scale of another optimizer's steps: weights are start plus scale times the sum of steps.
 
     As ``optax.contrib.mechanize`` with its default of six discount factors.
 
@@ -308,7 +308,7 @@ class Mechanic(Optimizer):
 
     @classmethod
     def check(cls, h: Mapping[str, Any]) -> None:
-        """Check the values, and that the base needs nothing but gradients."""
+        """Check the values, and that the base optimizer needs only gradients."""
         super().check(h)
         inner = cls.make_base(h["base"])
         if inner.needs or inner.has_modes or isinstance(inner, cls):
@@ -319,7 +319,7 @@ class Mechanic(Optimizer):
 
     @staticmethod
     def make_base(name: str) -> Optimizer:
-        """Return the optimizer whose steps are scaled."""
+        """Return the base optimizer, whose steps are scaled."""
         return get_optimizer(name)
 
     def stepper(self, groups: list[dict[str, Any]], n_threads: int | None, run: Run) -> Stepper:

@@ -1,4 +1,4 @@
-"""Methods that look at the change from the last gradient, or the last step, to this one."""
+"""Methods that use the difference between this gradient (or step) and the previous one."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -58,14 +58,14 @@ class Adan(Optimizer):
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return ``(sign, l2, keep)``; proximal decay keeps ``1 / (1 + lr * weight_decay)``."""
+        """Return ``(sign, l2, keep)``; with proximal decay ``keep`` is ``1 / (1 + lr * weight_decay)``."""
         sign, _, _ = super().prologue(h)
         rate = h["lr"] * h["weight_decay"]
         return sign, 0.0, 1.0 - rate if h["no_prox"] else 1.0 / (1.0 + rate)
 
     @classmethod
     def decays_in_rule(cls, h: Mapping[str, Any]) -> bool:
-        """Whether the rule depends on the decay: in the proximal form."""
+        """Whether the rule depends on the decay, as it does in the proximal form."""
         return bool(h["weight_decay"]) and not h["no_prox"]
 
 

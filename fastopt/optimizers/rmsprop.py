@@ -75,7 +75,7 @@ class RMSprop(MomentOptimizer):
 
     @classmethod
     def rule(cls, h: Mapping[str, Any]) -> Rule:
-        """Return the rule for these values of centered and momentum."""
+        """Return the rule for the values of ``centered`` and ``momentum``."""
         return RULES["rmsprop" + "_centered" * bool(h["centered"]) + "_momentum" * bool(h["momentum"])]
 
 

@@ -9,24 +9,24 @@ from fastopt.schedules import Hyperparameter, HyperparameterPair
 
 
 class _ScheduleFree(Optimizer):
-    """Base of schedule-free methods: gradients are taken at y, steps made in z, evaluation is at x."""
+    """Base of schedule-free methods: gradients at y, base iterate z, evaluation at the average x."""
 
     has_modes: ClassVar[bool] = True
 
     @classmethod
     def interpolation(cls, h: Mapping[str, Any]) -> float:
-        """Return the weight of the average in the point where gradients are taken."""
+        """Return the weight of x in ``y = (1 - weight) * z + weight * x``."""
         raise NotImplementedError
 
     @classmethod
     def evaluation(cls, h: Mapping[str, Any]) -> tuple[str, float, float]:
-        """Return the slot z and the weights that lead towards it: from y to x, and back."""
+        """Return slot z, and the weights that move from y to x and back."""
         beta = cls.interpolation(h)
         return "z", 1.0 - 1.0 / beta, 1.0 - beta
 
     @classmethod
     def check(cls, h: Mapping[str, Any]) -> None:
-        """Check the values, and that the interpolation is in (0, 1); it divides on the way from y to x."""
+        """Check the values; the interpolation must be in (0, 1), as y to x divides by it."""
         super().check(h)
         if not 0 < cls.interpolation(h) < 1:
             raise ValueError(
@@ -36,7 +36,7 @@ class _ScheduleFree(Optimizer):
 
 @optimizer("schedulefreesgd")
 class ScheduleFreeSGD(_ScheduleFree):
-    """Gradient descent that needs no schedule: the average of the path is what is evaluated.
+    """Gradient descent without a schedule: the average of the iterates is evaluated.
 
     The weights hold the point where gradients are taken. ``stepper.eval()`` moves them to the average,
     ``stepper.train()`` back; a step in eval mode is refused. The estimators do this by themselves.
@@ -88,32 +88,32 @@ class ScheduleFreeSGD(_ScheduleFree):
 
     @classmethod
     def interpolation(cls, h: Mapping[str, Any]) -> float:
-        """Return the weight of the average in the point where gradients are taken."""
+        """Return the weight of x in ``y = (1 - weight) * z + weight * x``."""
         return h["momentum"]
 
 
 class _Adaptive(_ScheduleFree):
-    """Base of the schedule-free forms of Adam."""
+    """Base of the schedule-free methods with Adam's second moment."""
 
     @classmethod
     def prologue(cls, h: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return ``(sign, l2, keep)`` without decay, which the rule applies at a point of its own."""
+        """Return ``(sign, l2, keep)`` without decay, which the rule applies at y."""
         return super().prologue({**h, "weight_decay": 0.0})
 
     @classmethod
     def decays_in_rule(cls, h: Mapping[str, Any]) -> bool:
-        """Whether the rule depends on the decay: if there is any."""
+        """Whether the rule depends on the decay, as it does if there is any."""
         return bool(h["weight_decay"])
 
     @classmethod
     def interpolation(cls, h: Mapping[str, Any]) -> float:
-        """Return the weight of the average in the point where gradients are taken."""
+        """Return the weight of x in ``y = (1 - weight) * z + weight * x``."""
         return h["betas"][0]
 
 
 @optimizer("schedulefreeadamw")
 class ScheduleFreeAdamW(_Adaptive):
-    """AdamW that needs no schedule: the average of the path is what is evaluated.
+    """AdamW without a schedule: the average of the iterates is evaluated.
 
     The weights hold the point where gradients are taken. ``stepper.eval()`` moves them to the average,
     ``stepper.train()`` back; a step in eval mode is refused. The estimators do this by themselves.
@@ -167,7 +167,7 @@ class ScheduleFreeAdamW(_Adaptive):
 
 @optimizer("schedulefreeradam")
 class ScheduleFreeRAdam(_Adaptive):
-    """Schedule-free AdamW whose warm-up is the rectification of `RAdam`.
+    """Schedule-free AdamW with the rectification of `RAdam` as its warm-up.
 
     The weights hold the point where gradients are taken; see `ScheduleFreeAdamW`.
 

@@ -64,7 +64,7 @@ class AdaBelief(MomentOptimizer):
 
 @optimizer("acprop")
 class AcProp(MomentOptimizer):
-    """The gradient divided by AdaBelief's second moment of the step before.
+    """The gradient divided by AdaBelief's second moment of the previous step.
 
     As ``optax.contrib.acprop``: there is no momentum; the average serves to centre the second moment, and
     does so before it takes in the gradient, where the paper centres afterwards. At the first step, which has
@@ -120,7 +120,7 @@ class AcProp(MomentOptimizer):
 
 @optimizer("yogi")
 class Yogi(MomentOptimizer):
-    """Adam whose second moment changes by no more than the new square, up or down.
+    """Adam whose second moment changes at most by the new square in each step, up or down.
 
     As ``optax.yogi``: bias-corrected, although neither average starts at 0.
 
@@ -172,7 +172,7 @@ class Yogi(MomentOptimizer):
 
 @optimizer("adopt")
 class ADOPT(MomentOptimizer):
-    """Adam that normalises each gradient by the second moment before it, and averages afterwards.
+    """Adam that divides each gradient by the previous second moment, and averages afterwards.
 
     With the authors' clipping, by ``(t - 1) ** 0.25``. As ``optax.contrib.adopt``, which has no weight decay,
     and timm's port of the authors' code with ``clip_exp=0.25``, whose decoupled decay begins with the second

@@ -70,14 +70,14 @@ class SGD(MomentOptimizer):
 
     @classmethod
     def rule(cls, h: Mapping[str, Any]) -> Rule:
-        """Return the rule: plain, momentum or nesterov."""
+        """Return the rule: sgd, momentum or nesterov."""
         if not h["momentum"]:
             return RULES["sgd"]
         return RULES["nesterov" if h["nesterov"] else "momentum"]
 
     @classmethod
     def check(cls, h: Mapping[str, Any]) -> None:
-        """Check the values, and that nesterov has a momentum without dampening, as torch does."""
+        """Check the values; as in torch, nesterov needs a momentum and no dampening."""
         super().check(h)
         if h["nesterov"] and (h["momentum"] <= 0 or h["dampening"] != 0):
             raise ValueError(

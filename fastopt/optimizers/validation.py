@@ -1,4 +1,4 @@
-"""The check of hyper-parameters' values, and the sentences that refuse one."""
+"""Validation of hyper-parameters, and its error messages."""
 
 from collections.abc import Mapping
 from numbers import Real
@@ -34,7 +34,7 @@ OPTIONAL = {
 
 
 def check_values(owner: Any, h: Mapping[str, Any]) -> None:
-    """Raise TypeError or ValueError if a value of ``h`` is out of its range.
+    """Raise TypeError or ValueError if a value in ``h`` is out of range.
 
     ``owner`` is the optimizer's class: it knows the defaults, and the ranges that it declares itself.
     """
@@ -56,7 +56,7 @@ def check_values(owner: Any, h: Mapping[str, Any]) -> None:
 
 
 def _check_numbers(what: str, value: Any, within: Range, length: int) -> None:
-    """Check one number, or with a ``length`` a tuple of so many."""
+    """Check one number, or a tuple of ``length`` numbers."""
     test, allowed = within
     values = value if length else (value,)
     if not isinstance(values, (tuple, list)) or len(values) != (length or 1):

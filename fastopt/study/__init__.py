@@ -1,4 +1,4 @@
-"""Which optimizer, which learning rate, which batch size: comparisons with honest statistics."""
+"""Comparisons of optimizers, learning rates and batch sizes with sound statistics."""
 
 from .contenders import DEFAULT_LEARNING_RATES, DEFAULT_OPTIMIZERS
 from .optimizer_study import OptimizerStudy

@@ -1,4 +1,4 @@
-"""Checks of a study's parameters and scorers, before anything is trained."""
+"""Validation of a study's parameters and scorers before training."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_parameters(study):
 
 
 def check_scorer(network, scoring, y, *, is_weighted=False):
-    """Raise ValueError if `scoring` is not a scorer, or not one for the target `y` and for weighted rows."""
+    """Raise ValueError if `scoring` is no scorer, or does not suit the target `y` or weighted rows."""
     if isinstance(scoring, str) and scoring not in get_scorer_names():
         raise ValueError(
             f"scoring={scoring!r} is not a scorer of scikit-learn (sklearn.metrics.get_scorer_names)."
@@ -62,7 +62,7 @@ def check_scorer(network, scoring, y, *, is_weighted=False):
 
 
 def _try_scorer(scorer, name, y, is_classification):
-    """Score a model that ignores its features: a scorer that does not suit the target fails at once."""
+    """Score a trivial model, so that an unsuitable scorer fails at once."""
     model = DummyClassifier() if is_classification else DummyRegressor()
     nothing = np.zeros((len(y), 1))
     try:

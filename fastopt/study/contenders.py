@@ -1,4 +1,4 @@
-"""Contenders: the optimizers of a study, each in a network and with the learning rates it may choose from."""
+"""Contenders of a study: optimizers, each in a network and with its grid of learning rates."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _WITHOUT_BEARING = ("verbose", "progress")
 
 @dataclass(frozen=True)
 class Config:
-    """One point of the grid: a contender with the values under study."""
+    """One point of the grid: a contender with a learning rate and a batch size."""
 
     label: str
     lr: float | None
     batch_size: int | None
 
     def __str__(self):
-        """Text for messages and progress bars, such as ``Adam, lr 0.01, batch 32``."""
+        """Return a description for messages, such as ``Adam, lr 0.01, batch 32``."""
         parts = [self.label]
         if self.lr is not None:
             parts.append(f"lr {self.lr:g}")
@@ -54,7 +54,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Contender:
-    """An optimizer inside an unfitted network, with the grid it may choose from.
+    """An optimizer in an unfitted network, with the grid of configurations to choose from.
 
     Attributes
     ----------
@@ -93,12 +93,12 @@ class Contender:
         return clone(self.network).set_params(**values)
 
     def specification(self) -> str:
-        """Return text that is equal exactly when two contenders train alike (learning rate apart)."""
+        """Return text that is equal exactly if two contenders train alike (apart from the learning rate)."""
         return f"{type(self.network).__module__.partition('.')[0]}.{describe(self.network)}"
 
 
 def describe(estimator: Any) -> str:
-    """Return every parameter of `estimator` that bears on its numbers as text, the same in every process."""
+    """Return all parameters of `estimator` that affect its results, as text, the same in every process."""
     values = estimator.get_params(deep=False).items()
     shown = [f"{name}={_text(value)}" for name, value in sorted(values) if name not in _WITHOUT_BEARING]
     return f"{type(estimator).__name__}({', '.join(shown)})"

@@ -1,4 +1,4 @@
-"""Many fits: what is already on disk is read, the rest is trained, here or on several workers."""
+"""Execution of fits: results already on disk are read, others are computed, here or by several workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .training_run import Budget, quiet_divergence, scorer_name, train_and_recor
 
 @dataclass(frozen=True)
 class Task:
-    """One fit to make."""
+    """One fit to compute."""
 
     contender: Contender
     config: Config
@@ -23,7 +23,7 @@ class Task:
     is_tuning: bool = False
 
     def key(self, scoring):
-        """Return what identifies the result, as a dict that JSON can hold."""
+        """Return the key of the result, as a dict for JSON."""
         return {
             "contender": self.contender.specification(),
             **asdict(self.config),
@@ -35,7 +35,7 @@ class Task:
 
 
 class Executor:
-    """Evaluates tasks and remembers every result, in the order in which they were asked for.
+    """Computes tasks and keeps every result, in the order in which they were requested.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def _fit(task, splits, scoring, on_epoch=None):
 
 
 def _fit_in_process(*arguments):
-    """Fit in a process that joblib made, where the filters of the study's own process do not hold."""
+    """Fit in a process of joblib's, which does not inherit the warning filters of the study's process."""
     with quiet_divergence():
         return _numbered_fit(*arguments)
 
@@ -137,7 +137,7 @@ _warm = set()
 
 
 def _numbered_fit(i, task, splits, scoring):
-    """Fit in a worker, which compiles once for itself before its first fit of each contender."""
+    """Fit in a worker, which compiles the kernels of each contender before its first fit."""
     kind = task.contender.specification()
     if kind not in _warm:
         warm_up(task.contender, task.config, splits)

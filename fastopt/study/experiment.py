@@ -1,4 +1,4 @@
-"""What a study trains, and in which order: tuning, then the comparison on fresh seeds; or the whole grid."""
+"""The course of a study: tuning, then the comparison on new seeds; or a sweep over the whole grid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DEFAULT_SEEDS = 10
 
 
 class Experiment:
-    """Contenders, splits, seeds and budget of a study whose parameters have been checked.
+    """Contenders, splits, seeds and budget of a study, all checked.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Experiment:
         self.n_seeds = _n_seeds(study.n_seeds, self.splits.n_folds)
 
     def open(self, progress):
-        """Find what the store already holds; return the executor of the fits."""
+        """Load what the store already has; return the executor of the fits."""
         study = self.study
         identity = {
             "fastopt": __version__,
@@ -69,13 +69,13 @@ class Experiment:
         return self.executor
 
     def count(self, *, sweep=False):
-        """Return the number of fits that `sweep` or `tune_and_compare` makes."""
+        """Return the number of fits of `sweep` or `tune_and_compare`."""
         if sweep:
             return sum(len(c.configs) for c in self.contenders) * self.n_seeds
         return self._count_tuning() + len(self.contenders) * self.n_seeds
 
     def tune_and_compare(self, progress):
-        """Choose each contender's configuration, then train all on fresh seeds."""
+        """Choose each contender's configuration, then train all of them on new seeds."""
         progress.expect(self.count())
         chosen = self.tune()
         tasks = [
@@ -86,7 +86,7 @@ class Experiment:
         self.executor.evaluate("comparison", tasks)
 
     def tune(self):
-        """Return ``{label: Config}`` of the contenders that have something to choose."""
+        """Return ``{label: Config}`` with the best configuration of each contender that has a grid."""
         tuned = self._tuned()
         if not tuned:
             return {}
@@ -136,13 +136,13 @@ class Experiment:
 
     @property
     def tuning_seeds(self):
-        """Seeds on which configurations are chosen."""
+        """Seeds on which configurations are compared."""
         first = self.study.random_state + _TUNING_SEED_OFFSET
         return [first + i for i in range(self.study.n_tuning_seeds)]
 
     @property
     def budget(self):
-        """When each fit ends."""
+        """The limits at which each fit ends."""
         limits = (self.study.max_epochs, self.study.max_samples, self.study.max_seconds)
         return Budget(30) if limits == (None, None, None) else Budget(*limits)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a study."""
+"""Handling of Ctrl-C during a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The steps before the network, fitted by the pipeline itself."""
+"""Preprocessing steps of a pipeline before the network, fitted by the pipeline itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 
 
 class _LastStep(BaseEstimator):
-    """Stands in for the network: keeps what a pipeline trains it on, and predicts the rows themselves.
+    """Stands in for the network: keeps what a pipeline trains it on, and predicts its input unchanged.
 
     So each kind of pipeline fits its steps in its own way, and one of imbalanced-learn resamples the training
     rows and leaves the others as they are.
@@ -27,12 +27,12 @@ def pipeline_of(estimator):
 
 
 def changes_rows(pipeline):
-    """Whether a step draws other rows than it is given, as the samplers of imbalanced-learn do."""
+    """Whether a step changes the number of rows, as the samplers of imbalanced-learn do."""
     return pipeline is not None and any(hasattr(step, "fit_resample") for _, step in pipeline.steps[:-1])
 
 
 def prepared(pipeline, X_train, y_train, X_val, seed):
-    """Fit the steps before the network on the training rows; return all rows as the network gets them.
+    """Fit the steps before the network on the training rows; return all rows preprocessed.
 
     Parameters
     ----------

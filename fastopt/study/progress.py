@@ -1,4 +1,4 @@
-"""Progress of a study: one bar for the study with the time left, one for the fit in hand."""
+"""Progress of a study: a bar for the study with the remaining time, and one for the current fit."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Progress:
         """Announce the fit of `what`, of `n_epochs` epochs (None: unknown)."""
 
     def epoch_done(self, n_done):
-        """Tell how many epochs the fit in hand has done."""
+        """Report the number of epochs done in the current fit."""
 
     def fit_done(self):
-        """Tell that a fit has ended, or that its result was read from disk."""
+        """Report that a fit has ended, or that its result was read from disk."""
 
 
 class LiveProgress(Progress):
@@ -32,25 +32,25 @@ class LiveProgress(Progress):
         self._fit = bars.add_task("", total=None, unit="epochs", visible=False)
 
     def expect(self, n_fits):
-        """Lengthen the study's bar."""
+        """Increase the total of the study's bar."""
         self._bars.update(self._study, total=self._bars.tasks[self._study].total + n_fits)
 
     def fit_started(self, what, n_epochs):
-        """Start the second bar anew."""
+        """Restart the second bar."""
         self._bars.reset(self._fit, total=n_epochs, description=what, visible=True)
 
     def epoch_done(self, n_done):
-        """Move the second bar."""
+        """Advance the second bar."""
         self._bars.update(self._fit, completed=n_done)
 
     def fit_done(self):
-        """Move the first bar."""
+        """Advance the first bar."""
         self._bars.advance(self._study)
 
 
 @contextmanager
 def shown(wanted):
-    """Yield live bars if they are `wanted` and something can show them, else bars that show nothing."""
+    """Yield live bars if `wanted` and if something can show them, else a progress that shows nothing."""
     if not wanted:
         yield Progress()
         return

@@ -1,4 +1,4 @@
-"""The learning-rate range test (Smith, 2017): one short training while the rate grows."""
+"""The learning-rate range test (Smith, 2017): a short training with a growing learning rate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SMOOTHING, _DIVERGED = 0.9, 4.0
 
 @dataclass(frozen=True)
 class RangeTest:
-    """What a range test saw.
+    """The result of a range test.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ def _prepared(network, growing, random_state):
 
 
 def _losses(network, X, y, n_steps, random_state):
-    """Yield the loss of batch after batch until it is no longer a number."""
+    """Yield the loss of each batch until it is no longer finite."""
     X = X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
     n = len(y)
     size = min(200 if network.batch_size == "auto" else network.batch_size, n)

@@ -1,4 +1,4 @@
-"""How each contender's configuration is chosen. Every contender gets the same budget of trials."""
+"""Searches for each contender's configuration, with the same budget for every contender."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SEARCHES = ("grid", "halving", "optuna")
 
 
 def is_tuned(contender):
-    """Whether there is anything to choose."""
+    """Whether a contender has more than one configuration to choose from."""
     return len(contender.configs) > 1
 
 
@@ -93,7 +93,7 @@ def optuna(contenders, seeds, budget, evaluate, *, n_trials=20, random_state=0):
 
 
 def trial_score(trial, contender, seeds, budget, evaluate):
-    """Return the mean score of what an Optuna `trial` suggests: an objective for the user's own study."""
+    """Return the mean score of an Optuna `trial`'s configuration: an objective for a study of one's own."""
     config = _suggested(trial, contender)
     tasks = [Task(contender, config, seed, budget, is_tuning=True) for seed in seeds]
     score = _mean_scores(tasks, evaluate(tasks))[config]

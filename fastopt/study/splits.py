@@ -1,4 +1,4 @@
-"""Which rows train and which validate: one split of the data per seed, the same for every contender."""
+"""Splits of the data into training and validation rows: one per seed, the same for every contender."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .preprocessing import changes_rows, prepared
 
 @dataclass(frozen=True)
 class Split:
-    """Training and validation rows of one seed, already preprocessed, with their weights where given."""
+    """Preprocessed training and validation rows of one seed, with their weights if given."""
 
     X_train: object
     y_train: np.ndarray
@@ -114,12 +114,12 @@ class Splits:
 
     @property
     def is_fixed(self):
-        """Whether all seeds share one split (then they vary initial weights and batch order only)."""
+        """Whether all seeds share one split, so that only initial weights and batch order vary."""
         return self.X_val is not None
 
     @property
     def n_folds(self):
-        """Number of splits that `cv` gives; None without it."""
+        """Number of splits of `cv`; None without it."""
         return None if self._folds is None else len(self._folds)
 
     @property
@@ -129,7 +129,7 @@ class Splits:
 
     @property
     def val_to_train(self):
-        """Rows of validation per row of training: how much the splits of two seeds overlap (statistics)."""
+        """Ratio of validation rows to training rows, which the corrected variance needs."""
         if self.is_fixed:
             return 0.0
         if self._folds is None and self.groups is None:
@@ -143,11 +143,11 @@ class Splits:
 
     @property
     def first_call(self):
-        """Keyword arguments of the first `partial_fit`: a batch may lack a class, so all are named."""
+        """Keyword arguments of the first `partial_fit`: all classes, as a batch may lack one."""
         return {} if self.classes is None else {"classes": self.classes}
 
     def fingerprint(self):
-        """Return text that is equal exactly when data, preprocessing and splitting are."""
+        """Return text that is equal exactly if data, preprocessing and splitting are equal."""
         rule = None if self.is_fixed else self.validation_fraction
         data = joblib.hash((self.X, self.y, self.X_val, self.y_val, rule))
         more = [self._folds, self.groups, *self.weights]
@@ -169,7 +169,7 @@ class Splits:
             return self._kept[key]
 
     def rows(self, seed, *, is_tuning=False):
-        """Return the numbers of the rows of `X` that train and that validate."""
+        """Return the indices of the rows of `X` for training and for validation."""
         if self._folds is None:
             return self._held_out(self._all_rows, seed)
         train, val = self._folds[(seed - self.first_seed) % len(self._folds)]
@@ -197,7 +197,7 @@ class Splits:
         return Split(X_train, y_train, X_val, y_val, *weights)
 
     def _held_out(self, rows, seed):
-        """Return `rows` in two parts, drawn by `seed`."""
+        """Split `rows` into two parts at random, by `seed`."""
         options = {"n_splits": 1, "test_size": self.validation_fraction, "random_state": seed}
         y, groups = self.y[rows], None
         if self.groups is not None:

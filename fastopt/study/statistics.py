@@ -26,7 +26,7 @@ _ROUNDING = 1e-9  # relative; equal scores differ by their last bits once they a
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its confidence interval; the bounds are NaN where one seed leaves nothing to estimate from.
+    """A mean with its confidence interval; bounds are NaN with one seed.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ def paired_difference(
 
 
 def holm(p_values: npt.ArrayLike) -> np.ndarray:
-    """Return Holm's (1979) step-down adjustment: the chance of any false claim stays at the level asked for.
+    """Return p-values adjusted by Holm's (1979) step-down method, which bounds the family-wise error rate.
 
     Parameters
     ----------

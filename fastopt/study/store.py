@@ -1,4 +1,4 @@
-"""Results on disk: one line of JSON per fit, written when the fit ends."""
+"""The store of results: one line of JSON per fit, written when the fit ends."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 
 class StoreError(OSError):
-    """A result could not be written. Everything measured so far is still in memory."""
+    """A result could not be written; results so far are still in memory."""
 
 
 class ResultStore:
-    """Fits of one study, by key; with a folder they survive the process.
+    """The results of a study by key; with a folder they are kept on disk.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class ResultStore:
             self._append({"key": key, "record": record})
 
     def forget(self):
-        """Drop every result, on disk too."""
+        """Delete all results, on disk as well."""
         self._records.clear()
         self.n_resumed = 0
         if self.path is not None:

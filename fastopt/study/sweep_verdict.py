@@ -1,4 +1,4 @@
-"""What a sweep of learning rate and batch size found, in words."""
+"""The findings of a sweep over learning rate and batch size, in sentences."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _best(study, scores, metric):
 
 
 def _rates_by_size(study, scores):
-    """Say how the best learning rate moves with the batch size."""
+    """Say how the best learning rate changes with the batch size."""
     means = scores.mean(axis=1).rename("score").reset_index()
     sentences = []
     for label, mine in means.groupby("optimizer", sort=False):
@@ -76,5 +76,5 @@ def _speed(study):
 
 
 def duration(seconds):
-    """Return a time as people say it: in ms below a second."""
+    """Return a time as text: in ms below a second."""
     return f"{1000 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.1f} s"

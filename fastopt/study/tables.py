@@ -1,4 +1,4 @@
-"""Tables of a study, from the records of its fits."""
+"""Tables of a study, made from the records of its fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training run, watched epoch by epoch."""
+"""One training run, recorded epoch by epoch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sklearn.metrics import check_scoring, confusion_matrix
 
 @dataclass(frozen=True)
 class Budget:
-    """When a fit ends: at the first limit reached. Samples and seconds are looked at after each epoch."""
+    """The limits of a fit, the first reached ends it; samples and seconds are checked after each epoch."""
 
     max_epochs: int | None = None
     max_samples: int | None = None
     max_seconds: float | None = None
 
     def is_spent(self, epochs, samples, seconds):
-        """Whether a fit that has used this much has to stop."""
+        """Whether a fit that has used this much has to end."""
         limits = (self.max_epochs, self.max_samples, self.max_seconds)
         return any(
             limit is not None and used >= limit
@@ -38,7 +38,7 @@ class Budget:
         )
 
     def __str__(self):
-        """Text for the report, such as ``30 epochs``."""
+        """Return a description for the report, such as ``30 epochs``."""
         units = (
             (self.max_epochs, "epochs"),
             (self.max_samples, "samples"),
@@ -50,7 +50,7 @@ class Budget:
 def train_and_record(
     contender, config, seed, splits, budget, scoring, *, is_tuning=False, metrics=(), on_epoch=None
 ):
-    """Train one network and return what was seen, as a dict that JSON can hold.
+    """Train one network and return its record, as a dict for JSON.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def train_and_record(
 
 @contextmanager
 def quiet_divergence():
-    """Silence the warnings of a diverging run: its record says so once, instead of every step.
+    """Silence the warnings of a diverging run, as its record notes the divergence once.
 
     Filters belong to the process, so this goes around a study, not around each of its threads.
     """
@@ -119,7 +119,7 @@ def quiet_divergence():
 
 
 def warm_up(contender, config, splits):
-    """Train on a few rows and throw the result away, so that no compilation is on the clock of a fit."""
+    """Train on a few rows and discard the result, so that compilation is not timed."""
     split = splits.get(0)
     n = min(len(split.y_train), 2 * (config.batch_size or 32))
     network = contender.network_for(_clipped(config, n), 0)

@@ -1,4 +1,4 @@
-"""What the numbers say, in words, and what to be careful about."""
+"""The verdict: a study's results in sentences, with notes of caution."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _IN_POINTS = ("accuracy", "balanced_accuracy", "f1", "precision", "recall", "roc
 
 
 def is_in_points(metric):
-    """Whether differences of `metric` are said in points, hundredths of its scale."""
+    """Whether differences of `metric` are given in points, hundredths of its scale."""
     return metric.startswith(_IN_POINTS)
 
 
 def with_margin(value, half_width, metric):
-    """Return a difference with its margin and unit.
+    """Return a difference with its margin of error and unit, as text.
 
     Examples
     --------
@@ -39,14 +39,14 @@ def with_margin(value, half_width, metric):
 
 
 def _digits(value):
-    """Return decimals that show two figures of a small value, one decimal of a larger one."""
+    """Return the number of decimals: two significant digits of small values, one decimal of larger ones."""
     if not math.isfinite(value):
         return 1
     return int(np.clip(1 - math.floor(math.log10(abs(value))), 1, 4))
 
 
 def verdict(study):
-    """Return the findings of a fitted `OptimizerStudy` as a list of sentences, most important first."""
+    """Return the findings of a fitted `OptimizerStudy` as sentences, the most important first."""
     metric = scorer_name(study.scoring_)
     summary = study.summary_[~study.summary_["optimizer"].isin(study.yardsticks_)]
     if summary.empty:
@@ -93,7 +93,7 @@ def _margins(study, beaten, metric):
 
 
 def _ties(study, tied, metric):
-    """Say how far behind those are that chance may have put there."""
+    """Name the optimizers whose difference from the best may be chance."""
     gaps = [
         f"{row.optimizer} by {with_margin(row.difference, (row.high - row.low) / 2, metric)}"
         for row in tied.itertuples()
@@ -150,7 +150,7 @@ def _yardsticks(study, metric):
 
 
 def _speed(study, metric):
-    """Say who needs the fewest epochs to the target and who the least time, each with its ties."""
+    """Name the optimizers that need the fewest epochs, and the least time, to the target, with ties."""
     contenders = [label for label in study.summary_["optimizer"] if label not in study.yardsticks_]
     epochs, seconds = {}, {}
     for label in contenders:
@@ -171,7 +171,7 @@ def _least_median(values):
 
 
 def _least(values, confidence):
-    """Return the labels with the least median over seeds, and words for those within noise of them."""
+    """Return the labels with the smallest median over seeds, and text on those within noise of them."""
     order = sorted(values, key=lambda label: values[label].median())
     first = [label for label in order if values[label].median() == _least_median(values)]
     others = order[len(first) :]
@@ -182,7 +182,7 @@ def _least(values, confidence):
 
 
 def notes(study):
-    """Return what a reader of the numbers has to know before trusting them."""
+    """Return notes of caution about the results."""
     found = []
     results = study.results_
     metric = scorer_name(study.scoring_)
@@ -211,7 +211,7 @@ def notes(study):
 
 
 def _edges(study):
-    """Warn where the chosen rate is at the end of its grid: the optimum may lie beyond."""
+    """Warn where the chosen rate is at the end of its grid, as the optimum may lie beyond."""
     found = []
     for contender in study._experiment.contenders:
         rates = sorted({config.lr for config in contender.configs if config.lr is not None})

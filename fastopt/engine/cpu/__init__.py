@@ -1,1 +1,1 @@
-"""The training engine on the processor: a compiled loop over batches, and the trainer around it."""
+"""The training engine on the CPU: a compiled loop over batches, and the trainer around it."""

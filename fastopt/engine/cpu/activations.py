@@ -1,4 +1,4 @@
-"""Activations and losses on blocks of rows that are still in cache.
+"""Activations and losses on blocks of rows, while these are in cache.
 
 Templates of routines: ``compilation.py`` binds ``real`` and, compiled from the plain functions in
 `fastopt.rules`,
@@ -13,14 +13,14 @@ from fastopt.engine.cpu.context import layer_record, matrix, record, row_number,
 
 
 def activate(z, a, n):
-    """Replace the ``n`` pre-activations at ``z``, of any number of rows, by outputs; ``a`` is ``z``."""
+    """Replace ``n`` pre-activations at ``z`` by outputs in place; ``a`` must be ``z``."""
     z = vector(z, real, n)
     for i in range(n):
         z[i] = value(z[i])
 
 
 def activate_apart(z, a, n):
-    """Write the outputs for the ``n`` pre-activations at ``z`` to ``a``."""
+    """Write the outputs for ``n`` pre-activations at ``z`` to ``a``, and keep ``z`` for the backward pass."""
     z, a = vector(z, real, n), vector(a, real, n)
     for i in range(n):
         a[i] = value(z[i])

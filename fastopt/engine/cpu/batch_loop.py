@@ -1,4 +1,4 @@
-"""The compiled loop over batches: one worker leads it, the others join in whatever phase is open.
+"""The compiled loop over batches: one worker leads, the others join each phase that it opens.
 
 `work` is the worker function, a C function of two integers: the address of a record of type `CONTEXT` and the
 worker's number. The first two functions are templates of routines: ``compilation.py`` binds ``real``.
@@ -33,7 +33,7 @@ def sum_weights(context, out):
 
 
 def set_constants(context, batch):
-    """Complete a batch's constants: the gradient of the mean, and scikit-learn's penalty."""
+    """Complete a batch's constants: the scale of the mean gradient, and scikit-learn's penalty."""
     c = record(context)
     width = c.n_constants
     weight, alpha = vector(c.batch_weight, np.float64, 1)[0], vector(c.alpha, np.float64, 1)[0]
@@ -50,7 +50,7 @@ def set_constants(context, batch):
 
 @njit(**INNER_JIT)
 def _begin(c, batch):
-    """Set the fields of the record that describe a batch."""
+    """Set the fields of the context record that describe a batch."""
     c.step += 1
     c.start = batch * c.batch_size
     c.n_rows = min(c.batch_size, c.n_samples - c.start)
@@ -64,7 +64,7 @@ def _begin(c, batch):
 
 @njit(**INNER_JIT)
 def _batch_loss(c, weight, alpha):
-    """Return a batch's mean loss times its rows, penalty included; outside training the sum of its losses."""
+    """Return a batch's mean loss times its rows, penalty included; when not training, the sum of losses."""
     total = 0.0
     losses = vector(c.block_losses, np.float64, c.n_blocks)
     for block in range(c.n_blocks):
@@ -80,7 +80,7 @@ def _batch_loss(c, weight, alpha):
 
 @njit(**INNER_JIT)
 def _lead(context, c, worker):
-    """Run the batches ``first_batch:last_batch``; add their losses and weights to ``result``, one by one."""
+    """Run the batches ``first_batch:last_batch`` as the leader; add losses and weights to ``result``."""
     alpha, weight = vector(c.alpha, np.float64, 1)[0], vector(c.batch_weight, np.float64, 1)
     outputs = layer_record(c, c.n_layers - 1).target
     result = vector(c.result, np.float64, 2)
@@ -110,7 +110,7 @@ def _lead(context, c, worker):
 
 
 def work(context, worker):
-    """Work on the batches of a run, as its leader if no other worker has come before."""
+    """Run batches as one worker of several: the first to arrive is the leader."""
     c = record(context)
     if c.alone or fetch_add(line(c, LEADER)) == 0:
         _lead(context, c, worker)

@@ -1,4 +1,4 @@
-"""The compiled engine: its routines, the worker function, and the entry point from Python.
+"""Compilation of the engine: its routines, the worker function, and the entry point from Python.
 
 The loop over batches with its forward and backward passes, which one worker executes (`batch_loop.work`), is
 compiled once. What depends on the element type, the activations or the loss is a set of routines, each a C
@@ -50,7 +50,7 @@ def _announce(what):
 
 @contextlib.contextmanager
 def announced(what: str):
-    """Print one line to stderr if the block takes longer than a second, the first time for this ``what``."""
+    """Print one line to stderr if the block takes more than a second, once for each ``what``."""
     timer = threading.Timer(_PATIENCE, _announce, (what,))
     timer.daemon = True
     timer.start()
@@ -61,12 +61,12 @@ def announced(what: str):
 
 
 def n_arguments(name: str) -> int:
-    """Return how many integers a routine takes."""
+    """Return the number of integer arguments of a routine."""
     return len(inspect.signature(_TEMPLATES[name]).parameters)
 
 
 def _compile(template, suffix="", **names):
-    """Compile a C function of integers, with the globals of the template's own file and ``names``."""
+    """Compile a C function of integers from a template, with its file's globals and ``names``."""
     bound = bind(template, template, suffix, digest=_DIGEST, **template.__globals__ | names)
     n = len(inspect.signature(template).parameters)
     return compile_c(types.void(*[types.int64] * n), bound, **ENGINE_JIT)
@@ -74,12 +74,12 @@ def _compile(template, suffix="", **names):
 
 @functools.cache
 def routine(name: str, dtype: str):
-    """Return a routine that every network uses, compiled; its ``address`` is valid while the object lives."""
+    """Return a compiled routine that all networks use; its ``address`` is valid while the object lives."""
     return _compile(_TEMPLATES[name], f"_{dtype}", real=np.dtype(dtype).type)
 
 
 def _compile_functions(template, dtype, functions, **names):
-    """Compile a routine that calls plain functions of scalars, given by the template's names for them.
+    """Compile a routine that calls scalar functions, given by the names that the template uses.
 
     ``names`` are constants of the template. Names and functions are told apart in the cache by their content.
     """
@@ -188,14 +188,14 @@ def _entry_point(parallel):
 
 @functools.cache
 def prepare(parallel: bool) -> None:
-    """Compile an entry point, before a clock runs."""
+    """Compile an entry point ahead of time, so that compilation is not measured."""
     with announced("what starts the threads"):
         threading_layer.prepare()
         _entry_point(parallel)
 
 
 def run(context: int, n_workers: int) -> None:
-    """Let ``n_workers`` threads execute the batches that a record says.
+    """Run the batches that a context record describes on ``n_workers`` threads.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def run(context: int, n_workers: int) -> None:
 
 
 def warmup(dtypes=("float32", "float64")) -> None:
-    """Compile the engine with all that is registered, or load it from the cache.
+    """Compile the engine with all registered activations and losses, or load it from the cache.
 
     Covers the update kernels of all optimizers, and all activations and losses, on the CPU.
 

@@ -1,4 +1,4 @@
-"""The record of all addresses and sizes that a run needs, which compiled code reads through its address.
+"""The context record: all addresses and sizes of a run, which compiled code reads.
 
 Arrays stand in the record as addresses; ``vector`` turns one back into an array. So do the routines, which
 know the element type: whatever calls them through the record is compiled once for all (see
@@ -94,7 +94,7 @@ def record(address):
 
 @njit(**INNER_JIT)
 def row_number(c, i):
-    """Return which row of the data is row ``i`` of the current batch."""
+    """Return the index in the data of row ``i`` of the current batch."""
     at = c.start + i
     if c.has_order:
         return vector(c.order, np.int64, at + 1)[at]

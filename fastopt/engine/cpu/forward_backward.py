@@ -1,4 +1,4 @@
-"""The two phases of a training step, each shared by all workers.
+"""The two phases of a training step, rows and tiles of weights, each shared by all workers.
 
 In the first, blocks of rows go through the forward pass, the loss and the backward pass; in the second, tiles
 of the weight matrices get their gradient and their update. Rows are independent in the one, tiles in the
@@ -31,7 +31,7 @@ from fastopt.kernels.intrinsics import call
 
 @njit(**INNER_JIT)
 def _read_inputs(context, c, block, lo, hi):
-    """Gather the batch's rows ``lo:hi``, mark their non-zeros, or sort their CSR elements."""
+    """Read the batch's rows ``lo:hi``: gather them, mark their non-zeros, or sort their CSR entries."""
     if c.inputs == CSR:
         if c.mode != PREDICT:
             call(c.sort_entries, (context, block, lo, hi))
@@ -66,7 +66,7 @@ def _forward(context, c, lo, hi, worker):
 
 @njit(**INNER_JIT)
 def _transposed(c, layer, worker):
-    """Return the address of this worker's transpose of a layer's weights, 0 if it keeps none."""
+    """Return the address of this worker's transposed copy of a layer's weights, or 0 if it has none."""
     if layer.n_out == 1:
         return layer.weights  # a column is its own transpose
     if layer.transposed_at < 0:
@@ -76,7 +76,7 @@ def _transposed(c, layer, worker):
 
 @njit(**INNER_JIT)
 def _transpose_weights(c, worker):
-    """Copy the weights transposed, once a step: the backward pass then reads them by rows."""
+    """Transpose the weights, once a step, so that the backward pass reads them by rows."""
     done_for = vector(c.transposed_for + worker * LINE, np.int64, 1)
     if done_for[0] == c.step:
         return
@@ -103,7 +103,7 @@ def _backward(c, lo, hi, worker):
 
 @njit(**INNER_JIT)
 def work_on_rows(context, c, worker):
-    """Take blocks of rows until none is left; return how many were taken."""
+    """Process blocks of rows until none is left; return how many this worker has processed."""
     count = 0
     block = take_block(c)
     while block >= 0:
@@ -135,7 +135,7 @@ def _weight_gradient(context, c, layer, number, first, last, out, worker):
 
 @njit(**INNER_JIT)
 def _work_on_tile(context, c, layer, tile, worker):
-    """Form the gradient of a tile and apply it while it is in cache, or add it to the whole gradient."""
+    """Compute a tile's gradient, and update the weights while it is in cache or add it to the whole."""
     number, first, last = tile[0], tile[1], tile[2]
     is_bias = first < 0
     is_csr = number == 0 and not is_bias and c.inputs == CSR
@@ -162,7 +162,7 @@ def _work_on_tile(context, c, layer, tile, worker):
 
 @njit(**INNER_JIT)
 def work_on_tiles(context, c, worker):
-    """Take tiles of the weights until none is left; return how many were taken."""
+    """Process tiles of the weights until none is left; return how many this worker has processed."""
     count = 0
     at = take_tile(c, worker)
     while at >= 0:

@@ -1,4 +1,4 @@
-"""The first layer's inputs: dense rows, dense rows that are mostly zeros, or CSR.
+"""Inputs of the first layer: dense rows, dense rows that are mostly zeros, or CSR rows.
 
 A zero input adds nothing to a sum, so where most inputs are zeros (pixels, one-hot columns, word counts) the
 first layer's two products run over the others only.
@@ -33,7 +33,7 @@ WORD, _LAST_OF_FOUR = 64, np.uint64(0x1111111111111111)
 
 @intrinsic
 def _lowest(typingctx, bits):
-    """Return the place of the lowest bit that is set."""
+    """Return the index of the lowest bit that is set."""
 
     def codegen(context, builder, signature, args):
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
@@ -43,7 +43,7 @@ def _lowest(typingctx, bits):
 
 @njit(**INNER_JIT)
 def _ask_for(address, nbytes):
-    """Prefetch some memory."""
+    """Prefetch a range of memory."""
     for offset in range(0, nbytes, LINE):
         prefetch(address + offset)
 
@@ -95,7 +95,7 @@ def mark(context, source, block, lo, hi):
 
 @njit(**INNER_JIT)
 def _list_bits(bits, first, index, count):
-    """Append ``first`` plus the place of every bit to ``index`` and return the new count."""
+    """Append ``first`` plus the index of each set bit to ``index``; return the new count."""
     while bits:
         index[count] = first + _lowest(bits)
         count += 1
@@ -104,7 +104,7 @@ def _list_bits(bits, first, index, count):
 
 
 def marked_forward(context, worker, source, lo, hi, out, weights, bias, n):
-    """Write ``X @ W + b`` for the batch's rows ``lo:hi``, which are marked."""
+    """Write ``X @ W + b`` for the batch's rows ``lo:hi``, skipping their zeros."""
     c = record(context)
     n_words, n_in, size = _words(c.n_features), c.n_features, c.itemsize
     index = vector(c.lists + 4 * worker * c.list_length, np.int32, c.list_length)
@@ -158,7 +158,7 @@ def csr_forward(context, lo, hi, out, weights, bias, n):
 
 
 def sort_entries(context, block, lo, hi):
-    """Copy the elements of the batch's CSR rows ``lo:hi``, sorted by the tile that holds their column."""
+    """Copy the entries of the batch's CSR rows ``lo:hi``, sorted by the tile of their column."""
     c = record(context)
     base, n_tiles, shift = block * c.block_entries, c.n_input_tiles, c.input_shift
     start = vector(c.entry_start + 8 * block * (n_tiles + 2), np.int64, n_tiles + 2)
@@ -194,7 +194,7 @@ def sort_entries(context, block, lo, hi):
 
 
 def csr_gradient(context, first, out, delta, n, clear):
-    """Add the part of ``X.T @ delta`` that the tile which begins at row ``first`` holds, or ``clear`` it."""
+    """Add to the tile that begins at row ``first`` its part of ``X.T @ delta``, or ``clear`` that."""
     c = record(context)
     tile, n_tiles = first >> c.input_shift, c.n_input_tiles
     for block in range(c.n_blocks):

@@ -1,4 +1,4 @@
-"""The matrix products of a network's layers, each by what is quickest for its size.
+"""Matrix products of a network's layers, each by the method that is fastest for its size.
 
 The first functions are templates of routines: ``compilation.py`` binds ``real`` and compiles them for each
 element type. The others choose between them and BLAS; they see integers only. Arrays are row-major, given by
@@ -31,7 +31,7 @@ def transpose(m, n, a, out):
 
 @njit(**INNER_JIT | {"fastmath": {"contract", "reassoc"}})
 def _dot(x, w):
-    """Return the inner product; reassociation makes it vector sums, the same for the same length."""
+    """Return the inner product, reassociated so that it vectorises; the same for the same length."""
     total = x[0] * w[0]
     for i in range(1, x.shape[0]):
         total += x[i] * w[i]
@@ -46,7 +46,7 @@ def dots(m, k, a, b, start, out):
 
 
 def repeat(m, n, row, out):
-    """Write ``row`` to each row of the (m, n) matrix ``out``."""
+    """Copy ``row`` to each row of the (m, n) matrix ``out``."""
     row, out = vector(row, real, n), matrix(out, real, m, n)
     for i in range(m):
         for j in range(n):

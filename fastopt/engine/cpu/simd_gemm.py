@@ -1,4 +1,4 @@
-"""Matrix products whose sums stay in vector registers, and the transposition that feeds them.
+"""SIMD matrix products with sums in vector registers, and transposition.
 
 LLVM does not keep an array of sums in registers by itself, so these are emitted as LLVM vectors. They beat a
 BLAS call, which packs its operands, as long as the right-hand matrix fits the cache (``bench/README.md``).
@@ -27,7 +27,7 @@ def _int(value):
 
 @functools.cache
 def vector_bytes():
-    """Return the width of this machine's vector registers; LLVM splits 32 bytes for narrower ones.
+    """Return the width in bytes of vectors: 64 with AVX-512, else 32.
 
     Asked of Numba, whose disk cache holds code for one set of features only.
     """
@@ -35,7 +35,7 @@ def vector_bytes():
 
 
 def _define(tile_64, tile_32, index_a, index_b):
-    """Make the intrinsic of one kind of product; a tile is (heights of the row blocks, vectors across)."""
+    """Define the intrinsic of one kind of product; a tile is (heights of row blocks, vectors across)."""
 
     @intrinsic
     def product(typingctx, zero, m, n, k, a, a_row, a_column, b, ldb, index, start, start_row, out, ldo):
@@ -85,7 +85,7 @@ def transpose(typingctx, zero, m, n, a, lda, out, ldo):
 
 @intrinsic
 def nonzero_bits(typingctx, zero, a, n):
-    """Return 64 bits that tell which of the ``n`` <= 64 elements at ``a`` are not zero (NaN is not)."""
+    """Return 64 bits that are set where the ``n`` <= 64 elements at ``a`` are not zero (NaN is not)."""
     real = zero
 
     def codegen(context, builder, signature, args):
@@ -95,7 +95,7 @@ def nonzero_bits(typingctx, zero, a, n):
 
 
 class _Registers:
-    """What the emitters share: vectors of one element type at computed addresses."""
+    """Base of the code generators: vectors of one element type at computed addresses."""
 
     def __init__(self, builder, element, arg):
         self.builder, self.element, self.arg = builder, element, arg
@@ -103,11 +103,11 @@ class _Registers:
         self.lanes = vector_bytes() // self.itemsize
 
     def _moved(self, base, elements):
-        """Return the address ``elements`` past the address ``base``."""
+        """Return the address ``elements`` elements after ``base``."""
         return self.builder.add(base, self.builder.mul(elements, _int(self.itemsize)))
 
     def _pointer(self, base, offset, kind):
-        """Return a pointer of a kind to the element ``offset`` of the array whose address is ``base``."""
+        """Return a pointer to the element ``offset`` of the array at ``base``."""
         elements = self.builder.inttoptr(base, self.element.as_pointer())
         return self.builder.bitcast(self.builder.gep(elements, [offset]), kind.as_pointer())
 
@@ -115,7 +115,7 @@ class _Registers:
         return ir.VectorType(self.element, lanes or self.lanes)
 
     def _mask(self, rest, lanes):
-        """Return the lanes below ``rest``, as a vector of booleans."""
+        """Return the mask of the lanes below ``rest``, a vector of booleans."""
         lane = ir.Constant(ir.VectorType(_I32, lanes), list(range(lanes)))
         return self.builder.icmp_signed("<", lane, self._broadcast(self.builder.trunc(rest, _I32), lanes))
 
@@ -152,7 +152,7 @@ class _Registers:
 
 
 class _Column(NamedTuple):
-    """One vector across a block of rows: its first column, width, and which lanes count (all if None)."""
+    """One vector across a block of rows: its first column, its width, and its mask (None: no mask)."""
 
     offset: ir.Value
     lanes: int
@@ -160,7 +160,7 @@ class _Column(NamedTuple):
 
 
 class _Product(_Registers):
-    """Emit a product: blocks of rows by vectors, the last vector masked where it is partial."""
+    """Generates a product: blocks of rows times vectors, the last vector masked if it is partial."""
 
     def __init__(self, builder, element, arg, tile, index_a, index_b):
         super().__init__(builder, element, arg)
@@ -194,7 +194,7 @@ class _Product(_Registers):
             self._rest(at, rest)
 
     def _has_room(self):
-        """Tell whether a vector more for each row of a tall block still leaves registers free."""
+        """Tell whether one more vector for each row of the tallest block fits into the registers."""
         return vector_bytes() == 64 and self.heights[0] * (self.width + 1) <= 24
 
     def _whole(self, first, count):
@@ -202,7 +202,7 @@ class _Product(_Registers):
         return [_Column(self.builder.add(first, _int(i * step)), step) for i in range(count)]
 
     def _rest(self, at, rest):
-        """Form the columns that are left: 0 to ``width`` vectors, the last one partial."""
+        """Generate the remaining columns: 0 to ``width`` vectors, the last one partial."""
         builder, lanes = self.builder, self.lanes
         count = builder.sdiv(builder.add(rest, _int(lanes - 1)), _int(lanes))
         done = builder.append_basic_block("product.done")
@@ -218,7 +218,7 @@ class _Product(_Registers):
         builder.position_at_end(done)
 
     def _tail(self, whole, at, rest):
-        """Form whole vectors and ``rest`` columns more, in half a vector where that is enough."""
+        """Generate whole vectors and ``rest`` more columns, in half a vector if that is enough."""
         builder, lanes, half = self.builder, self.lanes, self.lanes // 2
         if not self._has_room():
             self._columns([*whole, _Column(at, lanes, self._mask(rest, lanes))])
@@ -230,7 +230,7 @@ class _Product(_Registers):
                 self._columns([*whole, _Column(at, lanes, self._mask(rest, lanes))])
 
     def _columns(self, columns):
-        """Form some columns of every row."""
+        """Generate some columns of all rows."""
         builder, done = self.builder, _int(0)
         for height in self.heights:
             blocks = builder.sdiv(builder.sub(self.arg["m"], done), _int(height))
@@ -240,7 +240,7 @@ class _Product(_Registers):
             done = builder.add(done, builder.mul(blocks, _int(height)))
 
     def _block(self, rows, columns):
-        """Form some columns of some rows: every start is read before anything is written."""
+        """Generate some columns of some rows; all start values are read before anything is written."""
         builder, arg = self.builder, self.arg
 
         def cells(row):
@@ -276,13 +276,13 @@ class _Product(_Registers):
         return self.builder.sext(self.builder.load(self.builder.gep(indices, [p])), _I64)
 
     def _add(self, slot, weight, value):
-        """Add ``weight * value`` to a register."""
+        """Generate adding ``weight * value`` to a register."""
         term = self.builder.fmul(weight, value, flags=_FAST)
         self.builder.store(self.builder.fadd(self.builder.load(slot), term, flags=_FAST), slot)
 
 
 class _Transpose(_Registers):
-    """Emit a transposition: square blocks as wide as a vector in registers, the edges one by one."""
+    """Generates a transposition: square blocks in registers, the edges element by element."""
 
     def emit(self):
         builder, arg, side = self.builder, self.arg, _int(self.lanes)
@@ -334,7 +334,7 @@ class _Transpose(_Registers):
 
 
 class _Bits(_Registers):
-    """Emit the comparison of 64 elements with zero."""
+    """Generates the comparison of 64 elements with zero."""
 
     def emit(self):
         builder, bits = self.builder, _int(0)

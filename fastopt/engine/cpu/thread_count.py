@@ -1,4 +1,4 @@
-"""How many threads work on a batch: chosen by what batches have cost, not by a constant.
+"""The number of threads for a batch, chosen by measured times.
 
 Whether a second thread helps depends on the network, on how far apart two cores are and on who else uses
 them. As no bit of the result depends on it, the engine tries.
@@ -38,7 +38,7 @@ def thread_chooser(kind: Hashable, most: int, flops: float) -> "ThreadChooser":
 
 
 class ThreadChooser:
-    """Chooses the number of threads for the next batches by trying, then by what each number has cost.
+    """Chooses the number of threads for the next batches, by trying each and comparing measured times.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class ThreadChooser:
         self._current = most, 1
 
     def next(self, n_left: int) -> tuple[int, int]:
-        """Return how many workers shall run how many of the ``n_left`` batches that remain."""
+        """Return how many workers are to run how many of the ``n_left`` remaining batches."""
         if self._trials:
             self._current = self._trials[0], min(n_left, max(1, round(_TRIAL / self._seconds)))
         else:
@@ -79,7 +79,7 @@ class ThreadChooser:
         return self._current
 
     def record(self, seconds: float) -> None:
-        """Note how long what `next` said took."""
+        """Record the time of the batches that `next` returned."""
         workers, n_batches = self._current
         cost = self._seconds = seconds / n_batches
         if self._trials:

@@ -1,4 +1,4 @@
-"""The training engine on the processor."""
+"""The trainer on the CPU."""
 
 import concurrent.futures
 import contextlib
@@ -244,13 +244,13 @@ class Trainer:
         return out
 
     def forget(self) -> None:
-        """Let go of the arrays of the last call, and of what was found out about them; keep the buffers."""
+        """Release the arrays of the last call and what was derived from them; keep the buffers."""
         for runner in self._runners.values():
             runner.workspace.forget(*_ARGUMENTS)
         self._chosen = self._last = None
 
     def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
-        """Return the runner for these arguments: that of the last call if they are the same."""
+        """Return the batch runner for these arguments; that of the last call if they are the same."""
         arguments = (mode, params, X, batch_size, Y, order, sample_weight)
         if self._last is None or not all(map(operator.is_, arguments, self._last[0])):
             self._last = arguments, self._point(*arguments)
@@ -298,7 +298,7 @@ class Trainer:
 
 
 class _BatchRunner:
-    """Runs a workspace's batches, in slices short enough for Ctrl-C, on the quickest number of threads."""
+    """Runs a workspace's batches on the fastest number of threads, in slices short enough for Ctrl-C."""
 
     def __init__(self, workspace, chooser, flops):
         self.workspace, self._chooser = workspace, chooser
@@ -307,11 +307,11 @@ class _BatchRunner:
         self._blas = single_threaded if workspace.calls_blas else contextlib.nullcontext
 
     def plan(self, n_left):
-        """Return how many workers shall run how many of the batches that remain."""
+        """Return how many workers are to run how many of the remaining batches."""
         return self._chooser.next(min(n_left, self._slice))
 
     def run(self, first, last, batch_size, n_samples, n_workers):
-        """Run the batches ``first:last``, as `plan` said; BLAS is held to one thread meanwhile."""
+        """Run the batches ``first:last`` as `plan` decided, with BLAS limited to one thread."""
         self.workspace.begin(first, last, batch_size, n_samples, n_workers)
         # Signals reach the main thread only.
         in_thread = self._is_long and threading.current_thread() is threading.main_thread()
@@ -321,7 +321,7 @@ class _BatchRunner:
         self._chooser.record(time.perf_counter() - start)
 
     def _run_in_thread(self, *arguments):
-        """Run a long batch in another thread, so that this one can answer Ctrl-C and stop it."""
+        """Run a long batch in another thread, so that this one can react to Ctrl-C."""
         with concurrent.futures.ThreadPoolExecutor(1) as executor:
             future = executor.submit(compilation.run, *arguments)
             try:

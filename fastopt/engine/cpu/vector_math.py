@@ -37,7 +37,7 @@ def like(typingctx, x, value):
 
 @intrinsic
 def _power_of_two(typingctx, biased):
-    """Return 2**n, where n plus the exponent bias stands in the lowest bits of the float ``biased``."""
+    """Return 2**n, where the lowest bits of the float ``biased`` hold n plus the exponent bias."""
     width, mantissa = (64, 52) if biased == types.float64 else (32, 23)
 
     def codegen(context, builder, signature, args):
@@ -49,7 +49,7 @@ def _power_of_two(typingctx, biased):
 
 
 def _make_exp(real, mantissa, bias, ln2_high, ln2_low, coefficients, low, high):
-    """Build exp for one precision, of the argument clamped to ``[low, high]``; constants are rounded once."""
+    """Build exp for one precision, with the argument clamped to ``[low, high]``."""
     low, high, log2e, one = real(low), real(high), real(math.log2(math.e)), real(1)
     ln2_high, ln2_low = real(ln2_high), real(ln2_low)
     # Adding 1.5 * 2**mantissa leaves the rounded sum in the lowest bits; the bias makes it an exponent.
@@ -106,7 +106,7 @@ def _bounded_exp(x):
 
 
 def _half_of_bits(part):
-    """Make the intrinsic of one half of ``x = 2**e * m``, m in [sqrt(1/2), sqrt(2)): e as a float, or m."""
+    """Define the intrinsic for e or m of ``x = 2**e * m`` with m in [sqrt(1/2), sqrt(2))."""
 
     @intrinsic
     def half(typingctx, x):

@@ -1,4 +1,4 @@
-"""How workers share a phase's blocks of rows or tiles: by atomic counters, each on its own cache line.
+"""Work sharing: workers take blocks of rows or tiles by atomic counters, each on its own cache line.
 
 A worker without work spins for some microseconds, then yields the processor. No worker is ever waited for
 before it has taken an item, so a run goes on at full speed when the others come late or not at all, as on a
@@ -31,7 +31,7 @@ _PATIENCE = 500
 
 @functools.cache
 def give_way_address():
-    """Return the address of the system's function that yields the processor to other threads."""
+    """Return the address of the operating system's function that yields the processor."""
     library = ctypes.windll.kernel32 if sys.platform == "win32" else ctypes.CDLL(None)
     function = library.SwitchToThread if sys.platform == "win32" else library.sched_yield
     return ctypes.cast(function, ctypes.c_void_p).value
@@ -45,7 +45,7 @@ def line(c, place):
 
 @njit(**INNER_JIT)
 def _take(c, place):
-    """Return what a counter holds and add one to it."""
+    """Atomically increment a counter; return its value before."""
     if c.alone:
         counter = vector(line(c, place), np.int64, 1)
         at = counter[0]
@@ -61,7 +61,7 @@ def _is_over(c):
 
 @njit(**INNER_JIT)
 def take_block(c):
-    """Return the number of a block of rows that no worker has taken, -1 if there is none."""
+    """Return the number of a block of rows that no worker has taken yet, or -1."""
     if _is_over(c) or load_shared(line(c, NEXT_BLOCK)) >= c.n_blocks:  # a look is cheaper than taking in vain
         return -1
     at = _take(c, NEXT_BLOCK)
@@ -70,7 +70,7 @@ def take_block(c):
 
 @njit(**INNER_JIT)
 def take_tile(c, worker):
-    """Return the place of a tile that no worker has taken, -1 if there is none.
+    """Return the number of a tile that no worker has taken yet, or -1.
 
     A worker's own come first, so that the state of a tile stays in one core's cache from step to step.
     """
@@ -90,7 +90,7 @@ def take_tile(c, worker):
 
 @njit(**INNER_JIT)
 def finish(c, place):
-    """Count an item as done, at BLOCKS_DONE or TILES_DONE."""
+    """Count an item as done, in the counter BLOCKS_DONE or TILES_DONE."""
     if not c.alone:
         fetch_add(line(c, place))
 
@@ -104,7 +104,7 @@ def open_blocks(c):
 
 @njit(**INNER_JIT)
 def close_blocks(c):
-    """Wait until all blocks are done, then let no more be taken."""
+    """Wait until all blocks are done, then let workers take no more."""
     _wait(c, BLOCKS_DONE, c.n_blocks)
     store_shared(line(c, NEXT_BLOCK), CLOSED)
 
@@ -120,7 +120,7 @@ def open_tiles(c):
 
 @njit(**INNER_JIT)
 def close_tiles(c):
-    """Wait until all tiles are done, then let no more be taken."""
+    """Wait until all tiles are done, then let workers take no more."""
     _wait(c, TILES_DONE, c.n_tiles)
     for owner in range(c.n_workers):
         store_shared(line(c, NEXT_TILE + owner), CLOSED)
@@ -128,7 +128,7 @@ def close_tiles(c):
 
 @njit(**INNER_JIT)
 def _wait(c, place, n_items):
-    """Wait until ``n_items`` are counted as done, or the run is over."""
+    """Wait until ``n_items`` are done, or the run has ended."""
     idle = 0
     while not c.alone and load_shared(line(c, place)) < n_items and not _is_over(c):
         idle = relax(c, idle)
@@ -136,7 +136,7 @@ def _wait(c, place, n_items):
 
 @njit(**INNER_JIT)
 def relax(c, idle):
-    """Pause or yield, after ``idle`` times in a row; return ``idle + 1``."""
+    """Pause or yield while waiting, for the ``idle``-th time in a row; return ``idle + 1``."""
     if idle < _PATIENCE:
         pause()
     else:

@@ -1,4 +1,4 @@
-"""Buffers of one training run, and how its work is cut into blocks of rows and tiles of weights."""
+"""The workspace of a training run: its buffers, and the division into row blocks and weight tiles."""
 
 import ctypes
 
@@ -25,7 +25,7 @@ MAX_CONSTANTS = 64
 
 
 def block_rows(n_rows):
-    """Return the rows of a block: an even number of blocks near ``BLOCK_ROWS``, or one; whole fours."""
+    """Return the rows of a block: a multiple of 4 near ``BLOCK_ROWS``; blocks are one or an even number."""
     return 4 * -(-n_rows // (4 * max(1, 2 * round(n_rows / (2 * BLOCK_ROWS)))))
 
 
@@ -40,7 +40,7 @@ def tile_rows(layout, layer, inputs):
 
 
 def cut_tiles(layout, inputs):
-    """Return the tiles (layer, first row, last row, number); a first row of -1 is the bias."""
+    """Return the tiles as (layer, first row, last row, number); a first row of -1 stands for the bias."""
     tiles = []
     for layer, (n_in, _) in enumerate(layout.shapes):
         rows = tile_rows(layout, layer, inputs)
@@ -50,7 +50,7 @@ def cut_tiles(layout, inputs):
 
 
 def share_tiles(tiles, layout, n_workers):
-    """Give each worker tiles of about the same size; return them worker by worker, and where each begins."""
+    """Assign tiles of about equal total size to each worker; return them by worker, and their starts."""
     sizes = [(last - first) * layout.shapes[layer][1] for layer, first, last, _ in tiles]
     shares, loads = [[] for _ in range(n_workers)], [0] * n_workers
     for number in sorted(range(len(tiles)), key=lambda i: -sizes[i]):
@@ -73,12 +73,12 @@ def _address(array):
 
 
 def _padded(sizes):
-    """Round sizes up so that what follows begins on a cache line."""
+    """Round sizes up to whole cache lines."""
     return -(-np.asarray(sizes, np.int64) // 16) * 16
 
 
 class Workspace:
-    """The record that the compiled engine reads, with the arrays that its addresses point to.
+    """The context record of a run, with the arrays whose addresses it holds.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ class Workspace:
         self._place_layers(capacity, dtype, n_workers, keeps_input)
 
     def _place_tiles(self, dtype, inputs, n_workers):
-        """Cut the weights into tiles and make room for a gradient of one for each worker."""
+        """Divide the weights into tiles; allocate the gradient of one tile for each worker."""
         layout = self._layout
         tiles, bounds = share_tiles(cut_tiles(layout, inputs), layout, n_workers)
         largest = max((last - first) * layout.shapes[layer][1] for layer, first, last, _ in tiles)
@@ -142,7 +142,7 @@ class Workspace:
         )  # fmt: skip
 
     def _place_inputs(self, dtype, inputs, rows, n_blocks, block_entries, n_workers):
-        """Make room for gathered rows, their marks and lists, or for sorted CSR elements."""
+        """Allocate buffers of gathered rows with their marks, or of sorted CSR entries."""
         n_features = self._layout.layer_sizes[0]
         if inputs == CSR:
             rows_of_tile = tile_rows(self._layout, 0, inputs)
@@ -168,7 +168,7 @@ class Workspace:
             )
 
     def _place_layers(self, capacity, dtype, n_workers, keeps_input):
-        """Make room for the layers' outputs, deltas and transposed weights, and describe the layers."""
+        """Allocate the layers' outputs, deltas and transposed weights, and fill their records."""
         layout, itemsize = self._layout, dtype.itemsize
         shapes = np.array(layout.shapes, np.int64)
         sizes = _padded(capacity * shapes[:, 1])
@@ -197,12 +197,12 @@ class Workspace:
         self.point(layers=layers, transposed=np.empty((n_workers, max(1, room.sum())), dtype))
 
     def set(self, **values):
-        """Set integers of the record."""
+        """Set integer fields of the record."""
         for name, value in values.items():
             self._fields[_AT[name]] = value
 
     def point(self, **arrays):
-        """Set addresses of the record and keep the arrays alive."""
+        """Set address fields of the record, and keep the arrays alive."""
         for name, array in arrays.items():
             if self._arrays.get(name) is not array:
                 self._arrays[name] = array
@@ -214,18 +214,18 @@ class Workspace:
             self._arrays.pop(name, None)
 
     def begin(self, first, last, batch_size, n_samples, n_workers):
-        """Set which batches to run, and reset the counters."""
+        """Set the batches to run, and reset the counters."""
         self._fields[_BEGIN] = first, last, batch_size, n_samples, n_workers == 1
         self._counters[LEADER, 0] = self._counters[OVER, 0] = 0
         if first == 0:
             self._result.fill(0)  # an interrupted run may have left some
 
     def stop(self):
-        """End a run: workers finish the blocks and tiles that they have taken."""
+        """Stop a run: workers finish what they have taken, and take no more."""
         self._counters[OVER, 0] = 1
 
     def point_to_constants(self, rows, alpha):
-        """Set the update's constants, a row a batch, and the penalty."""
+        """Set the update's constants, one row for each batch, and the penalty."""
         self.point(constants=rows)
         self.set(n_constants=rows.shape[1])
         self._alpha[0] = alpha
@@ -237,7 +237,7 @@ class Workspace:
         return loss, weight
 
     def point_to_params(self, params):
-        """Set where the weights and biases are."""
+        """Set the addresses of weights and biases."""
         self.point(params=params)
         base, itemsize = int(self._fields[_AT["params"]]), params.itemsize
         if base != self._params_at:
@@ -246,7 +246,7 @@ class Workspace:
             self._layers["bias"] = base + self._layout.biases_at * itemsize
 
     def point_to_inputs(self, x, inputs):
-        """Set where the rows of ``x`` are."""
+        """Set the addresses of the rows of ``x``."""
         if inputs != CSR:
             self.point(x=x)
         elif self._arrays.get("data") is not x.data:
@@ -254,7 +254,7 @@ class Workspace:
 
 
 def choose_inputs(x, batch_size):
-    """Decide how to read ``x``: CSR as it is, dense rows whole, or dense rows without their zeros.
+    """Decide how to read ``x``: as CSR, as dense rows, or as dense rows whose zeros are skipped.
 
     Of at most 1,024 dense rows, evenly spaced, the share of non-zeros decides: below it leaving out the zeros
     wins (``bench/README.md``). The answer is the same for any number of threads.

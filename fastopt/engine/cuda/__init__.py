@@ -1,1 +1,1 @@
-"""The training engine on a GPU. Proven in Numba's simulator; not yet run on hardware."""
+"""The training engine on a GPU. Tested in Numba's simulator; not yet run on hardware."""

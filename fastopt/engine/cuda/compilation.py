@@ -18,7 +18,7 @@ from fastopt.rules.registry import Rule
 
 
 class Tiles(NamedTuple):
-    """How the products are cut; see `fastopt.engine.cuda.kernels`.
+    """The tile sizes of the products; see `fastopt.engine.cuda.kernels`.
 
     Attributes
     ----------
@@ -36,12 +36,12 @@ class Tiles(NamedTuple):
 
     @property
     def side(self):
-        """Elements along a tile's side."""
+        """Number of elements along a tile's side."""
         return self.block * self.micro
 
     @property
     def bounds(self):
-        """Threads of a block, and how many blocks a multiprocessor shall have registers for.
+        """Launch bounds: threads of a block, and the fewest blocks on a multiprocessor.
 
         Without the latter the assembler reaches for more blocks and spills.
         """
@@ -62,7 +62,7 @@ COLLECT = Rule("collect", _collect, ("gradient",), lambda h, t: (0.0,), {}, {})
 
 
 def _learn(rule, scalar):
-    """Return what updates one parameter in memory, ``learn(w, g, state, stride, place, ...) -> w``.
+    """Return the device function that updates one parameter: ``learn(w, g, state, stride, place, ...) -> w``.
 
     Written out for the rule's numbers of slots and constants, because Numba inlines no call with ``*args``.
     """
@@ -88,7 +88,7 @@ def _learn(rule, scalar):
 
 
 def _shared_names(dtype, tiles):
-    """Return what the free names of the kernels stand for, those apart that depend on more."""
+    """Return the names to bind that all kernels share, as a dict."""
     scalar = np.dtype(dtype).type
     names = {
         "cuda": cuda.module(),
@@ -116,7 +116,7 @@ def _shared_names(dtype, tiles):
 def plain_network_kernels(
     dtype: str, activation: Activation, output: Activation, loss: Loss, tiles: Tiles
 ) -> dict:
-    """Return the kernels that do not depend on the optimizer, bound but not compiled, by name.
+    """Return the kernels that do not depend on the optimizer, by name, bound but not compiled.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def _constant(value):
 
 
 def plain_update_kernels(rule, dtype, tiles):
-    """Return the kernels that update parameters by ``rule``, bound but not compiled, by name."""
+    """Return the kernels that update parameters by ``rule``, by name, bound but not compiled."""
     names = _shared_names(dtype, tiles) | {
         "learn": _learn(rule, np.dtype(dtype).type),
         "PENALTY": 3 + rule.n_constants,

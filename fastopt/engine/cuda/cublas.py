@@ -1,4 +1,4 @@
-"""cuBLAS, where it is installed, for the products of large layers.
+"""cuBLAS for the products of large layers, where it is installed.
 
 Called by address through ``ctypes``; ``cuda.pathfinder``, which comes with numba-cuda, finds the library of
 a wheel, of conda or of the system. Single precision is single: TF32 is off, as is cuBLAS's default.
@@ -20,7 +20,7 @@ _WORKSPACE = 1 << 25
 
 
 def find():
-    """Return `Blas` for the current GPU, or None where there is no cuBLAS."""
+    """Return `Blas` for the current GPU, or None if cuBLAS is not installed."""
     return None if cuda.SIMULATED else _find(cuda.module().get_current_device().id)
 
 
@@ -98,7 +98,7 @@ def _address(array):
 
 
 class Product(NamedTuple):
-    """A product whose arguments never change, to be launched like a kernel; see `Blas.multiply`.
+    """A product with fixed arguments, launched like a kernel; see `Blas.multiply`.
 
     The factors and the result are device arrays; the result is written from ``out_at`` on, and so forth.
     """
@@ -114,7 +114,7 @@ class Product(NamedTuple):
     transposed: str
 
     def on(self, stream):
-        """Launch on a stream, or record in a graph that is being built."""
+        """Launch on a stream, or add to a graph that is being recorded."""
         dtype = self.out.dtype
         places = [
             _address(array) + at * dtype.itemsize

@@ -1,4 +1,4 @@
-"""The rows of a data set on a GPU: all of them, moved once, or a block at a time where they do not fit."""
+"""The rows of a data set on a GPU: all of them, copied once, or blocks of rows if they do not fit."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ _CHUNK = 1 << 26
 
 
 class Data:
-    """What the kernels read of a data set, in device memory.
+    """A data set in device memory, as the kernels read it.
 
     Where it does not fit, the rows of a block of whole batches are gathered on the host, in the order of
     visit. Either way ``rows`` says where a row of the order lies, so the kernels' arguments are the same.
@@ -68,7 +68,7 @@ class Data:
             target[first * width : first * width + part.size].copy_to_device(part.reshape(-1))
 
     def blocks(self, order, n_visits):
-        """Yield ``(first, last)`` for each block of the order, whose rows are then on the device.
+        """Yield ``(first, last)`` for each block of the order, after copying its rows to the device.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The training step on a GPU: a launch for each layer forward and back, one for the loss, one to update.
+"""The kernels of a training step: one for each layer forward and backward, the loss, and the update.
 
 Templates: ``compilation.py`` binds the free names. Every matrix product is cut into square tiles of ``SIDE``
 elements. A block of ``BLOCK * BLOCK`` threads forms a tile from slices of ``DEPTH`` that it brings to shared
@@ -66,14 +66,14 @@ def load_columns(tile, source, at, stride, rows, start, first, n_columns, k, n_r
 
 
 def clear(sums):
-    """Set a thread's sums to 0."""
+    """Set a thread's accumulators to 0."""
     for u in range(MICRO):
         for v in range(MICRO):
             sums[u, v] = ZERO
 
 
 def accumulate(sums, left, right, y, x):
-    """Add to a thread's sums the products of one slice in shared memory."""
+    """Add the products of one slice in shared memory to a thread's accumulators."""
     for k in range(DEPTH):
         for u in range(MICRO):
             a = left[uint64(k), uint64(y + u * BLOCK)]
@@ -85,7 +85,7 @@ def forward(
     params, weights_at, bias_at, n_in, n_out, source, source_at, is_first, target, target_at, is_last, inputs,
     rows, batches, cells,
 ):  # fmt: skip
-    """Write one layer's outputs ``activate(source @ weights + bias)``; the last layer's stay as they are.
+    """Compute one layer's outputs ``activate(source @ weights + bias)``; the last layer's are not activated.
 
     Of the first layer the source is the data, whose rows ``rows`` picks. With `KEEPS_INPUT` the
     pre-activations go to ``inputs``.
@@ -128,7 +128,7 @@ def output(
     outputs, at, n_out, y, w, weighted, deltas, losses, is_training,
     rows, batches, cells,
 ):  # fmt: skip
-    """Turn the last pre-activations into outputs; in training, write each row's loss and the gradient there.
+    """Turn the last pre-activations into outputs; in training also compute each row's loss and gradient.
 
     Each row is shared by ``BLOCK`` threads. ``losses`` has a place for every row of the data, in the order of
     visit.
@@ -190,7 +190,7 @@ def backward(
     params, weights_at, n_in, n_out, deltas, at, points, source_at,
     rows, batches, cells,
 ):  # fmt: skip
-    """Write the gradient at the pre-activations of the layer before: ``deltas @ weights.T`` times the slope.
+    """Compute the gradient at the previous layer's pre-activations: ``deltas @ weights.T`` times the slope.
 
     ``points`` is what the activation's derivative takes: all layers' outputs, or their pre-activations.
     """
@@ -227,7 +227,7 @@ def update(
     params, state, stride, constants, data, activations, deltas, layers, tiles, squares,
     rows, batches, cells,
 ):  # fmt: skip
-    """Form the gradient of every tile of every layer and apply the optimizer's rule to it at once.
+    """Compute the gradient of each tile of all layers, and apply the optimizer's rule at once.
 
     A layer's gradient has one row more than its weights, that of the biases: the batch's sum. A row of
     ``layers`` is ``[n_in, n_out, weights, bias, source, deltas]``, the last four places in flat vectors; a
@@ -280,7 +280,7 @@ def update(
 
 
 def gather(data, n_in, target, capacity, rows, batches, cells):
-    """Copy the batch's rows of the data, and zeros up to ``capacity`` rows, for a product by cuBLAS."""
+    """Copy the batch's rows, padded with zeros to ``capacity`` rows, for a product by cuBLAS."""
     batch = cells[NEXT]
     start, n_rows = batches[batch, 0], batches[batch, 1]
     e = cuda.grid(1)
@@ -306,7 +306,7 @@ def conclude(params, bias_at, n_out, target, target_at, is_last, inputs, capacit
 
 
 def descend(deltas, points, at, n):
-    """Multiply gradients that cuBLAS formed by the slope, as `backward` does."""
+    """Multiply gradients computed by cuBLAS by the slope, as `backward` does."""
     e = cuda.grid(1)
     while e < n:
         place = uint64(at + e)
@@ -315,7 +315,7 @@ def descend(deltas, points, at, n):
 
 
 def clear_rest(deltas, at, width, capacity, batches, cells):
-    """Set the gradients of the rows that the batch does not have to 0, so that cuBLAS may sum them too."""
+    """Set gradients beyond the batch's rows to 0, so that cuBLAS may sum all rows."""
     e = batches[cells[NOW], 1] * width + cuda.grid(1)
     while e < capacity * width:
         deltas[uint64(at + e)] = ZERO
@@ -323,7 +323,7 @@ def clear_rest(deltas, at, width, capacity, batches, cells):
 
 
 def apply(params, state, stride, constants, gradient, at, n, squares, squares_at, batches, cells):
-    """Apply the optimizer's rule to the weights of a layer whose gradient cuBLAS formed, as `update` does."""
+    """Apply the optimizer's rule to the weights of a layer whose gradient cuBLAS computed."""
     batch = cells[NOW]
     squared = ZERO
     e = cuda.grid(1)

@@ -1,4 +1,4 @@
-"""A network's memory on a GPU, and the launches that train it or predict with it."""
+"""A network in GPU memory, and the launches that train it or predict with it."""
 
 import math
 
@@ -91,7 +91,7 @@ class Network:
         self.squares = to_device(self._no_squares)
 
     def attach(self, data):
-        """Make the launches that read ``data``."""
+        """Prepare the launches that read ``data``."""
         self._data = data
         self._place = data.rows, self._batches, self._cells
         if self.rule is None:
@@ -110,11 +110,11 @@ class Network:
         )
 
     def begin(self):
-        """Forget the penalty that was collected."""
+        """Reset the sum of penalties."""
         self.squares.copy_to_device(self._no_squares)
 
     def prepare(self, batches, constants=None):
-        """Set what the next batches are.
+        """Set the next batches: their rows and constants.
 
         Parameters
         ----------
@@ -129,12 +129,12 @@ class Network:
             self._constants[: len(constants)].copy_to_device(constants)
 
     def run(self, n_batches):
-        """Run that many batches and wait for them."""
+        """Run a number of batches and wait for them."""
         self._replay.run(n_batches)
         cuda.module().synchronize()
 
     def train(self, update, n_batches):
-        """Run batches that are prepared, and let the optimizer count the steps, also those before Ctrl-C."""
+        """Run prepared batches, and count their steps in the optimizer, also after Ctrl-C."""
         try:
             self.run(n_batches)
         except KeyboardInterrupt:
@@ -144,13 +144,13 @@ class Network:
             update.advance(n_batches)
 
     def slices(self, first, last):
-        """Cut batches into parts short enough for Ctrl-C and for the tables on the device."""
+        """Split batches into slices short enough for Ctrl-C and for the tables on the device."""
         flops = 6.0 * self.capacity * self.layout.n_decay
         step = min(MAX_BATCHES, max(1, int(_SLICE_FLOPS / flops)))
         return [(at, min(at + step, last)) for at in range(first, last, step)]
 
     def loss(self, losses):
-        """Return the sum of what `losses` held of some rows; of a mean over outputs, the mean."""
+        """Return the sum of rows' losses, each divided by the number of outputs if the loss is a mean."""
         return losses.sum(dtype=np.float64) * self._loss_scale
 
     def _launch(self, kernel, n_tiles, *arguments):
@@ -158,7 +158,7 @@ class Network:
         return Launch(kernel, min(max(1, n_tiles), _BLOCKS), (block, block), arguments)
 
     def _each(self, kernel, n, *arguments):
-        """Return a launch of a kernel whose threads stride over ``n`` elements."""
+        """Return a launch of a kernel in which threads stride over ``n`` elements."""
         threads = self.tiles.block**2
         return Launch(kernel, self._n_threads(n) // threads, threads, arguments)
 
@@ -167,7 +167,7 @@ class Network:
         return min(-(-n // threads), _BLOCKS, 2048) * threads
 
     def _n_tiles(self, width):
-        """Return how many tiles a product of a batch has that is ``width`` columns wide."""
+        """Return the number of tiles of a batch's product that is ``width`` columns wide."""
         return -(-self.capacity // self.tiles.side) * -(-width // self.tiles.side)
 
     def _forward(self):
@@ -197,7 +197,7 @@ class Network:
             )  # fmt: skip
 
     def _source(self, number):
-        """Return where the inputs of a layer stand: an array, and a place in it."""
+        """Return where a layer's inputs are: an array, and an offset in it."""
         return (self._activations, int(self._at[number - 1])) if number else (self._gathered, 0)
 
     def _output(self, losses, deltas, is_training):
@@ -228,7 +228,7 @@ class Network:
             )  # fmt: skip
 
     def _apply(self):
-        """Yield what updates the weights of the layers whose products cuBLAS forms."""
+        """Yield the launches that update the layers whose products cuBLAS computes."""
         for number, (n_in, n_out) in enumerate(self.layout.shapes):
             if not self._is_wide[number]:
                 continue
@@ -255,7 +255,7 @@ class Network:
 
 
 def complete(rows, weight, n_rows, alpha):
-    """Return the constants of batches for the gradient of the mean, with scikit-learn's penalty.
+    """Return batches' constants with the scale of the mean gradient and scikit-learn's penalty.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def complete(rows, weight, n_rows, alpha):
 
 
 def _choose_tiles(layout, capacity):
-    """Return the large tiles if the widest layer alone occupies every multiprocessor with them."""
+    """Return the large tiles if with them the widest layer occupies every multiprocessor."""
     side = compilation.LARGE.side
     n_tiles = -(-capacity // side) * max(-(-n_out // side) for _, n_out in layout.shapes)
     return compilation.LARGE if n_tiles >= cuda.n_processors() else compilation.SMALL

@@ -1,4 +1,4 @@
-"""The training engine on a GPU. Proven in Numba's simulator; not yet run on hardware."""
+"""The trainer on a GPU. Tested in Numba's simulator; not yet run on hardware."""
 
 import functools
 
@@ -173,11 +173,11 @@ class Trainer:
         return out
 
     def forget(self) -> None:
-        """Free what the last call has put on the device."""
+        """Release what the last call put on the device."""
         self._bound = None
 
     def _bind(self, X, Y, sample_weight, n_visits, batch_size, rule):
-        """Return the network and the data on the device: those of the last call if they are the same."""
+        """Return the network and the data on the device; those of the last call if they are the same."""
         key = X, Y, sample_weight, rule, n_visits, batch_size
         if self._bound is not None:
             known = self._bound[0]
@@ -258,7 +258,7 @@ class Trainer:
 
 
 class _Collector:
-    """What `Trainer._run_all` needs of an optimizer, to add up gradients with `COLLECT`."""
+    """Stands in for an optimizer where `Trainer._run_all` adds up gradients (`COLLECT`)."""
 
     def __init__(self, size, dtype):
         self.state = np.zeros((1, size), dtype)
