@@ -63,7 +63,7 @@ def _backward(delta, point):
     slope = derivative(point)  # noqa: F821  bound by Activation.backward
     # Where the slope is 0 the gradient is 0, also if delta has overflowed (not 0 * inf = NaN), as in
     # scikit-learn.
-    return 0.0 if slope == 0.0 else delta * slope
+    return (delta if slope != 0.0 else slope) * slope
 
 
 def lookup_activation(name: str) -> Activation:

@@ -13,14 +13,11 @@ from fastopt.engine.cpu.context import layer_record, matrix, record, row_number,
 
 
 def activate(z, a, n):
-    """Replace ``n`` pre-activations at ``z`` by outputs in place; ``a`` must be ``z``."""
-    z = vector(z, real, n)
-    for i in range(n):
-        z[i] = value(z[i])
+    """Write the outputs for the ``n`` pre-activations at ``z``, of any number of rows, to ``a``.
 
-
-def activate_apart(z, a, n):
-    """Write the outputs for ``n`` pre-activations at ``z`` to ``a``, and keep ``z`` for the backward pass."""
+    To memory of their own: LLVM leaves out stores of what stands there already (the ReLU of a positive
+    number), and a loop with stores that may be left out does not vectorise.
+    """
     z, a = vector(z, real, n), vector(a, real, n)
     for i in range(n):
         a[i] = value(z[i])

@@ -34,6 +34,8 @@ _TEMPLATES = {
     for name, function in vars(home).items()
     if inspect.isfunction(function) and function.__module__ == home.__name__
 }
+#: Of functions of scalars: a loop with a call does not vectorise, and LLVM inlines no large one by itself.
+_SCALAR_JIT = INNER_JIT | {"forceinline": True}
 #: Seconds of compiling after which to say so; loading from the disk cache takes a tenth of that.
 _PATIENCE = 1.0
 
@@ -88,7 +90,7 @@ def _compile_functions(template, dtype, functions, **names):
     constants = "".join(f"_{name}_{value}" for name, value in names.items())
     suffix = f"_{dtype}{constants}_{fingerprint(*functions.values())}"
     compiled = {
-        name: compile_scalar(function, scalar, INNER_JIT, replaced) for name, function in functions.items()
+        name: compile_scalar(function, scalar, _SCALAR_JIT, replaced) for name, function in functions.items()
     }
     if "value" in compiled and "gradient" in compiled:
         names["total"] = _sum_of_losses(compiled["value"], suffix)
@@ -109,9 +111,8 @@ def _sum_of_losses(value, suffix):
 @functools.cache
 def activation_routines(activation: Activation, dtype: str) -> dict:
     """Return the compiled routines of a hidden activation, by name."""
-    template = activations.activate_apart if activation.keeps_input else activations.activate
     return {
-        "activate": _compile_functions(template, dtype, {"value": activation.value}),
+        "activate": _compile_functions(activations.activate, dtype, {"value": activation.value}),
         "backpropagate": _compile_functions(
             activations.backpropagate, dtype, {"backward": activation.backward}
         ),

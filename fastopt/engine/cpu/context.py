@@ -41,11 +41,10 @@ _INTEGERS = (
     "inputs mode has_order has_weight penalized "
     "stride update gemm give_way in_registers itemsize"
 ).split()
-#: A layer: its shape; addresses of its weights, bias, inputs (``source``), pre-activations (which its outputs
-#: replace, unless the activation's derivative needs them), outputs (``target``) and of the gradients at
-#: inputs and outputs; address of what the derivative of the layer before takes; bytes from one row to the
-#: next; places in the flat vector; bytes into a worker's buffer of transposed weights, -1 where there are
-#: none.
+#: A layer: its shape; addresses of its weights, bias, inputs (``source``), pre-activations, outputs
+#: (``target``) and of the gradients at inputs and outputs; address of what the derivative of the layer before
+#: takes; bytes from one row to the next; places in the flat vector; bytes into a worker's buffer of
+#: transposed weights, -1 where there are none.
 _LAYER = (
     "n_in n_out weights bias source pre_activations target source_delta delta source_points "
     "source_stride target_stride weights_at bias_at transposed_at"

@@ -174,7 +174,7 @@ class Workspace:
         sizes = _padded(capacity * shapes[:, 1])
         at = np.concatenate([[0], np.cumsum(sizes)]) * itemsize
         self._outputs = np.empty(sizes.sum(), dtype)
-        self._pre_activations = np.empty(sizes.sum(), dtype) if keeps_input else self._outputs
+        self._pre_activations = np.empty(sizes.sum(), dtype)
         self._deltas = np.empty(sizes.sum(), dtype)
         layers = self._layers = np.zeros(len(shapes), LAYER)
         layers["n_in"], layers["n_out"] = shapes.T
@@ -185,7 +185,8 @@ class Workspace:
         ):  # fmt: skip
             layers[name] = _address(array) + at[:-1]
         for name, before in (
-            ("source", "target"), ("source_points", "pre_activations"), ("source_delta", "delta")
+            ("source", "target"), ("source_delta", "delta"),
+            ("source_points", "pre_activations" if keeps_input else "target"),
         ):  # fmt: skip
             layers[name][1:] = layers[before][:-1]
         n_weights = shapes.prod(axis=1)
