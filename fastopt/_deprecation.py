@@ -1,4 +1,4 @@
-"""Deprecation of public names: one wording of the warnings, and the policy checked where one is declared.
+"""Deprecation of public names: the wording of the warnings, and a check of the policy.
 
 The policy is on the page "What is stable" of the documentation (docs/stability.md). Internal.
 """
@@ -14,7 +14,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class Deprecation(NamedTuple):
-    """Something public that is going to be removed.
+    """A public name or parameter that is going to be removed.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Deprecation(NamedTuple):
     instead: str
 
     def warn(self, stacklevel: int) -> None:
-        """Issue the warning, on the line of whoever is ``stacklevel`` calls above."""
+        """Issue the warning, with the location of the caller ``stacklevel`` levels up."""
         text = (
             f"{self.what} is deprecated since fastopt {self.since} and will be removed in {self.until}. "
             f"Use {self.instead}."
@@ -45,7 +45,7 @@ DECLARED: list[Deprecation] = []
 
 
 def declare(what: str, *, since: str, until: str, instead: str) -> Deprecation:
-    """Enter a deprecation into `DECLARED`, and return it.
+    """Add a deprecation to `DECLARED`, and return it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What ``compare`` and ``sweep`` print and write."""
+"""Output of ``compare`` and ``sweep``: tables, pictures and files."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _thousands_read_as_decimals(file, frame):
 
 
 def numbers_row_by_row(name: str, column: pd.Series, is_first: bool) -> str:
-    """Return why a column only numbers the rows, or '' if it does not."""
+    """Return why a column is only a row number, or '' if it is not."""
     values = column.dropna()
     if len(values) < len(column) or not values.is_unique:
         return ""

@@ -53,7 +53,7 @@ def _amsgrad(h, t):
 
 @register("amsgrad", slots=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), constants=_amsgrad)
 def amsgrad(w, g, m, v, x, step, d1, b2, d2, correct, inside, eps):
-    """Reddi, Kale & Kumar (2018), algorithm 2, with Adam's bias corrections as every library has them."""
+    """Reddi, Kale & Kumar (2018), algorithm 2, with Adam's bias corrections, as in all libraries."""
     m = m + d1 * (g - m)
     v = b2 * v + d2 * g * g
     u = correct * v

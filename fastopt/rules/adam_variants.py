@@ -45,7 +45,7 @@ def _radam(h, t):
 
 @register("radam", slots=("exp_avg", "exp_avg_sq"), constants=_radam)
 def radam(w, g, m, v, step, d1, b2, d2, eps, rectified):
-    """Liu et al. (2020), algorithm 2; torch's epsilon stands beside the uncorrected root."""
+    """Liu et al. (2020), algorithm 2; in torch's form epsilon is added to the uncorrected root."""
     m = m + d1 * (g - m)
     v = b2 * v + d2 * g * g
     return w - (step * m / (math.sqrt(v) + eps) if rectified else step * m), m, v

@@ -1,4 +1,4 @@
-"""What activations and losses have in common: registries of scalar functions that every device compiles.
+"""Registries of scalar functions (activations, losses), which every device compiles.
 
 An entry's functions are plain Python, so that one definition serves the CPU engine, which compiles them into
 loops over blocks of rows with vectorised forms of `math.exp`, `math.log` and `math.tanh`, the CUDA engine,
