@@ -78,7 +78,7 @@ def _from_frame(path, table, target, groups, weights, notes):
 
 
 def _target(column, name):
-    """Return ``(y, task, notes)``."""
+    """Return the target, its task, and notes: ``(y, task, notes)``."""
     if is_time(column) or (is_text(column) and holds_dates(column)):
         raise DatasetError(
             f"target {name!r} holds dates: predict a number made from it, such as days since a date."
@@ -178,7 +178,7 @@ def _useless(name, column, is_first):
 
 
 def _mixed(name, column):
-    """Note that a column of numbers is a category because of some text in it."""
+    """Return a note, in a list, if a column of numbers is read as categories because of text in it."""
     if not is_text(column):
         return []
     share, others = text_numbers.share_of_numbers(column)

@@ -154,7 +154,7 @@ class StochasticSolver(Persistent):
             self.update = theirs
 
     def go_on(self, run):
-        """Tell schedules where the run stands, and how many steps later epochs have."""
+        """Update what schedules know of the run: where it stands, and how long later epochs are."""
         update = self.update
         ends_as_before = update.run.epochs_end_steps == run.epochs_end_steps
         if ends_as_before and not scheduled(update.hyper):

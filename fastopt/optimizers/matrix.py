@@ -43,7 +43,7 @@ def _defaults(cls):
 
 @optimizer("muon")
 class Muon(_Matrix):
-    """Momentum, orthogonalised: every direction of a weight matrix moves equally far.
+    """Momentum with orthogonalized updates: all singular values of a matrix's update are about equal.
 
     As ``torch.optim.Muon``, defaults included, but computed in the array's own precision, not in bfloat16,
     and for weights of shape (inputs, outputs): `layout`. Arrays that are no matrices are updated by

@@ -97,7 +97,7 @@ def finish(c, place):
 
 @njit(**INNER_JIT)
 def open_blocks(c):
-    """Let workers take blocks of rows."""
+    """Start a phase of blocks of rows, which workers may then take."""
     store_shared(line(c, BLOCKS_DONE), 0)
     store_shared(line(c, NEXT_BLOCK), 0)
 
@@ -111,7 +111,7 @@ def close_blocks(c):
 
 @njit(**INNER_JIT)
 def open_tiles(c):
-    """Let workers take tiles."""
+    """Start a phase of tiles, which workers may then take."""
     bounds = vector(c.tile_bounds, np.int64, c.n_workers + 1)
     store_shared(line(c, TILES_DONE), 0)
     for owner in range(c.n_workers):

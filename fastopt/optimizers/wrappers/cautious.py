@@ -69,6 +69,6 @@ class CautiousStepper(WrappedStepper):
         self._mask = UpdateMask(self.fused, is_scaled)
 
     def prepare(self, request):
-        """Ask for the update of this request to be masked."""
+        """Set the mask of the request, which masks the update."""
         self.fused.accept(request, self.kind)
         request.mask = self._mask
