@@ -1,7 +1,7 @@
 """Binding: makes compiled kernels from a rule and a template, with a disk cache that never goes stale.
 
-Numba's cache looks at the content of a function's file, its qualified name, first line and bytecode. It
-does not look at what the function calls, at its globals or at the JIT options. A loop that calls a rule
+The cache (`code_cache`, as Numba's) looks at the content of a function's file, its qualified name, first
+line and bytecode. It does not look at what the function calls or at its globals. A loop that calls a rule
 from another file would therefore hit a stale entry after an edit of the rule. ``bind`` makes the loop
 look as if it stood in the rule's own file, under a name that carries a digest of this folder.
 """

@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ class CacheFolder(NamedTuple):
     origin: str
     is_shared: bool = False
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Create the folder if need be.
 
         Raises
@@ -46,7 +47,7 @@ class CacheFolder(NamedTuple):
         if not self.is_trusted():
             raise PermissionError(errno.EACCES, "not a folder of this user alone", self.path)
 
-    def is_trusted(self):
+    def is_trusted(self) -> bool:
         """Tell whether only this user can have put files there: what is loaded from a cache is executed.
 
         Folders that are not shared are as trusted as the package itself: the user or the administrator named
@@ -63,7 +64,7 @@ class CacheFolder(NamedTuple):
         is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
         return is_own and not found.st_mode & 0o077 and not is_replaceable
 
-    def is_writable(self):
+    def is_writable(self) -> bool:
         """Tell whether a small file can be written there now, by writing one."""
         try:
             self.prepare()
@@ -74,7 +75,7 @@ class CacheFolder(NamedTuple):
         return True
 
 
-def folders():
+def folders() -> Iterator[CacheFolder]:
     """Yield the folders in the order in which kernels are looked for and written.
 
     Yields
@@ -95,7 +96,7 @@ def folders():
     yield CacheFolder(os.path.join(temporary, f"fastopt{user}"), "the temporary folder", is_shared=True)
 
 
-def writable_folder():
+def writable_folder() -> CacheFolder | None:
     """Return the folder that the next kernel will be written to, or None if there is none.
 
     Returns

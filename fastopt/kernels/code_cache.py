@@ -16,6 +16,7 @@ import pickle
 import sys
 import uuid
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import llvmlite
@@ -26,6 +27,7 @@ from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
+from numba.core.typing import Signature
 
 from fastopt.kernels import cache_folders
 
@@ -38,7 +40,7 @@ _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENO
 _has_warned = False
 
 
-def jit(signature=None, **options):
+def jit(signature: Signature | None = None, **options) -> Callable:
     """Decorate a function as `numba.njit` does, and keep its machine code on disk.
 
     Parameters
@@ -61,7 +63,7 @@ def jit(signature=None, **options):
     return decorate
 
 
-def cfunc(signature, **options):
+def cfunc(signature: Signature, **options) -> Callable:
     """Decorate a function as `numba.cfunc` does, and keep its machine code on disk."""
 
     def decorate(function):
