@@ -44,11 +44,13 @@ def test_an_unknown_section_is_refused():
 
 def test_sections_run_in_the_simulator(tmp_path):
     path = tmp_path / "results" / "gpu.json"
-    done = run("environment", "launches", "--simulate", "--json", str(path))
+    done = run("environment", "correctness", "roofline", "launches", "--simulate", "--json", str(path))
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(path.read_text("utf-8"))
     assert found["simulated"] is True
     assert found["environment"]["devices"] == {"cuda:0": "Numba's simulator"}
+    assert found["correctness"]["share_correct"] == 1.0, found["correctness"]["wrong"]
+    assert found["roofline"]["adam_bytes_per_second"] > 0.0
     assert found["launches"]["graph"]["checked"] is True
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-import fastopt.optimizers  # noqa: F401  which registers the rules
 from fastopt.kernels.cuda import api as cuda
 from fastopt.kernels.cuda import elementwise
 from fastopt.rules.registry import RULES

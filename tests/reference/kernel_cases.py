@@ -6,7 +6,6 @@ import threading
 import numpy as np
 
 import fastopt
-import fastopt.optimizers  # which registers the rules
 from fastopt.kernels import elementwise, work_queue
 from fastopt.rules.registry import RULES
 
