@@ -14,12 +14,38 @@ def check(layout, dtype, params, X, Y, order, sample_weight):
             f"X is a CSR matrix of {X.dtype} with {X.shape[1]} columns and {X.indices.dtype} indices; "
             f"it must be of {dtype} with {n_features} columns and int32 indices"
         )
+    else:
+        check_compressed(X)
     if Y is not None:
         require("Y", Y, (n, n_outputs), dtype)
     if order is not None:
         require("order", order, order.shape[:1], np.int64)
+        if order.size and not 0 <= order.min() <= order.max() < n:
+            raise ValueError(
+                f"order holds rows from {order.min()} to {order.max()}, but X has {n}, numbered from 0"
+            )
     if sample_weight is not None:
         require("sample_weight", sample_weight, (n,), dtype)
+
+
+def check_compressed(X):
+    """Raise ValueError if the arrays of a CSR or CSC matrix contradict each other or its shape.
+
+    SciPy's constructors accept some such matrices, and so do those who assign ``indices`` or ``indptr``.
+    """
+    name, n_lines, length = ("row", *X.shape) if X.format == "csr" else ("column", *X.shape[::-1])
+    starts, indices = X.indptr, X.indices
+    n = min(len(indices), len(X.data))
+    problem = None
+    if len(starts) != n_lines + 1 or starts[0] != 0 or starts[-1] > n or (starts[1:] < starts[:-1]).any():
+        problem = f"its {name} pointers (indptr) must be {n_lines + 1} numbers, rising from 0 to at most {n}"
+    elif starts[-1] and not 0 <= indices[: starts[-1]].min() <= indices[: starts[-1]].max() < length:
+        found = indices[: starts[-1]]
+        problem = f"its indices reach from {found.min()} to {found.max()}, outside 0 to {length - 1}"
+    if problem:
+        raise ValueError(
+            f"X is a {X.format.upper()} matrix of shape {X.shape} whose arrays do not fit together: {problem}"
+        )
 
 
 def require(name, array, shape, dtype):

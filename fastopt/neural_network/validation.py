@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Opt
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastopt.engine import Layout, resolve
+from fastopt.engine.validation import check_compressed
 from fastopt.optimizers import Optimizer
 from fastopt.rules.activations import ACTIVATIONS
 
@@ -171,6 +172,7 @@ def all_finite(X: np.ndarray) -> bool:
 def as_engine_array(X, dtype):
     """Return ``X`` as the engine reads it: CSR, or C-contiguous, of ``dtype``; copied only if necessary."""
     if hasattr(X, "tocsr"):
+        check_compressed(X)  # before SciPy, which does not look, converts it or takes rows
         X = X.tocsr().astype(dtype, copy=False)
         if X.indices.dtype != np.int32:
             X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)  # shares the data

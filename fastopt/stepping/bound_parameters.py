@@ -48,6 +48,8 @@ class BoundParameters:
     active : list of ElementwiseBucket
         Those of `elementwise` that take the next step.
     gradients : Gradients
+    has_torch : bool
+        Whether a parameter is a torch tensor.
     work : WorkQueue or LaunchQueue
         Its ``run()`` runs the update kernels of `active`.
     table : ndarray of int64, shape (n_params, TABLE_COLUMNS)
@@ -123,7 +125,7 @@ class BoundParameters:
         takes_rows = self.optimizer.takes_rows
         self.gradients = Gradients(self.params, self.table[:, 2], takes_rows, self._grad_address)
         self._torch = [p for p in self.params if arrays.is_torch(p.given)]
-        self._tensors = [p.given for p in self._torch]
+        self._tensors, self.has_torch = [p.given for p in self._torch], bool(self._torch)
         self._may_begin_anew = any(begins_with_values(bucket.rule) for bucket in self.buckets)
         for bucket in self.elementwise:
             self._point(bucket)
@@ -244,11 +246,6 @@ class BoundParameters:
         """Recompute the constants from the groups' present values, including schedules."""
         for bucket in self.buckets:
             bucket.refresh()
-
-    @property
-    def has_torch(self) -> bool:
-        """Whether a parameter is a torch tensor."""
-        return bool(self._torch)
 
     def mark_changed(self) -> None:
         """Increase the version counters of torch parameters, for torch's autograd."""

@@ -156,22 +156,25 @@ class Stepper:
             self._average_hessian(to_list(hessian))
         if bound.is_scheduled:
             bound.refold()
-        active = bound.active
+        active, tensorwise, rows = bound.active, bound.tensorwise, bound.gradients.rows
         for bucket in active:
             bucket.fold(grad_scale)
-        for bucket in bound.tensorwise:
-            bucket.prepare(bound.gradients.absent)
+        if tensorwise:  # a step of few parameters takes as long as some such tests
+            for bucket in tensorwise:
+                bucket.prepare(bound.gradients.absent)
         # Counted first: Ctrl-C is heard when the kernels return, and finds count and arrays at the same step.
         for bucket in active:
             bucket.advance()
         bound.progress.step += 1
         if active:
             (run or bound.work.run)()
-        for rows in bound.gradients.rows:
-            rows.update(bound.table[rows.p.index], bound.most_threads())
-        for bucket in bound.tensorwise:
-            bucket.step(bound.table, grad_scale, loss)
-        bound.mark_changed()
+        for some in rows:
+            some.update(bound.table[some.p.index], bound.most_threads())
+        if tensorwise:
+            for bucket in tensorwise:
+                bucket.step(bound.table, grad_scale, loss)
+        if bound.has_torch:
+            bound.mark_changed()
 
     @property
     def n_steps(self) -> int:

@@ -12,7 +12,7 @@ from numba.core import event
 from reference.naive_engine import NaiveTrainer
 from threadpoolctl import threadpool_info
 
-from fastopt import SGD, Adam, AdamW
+from fastopt import SGD, Adam, AdamW, MLPClassifier
 from fastopt.engine import Layout, Trainer
 from fastopt.engine.cpu import trainer as cpu_engine
 
@@ -133,6 +133,53 @@ def test_arrays_that_the_engine_would_misread_are_refused_by_name(name, spoil):
         )  # fmt: skip
     np.testing.assert_array_equal(params, before)
     assert update.t == 0
+
+
+def spoiled(name, value, form=scipy.sparse.csr_array):
+    """Return a sparse matrix of shape (3, 3), one array of which does not fit the others."""
+    X = form(np.eye(3, dtype=np.float32))
+    setattr(X, name, value(getattr(X, name)))
+    return X
+
+
+SPOILED = [
+    ("indices", lambda a: a + 1, "indices reach from 1 to 3, outside 0 to 2"),
+    ("indices", lambda a: a - 1, "indices reach from -1 to 1, outside 0 to 2"),
+    ("indices", lambda a: a[:2], "rising from 0 to at most 2"),
+    ("indptr", lambda a: a + 1, "rising from 0 to at most 3"),
+    ("indptr", lambda a: a[[0, 2, 1, 3]], "rising from 0 to at most 3"),
+    ("indptr", lambda a: a[:3], "must be 4 numbers"),
+    ("data", lambda a: a[:2], "rising from 0 to at most 2"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), SPOILED)
+def test_sparse_arrays_that_contradict_each_other_are_refused_in_every_mode(name, value, message):
+    layout, params, _, _ = problem([3, 4, 3])
+    X, Y = spoiled(name, value), np.eye(3, dtype=np.float32)
+    trainer, update = Trainer(layout, dtype=np.float32, **CLASSES), Adam().flat(layout.size, 0, np.float32)
+    for use in (
+        lambda: trainer.train(params, X, Y, update, batch_size=2, alpha=0.0),
+        lambda: trainer.predict(params, X),
+        lambda: trainer.loss_and_gradient(params, X, Y, alpha=0.0),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+
+
+@pytest.mark.parametrize("form", [scipy.sparse.csr_array, scipy.sparse.csc_array])
+def test_an_estimator_refuses_them_before_scipy_takes_rows_or_converts(form):
+    X = spoiled("indices", lambda a: a + 1, form)
+    with pytest.raises(ValueError, match=f"{X.format.upper()} matrix .* indices reach from 1 to 3"):
+        MLPClassifier((4,)).fit(X, [0, 1, 0])
+
+
+@pytest.mark.parametrize("order", [[0, 1, 200], [-1, 0, 1]])
+def test_rows_that_x_does_not_have_are_refused(order):
+    layout, params, X, Y = problem([10, 8, 3])
+    trainer, update = Trainer(layout, dtype=np.float32, **CLASSES), Adam().flat(layout.size, 0, np.float32)
+    with pytest.raises(ValueError, match="but X has 200, numbered from 0"):
+        trainer.train(params, X, Y, update, batch_size=32, alpha=0.0, order=np.array(order))
 
 
 @pytest.mark.parametrize("sizes", [[1, 2], [1, 1, 1, 2], [1, 300, 2], [3, 1, 1500, 2], [900, 1, 2]])

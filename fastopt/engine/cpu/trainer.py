@@ -55,8 +55,8 @@ class Trainer:
     Notes
     -----
     Arrays are read and written where they are, so each has to be C-contiguous and of ``dtype``; ``X`` may be
-    CSR with int32 indices. What does not fit is refused with a ValueError that names it. The numbers in
-    ``order`` are taken on trust.
+    CSR with int32 indices. What does not fit is refused with a ValueError that names it. ``order`` is checked
+    when it is first passed; whoever changes it in place keeps it within the rows of ``X``.
 
     Examples
     --------
