@@ -58,7 +58,7 @@ def test_normuon_evens_out_the_outputs(layout):
     params, steps = problem(np.float64, n_steps=12, shapes=MATRICES[:2])
     h = {"lr": 0.02, "mu": 0.95, "wd": 0.1, "b2": 0.95, "scale": scales(None, layout)}
     expected = oracles.normuon(params, steps, **h, axis=1 if layout == "oi" else 0)
-    run(fastopt.NorMuon(lr=0.02, layout=layout), params, steps)
+    run(fastopt.NorMuon(weight_decay=0.1, layout=layout), params, steps)
     assert distance(params, expected) <= 1e-10  # as above
 
 
