@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fastopt.engine import Layout, make_trainer
-from fastopt.neural_network import learning_rates, minibatch, parameters, solvers, validation
+from fastopt.neural_network import epochs, learning_rates, parameters, solvers, validation
 from fastopt.neural_network.initialization import initialize
 from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.neural_network.progress import fit_bar
@@ -200,12 +200,12 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
 
         if not incremental or not hasattr(self, "_optimizer"):
             warn_of_unused(self)
-        data = minibatch.Data.of(X, targets, sample_weight, self._params.dtype)
+        data = epochs.Data.of(X, targets, sample_weight, self._params.dtype)
         with fit_bar(self, incremental) as report:
             if solvers.is_lbfgs(self.solver):
                 self._fit_lbfgs(data, report)
             else:
-                minibatch.MiniBatchTraining(self, data, incremental=incremental, report=report).run()
+                epochs.MiniBatchTraining(self, data, incremental=incremental, report=report).run()
         validation.check_fitted_parameters(self._params)
         return self
 
@@ -223,7 +223,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         self.out_activation_ = self._output_activation()
         self._set_parameters(layout, initialize(layout, self.activation, self._random_state, dtype))
         if not solvers.is_lbfgs(self.solver):
-            minibatch.begin_history(self)
+            epochs.begin_history(self)
 
     def _network(self, dtype, device):
         """Return the arguments of `make_trainer` for this network."""
@@ -281,7 +281,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):
         """Return loss and gradient as scikit-learn's private method does, on its packed vector."""
         layout, flat = self._layout, parameters.unpack(self._layout, packed)
-        data = minibatch.Data.of(X, y, sample_weight, flat.dtype)
+        data = epochs.Data.of(X, y, sample_weight, flat.dtype)
         trainer = make_trainer(**self._network(flat.dtype, "cpu"))
         alpha = float(self.alpha) * data.weight_scale
         loss, gradient = trainer.loss_and_gradient(
