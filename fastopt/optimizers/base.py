@@ -1,7 +1,8 @@
 """The base class of optimizers: hyper-parameters, before any array is bound."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import numpy.typing as npt
@@ -36,6 +37,7 @@ def optimizer(name: str, **aliases: dict[str, Any]) -> Callable[[type[_C]], type
 
     def decorate(cls: type[_C]) -> type[_C]:
         cls = dataclasses.dataclass(repr=False)(cls)
+        cls.__init__ = _refusing_arrays(cls.__init__)
         cls.name = name
         check_declared(name, {field.name: field.default for field in dataclasses.fields(cls)}, cls.ranges)
         OPTIMIZERS[name] = cls
@@ -44,6 +46,26 @@ def optimizer(name: str, **aliases: dict[str, Any]) -> Callable[[type[_C]], type
         return cls
 
     return decorate
+
+
+def _refusing_arrays(init: Callable[..., None]) -> Callable[..., None]:
+    """Return an ``__init__`` that sends arrays, which torch's optimizers take first, to `Optimizer.bind`."""
+
+    @functools.wraps(init)
+    def checked(self, *args, **hyper_parameters):
+        if args and _holds_arrays(args[0]):
+            name = type(self).__name__
+            raise TypeError(f"{name} takes numbers only; bind takes the arrays: {name}(...).bind(params)")
+        init(self, *args, **hyper_parameters)
+
+    return checked
+
+
+def _holds_arrays(value: Any) -> bool:
+    """Tell whether ``value`` is an array or a collection of arrays, and not a number or a pair of them."""
+    if isinstance(value, tuple):
+        return any(map(_holds_arrays, value))
+    return isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1) > 0
 
 
 @dataclasses.dataclass(repr=False)

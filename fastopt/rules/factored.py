@@ -51,9 +51,9 @@ def adafactor(x, h):
         n_rows, n_columns = max(len(r), 1), max(len(c), 1)
         r[...] = keep[i] * r + weight[i] * rows[i][0] / n_columns
         c[...] = keep[i] * c + weight[i] * columns[i][0] / n_rows
-        with np.errstate(divide="ignore", over="ignore"):  # a row of zeros: an infinite gain, capped below
-            a[...] = np.sqrt(max(r.sum(dtype=np.float64) / n_rows, eps1[i]) / np.float64(r))
-            b[...] = 1.0 / np.sqrt(np.float64(c))
+        # A row of zeros has an infinite gain, which the sweeps cap.
+        a[...] = np.sqrt(max(r.sum(dtype=np.float64) / n_rows, eps1[i]) / np.float64(r))
+        b[...] = 1.0 / np.sqrt(np.float64(c))
     most = 1.0 / eps1
     (size,), _, _ = x.sweep(_factored_size, most=most)
     x.sweep(_factored_step, lr=_adafactor_rate(x, h, eps2, rho, square, size), most=most)

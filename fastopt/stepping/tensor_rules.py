@@ -85,7 +85,8 @@ class TensorRuleBucket:
         self.t[at] += 1
         scalars = {name: values[at] for name, values in self._scalars.items()}
         x.begin(self.t[at], table, grad_scale, scalars, self._shared, loss)
-        with single_threaded() if self.rule.uses_blas else contextlib.nullcontext():
+        blas = single_threaded() if self.rule.uses_blas else contextlib.nullcontext()
+        with blas, np.errstate(all="ignore"):  # as in compiled loops, which do not warn
             self.rule.function(x, x.h)
         for name, values in x.scalars.items():
             self._scalars[name][at] = values

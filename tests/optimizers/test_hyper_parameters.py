@@ -44,6 +44,14 @@ def test_the_class_is_public_under_its_own_name(name):
     assert cls.__name__ in fastopt.__all__
 
 
+@pytest.mark.parametrize("name", ["adam", "lars", "prodigy"])
+def test_arrays_at_construction_where_torch_takes_them_are_sent_to_bind(name):
+    cls, w = OPTIMIZERS[name], np.ones(3)
+    for params in (w, [w], (w, w), {"w": w}, iter([w]), [{"params": [w]}]):
+        with pytest.raises(TypeError, match=rf"bind takes the arrays: {cls.__name__}\(\.\.\.\)\.bind"):
+            cls(params, lr=0.1)
+
+
 def test_an_unknown_argument_is_a_type_error_at_construction():
     with pytest.raises(TypeError, match="learning_rate"):
         fastopt.Adam(learning_rate=0.1)

@@ -1,5 +1,7 @@
 """One gradient whose square overflows float32, then ordinary ones."""
 
+import warnings
+
 import numpy as np
 import pytest
 import sklearn.neural_network
@@ -49,6 +51,19 @@ def test_the_weights_stay_finite(name):
         for g in grads:
             advance(stepper, optimizer, [g])
         assert np.isfinite(w).all(), at
+
+
+@pytest.mark.parametrize("name", [*NAN_THERE, "lamb", "prodigy", "dowg"])
+def test_numpy_does_not_warn_of_it(name):
+    """The rules that look at whole tensors compute with NumPy, which would; compiled loops never do."""
+    optimizer = fastopt.get_optimizer(name)
+    for large in (1e25, np.inf):
+        w, grads = stream(large, 3)
+        stepper = optimizer.bind(w)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for g in grads:
+                advance(stepper, optimizer, [g])
 
 
 @needs_torch

@@ -88,10 +88,10 @@ def test_only_one_display_is_shown_at_a_time():
 
 
 def test_ctrl_c_closes_the_bar(monkeypatch):
-    def press(self):
+    def press(self, *epoch):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MLPClassifier, "_watch_loss", press)
+    monkeypatch.setattr(MLPClassifier, "_report", press)
     with pytest.warns(UserWarning, match="Training interrupted"):
         _, text = seen(lambda: network().fit(*iris()))
     assert text.count(SHOW_CURSOR) == 1
