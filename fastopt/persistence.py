@@ -74,7 +74,13 @@ def class_of(kind: str | type[Any]) -> type[Any]:
         return kind
     family, _, name = kind.rpartition(".")
     if family == _REGISTERED:
-        return type(importlib.import_module(_FAMILIES["optimizer"]).get_optimizer(name))
+        optimizers = importlib.import_module(_FAMILIES["optimizer"])
+        if name not in optimizers.list_optimizers():
+            raise ValueError(
+                f"the pickle holds the optimizer {name!r}, which is not registered here: before loading, "
+                "import the module that registers it with fastopt.register."
+            )
+        return type(optimizers.get_optimizer(name))
     home = _FAMILIES.get(family) if family else _INTERNAL.get(name)
     found = home and getattr(importlib.import_module(home), name, None)
     if not isinstance(found, type):

@@ -119,6 +119,8 @@ def check_finite(name: str, column: pd.Series) -> None:
 
 
 def some(names: list[str], n: int = 12) -> str:
-    """Return names for a message, or the first few of them."""
-    shown = ", ".join(map(repr, names[:n]))
-    return shown if len(names) <= n else f"{shown} and {len(names) - n} more"
+    """Return names for a message; of more than ``n`` the first few and the last, often the target."""
+    if len(names) <= n:
+        return ", ".join(map(repr, names))
+    first = ", ".join(map(repr, names[: n - 1]))
+    return f"{first}, {len(names) - n} more, and {names[-1]!r}"

@@ -69,4 +69,4 @@ def task_of(y: np.ndarray) -> str:
 def check_classes(y: np.ndarray, name: str) -> None:
     """Raise DatasetError if there is only one class."""
     if len(np.unique(y)) < 2:
-        raise DatasetError(f"{name!r} has one class, {y[0]!r}: there is nothing to tell apart.")
+        raise DatasetError(f"{name!r} has one class, {y[:1].tolist()[0]!r}: there is nothing to tell apart.")

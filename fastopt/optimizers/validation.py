@@ -63,6 +63,7 @@ def _check_numbers(what: str, value: Any, within: Range, length: int) -> None:
         raise ValueError(f"{what} must be a tuple of {length} numbers, each {allowed}")
     for number in values:
         if isinstance(number, (bool, np.bool_)) or not isinstance(number, Real):
-            raise TypeError(f"{what} must be {allowed}, not {type(number).__name__}")
+            advice = "; wrap it: fastopt.schedules.function(f)" if callable(number) else ""
+            raise TypeError(f"{what} must be {allowed}, not {type(number).__name__}{advice}")
         if not test(number):
             raise ValueError(f"{what} must be {allowed}")

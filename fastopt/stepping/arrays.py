@@ -116,7 +116,8 @@ def _share_torch(x, name):
     try:
         return x.detach().numpy()
     except (TypeError, RuntimeError) as error:  # bfloat16, sparse, quantized
-        raise TypeError(f"{name} is a torch tensor that NumPy cannot share: {error}") from error
+        advice = f"pass a dense one of {' or '.join(DTYPES)}"
+        raise TypeError(f"{name} is a torch tensor that NumPy cannot share; {advice}: {error}") from error
 
 
 def kind(x):
@@ -176,9 +177,13 @@ def grad_address(x, index, param):
 def check_grad(array, param, name, param_name):
     """Raise unless gradient ``array`` lies in memory as its parameter does; TypeError for another dtype."""
     if array.dtype != param.dtype:
-        raise TypeError(f"{name} has dtype {array.dtype} but {param_name} has {param.dtype}")
+        raise TypeError(
+            f"{name} has dtype {array.dtype} but {param_name} has {param.dtype}; convert the gradient to that"
+        )
     if array.shape != param.shape:
-        raise ValueError(f"{name} has shape {array.shape} but {param_name} has {param.shape}")
+        raise ValueError(
+            f"{name} has shape {array.shape} but {param_name} has {param.shape}; give it that shape"
+        )
     if not (
         (array.flags.c_contiguous and param.flags.c_contiguous)
         or (array.flags.f_contiguous and param.flags.f_contiguous)

@@ -2,7 +2,7 @@
 
 import weakref
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -70,9 +70,10 @@ class Gradients:
             If one does not fit its parameter; nothing is changed then.
         """
         if len(grads) != len(self._params):
-            raise ValueError(
-                f"{len(grads)} gradients for {len(self._params)} parameters; pass one for each, or None"
-            )
+            advice = "pass one for each, or None"
+            if grads and isinstance(grads[0], Mapping):
+                advice = "pass the values of the dict as a list, in the order of the parameters"
+            raise ValueError(f"{len(grads)} gradients for {len(self._params)} parameters; {advice}")
         found, absent, watched, rows, scalars = [], set(), [], [], []
         for p, gradient in zip(self._params, grads, strict=True):
             found.append(0)

@@ -45,6 +45,8 @@ class ResultStore:
             return
         digest = hashlib.sha256(_canonical(identity).encode()).hexdigest()[:12]
         self.path = Path(folder) / f"results-{digest}.jsonl"
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise NotADirectoryError(f"results go into a folder, which {str(folder)!r} is not: name another.")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
             self._read()
@@ -104,7 +106,8 @@ class ResultStore:
                     self._records[_canonical(entry["key"])] = entry["record"]
             except (ValueError, KeyError, TypeError):
                 warnings.warn(
-                    f"{self.path}, line {number}, is damaged: its fit is run again. The others are kept.",
+                    f"{self.path}, line {number}, is damaged and ignored. "
+                    "A fit that no other line holds is run again.",
                     stacklevel=2,
                 )
         self.n_resumed = len(self._records)

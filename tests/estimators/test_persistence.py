@@ -176,7 +176,7 @@ def test_a_users_schedule_and_a_registered_rule_pickle():
         pickled = pickle.dumps(optimizer)
         assert pickle.loads(pickled) == optimizer
         del RULES["tripled"], OPTIMIZERS["tripled"]
-        with pytest.raises(ValueError, match="optimizer 'tripled' is not one of"):
+        with pytest.raises(ValueError, match="optimizer 'tripled', which is not registered here: before"):
             pickle.loads(pickled)
     finally:
         RULES.pop("tripled", None), OPTIMIZERS.pop("tripled", None)

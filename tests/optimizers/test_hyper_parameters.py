@@ -69,6 +69,7 @@ def test_set_params_names_the_valid_ones():
         (fastopt.Adam(lr=float("nan")), ValueError, "lr must be a finite number >= 0"),
         (fastopt.Adam(lr="fast"), TypeError, "lr must be a finite number >= 0, not str"),
         (fastopt.Adam(lr=True), TypeError, "not bool"),
+        (fastopt.Adam(lr=abs), TypeError, r"wrap it: fastopt.schedules.function\(f\)"),
         (fastopt.Adam(betas=(0.9, 1.0)), ValueError, r"betas must be a number in \[0, 1\)"),
         (fastopt.Adam(betas=0.9), ValueError, "betas must be a tuple of 2 numbers"),
         (fastopt.Adam(eps_mode="keras"), ValueError, "eps_mode must be 'torch' or 'hat'"),

@@ -290,7 +290,7 @@ def test_a_column_that_does_not_exist_is_answered_with_those_that_do(here, flowe
     [
         ("", "No columns"),
         ("a,b\n1,2\n", "too few to train"),
-        ("a,b\n" + "1,x\n" * 20, "has one class"),
+        ("a,b\n" + "1,x\n" * 20, "'b' has one class, 'x': there"),
         ("b\n" + "x\ny\n" * 20, "no usable column"),
     ],
 )
@@ -322,6 +322,20 @@ def test_a_useless_array_file_is_refused_with_the_reason(here, capsys, arrays, m
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_results_do_not_replace_a_file(here, capsys):
+    Path("taken").touch()
+    assert cli.main(["compare", "--dataset", "iris", "--optimizers", "adam", *QUICK, "--out", "taken"]) == 1
+    assert "results go into a folder, which 'taken' is not: name another." in capsys.readouterr().err
+
+
+def test_the_last_column_is_offered_as_a_target_of_a_wide_table(here, capsys):
+    names = [f"x{i}" for i in range(20)] + ["price"]
+    Path("wide.csv").write_text(",".join(names) + "\n" + ",".join("1" * 21) + "\n")
+    assert cli.main(["compare", "--dataset", "wide.csv"]) == 2
+    assert "one of 'x0', 'x1'" in (error := capsys.readouterr().err)
+    assert "'x10', 9 more, and 'price'." in error
 
 
 def test_ctrl_c_while_rates_are_chosen_reports_what_there_is(here, capsys, monkeypatch):

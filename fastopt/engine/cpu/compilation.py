@@ -148,7 +148,7 @@ def routine_addresses(
         Of the hidden layers, and of the last.
     loss : Loss
     """
-    with announced(f"the training engine for {dtype}"):
+    with announced(f"the training engine for {dtype}, {activation.name} and {loss.name}"):
         prepare(False)
         worker_address()
         names = DENSE_ROUTINES + (SPARSE_ROUTINES if sparse else [])
