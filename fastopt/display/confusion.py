@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastopt.study import OptimizerStudy
 
 _MAX_WRITTEN = 20  # classes; beyond, numbers do not fit into the cells
+_CHARACTER = 0.14  # inches of the panel's width for each character of the names below it
 
 
 class ConfusionDisplay(StudyDisplay):
@@ -105,16 +106,19 @@ class ConfusionDisplay(StudyDisplay):
         self : ConfusionDisplay
         """
         n_classes = len(self.classes)
+        names = [as_text(c, 20) for c in self.classes]
         with theme():
             side = float(np.clip(0.65 * n_classes, 2.6, 6))
+            is_tight = max(map(len, names)) * _CHARACTER > side / n_classes
             self.figure_, self.ax_ = panels(ax, len(self.counts), (side, 0.3 + side))
             for axes, (label, counts) in zip(self.ax_, self.counts.items(), strict=True):
                 percent = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-                shown = ConfusionMatrixDisplay(percent, display_labels=[as_text(c, 20) for c in self.classes])
+                shown = ConfusionMatrixDisplay(percent, display_labels=names)
                 form = ".1f" if n_classes <= 4 else ".0f"
                 written = n_classes <= _MAX_WRITTEN
                 color = {"im_kw": {"vmin": 0, "vmax": 100}, "cmap": "Blues", "colorbar": False}
-                shown.plot(ax=axes, values_format=form, include_values=written, **color)
+                turn = "vertical" if is_tight else "horizontal"
+                shown.plot(ax=axes, values_format=form, include_values=written, xticks_rotation=turn, **color)
                 axes.set(title=as_text(label, 30), xlabel="Predicted", ylabel="True (rows: 100 %)")
                 axes.grid(False)
         return self

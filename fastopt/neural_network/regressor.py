@@ -17,7 +17,7 @@ from fastopt.neural_network._base import BaseMLP, if_stochastic
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
 from fastopt.neural_network.validation import Rows
 from fastopt.optimizers import Optimizer
-from fastopt.rules.losses import LOSSES, REGRESSION_LOSSES
+from fastopt.rules.losses import REGRESSION_LOSSES, lookup_loss
 from fastopt.schedules import Schedule
 
 _Self = TypeVar("_Self", bound="MLPRegressor")
@@ -223,7 +223,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         quick = incremental and not reset and validation.is_ordinary(self, X) and _is_ordinary(y, len(X))
         if not quick:
             X, y = self._validated(X, y, reset)
-        if LOSSES[self.loss].targets == "nonnegative" and y.min() < 0:
+        if lookup_loss(self.loss).targets == "nonnegative" and y.min() < 0:
             raise ValueError(
                 f"loss={self.loss!r} needs y >= 0, got a smallest value of {y.min()}. For such targets use "
                 "loss='squared_error'."
@@ -250,7 +250,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return X, y
 
     def _output_activation(self):
-        return LOSSES[self.loss].output
+        return lookup_loss(self.loss).output
 
     def _score_outputs(self, targets, outputs, sample_weight):
         return scoring.r2(targets, outputs, sample_weight)

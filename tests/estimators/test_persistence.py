@@ -182,6 +182,13 @@ def test_a_users_schedule_and_a_registered_rule_pickle():
         RULES.pop("tripled", None), OPTIMIZERS.pop("tripled", None)
 
 
+def test_training_on_with_a_loss_that_is_not_registered_names_what_registers_it():
+    model = MLPRegressor(random_state=0, hidden_layer_sizes=(3,)).partial_fit(X, X[:, 0])
+    model.loss = "from_another_process"  # as a pickle has it where register_loss was not called
+    with pytest.raises(ValueError, match=r"'from_another_process' is not registered.*register_loss adds one"):
+        model.partial_fit(X, X[:, 0])
+
+
 @pytest.mark.parametrize("version", [0, persistence.STATE_VERSION + 1, None])
 def test_another_state_version_is_refused_with_a_sentence(version, monkeypatch):
     for model in (MLPClassifier(), Quick().fit(X, LABELS)):

@@ -143,6 +143,16 @@ def test_the_target_is_written_beside_the_curves(study):
     assert note.get_window_extent().x0 >= display.ax_.get_window_extent().x1
 
 
+@pytest.mark.parametrize("classes", [["a", "b"], ["versicolor", "virginica", "setosa"], range(10, 20)])
+def test_names_of_classes_do_not_overlap(classes):
+    counts = np.eye(len(classes), dtype=int)
+    display = ConfusionDisplay({"Adam": counts, "SGD": counts, "Lion": counts}, list(classes)).plot()
+    display.figure_.canvas.draw()
+    for ax in display.ax_:
+        boxes = [text.get_window_extent() for text in ax.get_xticklabels()]
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
 @pytest.mark.parametrize("spread", [3e-5, 0.02, 7.0])
 def test_labels_of_differences_do_not_overlap(spread):
     comparisons = pd.DataFrame(
