@@ -26,6 +26,10 @@ class _OneLineParser(argparse.ArgumentParser):
     """argparse without the usage text before an error: one line says what is wrong."""
 
     def error(self, message):
+        if message.startswith(
+            "unrecognized arguments"
+        ):  # argparse names neither the command nor the known ones
+            message += "; fastopt COMMAND --help lists those of a command"
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 

@@ -171,13 +171,16 @@ def few_ticks(axis: Axis, n: int = 6) -> None:
 
 
 def plain_log_ticks(axis: Axis) -> None:
-    """Label a logarithmic axis of few decades with plain numbers, 1 2 5 in each."""
+    """Label a logarithmic axis of few decades with plain numbers, 1 2 5 in each, or more if it is short."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
     if high > 300 * low:  # powers of ten say it in less room
         return
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    if high < 5 * low:  # as little as one of 1, 2, 5 may lie within
+        few_ticks(axis)
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

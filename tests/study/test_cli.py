@@ -324,6 +324,12 @@ def test_a_useless_array_file_is_refused_with_the_reason(here, capsys, arrays, m
     assert error.count("\n") == 1
 
 
+def test_an_unknown_option_is_answered_with_where_the_known_ones_are(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["compare", "--results", "here"])
+    assert "--results here; fastopt COMMAND --help lists those" in capsys.readouterr().err
+
+
 def test_results_do_not_replace_a_file(here, capsys):
     Path("taken").touch()
     assert cli.main(["compare", "--dataset", "iris", "--optimizers", "adam", *QUICK, "--out", "taken"]) == 1

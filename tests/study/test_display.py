@@ -143,6 +143,15 @@ def test_the_target_is_written_beside_the_curves(study):
     assert note.get_window_extent().x0 >= display.ax_.get_window_extent().x1
 
 
+@pytest.mark.parametrize(("first", "last"), [(1.13, 0.94), (4.9, 1.01), (0.0079, 0.0021), (0.5, 0.05)])
+def test_a_loss_that_falls_a_little_has_a_scale_to_read(first, last):
+    display = LossCurveDisplay({"adam": np.linspace(first, last, 9)}).plot()
+    display.figure_.canvas.draw()
+    low, high = display.ax_.get_ylim()
+    shown = [y for y in display.ax_.get_yticks() if low <= y <= high]
+    assert 2 <= len(shown) <= 8  # one tick is no scale, and more do not fit
+
+
 @pytest.mark.parametrize("classes", [["a", "b"], ["versicolor", "virginica", "setosa"], range(10, 20)])
 def test_names_of_classes_do_not_overlap(classes):
     counts = np.eye(len(classes), dtype=int)
