@@ -9,13 +9,38 @@ from pathlib import Path
 
 import pytest
 
+from fastopt.optimizers.base import OPTIMIZERS
+from fastopt.rules.activations import ACTIVATIONS
+from fastopt.rules.losses import LOSSES, REGRESSION_LOSSES
+from fastopt.rules.registry import RULES
+from fastopt.rules.tensorwise import TENSOR_RULES
+
 TESTS = Path(__file__).parent
+
+#: The registries as the library has them: read before any test module registers functions of its own.
+BUILT_IN = [(registry, dict(registry)) for registry in (ACTIVATIONS, LOSSES, REGRESSION_LOSSES)]
+REGISTRIES = (ACTIVATIONS, LOSSES, REGRESSION_LOSSES, RULES, TENSOR_RULES, OPTIMIZERS)
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if TESTS in item.path.parents:
             item.add_marker(item.path.relative_to(TESTS).parts[0])
+
+
+@pytest.fixture(autouse=True)
+def registries(request):
+    """Show the activations and losses of tests to tests of the engine alone; forget what a test registers."""
+    sees_own = request.path.relative_to(TESTS).parts[0] in ("engine", "cuda")
+    before = [dict(registry) for registry in REGISTRIES]
+    if not sees_own:
+        for registry, built_in in BUILT_IN:
+            registry.clear()
+            registry.update(built_in)
+    yield
+    for registry, known in zip(REGISTRIES, before, strict=True):
+        registry.clear()
+        registry.update(known)
 
 
 @pytest.fixture

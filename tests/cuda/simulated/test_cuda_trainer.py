@@ -190,10 +190,12 @@ def test_every_optimizer_trains_as_on_the_cpu(name):
 class Whole:
     """An optimizer that needs whole gradients: descent along the gradient divided by its norm."""
 
+    takes_penalty = True
+
     def __init__(self):
         self.losses = []
 
-    def apply(self, params, gradient, layout, loss, evaluate):
+    def apply(self, params, gradient, layout, loss, evaluate, *, weight=1.0, ends_epoch=False):
         assert evaluate is None or evaluate() == loss  # at the same weights, into the same gradient
         params -= 0.1 * gradient / np.sqrt((gradient**2).sum())
         self.losses.append(loss)
