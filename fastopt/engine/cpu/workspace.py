@@ -174,7 +174,7 @@ class Workspace:
         sizes = _padded(capacity * shapes[:, 1])
         at = np.concatenate([[0], np.cumsum(sizes)]) * itemsize
         self._outputs = np.empty(sizes.sum(), dtype)
-        self._pre_activations = np.empty(sizes.sum(), dtype)
+        self._pre_activations = np.empty(sizes.sum(), dtype) if keeps_input else self._outputs
         self._deltas = np.empty(sizes.sum(), dtype)
         layers = self._layers = np.zeros(len(shapes), LAYER)
         layers["n_in"], layers["n_out"] = shapes.T
