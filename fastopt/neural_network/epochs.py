@@ -61,6 +61,7 @@ class MiniBatchTraining:
         if estimator.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         self.estimator, self.data, self.incremental, self.report = estimator, data, incremental, report
+        self.ending = ""  # why training has ended; see `_ending`
         begin_history(estimator, only_if_missing=True)
         self.rows = self.held_out = None
         if estimator.early_stopping:
@@ -112,17 +113,28 @@ class MiniBatchTraining:
         else:
             trainer, scorer = (make_trainer(**network) for _ in range(2))
         estimator.n_iter_ = 0
-        for _ in range(1 if self.incremental else estimator.max_iter):
+        while not self.ending:
             self._train_epoch(trainer)
             score = None if self.held_out is None else self._score(scorer)
             self._observe(estimator.loss_ if score is None else score)
             if self.solver.epoch_ends(estimator.t_, estimator.loss_, score):
                 self._begin_patience_again()
-            if not isfinite(estimator.loss_):
-                return warn_diverged(estimator.n_iter_, estimator.loss_)
-            if self.watch.has_run_out and self._stops_at_plateau():
-                return None
-        return None if self.incremental else warn_not_converged(estimator.max_iter)
+            self.ending = self._ending()
+        if self.ending == "diverged":
+            warn_diverged(estimator.n_iter_, estimator.loss_)
+        elif self.ending == "max_iter":
+            warn_not_converged(estimator.max_iter)
+
+    def _ending(self):
+        """Return why training ends with this epoch; an empty string if it goes on."""
+        estimator = self.estimator
+        if not isfinite(estimator.loss_):
+            return "diverged"
+        if self.watch.has_run_out and self._stops_at_plateau():
+            return "plateau"
+        if self.incremental:
+            return "partial_fit"
+        return "max_iter" if estimator.n_iter_ == estimator.max_iter else ""
 
     def _train_epoch(self, trainer):
         estimator, update, params = self.estimator, self.solver.update, self.estimator._params
