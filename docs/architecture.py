@@ -24,7 +24,7 @@ LAYERS = (
     ("optimizers",),
     ("stepping", "engine"),
     ("kernels", "schedules"),
-    ("rules",),
+    ("rules", "model_files"),
 )
 
 #: Single modules without a layer: they import none of the layers, and every layer may import them.
@@ -44,6 +44,7 @@ SUMMARIES = {
     "kernels": "compiled loops over parameters; threads; numba.cuda",
     "schedules": "hyper-parameters as functions of the step",
     "rules": "the mathematics: scalar functions",
+    "model_files": "arrays and JSON in a file, without code",
 }
 
 _WIDTH, _HEIGHT, _GAP, _MARGIN = 380, 48, 26, 24
