@@ -31,7 +31,7 @@ def fingerprint():
             if "model name" in line
         ]
         cpu = names[0] if names else cpu
-    packages = ("numba", "numpy", "scipy", "scikit-learn", "torch")
+    packages = ("numba", "numpy", "scipy", "scikit-learn", "torch", "jax", "optax")
     blas = [pool for pool in threadpool_info() if "scipy" in pool["filepath"]]
     return {
         "cpu": cpu,
@@ -69,6 +69,18 @@ def measure(calls, repeats=11):
     return np.array(
         [[_seconds(call, n) for call, n in zip(calls, inner, strict=True)] for _ in range(repeats)]
     )
+
+
+def measure_after_rest(calls, repeats, seconds):
+    """Time single calls in turn, each after ``seconds`` of sleep, as of a user who types; see `measure`."""
+    times = np.empty((repeats, len(calls)))
+    for row in times:
+        for column, call in enumerate(calls):
+            time.sleep(seconds)
+            start = time.perf_counter()
+            call()
+            row[column] = time.perf_counter() - start
+    return times
 
 
 def compare(times, first, second):

@@ -71,7 +71,7 @@ def _sparse(n=20_000, n_features=50_000, n_entries=60):
 CASES = {
     case.name: case
     for case in (
-        Case("S1", "1,000 x 10, (32, 16), batch 32", lambda _: table(1000, 10), (32, 16), 32, 40),
+        Case("S1", "1,000 x 10, (32, 16), batch 32", lambda _: table(1000, 10), (32, 16), 32, 50),
         Case("S2", "20,000 x 50, (100, 100), batch 200", lambda _: table(20_000, 50), (100, 100), 200, 5),
         Case("S3", "MNIST, (100, 50), batch 128", lambda p: load_mnist(p)[:2], (100, 50), 128, 2),
         Case("S4", "MNIST, (512, 256), batch 128", lambda p: load_mnist(p)[:2], (512, 256), 128, 2),
@@ -110,7 +110,7 @@ def fit_torch(case, X, y, n_threads, same_order=False):
     X = torch.from_numpy(X)
     y = torch.from_numpy(y.astype(np.float32 if is_binary else np.int64))
     sizes = [X.shape[1], *case.hidden, 1 if is_binary else n_classes]
-    model, decayed, spared = _torch_network(sizes, random_state)
+    model, decayed, spared = _torch_network(initial_layers(sizes, random_state))
     groups = [
         {"params": decayed, "weight_decay": ALPHA / case.batch_size},
         {"params": spared, "weight_decay": 0.0},
@@ -136,17 +136,25 @@ def fit_torch(case, X, y, n_threads, same_order=False):
     return total / len(X)
 
 
-def _torch_network(sizes, random_state):
-    """Return the network with scikit-learn's initial weights, these weights, and the biases."""
+def initial_layers(sizes, random_state):
+    """Return scikit-learn's initial (weights, biases) of each layer, float64, for hidden units under ReLU."""
+    layers = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        bound = (6 / (n_in + n_out)) ** 0.5
+        layers.append([random_state.uniform(-bound, bound, shape) for shape in ((n_in, n_out), n_out)])
+    return layers
+
+
+def _torch_network(initial):
+    """Return the network with these initial layers, its weights, and its biases."""
     import torch
 
     layers, weights, biases = [], [], []
-    for n_in, n_out in itertools.pairwise(sizes):
-        layer = torch.nn.Linear(n_in, n_out)
-        bound = (6 / (n_in + n_out)) ** 0.5
+    for weight, bias in initial:
+        layer = torch.nn.Linear(*weight.shape)
         with torch.no_grad():
-            layer.weight.copy_(torch.from_numpy(random_state.uniform(-bound, bound, (n_in, n_out)).T))
-            layer.bias.copy_(torch.from_numpy(random_state.uniform(-bound, bound, n_out)))
+            layer.weight.copy_(torch.from_numpy(weight.T))
+            layer.bias.copy_(torch.from_numpy(bias))
         layers += [layer, torch.nn.ReLU()]
         weights.append(layer.weight)
         biases.append(layer.bias)
