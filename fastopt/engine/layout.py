@@ -47,6 +47,8 @@ class Layout(Persistent):
     12.0
     """
 
+    _state_names = ("layer_sizes",)
+
     def __init__(self, layer_sizes: Sequence[int]) -> None:
         self.layer_sizes = tuple(int(n) for n in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from fastopt.persistence import Persistent
 
-class EarlyStopping:
+
+class EarlyStopping(Persistent):
     """Patience on a loss or a score by scikit-learn's rules, with a copy of the best epoch's weights.
 
     An epoch is bad unless it improves on the best value so far by more than ``tol``. Patience has run out
@@ -41,6 +43,8 @@ class EarlyStopping:
     >>> weights
     array([2.])
     """
+
+    _state_names = ("best", "tol", "n_iter_no_change", "greater_is_better", "n_bad", "_keeps", "_weights")
 
     def __init__(
         self,

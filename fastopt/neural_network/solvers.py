@@ -9,13 +9,13 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastopt.neural_network.caller_warnings import warn, warn_interrupted
-from fastopt.neural_network.learning_rates import is_scikit_sgd, with_schedule
+from fastopt.neural_network.learning_rates import RULES, is_scikit_sgd, with_schedule
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.base import suggestion
 from fastopt.optimizers.wrappers import Clip, Wrapper
 from fastopt.persistence import Persistent
 from fastopt.schedules import Schedule
-from fastopt.stepping.scheduling import scheduled
+from fastopt.stepping.scheduling import Scheduled, scheduled
 
 LBFGS = "lbfgs"
 
@@ -109,6 +109,8 @@ class StochasticSolver(Persistent):
         Epochs of the run so far.
     """
 
+    _state_names = ("update", "n_epochs", "rule", "learning_rate_init", "power_t")
+
     def __init__(self, estimator, layout, dtype, run=None):
         optimizer = unclipped = with_schedule(make_optimizer(estimator), estimator)
         norm, value = estimator.clip_norm, estimator.clip_value
@@ -123,6 +125,10 @@ class StochasticSolver(Persistent):
         self.n_epochs = 0
         self.rule = estimator.learning_rate if is_scikit_sgd(estimator.solver) else "constant"
         self.learning_rate_init, self.power_t = estimator.learning_rate_init, estimator.power_t
+
+    def _check_restored(self) -> None:
+        if not isinstance(self.update, Scheduled) or type(self.n_epochs) is not int or self.rule not in RULES:
+            raise ValueError(f"{self.update!r} after {self.n_epochs!r} epochs is no state of a solver")
 
     @property
     def learning_rate(self):

@@ -39,6 +39,13 @@ class Run(Persistent):
     gradients_per_step: int = 1
     epochs_end_steps: bool = False
 
+    def _check_restored(self) -> None:
+        for field in dataclasses.fields(self):
+            values = getattr(self, field.name)
+            for value in values if field.name == "seen" else (values,):
+                if not isinstance(value, (int, float, type(None))):
+                    raise ValueError(f"no run has {field.name}={values!r}")
+
     def clock(self, steps: np.ndarray) -> "Clock":
         """Return the `Clock` for these numbers of completed steps, an integer array."""
         steps = steps - self.origin

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 #: Steps whose constants are folded at once: at first, and at the most.
 _STEPS_AHEAD = 64, 1024
-#: What a pickle holds (`fastopt.persistence`).
-_SAVED = "optimizer hyper run t dtype size n_decay state scalars is_training".split()
 
 
 class FlatState(scheduling.Scheduled, Persistent):
@@ -55,6 +53,8 @@ class FlatState(scheduling.Scheduled, Persistent):
     scalars: tuple[float, ...]
     is_training: bool
 
+    _state_names = tuple("optimizer hyper run t dtype size n_decay state scalars is_training".split())
+
     def __init__(self, optimizer: "Optimizer", size: int, n_decay: int, dtype: npt.DTypeLike, run: Run):
         self.optimizer = copy.deepcopy(optimizer)
         self.hyper = self.optimizer.get_params(deep=False)
@@ -71,12 +71,24 @@ class FlatState(scheduling.Scheduled, Persistent):
         self._table = self._kernel = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _SAVED}
+        return {name: getattr(self, name) for name in self._state_names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.hyper = self.optimizer.get_params(deep=False) | self.hyper  # what is newer than the pickle
         self._table = self._kernel = None
+
+    def _check_restored(self) -> None:
+        super()._check_restored()
+        rule = self.rule
+        shape = len(rule.slots), self.size
+        if not isinstance(self.state, np.ndarray) or (self.state.shape, self.state.dtype) != (
+            shape,
+            self.dtype,
+        ):
+            raise ValueError(f"the state of {self.optimizer!r} is no array of {self.dtype} and shape {shape}")
+        if len(self.scalars) != len(rule.scalars) or not all(isinstance(one, float) for one in self.scalars):
+            raise ValueError(f"{self.optimizer!r} keeps {len(rule.scalars)} numbers, not {self.scalars!r}")
 
     @property
     def rule(self) -> Any:

@@ -15,8 +15,8 @@ from fastopt.stepping.arrays import check_dtype
 if TYPE_CHECKING:
     from fastopt.optimizers.base import Optimizer
 
-#: What a pickle holds (`fastopt.persistence`) beside the stepper's ``state_dict`` and what binds it again.
-_SAVED = "optimizer hyper run t pending dtype size n_decay".split()
+#: Attributes that the state of a pickle holds, beside the stepper's ``state_dict`` and what binds it.
+_ATTRIBUTES = tuple("optimizer hyper run t pending dtype size n_decay".split())
 
 
 class LayerwiseState(scheduling.Scheduled, Persistent):
@@ -53,6 +53,8 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
     n_threads: int | None
     state: np.ndarray
 
+    _state_names = (*_ATTRIBUTES, "n_groups", "layout", "stepper")
+
     def __init__(
         self,
         optimizer: "Optimizer",
@@ -73,17 +75,27 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         self._gradient = self._views = None
 
     def __getstate__(self) -> dict[str, Any]:
-        saved = {name: getattr(self, name) for name in _SAVED}
+        saved = {name: getattr(self, name) for name in _ATTRIBUTES}
         return saved | {"n_groups": self._n_groups, "layout": self._layout, "stepper": self._stepper_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({name: state[name] for name in _SAVED if name in state})
+        self.__dict__.update({name: state[name] for name in _ATTRIBUTES if name in state})
         # Hyper-parameters that are newer than the pickle have their defaults.
         self.hyper = self.optimizer.innermost.get_params(deep=False) | self.hyper
         self.state = np.zeros((0, self.size), self.dtype)
         self._n_groups, self._layout, self._saved = state["n_groups"], state["layout"], state["stepper"]
         self.n_threads = None  # another machine may have fewer
         self._stepper = self._params = self._gradient = self._views = None
+
+    def _check_restored(self) -> None:
+        super()._check_restored()
+        if not isinstance(self.pending, (int, float)) or self._n_groups not in (1, 2):
+            raise ValueError(f"no state has pending={self.pending!r} and {self._n_groups!r} groups")
+        # What the slots are is checked when they are bound, by load_state_dict.
+        if not isinstance(self._saved, (dict, type(None))) or (
+            self.t and None in (self._saved, self._layout)
+        ):
+            raise ValueError(f"{self.optimizer!r} has no state after {self.t} steps")
 
     def _stepper_state(self):
         return self._saved if self._stepper is None else self._stepper.state_dict()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt.schedules import Run, Schedule
+from fastopt.stepping.arrays import check_dtype
 
 if TYPE_CHECKING:
     from fastopt.optimizers.base import Optimizer
@@ -114,6 +115,9 @@ class Scheduled:
     hyper: dict[str, Any]
     run: Run
     t: int
+    dtype: np.dtype[Any]
+    size: int
+    n_decay: int
     #: Share of the gradients of step ``t + 1`` accumulated so far; see `fastopt.MultiSteps`.
     pending: float = 0.0
     #: Whether the engine is to add the penalty's gradient to that of the next mini-batch.
@@ -122,6 +126,19 @@ class Scheduled:
     def values(self) -> dict[str, Any]:
         """Return the hyper-parameters of the next step as numbers."""
         return at_step(self.optimizer.innermost, self.hyper, self.optimizer.inner_run(self.run), self.t)
+
+    def _check_restored(self) -> None:
+        """Raise ValueError or TypeError unless the attributes fit together, which a file may have given."""
+        if getattr(self.optimizer, "_family", None) != "optimizer" or not isinstance(self.run, Run):
+            raise ValueError(f"{self.optimizer!r} and {self.run!r} are no optimizer and its run")
+        if any(type(n) is not int for n in (self.t, self.size, self.n_decay)) or not (
+            self.t >= 0 and self.size >= self.n_decay >= 0
+        ):
+            raise ValueError(f"no state has t={self.t!r}, size={self.size!r} and n_decay={self.n_decay!r}")
+        if self.hyper.keys() != self.optimizer.innermost.get_params(deep=False).keys():
+            raise ValueError(f"{sorted(self.hyper)} are not the hyper-parameters of {self.optimizer!r}")
+        check_dtype(self.dtype)
+        self.optimizer.innermost.check(self.values())
 
     def observe(self, metric: float, *, greater_is_better: bool = False) -> None:
         """Pass the loss or score of an epoch to the schedules; `plateau` reacts to it."""
