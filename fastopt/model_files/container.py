@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import uuid
 from collections.abc import Mapping
@@ -193,6 +194,14 @@ def _checksum(metadata, arrays):
     for name in names:
         digest.update(arrays[name].reshape(-1).view(np.uint8))
     return digest.hexdigest()
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what killed writers of a file have left beside it; call it only where nobody writes the file."""
+    folder, base = os.path.split(os.path.realpath(path))
+    for name in os.listdir(folder):
+        if re.fullmatch(re.escape(f".{base}.") + r"[0-9a-f]{8}\.tmp", name):
+            os.unlink(os.path.join(folder, name))
 
 
 def _replace(path, data):

@@ -1,7 +1,9 @@
 """Base class of both estimators: scikit-learn's interface around fastopt's engine."""
 
+import datetime
 import functools
 import inspect
+import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
 from numbers import Integral
@@ -16,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastopt.engine import Layout, make_trainer
 from fastopt.neural_network import epochs, learning_rates, parameters, solvers, validation
+from fastopt.neural_network.checkpoints import Checkpoint, check_checkpoint
 from fastopt.neural_network.initialization import initialize
 from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.neural_network.progress import fit_bar
@@ -83,16 +86,17 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
     clip_norm: float | None
     clip_value: float | None
     progress: bool
+    checkpoint: str | os.PathLike[str] | None
+    checkpoint_every: int | datetime.timedelta
 
     def _store(self, arguments: dict[str, Any]) -> None:
         """Set an attribute for each argument of `__init__`, whose ``locals()`` are passed."""
         vars(self).update((name, value) for name, value in arguments.items() if name != "self")
 
     def __getstate__(self):
-        state = super().__getstate__()
-        for name in ("_random_state", "_is_seeded"):  # the next fit makes them from random_state
-            state.pop(name, None)
-        return state
+        # The next fit makes these from random_state. From Python 3.11 on the state is __dict__ itself.
+        made_again = ("_random_state", "_is_seeded")
+        return {name: value for name, value in super().__getstate__().items() if name not in made_again}
 
     def __setstate__(self, state):
         # Parameters that are newer than the pickle have their defaults.
@@ -140,6 +144,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         # Before scikit-learn's generic message, which cannot suggest a name.
         solvers.check_solver(self.solver, type(self).__name__)
         learning_rates.check_learning_rate(self.learning_rate, type(self).__name__)
+        check_checkpoint(self)
         super()._validate_params()
 
     def _check_solver(self):
@@ -191,6 +196,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         X, targets = self._validate_input(X, y, incremental, reset=fresh)
         sample_weight = validation.check_sample_weight(sample_weight, X)
         self._seed()
+        checkpoint = None if self.checkpoint is None else Checkpoint(self, fresh)
         if fresh:
             self._initialize(Layout([X.shape[1], *sizes, targets.shape[1]]), X.dtype)
         self._parameters()
@@ -205,7 +211,8 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
             if solvers.is_lbfgs(self.solver):
                 self._fit_lbfgs(data, report)
             else:
-                epochs.MiniBatchTraining(self, data, incremental=incremental, report=report).run()
+                training = epochs.MiniBatchTraining(self, data, incremental=incremental, report=report)
+                training.run(checkpoint)
         validation.check_fitted_parameters(self._params)
         return self
 

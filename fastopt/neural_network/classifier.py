@@ -1,5 +1,7 @@
 """The classifier."""
 
+import datetime
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -113,6 +115,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     progress : bool, default=False
         Whether `fit` shows a live bar on standard error with loss and time left; needs rich (extra ``cli``).
         Silent where standard error is not a terminal or a notebook, and in `partial_fit`.
+    checkpoint : str, path-like or None, default=None
+        File that holds the state of the fit. If it exists when `fit` is called, the fit goes on where the
+        file stands and ends with the numbers of a fit that was never interrupted; after a completed fit it
+        returns that model at once. Needs the same arguments and data as before (or is refused), a file for
+        each fit, and safetensors (extra ``files``). Not for ``'lbfgs'`` and `partial_fit`. See the page on
+        the estimators, "A fit that survives".
+    checkpoint_every : int or datetime.timedelta, default=1
+        Epochs from one checkpoint to the next, or the least time, as ``timedelta(minutes=5)``. At most one
+        such interval is lost. Ctrl-C writes the last completed epoch.
 
     Attributes
     ----------
@@ -210,6 +221,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         progress: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int | datetime.timedelta = 1,
     ) -> None:
         self._store(locals())
 

@@ -1,12 +1,13 @@
 """Training by mini-batches: the loop over epochs, with early stopping and a solver kept between calls."""
 
+import contextlib
 from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 
 from fastopt.engine import make_trainer
-from fastopt.neural_network import compiled_epochs, validation
+from fastopt.neural_network import validation
 from fastopt.neural_network.caller_warnings import warn, warn_diverged, warn_interrupted, warn_not_converged
 from fastopt.neural_network.early_stopping import EarlyStopping
 from fastopt.neural_network.kept_trainers import kept_trainer
@@ -60,21 +61,26 @@ class MiniBatchTraining:
     def __init__(self, estimator, data, *, incremental, report):
         if estimator.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
+        if estimator.checkpoint is not None and incremental:
+            raise ValueError(
+                f"partial_fit writes no checkpoints, because its end is not known: set checkpoint=None, not "
+                f"{estimator.checkpoint!r}, and save the model after the calls that are not to be lost"
+            )
         self.estimator, self.data, self.incremental, self.report = estimator, data, incremental, report
         self.ending = ""  # why training has ended; see `_ending`
         begin_history(estimator, only_if_missing=True)
-        self.rows = self.held_out = None
+        self.rows = self.held_out = self.held_out_rows = None
         if estimator.early_stopping:
-            self._hold_out()
+            self._split()
         elif estimator.shuffle:
             self.rows = np.arange(data.X.shape[0])
         self.n_rows = data.X.shape[0] if self.rows is None else len(self.rows)
-        self.solver = _prepared_solver(estimator, incremental, -(-self.n_rows // self.batch_rows()))
+        self.solver = _prepared_solver(estimator, incremental, -(-self.n_rows // self._batch_rows()))
         self.watch = _early_stopping(estimator, incremental)
         if isinstance(self.solver.update, LayerwiseState):  # it may bind its arrays before it trains
             self.solver.update.n_threads = validation.thread_count(estimator.n_jobs)
 
-    def _hold_out(self):
+    def _split(self):
         estimator, data = self.estimator, self.data
         self.rows, held_out = validation.held_out_rows(
             data.X.shape[0],
@@ -82,30 +88,41 @@ class MiniBatchTraining:
             estimator._random_state,
             estimator.validation_fraction,
         )
-        self.held_out = data.take(held_out)
+        self.hold_out(held_out)
+
+    def hold_out(self, rows):
+        """Score these rows after each epoch."""
+        self.held_out_rows, self.held_out = rows, self.data.take(rows)
         if self.held_out.sample_weight is not None and self.held_out.sample_weight.sum() == 0:
             raise ValueError(
                 "The rows held out for early stopping have a total sample_weight of 0, so they cannot be "
                 "scored. Increase 'validation_fraction', or leave out rows without weight."
             )
 
-    def batch_rows(self):
-        """Return the rows of a mini-batch."""
+    def _batch_rows(self):
         size = self.estimator.batch_size
         return min(_AUTO_BATCH if size == "auto" else size, self.n_rows)
 
-    def run(self):
-        """Train, and restore the weights of the best epoch if asked for."""
+    def run(self, checkpoint=None):
+        """Train, and restore the weights of the best epoch if asked for.
+
+        Parameters
+        ----------
+        checkpoint : Checkpoint, optional
+            Where training goes on, and what each epoch is reported to.
+        """
         size = self.estimator.batch_size
         if size != "auto" and size > self.n_rows:
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        try:
-            self._run_epochs()
-        except KeyboardInterrupt:
-            warn_interrupted()
+        self.estimator.n_iter_ = 0
+        with contextlib.nullcontext() if checkpoint is None else checkpoint.opened(self):
+            try:
+                self._run_epochs(checkpoint)
+            except KeyboardInterrupt:
+                warn_interrupted()
         self.watch.restore(self.estimator._params)
 
-    def _run_epochs(self):
+    def _run_epochs(self, checkpoint):
         estimator = self.estimator
         # Two trainers: each keeps the buffers of its own batch size from epoch to epoch.
         network = estimator._network(estimator._params.dtype, estimator.device_)
@@ -113,19 +130,15 @@ class MiniBatchTraining:
             trainer = scorer = kept_trainer("partial_fit", **network)
         else:
             trainer, scorer = (make_trainer(**network) for _ in range(2))
-        estimator.n_iter_ = 0
-        stays_compiled = compiled_epochs.can_follow(self)
         while not self.ending:
-            if stays_compiled:
-                compiled_epochs.train(self, trainer)
-                self.ending = self._ending()
-                continue
             self._train_epoch(trainer)
             score = None if self.held_out is None else self._score(scorer)
-            self.observe(estimator.loss_ if score is None else score)
+            self._observe(estimator.loss_ if score is None else score)
             if self.solver.epoch_ends(estimator.t_, estimator.loss_, score):
                 self._begin_patience_again()
             self.ending = self._ending()
+            if checkpoint is not None:
+                checkpoint.epoch_ends(self)
         if self.ending == "diverged":
             warn_diverged(estimator.n_iter_, estimator.loss_)
         elif self.ending == "max_iter":
@@ -154,7 +167,7 @@ class MiniBatchTraining:
                 self.data.X,
                 self.data.targets,
                 update,
-                batch_size=self.batch_rows(),
+                batch_size=self._batch_rows(),
                 alpha=float(estimator.alpha) * self.data.weight_scale,
                 order=self.rows,
                 sample_weight=self.data.sample_weight,
@@ -163,16 +176,11 @@ class MiniBatchTraining:
             update.eval(params)
             if self.incremental:
                 trainer.forget()  # it outlives this call
-        self.record(loss / self.n_rows)
-        estimator._report(estimator.n_iter_, estimator.loss_, self.report)
-
-    def record(self, loss):
-        """Record the loss of an epoch in the estimator's history."""
-        estimator = self.estimator
         estimator.n_iter_ += 1
         estimator.t_ += self.n_rows
-        estimator.loss_ = loss
-        estimator.loss_curve_.append(loss)
+        estimator.loss_ = loss / self.n_rows
+        estimator.loss_curve_.append(estimator.loss_)
+        estimator._report(estimator.n_iter_, estimator.loss_, self.report)
 
     def _score(self, scorer):
         estimator, held_out = self.estimator, self.held_out
@@ -183,8 +191,7 @@ class MiniBatchTraining:
             print(f"Validation score: {score:f}")
         return score
 
-    def observe(self, value):
-        """Count an epoch of this loss or score as an improvement or not."""
+    def _observe(self, value):
         estimator, watch = self.estimator, self.watch
         watch.observe(value, estimator._params)
         estimator._no_improvement_count = watch.n_bad

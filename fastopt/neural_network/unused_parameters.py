@@ -31,6 +31,7 @@ _USED_BY = {
     "warmup": _STOCHASTIC,
     "clip_norm": _STOCHASTIC,
     "clip_value": _STOCHASTIC,
+    "checkpoint_every": _STOCHASTIC,
 }
 #: What an optimizer's class calls a parameter of ours.
 _IN_OPTIMIZER = {
@@ -82,6 +83,8 @@ def _reason(estimator, name, kind):
         return "of learning_rate='invscaling' only"
     if name == "validation_fraction" and not estimator.early_stopping:
         return "of early_stopping=True only"
+    if name == "checkpoint_every" and estimator.checkpoint is None:
+        return "of checkpoint=... only"
     if name == "reset_optimizer" and not estimator.warm_start:
         return "of warm_start=True only"
     return ""

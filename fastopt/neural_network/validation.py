@@ -1,6 +1,8 @@
 """Validation of the estimators' arguments and data, and conversion to the engine's arrays."""
 
+import datetime
 import math
+import os
 import re
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
@@ -65,6 +67,8 @@ CONSTRAINTS = {
     "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
     "clip_value": [None, Interval(Real, 0, None, closed="neither")],
     "progress": ["boolean"],
+    "checkpoint": [None, str, os.PathLike],
+    "checkpoint_every": [Interval(Integral, 1, None, closed="left"), datetime.timedelta],
 }
 
 

@@ -58,7 +58,10 @@ CHANGES = {
     "clip_value": (0.001, {}),
 }
 # Those whose effect is not on the weights; each has a test of its own.
-ELSEWHERE = {"solver", "verbose", "warm_start", "n_jobs", "device", "progress", "reset_optimizer"}
+ELSEWHERE = {
+    *("solver", "verbose", "warm_start", "n_jobs", "device", "progress", "reset_optimizer"),
+    *("checkpoint", "checkpoint_every"),
+}
 
 
 def test_the_matrix_is_complete():
