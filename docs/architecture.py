@@ -21,10 +21,10 @@ LAYERS = (
     ("display",),
     ("study", "datasets"),
     ("neural_network",),
-    ("optimizers",),
+    ("optimizers", "model_files"),
     ("stepping", "engine"),
     ("kernels", "schedules"),
-    ("rules", "model_files"),
+    ("rules",),
 )
 
 #: Single modules without a layer: they import none of the layers, and every layer may import them.
@@ -144,8 +144,9 @@ def _arrow(source, target):
     elif rank(target) == rank(source) + 1:
         start, end = (x + _WIDTH - 40, to_x + 40) if to_x > x else (x + 40, to_x + _WIDTH - 40)
         path = f"M{start} {y + _HEIGHT} L{end} {to_y - 6}"
-    else:
-        path = f"M{x + _WIDTH} {y + _HEIGHT / 2} H{to_x + _WIDTH / 2} V{to_y - 6}"
+    else:  # between the columns, past the boxes on the way
+        between = x + _WIDTH + _GAP
+        path = f"M{x + _WIDTH} {y + _HEIGHT / 2} H{between} V{to_y + _HEIGHT / 2} H{to_x - 6}"
     return f'<path d="{path}" marker-end="url(#head)"/>'
 
 

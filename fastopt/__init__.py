@@ -9,8 +9,10 @@ if TYPE_CHECKING:
         MLPClassifier,
         MLPRegressor,
         from_sklearn,
+        load,
         register_activation,
         register_loss,
+        save,
     )
     from fastopt.optimizers import *  # noqa: F403  the names of __all__
     from fastopt.optimizers import __all__ as _optimizers
@@ -20,14 +22,24 @@ if TYPE_CHECKING:
         "MLPClassifier",
         "MLPRegressor",
         "from_sklearn",
+        "load",
         "register_activation",
         "register_loss",
+        "save",
     ]
 else:
     # Loaded at first use (PEP 562): `fastopt --help` does without Numba and scikit-learn.
     from threading import RLock as _RLock
 
-    _NETWORKS = ("MLPClassifier", "MLPRegressor", "from_sklearn", "register_activation", "register_loss")
+    _NETWORKS = (
+        "MLPClassifier",
+        "MLPRegressor",
+        "from_sklearn",
+        "load",
+        "register_activation",
+        "register_loss",
+        "save",
+    )
     # NumPy cannot be imported for the first time by two threads at once. So that no thread waits for this
     # lock in an import that its holder waits for, no module of the package takes names from the package.
     _loading = _RLock()

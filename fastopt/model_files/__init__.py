@@ -1,1 +1,5 @@
-"""Files of models: arrays (safetensors) and JSON, nothing that could be executed when a file is loaded."""
+"""Files of models: arrays (safetensors) and JSON, nothing that could be executed when a file is loaded.
+
+Internal: `fastopt.save` and `fastopt.load` are public, and so is the format, `container` and `objects`, which
+later versions read.
+"""

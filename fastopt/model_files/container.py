@@ -17,6 +17,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fastopt import __version__
 from fastopt._extras import require
 
 #: Version of the format. It changes when an earlier fastopt could not read, or would misread, a new file.
@@ -70,8 +71,6 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], conten
     ...     read(path, kind="measurement")
     ({'x': array([0, 1, 4, 9])}, {'unit': 'm2'})
     """
-    from fastopt import __version__
-
     safetensors, formats = _libraries()
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     if json.loads(text) != content:
@@ -160,8 +159,6 @@ def _check_origin(metadata, name, kind):
         raise ValueError(f"{name} is a safetensors file that fastopt did not write: it holds no {kind}.")
     version = metadata.get("format_version")
     if version != str(FORMAT_VERSION):
-        from fastopt import __version__
-
         writer = metadata.get("fastopt_version")
         raise ValueError(
             f"{name} was written by fastopt {writer} in version {version} of the file format, but fastopt "

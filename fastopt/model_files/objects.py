@@ -220,7 +220,7 @@ class _Reader:
     def __init__(self, arrays):
         self.unread = dict(arrays)
 
-    def decode(self, encoded):
+    def decode(self, encoded: Any) -> Any:
         """Return the value that was encoded."""
         if isinstance(encoded, list):
             return [self.decode(item) for item in encoded]

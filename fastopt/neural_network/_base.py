@@ -16,8 +16,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from fastopt import __version__
 from fastopt.engine import Layout, make_trainer
 from fastopt.neural_network import epochs, learning_rates, parameters, solvers, validation
+from fastopt.neural_network.caller_warnings import warn_of_version
 from fastopt.neural_network.checkpoints import Checkpoint, check_checkpoint
 from fastopt.neural_network.initialization import initialize
 from fastopt.neural_network.kept_trainers import kept_trainer
@@ -96,12 +98,15 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
     def __getstate__(self):
         # The next fit makes these from random_state. From Python 3.11 on the state is __dict__ itself.
         made_again = ("_random_state", "_is_seeded")
-        return {name: value for name, value in super().__getstate__().items() if name not in made_again}
+        state = {name: value for name, value in super().__getstate__().items() if name not in made_again}
+        return state | {"_library_version": __version__}
 
     def __setstate__(self, state):
         # Parameters that are newer than the pickle have their defaults.
         known = inspect.signature(type(self)).parameters.values()
-        super().__setstate__({p.name: p.default for p in known if p.default is not p.empty} | state)
+        state = {p.name: p.default for p in known if p.default is not p.empty} | state
+        warn_of_version(type(self).__name__, state.pop("_library_version", None), __version__)
+        super().__setstate__(state)
 
     @abstractmethod
     def _validate_input(self, X, y, incremental, reset):

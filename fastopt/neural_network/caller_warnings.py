@@ -4,11 +4,23 @@ import sys
 import warnings
 
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import InconsistentVersionWarning as _SklearnVersionWarning
 
 _PASSED_OVER = ("fastopt", "sklearn", "joblib")
 
 
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
+class InconsistentVersionWarning(_SklearnVersionWarning):
+    """A pickle was written by another version of fastopt: scikit-learn's category, fastopt's versions."""
+
+    def __str__(self):
+        return (
+            f"Trying to unpickle a {self.estimator_name} of fastopt {self.original_sklearn_version} with "
+            f"fastopt {self.current_sklearn_version}: what it predicts or how it trains may differ. Between "
+            "versions, keep models with fastopt.save."
+        )
+
+
+def warn(message: str | Warning, category: type[Warning] = UserWarning) -> None:
     """Warn with the location of the nearest caller outside these packages, the line that called ``fit``."""
     frame, depth = sys._getframe(), 0
     while frame and frame.f_globals.get("__name__", "").partition(".")[0] in _PASSED_OVER:
@@ -19,6 +31,18 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 def warn_interrupted() -> None:
     """Warn, in scikit-learn's words, that Ctrl-C ended the training."""
     warn("Training interrupted by user.")
+
+
+def warn_of_version(estimator_name: str, original: str | None, current: str) -> None:
+    """Warn, as scikit-learn does, if the version that wrote a pickle is not the present one."""
+    if original != current:
+        warn(
+            InconsistentVersionWarning(
+                estimator_name=estimator_name,
+                current_sklearn_version=current,
+                original_sklearn_version=original or "0.1.0 or earlier",
+            )
+        )
 
 
 def warn_diverged(n_iter: int, loss: float) -> None:

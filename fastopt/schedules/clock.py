@@ -47,13 +47,18 @@ class Run(Persistent):
                     raise ValueError(f"no run has {field.name}={values!r}")
 
     def clock(self, steps: np.ndarray) -> "Clock":
-        """Return the `Clock` for these numbers of completed steps, an integer array."""
-        steps = steps - self.origin
+        """Return the `Clock` for these numbers of completed steps, an integer array.
+
+        Before ``origin`` schedules stand at their beginning: where a state of many steps is bound again, they
+        are first evaluated at step 0.
+        """
+        steps = np.maximum(steps - self.origin, 0)
         clock = Clock(steps, None, self.n_steps, self.steps_per_epoch, self.gradients_per_step)
         if self.steps_per_epoch is None:
             return clock
         steps_over, epochs_over = self.seen
-        return dataclasses.replace(clock, epochs=epochs_over + clock.epochs_of(steps - steps_over))
+        epochs = np.maximum(epochs_over + clock.epochs_of(steps - steps_over), 0)
+        return dataclasses.replace(clock, epochs=epochs)
 
     def accumulated(self, n: int) -> "Run":
         """Return the run inside `fastopt.MultiSteps`, each step of which takes ``n`` gradients."""

@@ -128,7 +128,8 @@ def parse(groups: list[Group], params: list[list[Param]], state_dict: Mapping) -
             key = key if key in states or str(key) not in states else str(key)  # JSON's keys are strings
             read.add(key)
             rule = rule_of(cls, h, p.array.shape)
-            loaded.append(_load(p, rule, h, states.get(key, {}), f"state[{key!r}]"))
+            numbers = scheduling.at_step(cls, h, group.progress.run, 0)  # a fallback checks its own values
+            loaded.append(_load(p, rule, numbers, states.get(key, {}), f"state[{key!r}]"))
         result.append((values, loaded))
     unread = [key for key in states if key not in read]
     if unread:
@@ -202,7 +203,7 @@ def keys_of(group, members, saved):
     return [ids[list(names).index(name)] for name in group.names]
 
 
-def _load(p, rule, h, saved, name):
+def _load(p, rule, numbers, saved, name):
     """Check what a saved state says about one parameter; return its `ParamState` and its slots."""
     saved = {key: value for key, value in saved.items() if value is not None}  # torch: no buffer yet
     unknown = set(saved) - {"step", *rule.slots, *rule.numbers}
@@ -210,7 +211,6 @@ def _load(p, rule, h, saved, name):
         raise ValueError(
             f"{name} has {sorted(map(str, unknown))}, which {rule.name!r} does not keep: it has {rule.slots}"
         )
-    numbers = scheduling.at_step(p.group.optimizer, h, p.group.progress.run, 0)
     t = _step(saved, rule, name, numbers)
     if not t:
         return ParamState(p, rule, 0, rule.first_numbers(numbers)), {}

@@ -11,10 +11,12 @@ import pytest
 from reference import saved_models
 from reference.saved_models import LABELS, NUMBERS, X, numbers
 from sklearn.base import clone
+from sklearn.exceptions import InconsistentVersionWarning
 
 import fastopt
 from fastopt import EMA, SAM, SGD, Adam, AdamW, Clip, MLPClassifier, MLPRegressor, MultiSteps, persistence
 from fastopt.engine import Layout
+from fastopt.neural_network import _base
 from fastopt.neural_network.solvers import StochasticSolver
 from fastopt.optimizers.base import OPTIMIZERS
 from fastopt.optimizers.wrappers import Wrapper
@@ -201,6 +203,28 @@ def test_another_state_version_is_refused_with_a_sentence(version, monkeypatch):
         )
         with pytest.raises(ValueError, match=expected):
             pickle.loads(pickled)
+
+
+@pytest.mark.parametrize("version", ["0.0.9", "99.0", None])
+def test_a_pickle_of_another_version_warns_as_scikit_learns_do(version, monkeypatch):
+    model = saved_models.fitted("sgd-classifier")
+    monkeypatch.setattr(_base, "__version__", version)
+    pickled = pickle.dumps(model)
+    monkeypatch.undo()
+    by = "0.1.0 or earlier" if version is None else version
+    message = rf"unpickle a MLPClassifier of fastopt {by} with fastopt {fastopt.__version__}: .*fastopt\.save"
+    with pytest.warns(InconsistentVersionWarning, match=message) as caught:
+        again = pickle.loads(pickled)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert_same(again, model)
+
+
+def test_a_pickle_of_this_version_does_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = pickle.loads(pickle.dumps(saved_models.fitted("sgd-classifier")))
+        pickle.loads(pickle.dumps(copy.deepcopy(model)))
+    assert not [name for name in vars(model) if "version" in name]
 
 
 @pytest.mark.parametrize("kind", ["optimizer.Nosuch", "nosuch.Adam", "Nosuch", "optimizer.get_optimizer", ""])

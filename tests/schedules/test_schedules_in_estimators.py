@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.model_selection import GridSearchCV
 
 import fastopt
-from fastopt import Adam, AdamW, MLPClassifier, MLPRegressor
+from fastopt import EMA, Adam, AdamW, MLPClassifier, MLPRegressor, Muon
 from fastopt.schedules import (
     Run,
     constant,
@@ -201,6 +201,21 @@ def test_a_fitted_model_pickles_and_goes_on_in_its_schedule():
         copy.partial_fit(X, Y)
     assert clf.loss_curve_ == copy.loss_curve_
     assert clf._optimizer.learning_rate == copy._optimizer.learning_rate
+
+
+@pytest.mark.parametrize("unit", ["run", "epoch"])
+@pytest.mark.parametrize("solver", [EMA(AdamW(lr=0.1)), AdamW(lr=0.1), Muon(lr=0.1)], ids=repr)
+def test_a_pickle_goes_on_in_a_schedule_that_begins_anew(solver, unit):
+    """A rise from 0, evaluated before the step at which the second fit began, would be a negative rate."""
+    rate = warmup(cosine(), 0.5 if unit == "run" else 2, unit=unit)
+    settings = SMALL | {"solver": solver, "learning_rate": rate, "warm_start": True, "reset_optimizer": False}
+    clf = MLPRegressor(**settings).fit(X, Y)
+    for _ in range(2):
+        copy = pickle.loads(pickle.dumps(clf)).fit(X, Y)
+        clf.fit(X, Y)
+        assert copy.loss_curve_ == clf.loss_curve_
+        np.testing.assert_array_equal(copy.coefs_[0], clf.coefs_[0])
+        clf = copy
 
 
 def test_grid_search_over_schedules_and_into_them():

@@ -250,6 +250,20 @@ def test_a_state_dict_carries_the_schedules_and_where_they_are():
     assert whole.current_values()[0]["lr"] == again.current_values()[0]["lr"] == 0.1 * 0.5**3
 
 
+@pytest.mark.parametrize("name", ["muon", "normuon"])
+def test_a_schedule_is_loaded_for_arrays_that_a_fallback_updates(name):
+    optimizer = fastopt.get_optimizer(name, lr=cosine(0.1, 5))
+    arrays, grads = [np.eye(3), np.ones(3)], [np.ones((3, 3)), np.ones(3)]
+    stepper = optimizer.bind(arrays)
+    stepper.step(grads)
+    copies = [array.copy() for array in arrays]
+    again = optimizer.bind(copies)
+    again.load_state_dict(stepper.state_dict())
+    for one in (stepper, again):
+        one.step(grads)
+    np.testing.assert_array_equal(copies[1], arrays[1])
+
+
 def test_a_state_without_schedules_is_torchs_and_nothing_more():
     stepper = Adam().bind(np.ones(2))
     stepper.step(np.ones(2))

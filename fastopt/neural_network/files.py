@@ -1,0 +1,262 @@
+"""Fitted networks as files without code: `save` and `load`."""
+
+import os
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import check_is_fitted
+
+from fastopt import persistence
+from fastopt.model_files.objects import load_objects, naming, save_objects
+from fastopt.neural_network import learning_rates, solvers
+from fastopt.neural_network._base import BaseMLP
+from fastopt.neural_network.parameters import flatten
+from fastopt.rules.activations import lookup_activation, lookup_output
+from fastopt.rules.losses import lookup_loss
+from fastopt.stepping.layerwise_state import LayerwiseState
+
+if TYPE_CHECKING:
+    from fastopt.neural_network.classifier import MLPClassifier
+    from fastopt.neural_network.regressor import MLPRegressor
+
+_KIND = "model"
+_NONE = type(None)
+
+#: What a fit leaves on an estimator beside its arrays and its optimizer, and of which types that is.
+_FITTED = {
+    "_no_improvement_count": Integral,
+    "best_loss_": (Real, _NONE),
+    "best_validation_score_": (Real, _NONE),
+    "classes_": np.ndarray,
+    "device_": str,
+    "feature_names_in_": np.ndarray,
+    "loss_": Real,
+    "loss_curve_": list,
+    "n_features_in_": Integral,
+    "n_iter_": Integral,
+    "n_layers_": Integral,
+    "n_outputs_": Integral,
+    "out_activation_": str,
+    "t_": Integral,
+    "validation_scores_": (list, _NONE),
+}
+#: Those of them that every fit leaves.
+_REQUIRED = (
+    "device_",
+    "loss_",
+    "n_features_in_",
+    "n_iter_",
+    "n_layers_",
+    "n_outputs_",
+    "out_activation_",
+    "t_",
+)
+#: Parameters that are left out: where a fit writes is not for a file to say.
+_LEFT_OUT = "checkpoint", "checkpoint_every"
+#: What is stored in another form, or stands in every file.
+_CONVERTED = ("_params", "_layout", "_optimizer", "_label_binarizer", "_metadata_request", "_library_version")
+#: Kinds of targets that a classifier has, and attributes that scikit-learn's binarizer of labels learns.
+_TARGETS = "binary", "multiclass", "multilabel-indicator"
+_BINARIZER = ("classes_", "y_type_", "sparse_input_")
+
+
+def save(model: BaseMLP, path: str | os.PathLike[str], *, optimizer: bool = False) -> None:
+    """Save a fitted network to a file that holds arrays and JSON, and nothing that `load` would execute.
+
+    Parameters
+    ----------
+    model : MLPClassifier or MLPRegressor
+        Fitted. Its parameters, its weights and everything else that a fit leaves behind are saved; what was
+        registered by `fastopt.register` and its like is saved by name. ``checkpoint`` and
+        ``checkpoint_every`` are not: they name a place on this machine.
+    path : path-like
+        A safetensors file, whatever its name. One that exists is replaced only when the new one is on the
+        disk.
+    optimizer : bool, default=False
+        Whether to save the optimizer's state as well (for Adam twice the size of the weights), so that
+        training goes on as if it had not been interrupted: `partial_fit`, and `fit` with ``warm_start=True``
+        and ``reset_optimizer=False``. ``'lbfgs'`` has none.
+
+    Raises
+    ------
+    NotFittedError
+        If the model is not fitted.
+    TypeError
+        If it is no network of fastopt's or has something that such a file cannot hold: a function as
+        ``learning_rate``, a class or an attribute of your own. The message names it.
+    OSError
+        If the disk refuses; a file that existed is unchanged.
+    MissingExtraError
+        If safetensors is not installed (extra ``files``).
+
+    See Also
+    --------
+    load : The way back.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import fastopt
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = fastopt.MLPClassifier((8,), solver="lbfgs", random_state=0).fit(X, y)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "iris.safetensors")
+    ...     fastopt.save(clf, path)
+    ...     again = fastopt.load(path)
+    >>> bool((again.predict_proba(X) == clf.predict_proba(X)).all())
+    True
+    """
+    if not isinstance(model, BaseMLP):
+        raise TypeError(
+            f"fastopt.save takes a fitted MLPClassifier or MLPRegressor, not a {type(model).__name__}. Of a "
+            "Pipeline or a search, save the network inside."
+        )
+    check_is_fitted(model)
+    save_objects(path, _described(model, optimizer), _KIND)
+
+
+def load(path: str | os.PathLike[str]) -> "MLPClassifier | MLPRegressor":
+    """Load a network that `save` has written. Executes nothing of the file, whoever wrote it.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, holds something else, comes from a version of fastopt that this one cannot
+        read, or needs an activation, a loss, an optimizer or a schedule that is not registered here. The
+        message names the file.
+    OSError
+        If the file cannot be opened.
+    MissingExtraError
+        If safetensors is not installed (extra ``files``).
+
+    See Also
+    --------
+    save : Writes such files, with an example.
+    """
+    saved = load_objects(path, _KIND)
+    with naming(path):
+        return _restored(**saved)
+
+
+def _described(model, with_optimizer):
+    """Return a network as values that a file can hold."""
+    kind = persistence.name_of(type(model))
+    model._parameters()  # weights that the user has assigned become the network
+    params = model.get_params(deep=False)
+    state = {name: value for name, value in model.__getstate__().items() if name not in params}
+    unknown = sorted(state.keys() - _FITTED.keys() - {*_CONVERTED})
+    if unknown:
+        raise TypeError(
+            f"{type(model).__name__} has the attributes {unknown}, which are not its own: delete them to "
+            "save it to a file, or use pickle."
+        )
+    return {
+        "kind": kind,
+        "params": {name: value for name, value in params.items() if name not in _LEFT_OUT},
+        "fitted": {name: value for name, value in state.items() if name in _FITTED},
+        "coefs_": [*model.coefs_],
+        "intercepts_": [*model.intercepts_],
+        "labels": _described_binarizer(state.get("_label_binarizer")),
+        "requests": _described_requests(state.get("_metadata_request")),
+        "optimizer": state.get("_optimizer") if with_optimizer else None,
+    }
+
+
+def _described_binarizer(binarizer):
+    return None if binarizer is None else {name: getattr(binarizer, name) for name in _BINARIZER}
+
+
+def _described_requests(requests):
+    """Return what `set_fit_request` and its like have set, by method."""
+    if requests is None:
+        return None
+    methods = {name: getattr(value, "requests", None) for name, value in vars(requests).items()}
+    return {name: dict(value) for name, value in methods.items() if value}
+
+
+def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optimizer) -> Any:
+    """Return the network of the values that a file holds, which may be an attacker's."""
+    cls = persistence.class_of(kind)
+    if not issubclass(cls, BaseMLP) or params.keys() & {*_LEFT_OUT}:
+        raise ValueError(f"a {kind!r} with the parameters {sorted(params)} is no network")
+    model: Any = cls(**params)
+    _check_names(model)
+    if is_classifier(model) != (labels is not None) or not {*_REQUIRED} <= fitted.keys():
+        raise ValueError(f"it lacks some of {_REQUIRED}, or has labels where a {kind!r} has none")
+    for name, value in fitted.items():
+        if not isinstance(value, _FITTED[name]):
+            raise ValueError(f"{name} is {value!r}")
+        setattr(model, name, value)
+    model._set_parameters(*flatten(coefs_, intercepts_))
+    if not {a.dtype for a in coefs_ + intercepts_} == {model._params.dtype}:
+        raise ValueError("its weights and biases are not all of the type float32 or float64")
+    if labels is not None:
+        model._label_binarizer = LabelBinarizer()
+        vars(model._label_binarizer).update({name: labels[name] for name in _BINARIZER})
+    if requests is not None:
+        _set_requests(model, requests)
+    _check_network(model)
+    if optimizer is not None:
+        _set_optimizer(model, optimizer)
+    return model
+
+
+def _check_names(model):
+    """Raise unless everything that the parameters call by its name is registered here."""
+    solvers.check_solver(model.solver, type(model).__name__)
+    learning_rates.check_learning_rate(model.learning_rate, type(model).__name__)
+    lookup_activation(model.activation)
+    if model.loss != "log_loss":
+        lookup_loss(model.loss)
+
+
+def _check_network(model):
+    """Raise ValueError unless what describes the layers is what they are."""
+    sizes = model._layout.layer_sizes
+    lookup_output(model.out_activation_)
+    described = model.n_features_in_, model.n_outputs_, model.n_layers_
+    if described != (sizes[0], sizes[-1], len(sizes)):
+        raise ValueError(f"layers of {sizes} units are not {described} inputs, outputs and layers")
+    names = getattr(model, "feature_names_in_", None)
+    if names is not None and names.shape != sizes[:1]:
+        raise ValueError(f"{sizes[0]} features do not have {names.shape} names")
+    if is_classifier(model):
+        _check_classes(model.classes_, model._label_binarizer, n_outputs=sizes[-1])
+
+
+def _check_classes(classes, binarizer, n_outputs):
+    is_single = len(classes) <= 2 and not binarizer.y_type_.startswith("multilabel")
+    expected = 1 if is_single else len(classes)
+    if binarizer.y_type_ not in _TARGETS or type(binarizer.sparse_input_) is not bool:
+        raise ValueError(f"{binarizer.y_type_!r} is none of {_TARGETS}")
+    if classes.ndim != 1 or n_outputs != expected or binarizer.classes_.shape != classes.shape:
+        raise ValueError(f"{n_outputs} outputs do not belong to the classes {classes!r}")
+
+
+def _set_requests(model, requests):
+    found = model._get_metadata_request()
+    for method, wanted in requests.items():
+        for name, alias in wanted.items():
+            getattr(found, method).add_request(param=name, alias=alias)
+    model._metadata_request = found
+
+
+def _set_optimizer(model, solver):
+    if not isinstance(solver, solvers.StochasticSolver) or not solver.fits(model._params):
+        raise ValueError(f"its optimizer state is not that of {model._params.size} parameters")
+    update = solver.update
+    if isinstance(update, LayerwiseState) and update._layout not in (None, model._layout):
+        raise ValueError(f"its optimizer state is that of a network with the {update._layout!r}")
+    model._optimizer = solver
