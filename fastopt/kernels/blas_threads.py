@@ -12,6 +12,8 @@ import threading
 import scipy.linalg.cython_blas  # noqa: F401  (loaded first: a library that comes later is not limited)
 from threadpoolctl import ThreadpoolController
 
+from fastopt.kernels.interrupts import HeldInterrupt
+
 _lock = threading.Lock()
 _inside = 0
 _before = ()
@@ -45,6 +47,19 @@ def _pools():
 @contextlib.contextmanager
 def single_threaded():
     """Limit BLAS to one thread; the last of several Python threads to leave restores the number."""
+    with HeldInterrupt() as interrupt:  # or Ctrl-C could leave BLAS limited for good
+        _enter()
+        try:
+            interrupt.release()
+            yield
+        finally:
+            try:
+                interrupt.hold()
+            finally:
+                _leave()
+
+
+def _enter():
     global _inside, _before
     with _lock:
         if _inside == 0:
@@ -52,11 +67,12 @@ def single_threaded():
             for _, limit in _pools():
                 limit(1)
         _inside += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                for (_, limit), number in zip(_pools(), _before, strict=True):
-                    limit(number)
+
+
+def _leave():
+    global _inside
+    with _lock:
+        _inside -= 1
+        if _inside == 0:
+            for (_, limit), number in zip(_pools(), _before, strict=True):
+                limit(number)

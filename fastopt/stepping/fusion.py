@@ -75,6 +75,7 @@ class FusedStepper:
             request.closure, request.grads = None, to_list(grads)
             if loss is not None:
                 request.options["loss"] = loss
+        request.interrupt.hold()  # before any wrapper changes its state
 
     def _accept(self, grads):
         """Check gradients; return the indices of the parameters that have one."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.kernels.interrupts import HeldInterrupt
 from fastopt.rules import wrappers
 
 
@@ -129,6 +130,8 @@ class StepRequest:
         Whether accumulated gradients make a step now, even if they are fewer than usual.
     is_made : bool
         Whether the request has led, or will lead, to a step of the optimizer inside.
+    interrupt : HeldInterrupt
+        Holds Ctrl-C back from the closure's end to the step's.
     """
 
     grads: object
@@ -144,6 +147,7 @@ class StepRequest:
     weight: float = 1.0
     ends_epoch: bool = False
     is_made: bool = True
+    interrupt: HeldInterrupt = dataclasses.field(default_factory=HeldInterrupt)
 
     def drop(self) -> None:
         """Cancel the step and the stages after it."""

@@ -41,13 +41,14 @@ class Gradients:
         self._spans = sorted((p.data, p.data + p.nbytes, p.index) for p in params if p.array.size)
         self._starts = [start for start, _, _ in self._spans]
         self.absent, self.rows = frozenset(), []
-        self._seen, self._guards, self._alive = [], [], []  # the accepted ones: ids, weak references, a flag
+        self._seen, self._guards = [], []  # the accepted ones: ids, weak references
+        self._gone = [None]  # those of the references whose gradient has been freed
         self._scalars = []
         self._watched = ()  # gradients of other libraries, whose memory may move: (index, address)
 
     def are_those_accepted(self, grads: list) -> bool:
         """Tell whether these are the same gradients as in the last `accept`, at the same addresses."""
-        if not self._alive or list(map(id, grads)) != self._seen:
+        if self._gone or list(map(id, grads)) != self._seen:
             return False
         return not self._watched or all(grads[i].data_ptr() == data for i, data in self._watched)
 
@@ -96,16 +97,12 @@ class Gradients:
         return is_other
 
     def _remember(self, grads):
-        alive = [True]
-
-        def forget(_):
-            alive.clear()
-
+        gone = []  # `append` is no Python function, in which Ctrl-C could be raised and the call lost
         try:
-            self._guards = [weakref.ref(g, forget) for g in grads if g is not None]
+            self._guards = [weakref.ref(g, gone.append) for g in grads if g is not None]
         except TypeError:  # an object without weak references is checked again at every step
-            alive.clear()
-        self._seen, self._alive = list(map(id, grads)), alive
+            gone.append(None)
+        self._seen, self._gone = list(map(id, grads)), gone
 
     def _check(self, p, gradient):
         data = self._address_of(gradient, p.index, p)

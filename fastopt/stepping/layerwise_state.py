@@ -158,12 +158,14 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         def closure():
             return (known.pop() if known else evaluate()), self._views
 
-        if stepper.gradients_per_step == 1:
-            stepper.step(closure=closure)
-        else:
-            stepper.step_batch(closure, weight, ends_epoch and self.run.epochs_end_steps)
-        self.t += stepper.n_steps - before
-        self.pending = stepper.pending
+        try:
+            if stepper.gradients_per_step == 1:
+                stepper.step(closure=closure)
+            else:
+                stepper.step_batch(closure, weight, ends_epoch and self.run.epochs_end_steps)
+        finally:  # Ctrl-C is raised when a step is done
+            self.t += stepper.n_steps - before
+            self.pending = stepper.pending
 
     def train(self, params: np.ndarray) -> None:
         """Move ``params`` to the point where gradients are evaluated; does nothing for most optimizers."""

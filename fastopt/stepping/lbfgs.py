@@ -1,9 +1,12 @@
 """The stepper of L-BFGS, which evaluates a closure several times a step."""
 
+import contextlib
+
 import numpy as np
 
 from fastopt._parameters import plain
 from fastopt.kernels.blas_threads import single_threaded
+from fastopt.kernels.interrupts import HeldInterrupt
 from fastopt.rules.lbfgs import Trial, direction, strong_wolfe
 from fastopt.stepping import arrays
 from fastopt.stepping.param_groups import to_list
@@ -55,7 +58,8 @@ class LBFGSStepper(Stepper):
         Raises
         ------
         TypeError, ValueError
-            If ``grads`` is given, or a gradient does not fit its parameter.
+            If ``grads`` is given, or a gradient does not fit its parameter. As after Ctrl-C, the iterations
+            that were complete are kept, that in progress is undone, and the step is not counted.
         """
         if grads is not None or closure is None:
             raise TypeError("LBFGS takes no gradients, but a closure that evaluates them: step(closure=f)")
@@ -100,26 +104,50 @@ class LBFGSStepper(Stepper):
             return
         most = h["max_iter"] * 5 // 4 if h["max_eval"] is None else h["max_eval"]
         for i in range(1, h["max_iter"] + 1):
-            d = self._direction(g, h["history_size"])
-            state["prev_flat_grad"], state["prev_loss"] = g, loss
-            t = h["lr"] * (min(1.0, 1.0 / float(np.abs(g).sum())) if state["n_iter"] == 1 else 1.0)
-            state["d"], state["t"] = d, t
-            slope = float(g @ d)
-            if slope > -h["tolerance_change"]:
-                break
-            if h["line_search_fn"]:
-                start = Trial(0.0, loss, slope, g)
-                (t, loss, _, g), n = self._search(
-                    evaluate, start, d, t, h["tolerance_change"], most - n_evals
-                )
-                n_evals += n
-                state["t"] = t
-            self._move(d, t)
-            if not h["line_search_fn"] and i < h["max_iter"]:
-                loss, g = evaluate()
-                n_evals += 1
+            with self._whole_or_undone() as here:
+                d = self._direction(g, h["history_size"])
+                state["prev_flat_grad"], state["prev_loss"] = g, loss
+                t = h["lr"] * (min(1.0, 1.0 / float(np.abs(g).sum())) if state["n_iter"] == 1 else 1.0)
+                state["d"], state["t"] = d, t
+                slope = float(g @ d)
+                if slope > -h["tolerance_change"]:
+                    break
+                if h["line_search_fn"]:
+                    start = Trial(0.0, loss, slope, g)
+                    (t, loss, _, g), n = self._search(
+                        evaluate, start, d, t, h["tolerance_change"], most - n_evals, here
+                    )
+                    n_evals += n
+                    state["t"] = t
+                self._move(d, t)
+                if not h["line_search_fn"] and i < h["max_iter"]:
+                    loss, g = evaluate()
+                    n_evals += 1
             if self._is_over(h, g, d, t, loss, n_evals, most):
                 break
+
+    @contextlib.contextmanager
+    def _whole_or_undone(self):
+        """Undo an iteration that Ctrl-C or an error in the closure ends; yields copies of the weights."""
+        here, state, pairs = self._weights(), dict(self._state), list(self._pairs)
+        try:
+            yield here
+        except BaseException:
+            with HeldInterrupt():
+                self._restore(here)
+                self._state.update(state)
+                for key in self._state.keys() - state.keys():
+                    del self._state[key]
+                self._pairs = pairs
+                self.bound.mark_changed()
+            raise
+
+    def _weights(self):
+        return [p.array.copy(order="K") for p in self.bound.params]
+
+    def _restore(self, weights):
+        for p, before in zip(self.bound.params, weights, strict=True):
+            p.array[...] = before
 
     def _direction(self, g, history_size):
         """Store the changes since the last iteration; return the quasi-Newton direction."""
@@ -137,15 +165,13 @@ class LBFGSStepper(Stepper):
                 state["H_diag"] = float(np.divide(product, y @ y))
         return direction(g, self._pairs, state["H_diag"])
 
-    def _search(self, evaluate, start, d, t, tolerance, most):
-        """Search along ``d`` from the present weights, and restore these."""
-        here = [p.array.copy(order="K") for p in self.bound.params]
+    def _search(self, evaluate, start, d, t, tolerance, most, here):
+        """Search along ``d`` from the present weights ``here``, and restore these."""
 
         def trial(t):
             self._move(d, t)
             loss, g = evaluate()
-            for p, before in zip(self.bound.params, here, strict=True):
-                p.array[...] = before
+            self._restore(here)
             return Trial(t, loss, float(g @ d), g)
 
         return strong_wolfe(trial, start, t, float(np.abs(d).max()), tolerance, most)

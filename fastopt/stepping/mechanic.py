@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fastopt.kernels.interrupts import HeldInterrupt
 from fastopt.stepping.arrays import order_of
 from fastopt.stepping.state_dict import export
 from fastopt.stepping.stepper import Stepper, evaluate, refuse_both
@@ -60,10 +61,11 @@ class MechanicStepper(Stepper):
         self.bound.refresh()
         for group, mine in zip(self._base.param_groups, self.param_groups, strict=True):
             group.update({name: mine[name] for name in ("lr", "maximize")})
-        for p, copy in zip(self.bound.params, self._copies, strict=True):
-            copy[...] = p.array
-        self._base.step(grads, grad_scale=grad_scale)
-        super().step(grads, grad_scale=grad_scale)
+        with HeldInterrupt():
+            for p, copy in zip(self.bound.params, self._copies, strict=True):
+                copy[...] = p.array
+            self._base.step(grads, grad_scale=grad_scale)
+            super().step(grads, grad_scale=grad_scale)
         return found
 
     def state_dict(self):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from fastopt.kernels.interrupts import HeldInterrupt
 from fastopt.schedules import Run
 from fastopt.stepping import arrays
 from fastopt.stepping.bound_parameters import BoundParameters
@@ -162,19 +163,27 @@ class Stepper:
         if tensorwise:  # a step of few parameters takes as long as some such tests
             for bucket in tensorwise:
                 bucket.prepare(bound.gradients.absent)
-        # Counted first: Ctrl-C is heard when the kernels return, and finds count and arrays at the same step.
-        for bucket in active:
-            bucket.advance()
-        bound.progress.step += 1
-        if active:
-            (run or bound.work.run)()
-        for some in rows:
-            some.update(bound.table[some.p.index], bound.most_threads())
-        if tensorwise:
-            for bucket in tensorwise:
-                bucket.step(bound.table, grad_scale, loss)
-        if bound.has_torch:
-            bound.mark_changed()
+        interrupt = None
+        if tensorwise or rows:  # several passes over the arrays
+            interrupt = HeldInterrupt()
+            interrupt.hold()
+        try:
+            # Counted first: Ctrl-C is heard when the kernels return, and finds count and arrays at one step.
+            for bucket in active:
+                bucket.advance()
+            bound.progress.step += 1
+            if active:
+                (run or bound.work.run)()
+            for some in rows:
+                some.update(bound.table[some.p.index], bound.most_threads())
+            if tensorwise:
+                for bucket in tensorwise:
+                    bucket.step(bound.table, grad_scale, loss)
+            if bound.has_torch:
+                bound.mark_changed()
+        finally:
+            if interrupt is not None:
+                interrupt.release()
 
     @property
     def n_steps(self) -> int:
@@ -238,13 +247,14 @@ class Stepper:
     def _switch(self, to_training):
         self.bound.follow_storage()
         if self.bound.optimizer.has_modes and to_training != self._is_training:
-            for p, rule, t, _ in self.bound.states():
-                slot, *weights = self.bound.optimizer.evaluation(p.group.current())
-                if t:
-                    w, z = p.array.ravel("K"), p.slots[rule.slots.index(slot)]
-                    w += w.dtype.type(weights[to_training]) * (z - w)
-            self._is_training = to_training
-            self.bound.mark_changed()
+            with HeldInterrupt():
+                for p, rule, t, _ in self.bound.states():
+                    slot, *weights = self.bound.optimizer.evaluation(p.group.current())
+                    if t:
+                        w, z = p.array.ravel("K"), p.slots[rule.slots.index(slot)]
+                        w += w.dtype.type(weights[to_training]) * (z - w)
+                self._is_training = to_training
+                self.bound.mark_changed()
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the state, in torch's layout.

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, ClassVar
 
+from fastopt.kernels.interrupts import HeldInterrupt
 from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
@@ -146,12 +147,13 @@ class AveragingStepper(WrappedStepper):
         if self.is_averaged == to_average or not self.n_averaged:
             return
         self.fused.follow_storage()
-        for other, p in zip(self._averages, self.fused.params, strict=True):
-            kept = other.copy()
-            other[...] = p.array
-            p.array[...] = kept
-        self.is_averaged = to_average
-        self.fused.mark_changed()
+        with HeldInterrupt():
+            for other, p in zip(self._averages, self.fused.params, strict=True):
+                kept = other.copy()
+                other[...] = p.array
+                p.array[...] = kept
+            self.is_averaged = to_average
+            self.fused.mark_changed()
 
 
 @dataclasses.dataclass(repr=False)

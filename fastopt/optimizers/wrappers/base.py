@@ -160,8 +160,11 @@ class WrappedStepper:
         return self._carry_out(request)
 
     def _carry_out(self, request):
-        found = self.handle(request)
-        self.fused.finish(request)
+        try:
+            found = self.handle(request)
+            self.fused.finish(request)
+        finally:
+            request.interrupt.release()
         return found
 
     def handle(self, request: StepRequest) -> float | None:

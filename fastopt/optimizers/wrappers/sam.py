@@ -159,16 +159,21 @@ class SAMStepper(WrappedStepper):
     def _uphill(self, grads, closure, scale):
         fused = self.fused
         inner = fused.request(grads, None, scale, {}, self.kind)
-        fused.accept(inner, self.kind)
-        sign = np.array([-1.0 if p.group.current().get("maximize") else 1.0 for p in fused.params])
-        inner.scale = scale * sign
-        norm = np.sqrt(fused.reduce(inner, self._square, **self._size).sum())
-        for here, p in zip(self._here, fused.params, strict=True):
-            here[...] = p.array
-        try:
-            fused.apply(inner, self._ascend, factor=self._rho / (norm + self._least), **self._size)
-            return closure()
-        finally:
+        with inner.interrupt:
+            fused.accept(inner, self.kind)
+            sign = np.array([-1.0 if p.group.current().get("maximize") else 1.0 for p in fused.params])
+            inner.scale = scale * sign
+            norm = np.sqrt(fused.reduce(inner, self._square, **self._size).sum())
             for here, p in zip(self._here, fused.params, strict=True):
-                p.array[...] = here
-            fused.mark_changed()
+                here[...] = p.array
+            try:
+                fused.apply(inner, self._ascend, factor=self._rho / (norm + self._least), **self._size)
+                inner.interrupt.release()  # the closure may take long
+                return closure()
+            finally:
+                try:
+                    inner.interrupt.hold()
+                finally:
+                    for here, p in zip(self._here, fused.params, strict=True):
+                        p.array[...] = here
+                    fused.mark_changed()
