@@ -1,10 +1,15 @@
 """The training objective: its functions by name, and the mean loss with the L2 penalty."""
 
+import contextlib
+
 import numpy as np
 
 from fastopt.engine.layout import Layout
+from fastopt.kernels.blas_threads import single_threaded
 from fastopt.rules.activations import lookup_activation, lookup_output
 from fastopt.rules.losses import lookup_loss
+
+_LONG_PRODUCT = 5000
 
 
 def resolve_functions(activation: str, out_activation: str, loss: str) -> dict:
@@ -59,4 +64,7 @@ def penalize(
     real, weights = gradient.dtype.type, params[: layout.n_decay]
     gradient[: layout.n_decay] += real(alpha) * weights
     gradient /= real(weight)
-    return (loss + 0.5 * alpha * float(weights @ weights)) / weight
+    # The bits of a long product depend on BLAS's threads; OpenBLAS starts none for a short one.
+    with single_threaded() if len(weights) >= _LONG_PRODUCT else contextlib.nullcontext():
+        square = float(weights @ weights)
+    return (loss + 0.5 * alpha * square) / weight

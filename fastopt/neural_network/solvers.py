@@ -8,6 +8,7 @@ import scipy.optimize
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.optimize import _check_optimize_result
 
+from fastopt.kernels.blas_threads import single_threaded
 from fastopt.neural_network.caller_warnings import warn, warn_interrupted
 from fastopt.neural_network.learning_rates import RULES, is_scikit_sgd, with_schedule
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
@@ -264,8 +265,9 @@ def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol, report)
 
     def accept(intermediate_result):
         nonlocal n_iter, loss
-        params[...] = intermediate_result.x
-        n_iter, loss = n_iter + 1, float(intermediate_result.fun)
+        point, now = intermediate_result.x, float(intermediate_result.fun)
+        params[...] = point  # no call until all are set: Ctrl-C finds them at one iteration
+        n_iter, loss = n_iter + 1, now
         report(n_iter, loss)
 
     def evaluate(point):
@@ -273,15 +275,12 @@ def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol, report)
         loss, gradient = loss_and_gradient(np.asarray(point, params.dtype))
         return loss, np.asarray(gradient, np.float64)
 
+    options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
     try:
-        result = scipy.optimize.minimize(
-            evaluate,
-            params,
-            method="L-BFGS-B",
-            jac=True,
-            callback=accept,
-            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
-        )
+        with single_threaded():  # the bits of SciPy's long products depend on BLAS's threads
+            result = scipy.optimize.minimize(
+                evaluate, params, method="L-BFGS-B", jac=True, callback=accept, options=options
+            )
     except KeyboardInterrupt:
         warn_interrupted()
         return n_iter, loss

@@ -2,9 +2,11 @@
 
 import threading
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from fastopt import MLPRegressor
 from fastopt.kernels.blas_threads import single_threaded
 
 
@@ -61,6 +63,19 @@ def test_of_overlapping_uses_the_last_to_leave_restores():
         other.join()
         assert set(numbers()) == {1}  # the first to come has left
     assert set(numbers()) == {2}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_bits_of_lbfgs_do_not_depend_on_blas_threads():
+    """SciPy's L-BFGS-B uses dot products of all weights, which OpenBLAS divides among its threads."""
+    X = np.random.default_rng(0).normal(size=(300, 100))
+    found = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads, user_api="blas"):
+            network = MLPRegressor(hidden_layer_sizes=(200, 50), solver="lbfgs", max_iter=8, random_state=0)
+            network.fit(X, X.sum(axis=1))
+        found.append(b"".join(array.tobytes() for array in network.coefs_))
+    assert found[0] == found[1]
 
 
 def test_an_error_inside_restores_as_well():
