@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass
 
 import joblib
@@ -9,6 +10,9 @@ import joblib
 from .contenders import Config, Contender
 from .interrupt import watched
 from .training_run import Budget, quiet_divergence, scorer_name, train_and_record, warm_up
+
+#: Seconds between two looks whether another study has ended a fit, or has been killed.
+_WAIT = 0.2
 
 
 @dataclass(frozen=True)
@@ -66,46 +70,69 @@ class Executor:
         """
         # By seed first: the contenders of one seed then share the split that is in memory.
         order = sorted(range(len(tasks)), key=lambda i: tasks[i].seed)
+        keys = [task.key(self.scoring) for task in tasks]
         records = {}
-        missing = []
-        for i in order:
-            found = self.store.get(tasks[i].key(self.scoring))
-            if found is None:
-                missing.append(i)
-            else:
-                records[i] = found
-                self.n_read += 1
-                self.progress.fit_done()
+        missing = self._read(keys, order, records)
         try:
-            for i, record in self._train(tasks, missing):
-                records[i] = record
-                self.store.add(tasks[i].key(self.scoring), record)
-                self.progress.fit_done()
+            with watched() as interrupt:
+                if missing and self.n_workers == 1:
+                    self._warm_up([tasks[i] for i in missing])
+                    interrupt.check()  # a network may swallow Ctrl-C and return half-trained: ask the signal
+                while missing:
+                    n_before = len(missing)
+                    for i, record in self._train(tasks, self._claimed(keys, missing)):
+                        interrupt.check()
+                        records[i] = record
+                        self.store.add(keys[i], record)
+                        self.store.release(keys[i])
+                        self.progress.fit_done()
+                    missing = self._read(keys, missing, records)
+                    if len(missing) == n_before:  # another study on the same store makes them
+                        self.progress.fit_started("Waiting for another study's fit", None)
+                        time.sleep(_WAIT)
+                        self.store.refresh()
         finally:
+            for key in keys:
+                self.store.release(key)
             self.history.extend((phase, tasks[i], records[i]) for i in range(len(tasks)) if i in records)
         return [records[i] for i in range(len(tasks))]
 
-    def _train(self, tasks, missing):
-        if not missing:
+    def _read(self, keys, wanted, records):
+        """Take the records that the store has; return which fits are missing still."""
+        missing = []
+        for i in wanted:
+            if i not in records:
+                found = self.store.get(keys[i])
+                if found is None:
+                    missing.append(i)
+                else:
+                    records[i] = found
+                    self.n_read += 1
+                    self.progress.fit_done()
+        return missing
+
+    def _claimed(self, keys, missing):
+        """Yield the fits that no other study is at, and none has ended meanwhile."""
+        for i in missing:
+            if self.store.claim(keys[i]):
+                if self.store.get(keys[i]) is None:
+                    yield i
+                else:
+                    self.store.release(keys[i])
+
+    def _train(self, tasks, claimed):
+        """Yield the numbers and records of claimed tasks as they end."""
+        if self.n_workers == 1:
+            for i in claimed:
+                self.progress.fit_started(str(tasks[i].config), tasks[i].budget.max_epochs)
+                yield i, _fit(tasks[i], self.splits, self.scoring, self.progress.epoch_done)
             return
-        with watched() as interrupt:
-            if self.n_workers == 1:
-                self._warm_up([tasks[i] for i in missing])
-                interrupt.check()  # a network may swallow Ctrl-C and return half-trained: ask the signal
-                for i in missing:
-                    self.progress.fit_started(str(tasks[i].config), tasks[i].budget.max_epochs)
-                    record = _fit(tasks[i], self.splits, self.scoring, self.progress.epoch_done)
-                    interrupt.check()
-                    yield i, record
-                return
-            parallel = joblib.Parallel(
-                n_jobs=self.n_workers, backend=self.backend, return_as="generator_unordered"
-            )
-            fit = _fit_in_process if self.backend == "loky" else _numbered_fit
-            jobs = (joblib.delayed(fit)(i, tasks[i], self.splits, self.scoring) for i in missing)
-            for i, record in parallel(jobs):
-                interrupt.check()
-                yield i, record
+        parallel = joblib.Parallel(
+            n_jobs=self.n_workers, backend=self.backend, return_as="generator_unordered"
+        )
+        fit = _fit_in_process if self.backend == "loky" else _numbered_fit
+        jobs = (joblib.delayed(fit)(i, tasks[i], self.splits, self.scoring) for i in claimed)
+        yield from parallel(jobs)
 
     def _warm_up(self, tasks):
         for task in {task.contender.label: task for task in tasks}.values():
