@@ -4,8 +4,9 @@ Numba's OpenMP layer lets idle threads spin through whole scheduler quanta, so a
 milliseconds on a busy machine; TBB's does not. Numba takes TBB when it can load it, but the wheel's library
 is not on the loader's path. `prepare` loads it, and never overrides a layer that the user chose.
 
-After ``fork``: TBB and workqueue work in the child. GNU OpenMP terminates a child that enters a region after
-its parent did, so there `n_available` is 1 and everything runs serially.
+After ``fork``: TBB and workqueue work in the child, unless another Python thread of the parent was inside a
+parallel region, whose locks nobody opens in the child. GNU OpenMP terminates any child that enters a region
+after its parent did. Such a child is stranded: `n_available` is 1 and everything runs serially.
 """
 
 import contextlib
@@ -21,10 +22,40 @@ from numba.np.ufunc import parallel
 
 _LIBRARY = {"win32": "tbb12.dll", "darwin": "libtbb.12.dylib"}.get(sys.platform, "libtbb.so.12")
 
-_region_lock = threading.Lock()
+
+class _Region:
+    """Notes the Python threads inside a parallel region, for processes that are forked meanwhile."""
+
+    def __init__(self):
+        self.inside = []
+
+    def __enter__(self):
+        self.inside.append(None)
+
+    def __exit__(self, *_):
+        self.inside.pop()
+
+
+class _LockedRegion(_Region):
+    """A parallel region that one Python thread enters at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        self._lock.acquire()
+        super().__enter__()
+
+    def __exit__(self, *_):
+        super().__exit__()
+        self._lock.release()
+
+
+_region, _locked_region = _Region(), _LockedRegion()
 _prepare_lock = threading.Lock()
-_no_lock = contextlib.nullcontext()
-_state = {"ready": False, "forked": False, "layer": None, "tbb": None}
+_serial = contextlib.nullcontext()
+_state = {"ready": False, "layer": None, "tbb": None, "forked": False, "forked_inside": False}
 
 
 def _candidates():
@@ -67,7 +98,7 @@ def prepare():
 
 def is_stranded():
     """Tell whether this is a forked child process, in which a parallel region would crash or hang."""
-    return _state["forked"] and _state["layer"] == "omp"
+    return _state["forked"] and (_state["forked_inside"] or _state["layer"] == "omp")
 
 
 def n_available():
@@ -96,11 +127,12 @@ def resolve(n_threads):
 def region(n_threads=2):
     """Return the context manager for a parallel region of some threads; for one thread it does nothing.
 
-    Numba's ``workqueue`` aborts the process when two Python threads are inside at once; there the context is
-    a lock, elsewhere nothing.
+    Numba's ``workqueue`` aborts the process when two Python threads are inside at once; there one waits for
+    the other.
     """
-    alone = n_threads > 1 and (_state["layer"] or prepare()) == "workqueue"
-    return _region_lock if alone else _no_lock
+    if n_threads == 1:
+        return _serial
+    return _locked_region if (_state["layer"] or prepare()) == "workqueue" else _region
 
 
 def describe():
@@ -115,9 +147,10 @@ def describe():
 
 
 def _after_fork():
-    global _region_lock, _prepare_lock
-    _region_lock, _prepare_lock = threading.Lock(), threading.Lock()
+    global _region, _locked_region, _prepare_lock
     _state["forked"] = _state["ready"]
+    _state["forked_inside"] |= bool(_region.inside or _locked_region.inside)
+    _region, _locked_region, _prepare_lock = _Region(), _LockedRegion(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

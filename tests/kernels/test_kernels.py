@@ -157,6 +157,45 @@ def test_a_forked_child_goes_on_stepping():
     assert python(code) == "0"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_child_forked_while_a_thread_is_in_a_parallel_region_runs_serially():
+    """Under TBB 3 of 120 such children hung for ever."""
+    code = """
+        import os, threading
+        import numpy as np, fastopt
+        from fastopt.engine import Layout, Trainer
+        from fastopt.kernels import threading_layer
+        w = np.ones(200_000, np.float32)
+        stepper = fastopt.SGD(lr=1.0).bind(w, n_threads=2)
+        stepper.step([np.ones_like(w)])
+        layout = Layout([500, 100, 1])
+        functions = dict(activation="relu", out_activation="identity", loss="squared_error")
+        trainer = Trainer(layout, dtype=np.float32, n_threads=2, **functions)
+        update = fastopt.SGD(lr=0.0).flat(layout.size, layout.n_decay, np.float32)
+        params, X = np.ones(layout.size, np.float32), np.ones((2000, 500), np.float32)
+        train = lambda: trainer.train(params, X, X[:, :1].copy(), update, batch_size=200, alpha=0.1)
+        train()
+        inside, leave = threading.Event(), threading.Event()
+        def stay():
+            with threading_layer.region():
+                inside.set()
+                leave.wait()
+        thread = threading.Thread(target=stay)
+        thread.start()
+        inside.wait()
+        pid = os.fork()
+        if pid == 0:
+            stepper.step([np.ones_like(w)])
+            train()
+            serially = threading_layer.n_available() == 1 and trainer._last[1].plan(5)[0] == 1
+            os._exit(0 if serially and (w == -1).all() else 1)
+        leave.set()
+        thread.join()
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), threading_layer.is_stranded())
+    """
+    assert python(code) == "0 False"
+
+
 RULE = """
 import fastopt
 @fastopt.register("mine", slots=("seen",), constants=lambda h, t: (h["lr"],), defaults={"lr": 1.0})

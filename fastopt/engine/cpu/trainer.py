@@ -308,7 +308,8 @@ class _BatchRunner:
 
     def plan(self, n_left):
         """Return how many workers are to run how many of the remaining batches."""
-        return self._chooser.next(min(n_left, self._slice))
+        n_workers, n_batches = self._chooser.next(min(n_left, self._slice))
+        return 1 if threading_layer.is_stranded() else n_workers, n_batches
 
     def run(self, first, last, batch_size, n_samples, n_workers):
         """Run the batches ``first:last`` as `plan` decided, with BLAS limited to one thread."""
