@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -22,9 +22,24 @@ def plain(value: Any) -> Any:
     """Return a NumPy scalar as a plain Python number, so that its repr can be evaluated."""
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, (tuple, list)):
+    if type(value) in (tuple, list):
         return type(value)(map(plain, value))
     return value
+
+
+def safe_repr(value: Any, show: Callable[[Any], str] = repr) -> str:
+    """Return the repr of a value, or a note in its place where that raises."""
+    try:
+        return show(value)
+    except Exception as error:
+        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+
+
+def _is_equal(value: Any, default: Any) -> bool:
+    try:
+        return bool(value == default)
+    except Exception:  # arrays of several elements, and whatever a caller's object does
+        return False
 
 
 def suggestion(name: object, known: Iterable[object]) -> str:
@@ -91,8 +106,8 @@ class Parameters(Persistent):
         shown = []
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name, value in self.get_params(deep=False).items():
-            if name in self._always_shown or value != defaults[name]:
-                shown.append(f"{name}={self._show(plain(value))}")
+            if name in self._always_shown or not _is_equal(value, defaults[name]):
+                shown.append(f"{name}={safe_repr(plain(value), self._show)}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
     @staticmethod

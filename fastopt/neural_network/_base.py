@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fastopt import __version__
+from fastopt._parameters import safe_repr
 from fastopt.engine import Layout, make_trainer
 from fastopt.neural_network import epochs, learning_rates, parameters, solvers, validation
 from fastopt.neural_network.caller_warnings import warn_of_version
@@ -300,6 +301,14 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
             flat, data.X, data.targets, alpha=alpha, sample_weight=data.sample_weight
         )
         return loss, parameters.pack(layout, gradient)
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        """Return scikit-learn's repr, or one of all parameters where one of them cannot be shown."""
+        try:
+            return super().__repr__(N_CHAR_MAX)
+        except Exception:
+            shown = (f"{name}={safe_repr(value)}" for name, value in self.get_params(deep=False).items())
+            return f"{type(self).__name__}({', '.join(shown)})"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,5 +1,6 @@
 """The hyper-parameter object: scikit-learn's protocol, names, values."""
 
+import collections
 import inspect
 import pickle
 
@@ -184,3 +185,35 @@ def test_decay_joins_the_gradient_or_shrinks_the_weights(name):
         return  # the first two shrink by their own rate, and DoG begins by the norm of the weights
     decoupled = step(w, g, weight_decay=decay, decoupled_weight_decay=True)
     np.testing.assert_allclose(decoupled, step(w * (1 - lr * decay), g, weight_decay=0.0), rtol=1e-12)
+
+
+class Odd:
+    """An object that can be neither compared nor shown."""
+
+    def __eq__(self, other):
+        raise ArithmeticError
+
+    __hash__ = None
+
+    def __repr__(self):
+        raise ArithmeticError
+
+
+Pair = collections.namedtuple("Pair", "a b")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (np.ones(2), "array([1., 1.])"),
+        (float("nan"), "nan"),
+        (Pair(1, 2), "Pair(a=1, b=2)"),
+        (Odd(), "<Odd, whose repr raises ArithmeticError>"),
+        ([Odd()], "<list, whose repr raises ArithmeticError>"),
+    ],
+)
+def test_the_repr_shows_any_value(value, shown):
+    assert repr(fastopt.Adam(lr=value)) == f"Adam(lr={shown})"
+    assert repr(fastopt.EMA(fastopt.SGD(lr=value))) == f"EMA(optimizer=SGD(lr={shown}))"
+    assert shown in repr(fastopt.schedules.step(value, 3))
+    assert shown in repr(fastopt.MLPClassifier(alpha=value))
