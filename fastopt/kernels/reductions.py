@@ -14,7 +14,7 @@ import numpy as np
 from numba import carray, types
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from fastopt.kernels import elementwise_loops, templates, work_queue
+from fastopt.kernels import elementwise_loops, recording, templates, work_queue
 from fastopt.kernels.binding import bind, compile_c, compile_scalar
 from fastopt.kernels.elementwise import TINY
 from fastopt.kernels.intrinsics import pointer
@@ -209,6 +209,12 @@ class SweepArguments:
         values : list of float, or of arrays of one element per tensor
             ``grad_scale``, ``l2``, ``keep`` and the sweep's own constants.
         """
+        recorder = recording.current()
+        if recorder is not None:
+            for rows in self._constants.values():
+                recorder.fill(rows.T, values)
+            recorder.forgets(self)
+            return
         if all(type(value) is float for value in values):
             if values == self._filled:
                 return
@@ -219,6 +225,10 @@ class SweepArguments:
             for column, value in zip(rows.T, values, strict=True):
                 column[:] = value
 
+    def forget(self):
+        """Store the constants of the next run even if they seem to be there already."""
+        self._filled = None
+
     def collect(self):
         """Return the sums of the last run.
 
@@ -227,11 +237,16 @@ class SweepArguments:
         ndarray of shape (sums, n_tensors), or a tuple of it and two lists of ndarrays (row_sums, rows) and
         (column_sums, columns)
         """
-        sums = np.add.reduceat(self._sums, self._starts, axis=0).T
+        recorder = recording.current()
+        if recorder is None:
+            sums = np.add.reduceat(self._sums, self._starts, axis=0).T
+        else:
+            sums = recorder.collect(self._sums, self._starts)
         if not self.sweep.is_matrix:
             return sums
-        rows = [kept[0].T for kept in self._kept]
-        columns = [kept[1].sum(axis=0) for kept in self._kept]
+        kept = self._kept if recorder is None else [tuple(map(recorder.load, pair)) for pair in self._kept]
+        rows = [row_sums.T for row_sums, _ in kept]
+        columns = [column_sums.sum(axis=0) for _, column_sums in kept]
         pairs = [
             (c, r) if shape[2] else (r, c) for r, c, shape in zip(rows, columns, self._shapes, strict=True)
         ]

@@ -11,7 +11,7 @@ import itertools
 import numpy as np
 from numba import carray, types
 
-from fastopt.kernels import work_queue
+from fastopt.kernels import recording, work_queue
 from fastopt.kernels.binding import bind, compile_c
 from fastopt.kernels.gemm import gemm, gemm_address
 from fastopt.kernels.intrinsics import pointer
@@ -133,10 +133,13 @@ class Products:
 
         The three are numbers, or arrays of one element for each product.
         """
-        for scales, *three in zip(
-            self._scales, *(np.resize(v, len(self._scales)) for v in (alpha, beta, shift)), strict=True
-        ):
-            scales[:] = three
+        n, recorder = len(self._scales), recording.current()
+        three = [np.broadcast_to(v, n) for v in (alpha, beta, shift)]
+        for scales, *values in zip(self._scales, *three, strict=True):
+            if recorder is None:
+                scales[:] = values
+            else:
+                recorder.fill(scales.reshape(3, 1), values)
 
     def run(self):
         """Compute all products, in one parallel region if that pays off."""

@@ -13,7 +13,7 @@ import functools
 import numpy as np
 from numba import carray, prange, types
 
-from fastopt.kernels import code_cache, threading_layer
+from fastopt.kernels import code_cache, recording, threading_layer
 from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_c
 from fastopt.kernels.intrinsics import call, fetch_add, pointer
 from fastopt.rules.quantized_state import BLOCK
@@ -81,13 +81,31 @@ class WorkQueue:
         self._serial = routine, arguments.ctypes.data, n_tasks
         self._parallel = *self._serial, counter.ctypes.data, n_threads
 
+    @property
+    def tasks(self) -> tuple[int, int, int]:
+        """The routine, the address of its arguments, and the number of tasks."""
+        return self._serial
+
     def run(self) -> None:
-        """Run all tasks, in one parallel region or none."""
-        if self.n_threads == 1 or threading_layer.is_stranded():
+        """Run all tasks, in one parallel region or none; note it down if the thread records its step."""
+        recorder = recording.current()
+        if recorder is not None:
+            recorder.run(self)
+        elif self.n_threads == 1 or threading_layer.is_stranded():
             run_serially(*self._serial)
         else:
             with threading_layer.region():
                 run_in_parallel(*self._parallel)
+
+
+def run_tasks(routine: int, arguments: int, n_tasks: int, n_threads: int) -> None:
+    """Run all tasks of a queue that is known by its addresses only, on up to this many threads."""
+    counter = np.zeros(1, np.int64)
+    if n_threads == 1 or threading_layer.is_stranded():
+        run_serially(routine, arguments, n_tasks)
+    else:
+        with threading_layer.region():
+            run_in_parallel(routine, arguments, n_tasks, counter.ctypes.data, n_threads)
 
 
 def kernel_calls(arguments, first, last, worker):

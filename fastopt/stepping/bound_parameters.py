@@ -21,6 +21,7 @@ from fastopt.stepping.parameters import (
 )
 from fastopt.stepping.scheduling import Progress
 from fastopt.stepping.tensor_rules import TensorRuleBucket, flags
+from fastopt.stepping.tracing import Cell
 
 
 class BoundParameters:
@@ -100,6 +101,10 @@ class BoundParameters:
     def states(self) -> list[ParamState]:
         """Return the `ParamState` of each parameter."""
         return [state for bucket in self.buckets for state in bucket.states()]
+
+    def cells(self) -> list[Cell]:
+        """Return the cells of all numbers that a step changes; the last one counts the steps."""
+        return [*(cell for bucket in self.buckets for cell in bucket.cells()), Cell(self.progress, "step")]
 
     def hold(self, states: list[ParamState]) -> None:
         """Sort all parameters into buckets, and rebuild the table and the work queue."""

@@ -162,21 +162,11 @@ class FlatState(scheduling.Scheduled, Persistent):
             self.is_training = to_training
 
     def _fold(self, n_steps, decay):
-        t = np.arange(self.t + 1, self.t + n_steps + 1)
-        names = scheduling.scheduled(self.hyper)
-        h = scheduling.evaluate(self.optimizer, self.hyper, self.run, t - 1)
+        steps = np.arange(self.t, self.t + n_steps)
+        h = scheduling.evaluate(self.optimizer, self.hyper, self.run, steps)
         if not decay:
             h = h | {"weight_decay": 0.0}
-        rule, scalars = self.rule, self.scalars
-        rows = np.empty((n_steps, 3 + rule.n_constants), self.dtype)
-        for column, value in zip(rows.T, self.optimizer.prologue(h), strict=False):
-            column[:] = value
-        if rule.scalars:  # each step's scalars need the last one's
-            for i in range(n_steps):
-                of_step = scheduling.pick(h, names, i) if names else h
-                rows[i, 3:], scalars = rule.fold(of_step, self.t + 1 + i, scalars)
-            return rows, scalars
-        constants, _ = rule.fold(h, t, scalars)
-        for column, value in zip(rows.T[3:], constants, strict=True):
-            column[:] = value
-        return rows, scalars
+        rows = scheduling.fold_ahead(self.optimizer, self.rule, h, self.t, n_steps, self.scalars)
+        width = 3 + self.rule.n_constants
+        scalars = tuple(rows[-1, width:].tolist()) if n_steps else self.scalars
+        return rows[:, :width].astype(self.dtype), scalars

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastopt._parameters import suggestion
+from fastopt.kernels import recording
 from fastopt.rules.quantized_state import reduced
 from fastopt.rules.registry import Rule
 from fastopt.rules.tensorwise import TensorRule
@@ -126,6 +127,9 @@ class Group:
         """Return the values of the next step: the live dict, or a copy with numbers in place of schedules."""
         if not self.scheduled:
             return self.values
+        recorder = recording.current()
+        if recorder is not None:
+            return self._recorded(recorder)
         (run, first, ahead), progress = self._ahead, self.progress
         if run is not progress.run or not first <= progress.step < first + len(ahead):
             run, first = progress.run, progress.step
@@ -134,6 +138,25 @@ class Group:
             ahead = [scheduling.pick(arrays, self.scheduled, i) for i in range(_STEPS_AHEAD)]
             self._ahead = run, first, ahead
         return ahead[progress.step - first]
+
+    def _recorded(self, recorder):
+        """Return the values of a step that is recorded: for schedules, numbers that are computed ahead."""
+        values, progress = self.values, self.progress
+        places = [(name, i) for name in self.scheduled for i in scheduling.places(values[name])]
+
+        def ahead(n):
+            steps = np.arange(progress.step, progress.step + n)
+            arrays = scheduling.evaluate(self.optimizer, values, progress.run, steps)
+            return np.stack([arrays[name] if i is None else arrays[name][i] for name, i in places], axis=1)
+
+        numbers = dict(zip(places, recorder.feed(self, ahead, (len(places),)), strict=True))
+        new = dict(values)
+        for name in self.scheduled:
+            if (name, None) in numbers:
+                new[name] = numbers[name, None]
+            else:
+                new[name] = tuple(numbers.get((name, i), value) for i, value in enumerate(values[name]))
+        return new
 
     def spec(self, shape):
         """Return the `UpdateSpec` of parameters of ``shape``."""

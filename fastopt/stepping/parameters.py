@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastopt.kernels import recording
 from fastopt.kernels.quantized_state import LINE, first_codes
 from fastopt.rules.quantized_state import Reduced
-from fastopt.stepping import arrays
+from fastopt.stepping import arrays, scheduling
+from fastopt.stepping.tracing import Cell
 
 
 class ParamState(NamedTuple):
@@ -114,8 +116,14 @@ class ElementwiseBucket:
         self.refresh()
         self.row = np.empty(3 + self.rule.n_constants, self.members[0].array.dtype)
 
+    def cells(self):
+        """Return the `fastopt.stepping.tracing.Cell` of each number that a step changes."""
+        return [Cell(self, "t"), *(Cell(self, "scalars", i) for i in range(len(self.scalars)))]
+
     def refresh(self):
         """Apply the group's present hyper-parameters."""
+        if recording.current() is not None:
+            return  # `_ahead` looks them up
         cls, self._values, self.rule = self._spec
         self._prologue = cls.prologue(self._values)
 
@@ -134,9 +142,30 @@ class ElementwiseBucket:
 
     def fold(self, grad_scale):
         """Compute the constants of the next step, without counting it."""
+        recorder = recording.current()
+        if recorder is not None:
+            self._record(recorder, grad_scale)
+            return
         sign, l2, keep = self._prologue
         constants, self.next_scalars = self.rule.fold(self._values, self.t + 1, self.scalars)
         self.row[:] = (sign * grad_scale, l2, keep, *constants)
+
+    def _record(self, recorder, grad_scale):
+        """Note down that the next step's constants are to be stored."""
+        n = len(self.row)
+        numbers = recorder.feed(self, self._ahead, (n + len(self.scalars),))
+        recorder.store(self.row[:1], numbers[0] * grad_scale)
+        recorder.store(self.row[1:], numbers[1:n])
+        self.next_scalars = tuple(numbers[n:])
+
+    def _ahead(self, n_steps):
+        """Return the constants, and the scalars after it, of each of the next steps."""
+        group, shape = self.group, self.members[0].array.shape
+        done = group.progress.step
+        steps = np.arange(done, done + n_steps)
+        h = scheduling.evaluate(group.optimizer, group.values, group.progress.run, steps)
+        cls, h = group.optimizer.for_shape(h, shape)
+        return scheduling.fold_ahead(cls, self.rule, h, self.t, n_steps, self.scalars)
 
     def advance(self):
         """Count the step that was folded."""

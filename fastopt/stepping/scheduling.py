@@ -26,6 +26,13 @@ def _is_scheduled(value):
     return isinstance(value, Schedule)
 
 
+def places(value):
+    """Return where schedules are in a hyper-parameter: indices of a tuple, or None for the whole."""
+    if isinstance(value, (tuple, list)):
+        return [i for i, one in enumerate(value) if isinstance(one, Schedule)]
+    return [None]
+
+
 def _mapped(h, change):
     """Return ``h`` with ``change`` applied to every schedule in it."""
     names = scheduled(h)
@@ -93,6 +100,44 @@ def _numbers(values, names, choose):
         else:
             new[name] = float(choose(value))
     return new
+
+
+def fold_ahead(cls, rule, h, t, n_steps, scalars):
+    """Return the kernel constants of the next steps, and what they make of the rule's scalars.
+
+    Parameters
+    ----------
+    cls : type
+        The optimizer's class.
+    rule : Rule
+    h : dict
+        Hyper-parameters, as `evaluate` returns them for these steps.
+    t, n_steps : int
+        Steps made, and steps to come.
+    scalars : tuple of float
+        Their values after step ``t``.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_steps, 3 + n_constants + n_scalars)
+    """
+    rows = np.empty((n_steps, 3 + rule.n_constants + len(scalars)))
+    for column, value in zip(rows.T, cls.prologue(h), strict=False):
+        column[:] = value
+    if not scalars:
+        constants, _ = rule.fold(h, np.arange(t + 1, t + n_steps + 1), ())
+        for column, value in zip(rows.T[3:], constants, strict=True):
+            column[:] = value
+        return rows
+    names = [name for name, value in h.items() if _is_evaluated(value)]
+    for i, row in enumerate(rows):  # each step's scalars need the last one's
+        constants, scalars = rule.fold(pick(h, names, i) if names else h, t + 1 + i, scalars)
+        row[3:] = (*constants, *scalars)
+    return rows
+
+
+def _is_evaluated(value):
+    return any(isinstance(one, np.ndarray) for one in (value if isinstance(value, tuple) else (value,)))
 
 
 def observe(h, metric, greater_is_better):

@@ -7,12 +7,13 @@ from numbers import Real
 
 import numpy as np
 
-from fastopt.kernels import threading_layer, work_queue
+from fastopt.kernels import recording, threading_layer, work_queue
 from fastopt.kernels.blas_threads import single_threaded
 from fastopt.kernels.reductions import BoundSweep
 from fastopt.kernels.tiled_gemm import Products
 from fastopt.stepping.arrays import order_of
 from fastopt.stepping.parameters import ParamState
+from fastopt.stepping.tracing import Cell, TraceError
 
 #: Elements from which `Tensors.map` starts threads: to factorise 100 x 100 takes 0.3 ms.
 _MAP_SIZE = 20_000
@@ -46,6 +47,11 @@ class TensorRuleBucket:
             own = tuple(float(values[i]) for values in self._scalars.values())
             yield ParamState(p, self.rule, int(self.t[i]), (*own, *map(float, self._shared.values())))
 
+    def cells(self):
+        """Return the `fastopt.stepping.tracing.Cell` of each number, or array, that a step changes."""
+        numbers = [Cell(values, name) for values in (self._scalars, self._shared) for name in values]
+        return [Cell(self, "t"), *numbers]
+
     def refresh(self):
         """Apply the groups' present hyper-parameters."""
         self._flags = flags(self._spec(0).values)
@@ -66,7 +72,7 @@ class TensorRuleBucket:
         self._active = tuple(i for i, p in enumerate(self.params) if p.index not in absent)
         if self._active and (self._tensors is None or self._tensors.active != self._active):
             params = [self.params[i] for i in self._active]
-            self._tensors = Tensors(self._active, self.rule, params, self._n_threads)
+            self._tensors = Tensors(self._active, self.rule, params, self._n_threads, self)
             self.refresh()
 
     def step(self, table, grad_scale, loss):
@@ -102,11 +108,16 @@ def gather(specs):
             continue
         column = [spec.values[name] for spec in specs]
         if is_number(value):
-            value = np.array(column, np.float64)
+            value = _array(column)
         elif isinstance(value, tuple) and all(map(is_number, value)):
-            value = tuple(np.array(column, np.float64).T)
+            value = tuple(map(_array, zip(*column, strict=True)))
         values[name] = value
     return cls.prologue(values), values
+
+
+def _array(numbers):
+    """Return numbers as a float64 array; they may be known only when a recorded step runs."""
+    return np.array(numbers, np.float64) if recording.current() is None else np.stack(numbers)
 
 
 def is_number(value):
@@ -146,8 +157,8 @@ class Tensors:
         What the caller passed.
     """
 
-    def __init__(self, active, rule, params, n_threads):
-        self.active, self._rule, self._params = active, rule, params
+    def __init__(self, active, rule, params, n_threads, bucket):
+        self.active, self._rule, self._params, self._bucket = active, rule, params, bucket
         self.shapes, self.dtypes = [p.array.shape for p in params], [p.array.dtype for p in params]
         self.sizes = np.array([p.array.size for p in params])
         self.places = np.array([p.index for p in params])
@@ -181,11 +192,17 @@ class Tensors:
             With a matrix sweep a tuple of it, a list of the sums along rows and a list of those along
             columns: for each tensor an ndarray of shape (row_sums, rows) and (column_sums, columns).
         """
+        recorder = recording.current()
         if sweep not in self._passes:
-            self._passes[sweep] = self._prepare(sweep)
+            with recording.recorded_by(None):
+                self._passes[sweep] = self._prepare(sweep)
         one = self._passes[sweep]
         if "g" in sweep.operands:
-            one.operands[:, sweep.operands.index("g")] = self._table[self.places, 2]
+            addresses, column = self._table[self.places, 2], one.operands[:, sweep.operands.index("g")]
+            if recorder is None:
+                column[:] = addresses
+            else:
+                recorder.store(column, addresses)
         return one.run(self._head, constants)
 
     def _prepare(self, sweep):
@@ -196,7 +213,14 @@ class Tensors:
         return one
 
     def arrays(self, letter):
-        """Return the array ``letter`` of each tensor, as one-dimensional memory."""
+        """Return the array ``letter`` of each tensor, as one-dimensional memory.
+
+        Raises
+        ------
+        TraceError
+            If the step is being recorded, and this is neither inside `prepared` nor inside `call`.
+        """
+        _only_at_once("x.arrays and x.matrices give arrays whose values")
         rule = self._rule
         if letter == "w":
             return [p.array.ravel("K") for p in self._params]
@@ -222,6 +246,64 @@ class Tensors:
         """Prepare products of lists of matrices, on as many threads as pay off; see `kernels.tiled_gemm`."""
         return Products(left, right, out, self._most_threads, **options)
 
+    def values(self, letter):
+        """Return a float64 copy of the array ``letter`` of each tensor, as one-dimensional memory.
+
+        For arrays of few elements, such as one for each row; `assign` writes new values.
+        """
+        recorder = recording.current()
+        with recording.recorded_by(None):
+            arrays = self.arrays(letter)
+        return [a.astype(np.float64) if recorder is None else recorder.load(a) for a in arrays]
+
+    def assign(self, letter, values):
+        """Write to the array ``letter`` of each tensor, of which `values` gives a copy."""
+        recorder = recording.current()
+        with recording.recorded_by(None):
+            arrays = self.arrays(letter)
+        for array, new in zip(arrays, values, strict=True):
+            if recorder is None:
+                array[...] = new
+            elif array.size:
+                recorder.store(array, new)
+
+    def call(self, function, *args, shape=None):
+        """Call a function that works on the arrays themselves, such as one of LAPACK's.
+
+        A step that is recorded leaves its program for the call, which takes some microseconds.
+
+        Parameters
+        ----------
+        function : callable
+            May use `arrays`, `matrices`, `buffer`, `products` and `map`, but of the numbers of a step
+            (`t`, `h`, `scalars`, sums) only what it is given as ``args``.
+        *args
+            Numbers and arrays of them.
+        shape : tuple of int, optional
+            Of the array that the function returns; None if it returns nothing.
+
+        Returns
+        -------
+        ndarray or None
+        """
+        recorder = recording.current()
+        return function(*args) if recorder is None else recorder.call(function, args, shape)
+
+    def by_step(self, function, shape):
+        """Return ``function(x.t)``, an array of numbers of this shape that nothing else determines.
+
+        A recorded step takes them from a table, so that the function may use whole numbers as it likes.
+        """
+        recorder = recording.current()
+        if recorder is None:
+            return function(self.t)
+        bucket, at = self._bucket, list(self.active)
+
+        def ahead(n):
+            return [function(bucket.t[at] + 1 + k) for k in range(n)]
+
+        return recorder.feed((bucket, function), ahead, shape, is_counted=True)
+
     def map(self, function, *columns):
         """Return a function's results for each row of lists of arrays, perhaps on several Python threads.
 
@@ -236,15 +318,22 @@ class Tensors:
     def prepared(self, key, build):
         """Return the result of ``build()``, computed at the first call with this key."""
         if key not in self._built:
-            self._built[key] = build()
+            with recording.recorded_by(None):
+                self._built[key] = build()
         return self._built[key]
 
     def buffer(self, name, shape, dtype):
         """Return an array for intermediate results, the same at every step."""
+        _only_at_once("x.buffer gives an array whose values")
         key = name, shape, np.dtype(dtype)
         if key not in self._buffers:
             self._buffers[key] = np.empty(shape, dtype)
         return self._buffers[key]
+
+
+def _only_at_once(what):
+    if recording.current() is not None:
+        raise TraceError(f"{what} are known only when the step runs; use them inside x.call or x.prepared")
 
 
 def _lying(array):

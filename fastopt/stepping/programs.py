@@ -1,0 +1,286 @@
+"""Recorded steps as tables of instructions, and what the host does before and after they run."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastopt.kernels import tape, work_queue
+from fastopt.kernels.tape import Op
+from fastopt.stepping.traced_values import LEAF, Node, TraceError
+
+_WIDTH = tape.COLUMNS
+
+
+class Program:
+    """A recorded step, ready to run again and again; made by `fastopt.stepping.tracing.record`.
+
+    Parameters
+    ----------
+    recorder : Recorder
+    paths : list of list
+        What each path through the branches does.
+    cells : sequence of Cell
+    uniform : list of bool
+        Of which cells all elements share one register.
+    clock : Cell or None
+
+    Attributes
+    ----------
+    header : ndarray of int64
+        What `fastopt.kernels.tape` reads; its first element is the instruction to begin with, 0.
+    registers : ndarray of float64
+        The inputs come first.
+    calls : list of callable
+        What a YIELD calls by its number; without arguments.
+    """
+
+    def __init__(
+        self, recorder: Any, paths: list[list[Any]], cells: Sequence[Any], uniform: list[bool], clock
+    ):
+        self._cells, self._uniform, self._clock = list(cells), uniform, clock
+        self._kept, self._ahead = [recorder.kept], None
+        self._first_step = recorder.first_step.register
+        self._leaves = {node.extra: node for node in recorder.graph if node.op is LEAF}
+        self.registers = np.zeros(recorder.graph.n_registers + _temporaries(paths))
+        for node in recorder.graph:
+            if node.value is not None:
+                self.registers[node.register : node.register + node.n] = node.value
+        self._feeds, self._forgetting = recorder.feeds, recorder.forgetting
+        self.calls = [self._bound(function) for function in recorder.calls]
+        self._preset, varying = _split_stores(paths, recorder.views)
+        assembler = _Assembler(paths, varying, recorder.graph.n_registers)
+        self.code = np.array(assembler.rows, np.int64).reshape(-1, _WIDTH)
+        self._kept.append(assembler.kept)
+        self.header = np.zeros(tape.HEADER, np.int64)
+        self.header[tape.CODE] = self.code.ctypes.data
+        self.header[tape.REGISTERS] = self.registers.ctypes.data
+
+    def _bound(self, function):
+        registers = self.registers
+        return lambda: function(registers)
+
+    def fits(self) -> bool:
+        """Tell whether the cells are as they were recorded: equal elements are to be equal still."""
+        return all(
+            not uniform or is_uniform(cell.get())
+            for cell, uniform in zip(self._cells, self._uniform, strict=True)
+        )
+
+    def load(self, n_steps: int) -> None:
+        """Prepare to run: read the cells, and compute what schedules give in up to ``n_steps`` steps.
+
+        Raises
+        ------
+        TraceError
+            If the program does not fit the cells' present values (`fits`).
+        """
+        if not self.fits():
+            raise TraceError("arrays that had equal numbers when the step was recorded have them no longer")
+        for i, cell in enumerate(self._cells):
+            node, values = self._leaves["cell", i], np.ravel(cell.get())
+            self.registers[node.register : node.register + node.n] = values[: node.n]
+        if self._clock is not None:
+            self.registers[self._first_step] = self._clock.get()
+        if self._feeds:
+            columns = [np.reshape(feed.producer(n_steps), (n_steps, -1)) for feed in self._feeds]
+            self._ahead = matrix = np.ascontiguousarray(np.concatenate(columns, axis=1), np.float64)
+            self.header[tape.FEEDS], self.header[tape.FEED_COLUMNS] = matrix.ctypes.data, matrix.shape[1]
+        for view, values in self._preset:
+            view[...] = values
+        for owner in self._forgetting:
+            owner.forget()
+        self.header[tape.PC] = 0
+
+    def save(self) -> None:
+        """Write the cells back, as they are after the last complete step."""
+        for i, cell in enumerate(self._cells):
+            node, before = self._leaves["cell", i], cell.get()
+            values = self.registers[node.register : node.register + node.n]
+            if isinstance(before, np.ndarray):
+                before[...] = values
+            else:
+                cell.set(type(before)(values[0]))
+
+    def run(self, *inputs: float, evaluate: Callable[[], float] | None = None) -> None:
+        """Run one step from Python: the reference for loops that do the same compiled.
+
+        Parameters
+        ----------
+        *inputs : float
+        evaluate : callable, optional
+            Writes the gradient at the present weights and returns their loss.
+        """
+        header, registers = self.header, self.registers
+        registers[: len(inputs)] = inputs
+        header[tape.PC] = 0
+        while True:
+            tape.call_advance(tape.advance_address(), header.ctypes.data)
+            kind, *operands = header[tape.KIND : tape.KIND + 5].tolist()
+            if kind == Op.END:
+                return
+            if kind == Op.RUN:
+                work_queue.run_tasks(*operands)
+            elif kind == Op.YIELD:
+                self.calls[operands[0]]()
+            else:
+                registers[operands[0]] = evaluate()
+
+
+def is_uniform(value: Any) -> bool:
+    """Tell whether the elements of an array are all equal, to the bit, and so may share a register."""
+    flat = np.ravel(np.asarray(value, np.float64)).view(np.int64)
+    return flat.size > 0 and bool((flat == flat[0]).all())
+
+
+def _temporaries(paths):
+    """Return the number of registers needed while cells swap their values."""
+    return max(sum(node.n for _, node in path[-1][1]) for path in paths)
+
+
+def _split_stores(paths, views):
+    """Split stores into those of values that never change, and the others' addresses."""
+    values: dict[int, set[Node]] = {}
+    for path in paths:
+        for kind, *rest in path:
+            if kind == "store":
+                values.setdefault(rest[0].address, set()).add(rest[0].node)
+    varying = {a for a, nodes in values.items() if len(nodes) > 1 or any(n.value is None for n in nodes)}
+    preset = [(views[a], next(iter(nodes)).value) for a, nodes in values.items() if a not in varying]
+    return preset, varying
+
+
+class _Assembler:
+    """Turns paths, which share their beginnings, into one table."""
+
+    def __init__(self, paths, varying, n_registers):
+        self._varying, self._temporary = varying, n_registers
+        self.rows: list[list[int]] = []
+        self.kept: list[np.ndarray] = []
+        self._used = {o for path in paths for item in path for o in _read(item)}
+        self._tree(paths, 0)
+
+    def _tree(self, paths, at):
+        """Append the rows of paths that are the same before item ``at``."""
+        while True:
+            first = paths[0][at]
+            at += 1
+            if any(path[at - 1][:2] != first[:2] for path in paths):
+                raise TraceError("a step did something else when it was recorded again")
+            if first[0] == "branch":
+                break
+            self._item(*first)
+            if first[0] == "end":
+                return
+        self._row(Op.JUMP_UNLESS, 0, 0, first[1].register)
+        jump = self.rows[-1]
+        self._tree([path for path in paths if path[at - 1][2]], at)
+        jump[tape.OUT] = len(self.rows)
+        self._tree([path for path in paths if not path[at - 1][2]], at)
+
+    def _row(self, op, n, out=0, a=0, b=0, c=0, strides=0):
+        self.rows.append([int(op), n, out, a, b, c, strides, 0])
+
+    def _keep(self, values):
+        array = np.array(values, np.int64)
+        self.kept.append(array)
+        return array.ctypes.data
+
+    def _item(self, kind, *rest):
+        getattr(self, f"_{kind}")(*rest)
+
+    def _compute(self, node):
+        getattr(self, f"_{node.op.name.lower()}" if isinstance(node.op, Op) else f"_{node.op}", self._plain)(
+            node
+        )
+
+    def _plain(self, node):
+        """Append an operation element by element."""
+        strides = sum((one.n > 1) << k for k, one in enumerate(node.operands))
+        self._row(node.op, node.n, node.register, *_padded(node.operands), strides)
+
+    def _gather(self, node):
+        self._row(node.op, node.n, node.register, node.operands[0].register, self._keep(node.extra))
+
+    def _sum(self, node):
+        length, inner = node.extra
+        self._row(node.op, node.n, node.register, node.operands[0].register, length, inner)
+
+    _largest = _smallest = _sum
+
+    def _join(self, node):
+        out = node.register
+        for operand, n in zip(node.operands, node.extra, strict=True):
+            self._row(Op.MOVE, n, out, operand.register, strides=int(operand.n > 1))
+            out += n
+
+    def _feed(self, node):
+        step, first = node.operands
+        self._row(Op.FEED, node.n, node.register, step.register, first.register, node.extra)
+
+    def _collect(self, node):
+        _, address, bounds, n_sums = node.extra
+        if node in self._used:
+            n = len(bounds) - 1
+            self._row(Op.COLLECT, n, node.register, address, n_sums, self._keep(bounds))
+
+    def _load4(self, node):
+        if node in self._used:
+            _, address, step = node.extra
+            self._row(node.op, node.n, node.register, address, step)
+
+    _load8 = _load4
+
+    def _evaluate(self, node):
+        self._row(Op.EVALUATE, 1, node.register)
+
+    def _yield(self, node, number):
+        self._row(Op.YIELD, 0, number)
+
+    def _store(self, store):
+        if store.address in self._varying:
+            op = Op.STORE4 if store.dtype[1:] == "f4" else Op.STORE8
+            is_vector = int(store.node.n > 1)
+            self._row(op, store.n, store.address, store.node.register, store.stride, strides=is_vector)
+
+    def _run(self, queue):
+        op = Op.RUN_ALONE if queue.n_threads == 1 else Op.RUN
+        self._row(op, 0, *queue.tasks, queue.n_threads)
+
+    def _copy(self, target, source, n_bytes):
+        self._row(Op.COPY, n_bytes, target, source)
+
+    def _end(self, cells):
+        moves = [(leaf, node) for leaf, node in cells if leaf is not node]
+        read = {one for _, node in moves for one in (node, *node.operands)}
+        at, late = self._temporary, []
+        for leaf, node in moves:  # what another cell reads is moved last
+            source = node.register
+            if node in read and node.op in (LEAF, "part"):
+                self._row(Op.MOVE, node.n, at, source, strides=int(node.n > 1))
+                source, at = at, at + node.n
+            late.append((leaf, node, source))
+        for leaf, node, source in late:
+            self._row(Op.MOVE, leaf.n, leaf.register, source, strides=int(node.n > 1))
+        self._row(Op.END, 0)
+
+
+def _read(item):
+    """Yield the nodes that an item reads, and those of which they are parts."""
+    kind, *rest = item
+    nodes = []
+    if kind in ("compute", "yield"):
+        nodes = rest[0].operands
+    elif kind == "store":
+        nodes = (rest[0].node,)
+    elif kind == "branch":
+        nodes = (rest[0],)
+    elif kind == "end":
+        nodes = tuple(node for _, node in rest[0])
+    for node in nodes:
+        yield node
+        yield from (node.operands if node.op == "part" else ())
+
+
+def _padded(operands):
+    return [*(node.register for node in operands), 0, 0, 0][:3]
