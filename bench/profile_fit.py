@@ -50,7 +50,7 @@ def timed(name, address, n_arguments):
     place = len(_names)
     if name == "multiply":
         _names.extend(["products forward", "products back", "products gradient"])
-        which = f"(2 if a4 == 1 or a0 == 1 else (a8 == {_zero_row.ctypes.data}))"
+        which = f"(2 if a4 == 1 or a0 == 1 else (a9 == {_zero_row.ctypes.data}))"
     else:
         _names.append(name)
         which = "0"

@@ -1,4 +1,4 @@
-"""The two products kept in vector registers against NumPy, over shapes around every vector width."""
+"""The products kept in vector registers against NumPy, over shapes around every vector width."""
 
 import numpy as np
 import pytest
@@ -13,13 +13,13 @@ GUARD = -77.0  # what stands around the result and must still stand there afterw
 
 def compiled(kind):
     @njit(**ENGINE_JIT)
-    def call(zero, m, n, k, a, a_row, a_column, b, ldb, index, start, start_row, out, ldo):
-        kind(zero, m, n, k, a, a_row, a_column, b, ldb, index, start, start_row, out, ldo)
+    def call(zero, m, n, k, a, a_row, a_column, b, ldb, index, start, start_row, out, ldo, rectify):
+        kind(zero, m, n, k, a, a_row, a_column, b, ldb, index, start, start_row, out, ldo, rectify)
 
     return call
 
 
-KINDS = ("dense", "chosen", "four_row", "listed")
+KINDS = ("dense", "chosen", "listed")
 PRODUCTS = {kind: compiled(getattr(simd_gemm, f"{kind}_product")) for kind in KINDS}
 
 
@@ -37,15 +37,24 @@ def at(array):
     return array.__array_interface__["data"][0]
 
 
-def product(a, b, start, out, kind="dense", index=None):
+def with_slack(b):
+    """Return a copy of ``b`` with the same strides and a vector of NaN after its last row."""
+    memory = np.full(b.shape[0] * b.strides[0] + 64, 0xFF, np.uint8)
+    copy = np.ndarray(b.shape, b.dtype, memory, strides=b.strides)
+    copy[...] = b
+    return copy
+
+
+def product(a, b, start, out, kind="dense", index=None, rectify=False):
     """Call a kernel on two-dimensional arrays with any strides along rows of ``b``, ``start``, ``out``."""
     size = a.itemsize
-    index = np.zeros(1, np.int32) if index is None else index
+    b = with_slack(b)
+    index = np.zeros(simd_gemm.COPY_BYTES // 4, np.int32) if index is None else index
     k = a.shape[1] if kind in ("dense", "listed") else len(index)
     PRODUCTS[kind](
         a.dtype.type(0), *out.shape, k, at(a), a.strides[0] // size, a.strides[1] // size,
         at(b), b.strides[0] // size, at(index), at(start), start.strides[0] // size,
-        at(out), out.strides[0] // size,
+        at(out), out.strides[0] // size, rectify,
     )  # fmt: skip
 
 
@@ -70,7 +79,7 @@ def small_integers(rs, *shape, dtype):
 @pytest.mark.parametrize("n", range(1, 71))
 def test_products_of_every_width_are_exact(n, dtype):
     rs = np.random.RandomState(n)
-    for m, k in [(1, 1), (1, 70), (3, 7), (4, 5), (5, 0), (8, 33), (70, 2)]:
+    for m, k in [(1, 1), (1, 70), (3, 7), (4, 5), (5, 0), (8, 33), (70, 2), (25, 130)]:
         a, b = small_integers(rs, m, k, dtype=dtype), small_integers(rs, k, n, dtype=dtype)
         start = small_integers(rs, m, n, dtype=dtype)
         whole, out = guarded(m, n, 3, dtype)
@@ -89,6 +98,34 @@ def test_products_of_every_height_and_transposed_are_exact(m, dtype):
         _, out = guarded(m, n, 0, dtype)
         product(a, b, bias, out)
         np.testing.assert_array_equal(out, bias + a @ b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(24, 300, 257), (23, 256, 128), (30, 513, 129), (50, 40, 384)])
+def test_products_whose_right_rows_lie_far_apart_are_exact(shape, dtype):
+    m, n, k = shape
+    rs = np.random.RandomState(0)
+    a, b = small_integers(rs, m, k, dtype=dtype), small_integers(rs, k, n + 700, dtype=dtype)[:, :n]
+    start = small_integers(rs, m, n, dtype=dtype)
+    whole, out = guarded(m, n, 3, dtype)
+    product(a, b, start, out)
+    np.testing.assert_array_equal(out, start + a @ b)
+    assert_guards(whole, out)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("k", [0, 3, 300])
+def test_a_rectified_product_keeps_what_is_not_negative(kind, k, dtype):
+    rs = np.random.RandomState(k)
+    m = 1 if kind == "listed" else 4
+    a, b = small_integers(rs, m, k, dtype=dtype), small_integers(rs, k, 21, dtype=dtype)
+    start = small_integers(rs, m, 21, dtype=dtype)
+    start[0, :3] = np.nan, np.inf, -np.inf
+    index = None if kind == "dense" else np.arange(k, dtype=np.int32)
+    _, out = guarded(m, 21, 0, dtype)
+    product(a, b, start, out, kind, index, rectify=True)
+    np.testing.assert_array_equal(out, np.maximum(start + a @ b, 0))  # NumPy's maximum keeps NaN, too
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -131,13 +168,12 @@ def test_products_over_listed_terms_are_exact_and_may_add_in_place(n, dtype):
     for m, count in [(1, 0), (1, 1), (2, 13), (3, 40), (5, 17), (8, 30)]:
         index = rs.permutation(40)[:count].astype(np.int32)
         a = small_integers(rs, m, 40, dtype=dtype)
-        for kind in ("chosen", "four_row"):
-            whole, out = guarded(m, n, 3, dtype)
-            out[...] = small_integers(rs, m, n, dtype=dtype)
-            expected = out + a[:, index] @ b[index]
-            product(a, b, out, out, kind, index)
-            np.testing.assert_array_equal(out, expected)
-            assert_guards(whole, out)
+        whole, out = guarded(m, n, 3, dtype)
+        out[...] = small_integers(rs, m, n, dtype=dtype)
+        expected = out + a[:, index] @ b[index]
+        product(a, b, out, out, "chosen", index)
+        np.testing.assert_array_equal(out, expected)
+        assert_guards(whole, out)
         whole, out = guarded(1, n, 3, dtype)
         values = small_integers(rs, 1, max(1, 2 * count), dtype=dtype)[:, : 2 * count : 2]
         product(values, b, np.zeros((1, n), dtype), out, "listed", index)

@@ -13,7 +13,9 @@ from fastopt.kernels.intrinsics import pointer
 
 #: Routines, C functions of integers that are compiled for each element type (see ``compilation.py``): those
 #: that every network needs, ...
-DENSE_ROUTINES = "multiply transpose dots repeat sum_of_squares gather sum_weights set_constants".split()
+DENSE_ROUTINES = (
+    "multiply transpose dots sum_rows repeat sum_of_squares gather sum_weights set_constants"
+).split()
 #: ... those for inputs that are read by their non-zeros, ...
 SPARSE_ROUTINES = "mark marked_forward marked_gradient csr_forward csr_gradient sort_entries".split()
 #: ... and those of its activations and its loss.
@@ -26,8 +28,8 @@ _ADDRESSES = (
     # the batch: gathered rows; where they are not zero, by row and by group of columns; lists made of these,
     # a buffer a worker; CSR elements by tile
     "gathered row_bits group_bits lists list_starts entry_start entry_column entry_row entry_value "
-    # workspaces: constants; transposed weights and a tile's gradient, a buffer a worker
-    "zeros one transposed buffers cleared "
+    # workspaces: constants; copies of columns, transposed weights and a tile's gradient, a buffer a worker
+    "zeros one copies transposed buffers cleared "
     # the update: state slots, constants of each batch, and those of this one for weights and for biases
     "state constants weight_constants bias_constants alpha batch_weight "
     # the work: tiles and which worker begins with which, shared counters, partial sums, the whole gradient,
@@ -39,7 +41,7 @@ _INTEGERS = (
     "list_length block_entries input_shift n_input_tiles buffer_stride transposed_stride "
     "first_batch last_batch batch_size n_samples alone n_constants step start n_rows "
     "inputs mode has_order has_weight penalized "
-    "stride update gemm give_way in_registers itemsize"
+    "stride update gemm give_way rectifies itemsize"
 ).split()
 #: A layer: its shape; addresses of its weights, bias, inputs (``source``), pre-activations, outputs
 #: (``target``) and of the gradients at inputs and outputs; address of what the derivative of the layer before

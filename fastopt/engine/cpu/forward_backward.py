@@ -51,16 +51,20 @@ def _forward(context, c, lo, hi, worker):
         n_in, n_out, weights, bias = layer.n_in, layer.n_out, layer.weights, layer.bias
         is_last = number == c.n_layers - 1
         target = (layer.target if is_last else layer.pre_activations) + lo * layer.target_stride
+        rectify, can_rectify = c.rectifies and not is_last, True
         if number or c.inputs == DENSE:
             source = layer.source + lo * layer.source_stride
-            layer_products.forward(c, rows, n_in, n_out, source, weights, bias, target)
+            can_rectify = layer_products.forward(
+                c, worker, rows, n_in, n_out, source, weights, bias, target, rectify
+            )
         elif c.inputs == COMPRESS:
-            call(c.marked_forward, (context, worker, layer.source, lo, hi, target, weights, bias, n_out))
+            arguments = context, worker, layer.source, lo, hi, target, weights, bias, n_out, rectify
+            call(c.marked_forward, arguments)
         else:
-            call(c.csr_forward, (context, lo, hi, target, weights, bias, n_out))
+            call(c.csr_forward, (context, lo, hi, target, weights, bias, n_out, rectify))
         if is_last:
             call(c.output, (target, rows, n_out))
-        else:
+        elif not (rectify and can_rectify):
             call(c.activate, (target, layer.target + lo * layer.target_stride, rows * n_out))
 
 
@@ -97,7 +101,7 @@ def _backward(c, lo, hi, worker):
         delta = layer.delta + lo * layer.target_stride
         target = layer.source_delta + lo * layer.source_stride
         transposed = _transposed(c, layer, worker)
-        layer_products.backward(c, rows, n_in, n_out, delta, layer.weights, transposed, target)
+        layer_products.backward(c, worker, rows, n_in, n_out, delta, layer.weights, transposed, target)
         call(c.backpropagate, (layer.source_points + lo * layer.source_stride, target, rows * n_in))
 
 
@@ -126,7 +130,7 @@ def _weight_gradient(context, c, layer, number, first, last, out, worker):
     """Write rows ``first:last`` of a layer's weight gradient, or add them to the whole gradient."""
     n_in, n_out, source, delta, keep = layer.n_in, layer.n_out, layer.source, layer.delta, c.mode == GRADIENT
     if number or c.inputs == DENSE:
-        layer_products.weight_gradient(c, first, last, n_in, n_out, source, delta, out, keep)
+        layer_products.weight_gradient(c, worker, first, last, n_in, n_out, source, delta, out, keep)
     elif c.inputs == COMPRESS:
         call(c.marked_gradient, (context, worker, source, first, last, out, delta, n_out, keep))
     else:

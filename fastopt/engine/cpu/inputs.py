@@ -24,7 +24,7 @@ from fastopt.kernels.intrinsics import prefetch
 #: Bytes of a row from which asking for the next one early pays.
 _LONG_ROW = 512
 #: Columns of the weight matrix that are worked on at a time: 784 rows of 128 float32 fit the L2 cache.
-_COLUMNS = 128
+_COLUMNS = 144
 #: Neighbouring input columns whose gradients are formed together.
 GROUP = 4
 #: Bits of a word, and of each four neighbours in it the last.
@@ -103,26 +103,32 @@ def _list_bits(bits, first, index, count):
     return count
 
 
-def marked_forward(context, worker, source, lo, hi, out, weights, bias, n):
-    """Write ``X @ W + b`` for the batch's rows ``lo:hi``, skipping their zeros."""
+def marked_forward(context, worker, source, lo, hi, out, weights, bias, n, rectify):
+    """Write ``X @ W + b`` for the batch's rows ``lo:hi``, skipping the columns where four rows are zero."""
     c = record(context)
     n_words, n_in, size = _words(c.n_features), c.n_features, c.itemsize
     index = vector(c.lists + 4 * worker * c.list_length, np.int32, c.list_length)
     bits = vector(c.row_bits, np.uint64, hi * n_words)
-    starts = vector(c.list_starts + 8 * worker * (c.block_rows + 1), np.int64, c.block_rows + 1)
+    n_groups = (hi - lo + GROUP - 1) // GROUP
+    starts = vector(c.list_starts + 8 * worker * (c.block_rows + 1), np.int64, n_groups + 1)
     count = 0
-    for i in range(lo, hi):
-        starts[i - lo] = count
+    for group in range(n_groups):
+        starts[group] = count
+        first = lo + group * GROUP
         for w in range(n_words):
-            count = _list_bits(bits[i * n_words + w], w * WORD, index, count)
-    starts[hi - lo] = count
+            some = np.uint64(0)
+            for i in range(first, min(first + GROUP, hi)):
+                some |= bits[i * n_words + w]
+            count = _list_bits(some, w * WORD, index, count)
+    starts[n_groups] = count
     for j in range(0, n, _COLUMNS):
         width, skip = min(_COLUMNS, n - j), j * size
-        for i in range(hi - lo):
+        for group in range(n_groups):
+            i = group * GROUP
             simd_gemm.chosen_product(
-                real(0), 1, width, starts[i + 1] - starts[i], source + (lo + i) * n_in * size, 0, 1,
-                weights + skip, n, index.ctypes.data + 4 * starts[i], bias + skip, 0,
-                out + i * n * size + skip, n,
+                real(0), min(GROUP, hi - lo - i), width, starts[group + 1] - starts[group],
+                source + (lo + i) * n_in * size, n_in, 1, weights + skip, n,
+                index.ctypes.data + 4 * starts[group], bias + skip, 0, out + i * n * size + skip, n, rectify,
             )  # fmt: skip
 
 
@@ -139,13 +145,13 @@ def marked_gradient(context, worker, source, first, last, out, delta, n, keep):
                 one_word = bits[(block * block_words + w) * n_groups + k // GROUP]
                 count = _list_bits(one_word, block * c.block_rows + w * WORD, index, count)
         target = out + (k - first) * n * size
-        simd_gemm.four_row_product(
+        simd_gemm.chosen_product(
             real(0), min(GROUP, last - k), n, count, source + k * size, 1, c.n_features, delta, n,
-            index.ctypes.data, target if keep else c.zeros, n * keep, target, n,
+            index.ctypes.data, target if keep else c.zeros, n * keep, target, n, 0,
         )  # fmt: skip
 
 
-def csr_forward(context, lo, hi, out, weights, bias, n):
+def csr_forward(context, lo, hi, out, weights, bias, n, rectify):
     """Write ``X @ W + b`` for the batch's rows ``lo:hi`` of a CSR matrix."""
     c = record(context)
     for i in range(lo, hi):
@@ -153,7 +159,7 @@ def csr_forward(context, lo, hi, out, weights, bias, n):
         ends = vector(c.indptr + 8 * row, np.int64, 2)
         simd_gemm.listed_product(
             real(0), 1, n, ends[1] - ends[0], c.data + c.itemsize * ends[0], 0, 1, weights, n,
-            c.indices + 4 * ends[0], bias, 0, out + (i - lo) * n * c.itemsize, n,
+            c.indices + 4 * ends[0], bias, 0, out + (i - lo) * n * c.itemsize, n, rectify,
         )  # fmt: skip
 
 

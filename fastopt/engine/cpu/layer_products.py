@@ -10,18 +10,20 @@ from numba import njit
 
 from fastopt.engine.cpu import simd_gemm
 from fastopt.engine.cpu.context import matrix, vector
+from fastopt.engine.cpu.simd_gemm import COPY_BYTES
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.kernels.gemm import gemm
 from fastopt.kernels.intrinsics import call
 
-#: Bytes of the right-hand matrix up to which a product in registers beats a BLAS call, by the width of the
-#: vectors: with AVX-512 it streams from the L3 cache as fast as it is used (``bench/README.md``).
-IN_REGISTERS = {64: 1 << 22, 32: 1 << 17}
+#: Bytes of the right-hand matrix up to which a product in registers beats a BLAS call (``bench/README.md``).
+IN_REGISTERS = 1 << 22
 
 
-def multiply(m, n, k, a, a_row, a_column, b, ldb, start, start_row, out, ldo):
-    """Compute ``out = start + a @ b`` in registers; strides as in `simd_gemm.dense_product`."""
-    simd_gemm.dense_product(real(0), m, n, k, a, a_row, a_column, b, ldb, 0, start, start_row, out, ldo)
+def multiply(m, n, k, a, a_row, a_column, b, ldb, copy, start, start_row, out, ldo, rectify):
+    """Compute ``out = start + a @ b`` in registers; arguments as in `simd_gemm.dense_product`."""
+    simd_gemm.dense_product(
+        real(0), m, n, k, a, a_row, a_column, b, ldb, copy, start, start_row, out, ldo, rectify
+    )
 
 
 def transpose(m, n, a, out):
@@ -45,6 +47,21 @@ def dots(m, k, a, b, start, out):
         out[i] = start[0] + _dot(a[i], b)
 
 
+def sum_rows(m, n, weights, step, a, lda, out, keep):
+    """Write (or add, to ``keep``) the sum of the rows of an (m, n) matrix, each times its weight.
+
+    Weights stand ``step`` elements apart (0: one for all), rows ``lda``.
+    """
+    out, weights = vector(out, real, n), vector(weights, real, m * step + 1)
+    if not keep:
+        for j in range(n):
+            out[j] = 0
+    for i in range(m):
+        row, weight = vector(a + i * lda * out.itemsize, real, n), weights[i * step]
+        for j in range(n):
+            out[j] += weight * row[j]
+
+
 def repeat(m, n, row, out):
     """Copy ``row`` to each row of the (m, n) matrix ``out``."""
     row, out = vector(row, real, n), matrix(out, real, m, n)
@@ -60,38 +77,57 @@ def sum_of_squares(n, a, out):
 
 
 @njit(**INNER_JIT)
-def forward(c, rows, n_in, n_out, source, weights, bias, target):
-    """Write ``source @ weights + bias`` to ``target`` (rows, n_out)."""
-    if n_out == 1:
-        call(c.dots, (rows, n_in, source, weights, bias, target))
-    elif n_in * n_out * c.itemsize <= c.in_registers:
-        call(c.multiply, (rows, n_out, n_in, source, n_in, 1, weights, n_out, bias, 0, target, n_out))
-    else:
-        call(c.repeat, (rows, n_out, bias, target))
-        one = c.one
-        gemm(c.gemm, False, False, rows, n_out, n_in, source, n_in, weights, n_out, one, one, target, n_out)
+def _copy_at(c, worker):
+    """Return the address at which a worker may copy columns of a right-hand matrix."""
+    return c.copies + worker * COPY_BYTES
 
 
 @njit(**INNER_JIT)
-def backward(c, rows, n_in, n_out, delta, weights, transposed, target):
+def forward(c, worker, rows, n_in, n_out, source, weights, bias, target, rectify):
+    """Write ``source @ weights + bias`` to ``target`` (rows, n_out); return whether it could ``rectify``."""
+    if n_out == 1:
+        call(c.dots, (rows, n_in, source, weights, bias, target))
+        return False
+    if n_in * n_out * c.itemsize <= IN_REGISTERS:
+        copy = _copy_at(c, worker)
+        call(
+            c.multiply,
+            (rows, n_out, n_in, source, n_in, 1, weights, n_out, copy, bias, 0, target, n_out, rectify),
+        )
+        return True
+    call(c.repeat, (rows, n_out, bias, target))
+    one = c.one
+    gemm(c.gemm, False, False, rows, n_out, n_in, source, n_in, weights, n_out, one, one, target, n_out)
+    return False
+
+
+@njit(**INNER_JIT)
+def backward(c, worker, rows, n_in, n_out, delta, weights, transposed, target):
     """Write ``delta @ weights.T`` to ``target`` (rows, n_in); ``transposed`` is 0 where there is no copy."""
     if transposed:
-        call(c.multiply, (rows, n_in, n_out, delta, n_out, 1, transposed, n_in, c.zeros, 0, target, n_in))
+        copy = _copy_at(c, worker)
+        call(
+            c.multiply,
+            (rows, n_in, n_out, delta, n_out, 1, transposed, n_in, copy, c.zeros, 0, target, n_in, 0),
+        )
     else:
         one, zero = c.one, c.zeros
         gemm(c.gemm, False, True, rows, n_in, n_out, delta, n_out, weights, n_out, one, zero, target, n_in)
 
 
 @njit(**INNER_JIT)
-def weight_gradient(c, first, last, n_in, n_out, source, delta, out, keep):
+def weight_gradient(c, worker, first, last, n_in, n_out, source, delta, out, keep):
     """Write (or add, to ``keep``) the rows ``first:last`` of ``source.T @ delta`` of the whole batch."""
     m, k, size = last - first, c.n_rows, c.itemsize
     source += first * size
-    start = out if keep else c.zeros
     if n_out == 1:
-        call(c.multiply, (1, m, k, delta, 0, 1, source, n_in, start, 0, out, m))
-    elif k * n_out * size <= c.in_registers:
-        call(c.multiply, (m, n_out, k, source, 1, n_in, delta, n_out, start, n_out * keep, out, n_out))
+        call(c.sum_rows, (k, m, delta, 1, source, n_in, out, keep))
+    elif k * n_out * size <= IN_REGISTERS:
+        start, copy = out if keep else c.zeros, _copy_at(c, worker)
+        call(
+            c.multiply,
+            (m, n_out, k, source, 1, n_in, delta, n_out, copy, start, n_out * keep, out, n_out, 0),
+        )
     else:
         beta = c.one if keep else c.zeros
         gemm(c.gemm, True, False, m, n_out, k, source, n_in, delta, n_out, c.one, beta, out, n_out)
@@ -100,5 +136,4 @@ def weight_gradient(c, first, last, n_in, n_out, source, delta, out, keep):
 @njit(**INNER_JIT)
 def bias_gradient(c, n_out, delta, out, keep):
     """Write (or add, to ``keep``) the column sums of the batch's ``delta``."""
-    start = out if keep else c.zeros
-    call(c.multiply, (1, n_out, c.n_rows, c.one, 0, 0, delta, n_out, start, 0, out, n_out))
+    call(c.sum_rows, (c.n_rows, n_out, c.one, 0, delta, n_out, out, keep))

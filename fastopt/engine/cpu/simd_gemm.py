@@ -1,13 +1,15 @@
 """SIMD matrix products with sums in vector registers, and transposition.
 
 LLVM does not keep an array of sums in registers by itself, so these are emitted as LLVM vectors. They beat a
-BLAS call, which packs its operands, as long as the right-hand matrix fits the cache (``bench/README.md``).
-Terms are added in order, whatever the shapes, so the bits depend neither on the width of the vectors nor on
-how rows and columns are cut.
+BLAS call, which packs its operands whatever their size (``bench/README.md``). The terms of a sum are added in
+order, whatever the shapes, so the bits depend neither on the width of the vectors nor on how rows and columns
+are cut.
 
-Arguments are integers: addresses, and strides that count elements. ``zero`` gives the element type.
+Arguments are integers: addresses, and strides that count elements. ``zero`` gives the element type. The right
+matrix is read up to a vector past the end of its rows, also of the last one.
 """
 
+import contextlib
 import functools
 from typing import NamedTuple
 
@@ -34,40 +36,53 @@ def vector_bytes():
     return 64 if "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2] else 32
 
 
-def _define(tile_64, tile_32, index_a, index_b):
-    """Define the intrinsic of one kind of product; a tile is (heights of row blocks, vectors across)."""
+#: Terms that are added before a product goes on to the next columns: what is read of the right matrix then
+#: stays in the L1 cache from one block of rows to the next.
+TERMS = 128
+#: Bytes between the rows of a right matrix from which the columns at hand are first copied: so far apart they
+#: share few of the sets of the L1 cache. It pays for at least so many rows of the left matrix.
+_FAR_APART, _ROWS_TO_COPY = 1024, 24
+#: Bytes of the copy: `TERMS` rows of the widest panel.
+COPY_BYTES = TERMS * 3 * 64
+
+
+def _define(panels_64, panels_32, index_a, index_b):
+    """Define the intrinsic of one kind of product from the panels for vectors of 64 and of 32 bytes."""
 
     @intrinsic
-    def product(typingctx, zero, m, n, k, a, a_row, a_column, b, ldb, index, start, start_row, out, ldo):
+    def product(
+        typingctx, zero, m, n, k, a, a_row, a_column, b, ldb, index, start, start_row, out, ldo, rectify
+    ):
         real = zero
 
         def codegen(context, builder, signature, args):
-            names = "m n k a a_row a_column b ldb index start start_row out ldo".split()
+            names = "m n k a a_row a_column b ldb index start start_row out ldo rectify".split()
             arg = dict(zip(names, args[1:], strict=True))
-            tile = tile_64 if vector_bytes() == 64 else tile_32
-            _Product(builder, context.get_value_type(real), arg, tile, index_a, index_b).emit()
+            panels = panels_64 if vector_bytes() == 64 else panels_32
+            _Product(builder, context.get_value_type(real), arg, panels, index_a, index_b).emit()
             return context.get_dummy_value()
 
-        return types.void(real, *[types.int64] * 13), codegen
+        return types.void(real, *[types.int64] * 14), codegen
 
     return product
 
 
-#: ``out[i, j] = start[i, j] + sum_p a[i, p] * b[p, j]`` for an (m, k) and a (k, n) matrix. ``a[i, p]`` stands
-#: at ``a_row * i + a_column * p``, so that a transposed ``a`` costs nothing; rows of ``b`` are ``ldb`` apart,
-#: of ``start`` ``start_row`` (0 for one row, such as a bias, for all), of ``out`` ``ldo``. ``out`` may be
-#: ``start``; ``index`` is not read. AVX-512 has twice the registers, hence twice the sums.
-dense_product = _define(((8, 4, 1), 2), ((4, 1), 2), False, False)
+#: Vectors across a panel, and the rows of its blocks: as many sums as the registers hold beside the operands.
+_TILES_64, _TILES_32 = {3: 8, 2: 12, 1: 16}, {3: 4, 2: 6, 1: 8}
 
-#: The same over the terms that ``index`` (int32, ``k`` of them) lists: ``a[i, index[p]] * b[index[p], j]``.
-#: One row at a time, wide: ``b`` comes from the L2 cache in whole lines.
-chosen_product = _define(((1,), 8), ((1,), 8), True, True)
+#: ``out[i, j] = start[i, j] + sum_p a[i, p] * b[p, j]`` for an (m, k) and a (k, n) matrix, or 0 where that is
+#: negative and ``rectify`` is 1. ``a[i, p]`` stands at ``a_row * i + a_column * p``, so that a transposed
+#: ``a`` costs nothing; rows of ``b`` are ``ldb`` apart, of ``start`` ``start_row`` (0 for one row, such as a
+#: bias, for all), of ``out`` ``ldo``. ``out`` may be ``start``. ``index`` is the address of `COPY_BYTES` for
+#: a copy of columns of ``b``, or 0 for none.
+dense_product = _define(_TILES_64, _TILES_32, False, False)
 
-#: The same for four rows and a smaller ``b``.
-four_row_product = _define(((4, 1), 4), ((4, 1), 2), True, True)
+#: The same over the terms that ``index`` (int32, ``k`` of them) lists: ``a[i, index[p]] * b[index[p], j]``,
+#: for up to four rows.
+chosen_product = _define(dict.fromkeys((3, 2, 1), 4), dict.fromkeys((3, 2, 1), 4), True, True)
 
-#: ``a[i, p] * b[index[p], j]``: the values are listed beside their indices.
-listed_product = _define(((1,), 8), ((1,), 8), False, True)
+#: ``a[i, p] * b[index[p], j]`` for one row: the values are listed beside their indices.
+listed_product = _define(dict.fromkeys((8, 4, 2, 1), 1), dict.fromkeys((8, 4, 2, 1), 1), False, True)
 
 
 @intrinsic
@@ -151,125 +166,184 @@ class _Registers:
         )
 
 
-class _Column(NamedTuple):
-    """One vector across a block of rows: its first column, its width, and its mask (None: no mask)."""
+@contextlib.contextmanager
+def _rolled(builder, count):
+    """Generate a loop of at least one turn over an index; keep LLVM from unrolling it.
 
-    offset: ir.Value
-    lanes: int
-    mask: ir.Value | None = None
+    Unrolled, the loads of the next turn need registers that hold sums.
+    """
+    module, entry = builder.module, builder.block
+    body, done = builder.append_basic_block("terms"), builder.append_basic_block("terms.done")
+    builder.branch(body)
+    builder.position_at_end(body)
+    index = builder.phi(_I64)
+    index.add_incoming(_int(0), entry)
+    yield index
+    following = builder.add(index, _int(1))
+    index.add_incoming(following, builder.block)
+    again = builder.cbranch(builder.icmp_signed("<", following, count), body, done)
+    option = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    identity = module.add_metadata([option, _int(len(module.metadata))])
+    identity.operands = (identity, option)  # a loop's metadata begins with itself
+    again.set_metadata("llvm.loop", identity)
+    builder.position_at_end(done)
+
+
+class _Panel(NamedTuple):
+    """Some vectors across: the first column, their number, and the mask of the last one."""
+
+    first: ir.Value
+    width: int
+    is_partial: ir.Value
+    mask: ir.Value
 
 
 class _Product(_Registers):
-    """Generates a product: blocks of rows times vectors, the last vector masked if it is partial."""
+    """Generates a product: panels of columns, each in blocks of rows; ``heights`` are these rows by width.
 
-    def __init__(self, builder, element, arg, tile, index_a, index_b):
+    Rows past the end repeat the last one, which costs as much as a block of fewer rows and needs no code.
+    """
+
+    def __init__(self, builder, element, arg, heights, index_a, index_b):
         super().__init__(builder, element, arg)
-        self.heights, self.width = tile
-        self.index_a, self.index_b = index_a, index_b
+        self.heights, self.index_a, self.index_b = heights, index_a, index_b
+        self.lowest = builder.select(
+            builder.icmp_signed("!=", arg["rectify"], _int(0)), self._number(0.0), self._number("-inf")
+        )
+
+    def _number(self, value):
+        return ir.Constant(self.element, float(value))
 
     def emit(self):
-        builder, n = self.builder, self.arg["n"]
-        across = _int(self.width * self.lanes)
-        blocks = builder.sdiv(n, across)
-        rest = builder.sub(n, builder.mul(blocks, across))
-        # With AVX-512 a short rest joins the last whole block: it costs its share, and no loads of its own.
-        joins = self._has_room() and builder.and_(
-            builder.and_(
-                builder.icmp_signed(">", rest, _int(0)), builder.icmp_signed("<=", rest, _int(self.lanes))
-            ),
-            builder.icmp_signed(">", blocks, _int(0)),
-        )
-        if joins:
-            blocks = builder.sub(blocks, builder.zext(joins, _I64))
-        with cgutils.for_range(builder, blocks) as loop:
-            self._columns(self._whole(builder.mul(loop.index, across), self.width))
-        at = builder.mul(blocks, across)
-        if joins:
-            with builder.if_else(joins) as (together, apart):
-                with together:
-                    self._tail(self._whole(at, self.width), builder.add(at, across), rest)
-                with apart:
-                    self._rest(at, rest)
-        else:
-            self._rest(at, rest)
-
-    def _has_room(self):
-        """Tell whether one more vector for each row of the tallest block fits into the registers."""
-        return vector_bytes() == 64 and self.heights[0] * (self.width + 1) <= 24
-
-    def _whole(self, first, count):
-        step = self.lanes
-        return [_Column(self.builder.add(first, _int(i * step)), step) for i in range(count)]
-
-    def _rest(self, at, rest):
-        """Generate the remaining columns: 0 to ``width`` vectors, the last one partial."""
-        builder, lanes = self.builder, self.lanes
-        count = builder.sdiv(builder.add(rest, _int(lanes - 1)), _int(lanes))
-        done = builder.append_basic_block("product.done")
-        switch = builder.switch(count, done)
-        for vectors in range(1, self.width + 1):
-            block = builder.append_basic_block(f"product.{vectors}")
-            switch.add_case(_int(vectors), block)
-            with builder.goto_block(block):
-                whole = self._whole(at, vectors - 1)
-                past = _int((vectors - 1) * lanes)
-                self._tail(whole, builder.add(at, past), builder.sub(rest, past))
-                builder.branch(done)
-        builder.position_at_end(done)
-
-    def _tail(self, whole, at, rest):
-        """Generate whole vectors and ``rest`` more columns, in half a vector if that is enough."""
-        builder, lanes, half = self.builder, self.lanes, self.lanes // 2
-        if not self._has_room():
-            self._columns([*whole, _Column(at, lanes, self._mask(rest, lanes))])
+        if self.index_b:
+            self._all_columns()
             return
-        with builder.if_else(builder.icmp_signed("<=", rest, _int(half))) as (short, long):
-            with short:
-                self._columns([*whole, _Column(at, half, self._mask(rest, half))])
-            with long:
-                self._columns([*whole, _Column(at, lanes, self._mask(rest, lanes))])
+        # Sums of many terms are put down and taken up again.
+        builder, whole, lowest = self.builder, dict(self.arg), self.lowest
+        blocks = builder.sdiv(builder.add(whole["k"], _int(TERMS - 1)), _int(TERMS))
+        blocks = self._maximum(blocks, _int(1))
+        step = builder.sdiv(builder.add(whole["k"], builder.sub(blocks, _int(1))), blocks)
+        with cgutils.for_range(builder, blocks) as loop:
+            done = builder.mul(loop.index, step)
+            is_first = builder.icmp_signed("==", loop.index, _int(0))
+            is_last = builder.icmp_signed("==", loop.index, builder.sub(blocks, _int(1)))
+            self.lowest = builder.select(is_last, lowest, self._number("-inf"))
+            self.arg = whole | {
+                "k": self._minimum(step, builder.sub(whole["k"], done)),
+                "a": self._moved(whole["a"], builder.mul(done, whole["a_column"])),
+                "b": self._moved(whole["b"], builder.mul(done, whole["ldb"])),
+                "start": builder.select(is_first, whole["start"], whole["out"]),
+                "start_row": builder.select(is_first, whole["start_row"], whole["ldo"]),
+            }
+            self._all_columns()
 
-    def _columns(self, columns):
-        """Generate some columns of all rows."""
-        builder, done = self.builder, _int(0)
-        for height in self.heights:
-            blocks = builder.sdiv(builder.sub(self.arg["m"], done), _int(height))
-            with cgutils.for_range(builder, blocks) as loop:
-                first = builder.add(done, builder.mul(loop.index, _int(height)))
-                self._block([builder.add(first, _int(i)) for i in range(height)], columns)
-            done = builder.add(done, builder.mul(blocks, _int(height)))
+    def _minimum(self, x, y):
+        return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
 
-    def _block(self, rows, columns):
-        """Generate some columns of some rows; all start values are read before anything is written."""
-        builder, arg = self.builder, self.arg
+    def _maximum(self, x, y):
+        return self.builder.select(self.builder.icmp_signed(">", x, y), x, y)
 
-        def cells(row):
-            """Return what loads or stores each column of the row at an address."""
-            return [(self._pointer(row, c.offset, self._vector(c.lanes)), c.lanes, c.mask) for c in columns]
+    def _all_columns(self):
+        """Generate panels from the widest to the narrowest."""
+        builder, n, lanes = self.builder, self.arg["n"], self.lanes
+        vectors = builder.sdiv(builder.add(n, _int(lanes - 1)), _int(lanes))
+        at = _int(0)
+        for width in self.heights:
+            count = builder.sdiv(vectors, _int(width))
+            if width == 3:  # 3 + 1 vectors go as 2 + 2: one alone is slow
+                leaves_one = builder.icmp_signed("==", builder.srem(vectors, _int(3)), _int(1))
+                has_more = builder.icmp_signed(">", count, _int(0))
+                count = builder.sub(count, builder.zext(builder.and_(leaves_one, has_more), _I64))
+            step = _int(width * lanes)
+            with cgutils.for_range(builder, count) as loop:
+                first = builder.add(at, builder.mul(loop.index, step))
+                rest = builder.sub(builder.sub(n, first), _int((width - 1) * lanes))
+                is_partial = builder.icmp_signed("<", rest, _int(lanes))
+                self._rows(_Panel(first, width, is_partial, self._mask(rest, lanes)))
+            at = builder.add(at, builder.mul(count, step))
+            vectors = builder.sub(vectors, builder.mul(count, _int(width)))
 
-        def lines(base, stride):
-            return [self._moved(arg[base], builder.mul(row, arg[stride])) for row in rows]
+    def _rows(self, panel):
+        """Generate one panel of all rows."""
+        builder, m, height = self.builder, self.arg["m"], self.heights[panel.width]
+        right = self._right(panel)
+        blocks, last = builder.sdiv(builder.add(m, _int(height - 1)), _int(height)), builder.sub(m, _int(1))
+        with cgutils.for_range(builder, blocks) as loop:
+            first = builder.mul(loop.index, _int(height))
+            rows = [self._minimum(builder.add(first, _int(i)), last) for i in range(height)]
+            self._block(rows, panel, *right)
 
-        sums = []
-        for line in lines("start", "start_row"):
-            for cell in cells(line):
-                sums.append(cgutils.alloca_once(builder, self._vector(cell[1])))
-                builder.store(self._load(*cell), sums[-1])
-        left = lines("a", "a_row")
-        with cgutils.for_range(builder, arg["k"]) as loop:
-            p = loop.index
-            listed = self._listed(p) if self.index_b else p
-            line = self._moved(arg["b"], builder.mul(listed, arg["ldb"]))
-            values = [self._load(*cell) for cell in cells(line)]
-            a_offset = builder.mul(listed if self.index_a else p, arg["a_column"])
+    def _right(self, panel):
+        """Return the address of a panel's first term, and the elements to the next; copy it if that pays."""
+        builder, arg, size = self.builder, self.arg, _int(self.itemsize)
+        line, ldb = self._moved(arg["b"], panel.first), arg["ldb"]
+        if self.index_b:
+            return line, ldb
+        pays = builder.and_(
+            builder.icmp_signed(">=", builder.mul(ldb, size), _int(_FAR_APART)),
+            builder.icmp_signed(">=", arg["m"], _int(_ROWS_TO_COPY)),
+        )
+        pays = builder.and_(pays, builder.icmp_signed("!=", arg["index"], _int(0)))
+        across = _int(panel.width * self.lanes)
+        with builder.if_then(pays), cgutils.for_range(builder, arg["k"]) as loop:
+            values = self._values(self._moved(line, builder.mul(loop.index, ldb)), panel.width)
+            target = self._moved(arg["index"], builder.mul(loop.index, across))
+            for value, at in zip(values, self._places(target, panel.width), strict=True):
+                self._store(value, at, self.lanes)
+        return builder.select(pays, arg["index"], line), builder.select(pays, across, ldb)
+
+    def _places(self, address, width):
+        """Return pointers to neighbouring vectors."""
+        return [self._pointer(address, _int(j * self.lanes), self._vector()) for j in range(width)]
+
+    def _values(self, address, width):
+        return [self._load(at, self.lanes) for at in self._places(address, width)]
+
+    def _lines(self, base, stride, rows):
+        return [self._moved(self.arg[base], self.builder.mul(row, self.arg[stride])) for row in rows]
+
+    def _block(self, rows, panel, right, ldb):
+        """Generate one panel of some rows; all start values are read before anything is written."""
+        builder, arg, width = self.builder, self.arg, panel.width
+        sums = [cgutils.alloca_once(builder, self._vector()) for _ in range(width * len(rows))]
+        values = []
+        for line in self._lines("start", "start_row", rows):
+            *whole, last = self._places(self._moved(line, panel.first), width)
+            values += [self._load(at, self.lanes) for at in whole]
+            values.append(self._load(last, self.lanes, panel.mask))
+        for value, slot in zip(values, sums, strict=True):
+            builder.store(value, slot)
+        left = self._lines("a", "a_row", rows)
+        with builder.if_then(builder.icmp_signed(">", arg["k"], _int(0))), _rolled(builder, arg["k"]) as p:
+            term = self._listed(p) if self.index_b else p
+            values = self._values(self._moved(right, builder.mul(term, ldb)), width)
+            a_offset = builder.mul(term if self.index_a else p, arg["a_column"])
             for i, a in enumerate(left):
                 weight = builder.load(self._pointer(a, a_offset, self.element))
+                spread = self._broadcast(weight, self.lanes)
                 for j, value in enumerate(values):
-                    spread = self._broadcast(weight, columns[j].lanes)
-                    self._add(sums[i * len(values) + j], spread, value)
-        targets = [cell for line in lines("out", "ldo") for cell in cells(line)]
-        for slot, cell in zip(sums, targets, strict=True):
-            self._store(builder.load(slot), *cell)
+                    self._add(sums[i * width + j], spread, value)
+        self._put(sums, rows, panel)
+
+    def _put(self, sums, rows, panel):
+        """Generate writing the sums of a block, rectified."""
+        builder, width = self.builder, panel.width
+        lowest = self._broadcast(self.lowest, self.lanes)
+        values = [builder.load(slot) for slot in sums]
+        values = [builder.select(builder.fcmp_ordered("<", v, lowest), lowest, v) for v in values]
+        lasts = []
+        for line in self._lines("out", "ldo", rows):
+            *whole, last = self._places(self._moved(line, panel.first), width)
+            for at in whole:
+                self._store(values.pop(0), at, self.lanes)
+            lasts.append((values.pop(0), last, self.lanes))
+        with builder.if_else(panel.is_partial) as (partial, whole):
+            with partial:
+                for last in lasts:
+                    self._store(*last, panel.mask)
+            with whole:
+                for last in lasts:
+                    self._store(*last)
 
     def _listed(self, p):
         indices = self.builder.inttoptr(self.arg["index"], _I32.as_pointer())

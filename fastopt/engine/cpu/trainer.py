@@ -292,8 +292,7 @@ class Trainer:
         chooser = thread_chooser((self.layout, self._dtype_name, mode, shape), n_workers, flops)
         for other in self._runners.values():
             return _BatchRunner(other.workspace, chooser, flops)
-        keeps_input = self._functions["activation"].keeps_input
-        workspace = Workspace(self.layout, self.dtype, routines, keeps_input, *shape)
+        workspace = Workspace(self.layout, self.dtype, routines, self._functions["activation"], *shape)
         return _BatchRunner(workspace, chooser, flops)
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from fastopt.engine.cpu.context import COMPRESS, CONTEXT, CSR, DENSE, LAYER, LINE
 from fastopt.engine.cpu.inputs import GROUP, WORD
 from fastopt.engine.cpu.layer_products import IN_REGISTERS
-from fastopt.engine.cpu.simd_gemm import vector_bytes
+from fastopt.engine.cpu.simd_gemm import COPY_BYTES
 from fastopt.engine.cpu.work_sharing import CLOSED, LEADER, NEXT_TILE, OVER, give_way_address
 from fastopt.kernels.gemm import gemm_address
+from fastopt.rules.activations import ACTIVATIONS
 
 #: Rows that go through the network together; fewer make the products inefficient, more leave threads
 #: without work.
@@ -20,6 +21,8 @@ TILE = 32768
 MIN_TILES, MIN_TILE = 8, 2048
 #: Rows of a tile come in whole eights, as the products' blocks do.
 TILE_ROWS = 8
+#: Elements after the last that products may read, a vector.
+_SLACK = 16
 #: Width of the widest row of constants that an update kernel may take.
 MAX_CONSTANTS = 64
 
@@ -72,6 +75,13 @@ def _address(array):
     return array.__array_interface__["data"][0]
 
 
+def _aligned(n_bytes):
+    """Return an array of bytes that begins a cache line."""
+    array = np.empty(n_bytes + LINE, np.uint8)
+    skip = -array.ctypes.data % LINE
+    return array[skip : skip + n_bytes]
+
+
 def _padded(sizes):
     """Round sizes up to whole cache lines."""
     return -(-np.asarray(sizes, np.int64) // 16) * 16
@@ -86,8 +96,8 @@ class Workspace:
     dtype : dtype
     routines : dict
         Addresses of the network's routines for this dtype, by name; see `compilation.routine_addresses`.
-    keeps_input : bool
-        Whether the hidden activation's derivative takes the pre-activations.
+    activation : Activation
+        Of the hidden layers.
     capacity : int
         Rows of the largest batch.
     inputs, block_entries : int
@@ -95,7 +105,7 @@ class Workspace:
     n_workers : int
     """
 
-    def __init__(self, layout, dtype, routines, keeps_input, capacity, inputs, block_entries, n_workers):
+    def __init__(self, layout, dtype, routines, activation, capacity, inputs, block_entries, n_workers):
         self.context = np.zeros(1, CONTEXT)
         self._fields = self.context.view(np.int64)  # every field is one; a record's item is slow to set
         self.address = self.context.ctypes.data
@@ -108,12 +118,13 @@ class Workspace:
         self.set(
             n_layers=len(layout.shapes), n_features=layout.layer_sizes[0], capacity=capacity,
             block_rows=rows, n_workers=n_workers, itemsize=dtype.itemsize, inputs=inputs,
-            in_registers=IN_REGISTERS[vector_bytes()], give_way=give_way_address(),
+            give_way=give_way_address(), rectifies=activation is ACTIVATIONS["relu"],
             gemm=gemm_address(dtype.itemsize), **routines,
         )  # fmt: skip
         self.point(
             one=np.ones(1, dtype), batch_weight=np.zeros(1),
             zeros=np.zeros(max(layout.layer_sizes), dtype),
+            copies=_aligned(n_workers * COPY_BYTES),
             counters=self._counters, result=self._result, alpha=self._alpha,
             transposed_for=np.zeros((n_workers, LINE // 8), np.int64),
             block_losses=np.zeros(n_blocks), weight_constants=np.zeros(MAX_CONSTANTS, dtype),
@@ -121,12 +132,11 @@ class Workspace:
         )  # fmt: skip
         #: Whether a right-hand matrix, weights or the batch's deltas, is too large for the registers.
         self.calls_blas = any(
-            max(n_in, capacity) * n_out * dtype.itemsize > IN_REGISTERS[vector_bytes()]
-            for n_in, n_out in layout.shapes
+            max(n_in, capacity) * n_out * dtype.itemsize > IN_REGISTERS for n_in, n_out in layout.shapes
         )
         self._place_tiles(dtype, inputs, n_workers)
         self._place_inputs(dtype, inputs, rows, n_blocks, block_entries, n_workers)
-        self._place_layers(capacity, dtype, n_workers, keeps_input)
+        self._place_layers(capacity, dtype, n_workers, activation.keeps_input)
 
     def _place_tiles(self, dtype, inputs, n_workers):
         """Divide the weights into tiles; allocate the gradient of one tile for each worker."""
@@ -175,7 +185,7 @@ class Workspace:
         at = np.concatenate([[0], np.cumsum(sizes)]) * itemsize
         self._outputs = np.empty(sizes.sum(), dtype)
         self._pre_activations = np.empty(sizes.sum(), dtype) if keeps_input else self._outputs
-        self._deltas = np.empty(sizes.sum(), dtype)
+        self._deltas = np.empty(sizes.sum() + _SLACK, dtype)
         layers = self._layers = np.zeros(len(shapes), LAYER)
         layers["n_in"], layers["n_out"] = shapes.T
         layers["source_stride"], layers["target_stride"] = shapes.T * itemsize
@@ -190,12 +200,12 @@ class Workspace:
         ):  # fmt: skip
             layers[name][1:] = layers[before][:-1]
         n_weights = shapes.prod(axis=1)
-        is_kept = (n_weights * itemsize <= IN_REGISTERS[vector_bytes()]) & (shapes[:, 1] > 1)
+        is_kept = (n_weights * itemsize <= IN_REGISTERS) & (shapes[:, 1] > 1)
         is_kept[0] = False  # nothing goes back through the first layer
         room = _padded(n_weights) * is_kept
         layers["transposed_at"] = np.where(is_kept, (np.cumsum(room) - room) * itemsize, -1)
         self.set(transposed_stride=room.sum() * itemsize)
-        self.point(layers=layers, transposed=np.empty((n_workers, max(1, room.sum())), dtype))
+        self.point(layers=layers, transposed=np.empty(n_workers * room.sum() + _SLACK, dtype))
 
     def set(self, **values):
         """Set integer fields of the record."""
