@@ -40,6 +40,21 @@ def call(typingctx, address, arguments):
 
 
 @intrinsic
+def draw_uint32(typingctx, address, state):
+    """Call the C function ``uint32 f(void *)`` at ``address``: a bit generator's, with its ``state``."""
+
+    def codegen(context, builder, signature, args):
+        at, argument = (
+            context.cast(builder, value, kind, types.int64)
+            for value, kind in zip(args, signature.args, strict=True)
+        )
+        kind = ir.FunctionType(ir.IntType(32), [_I64])
+        return builder.call(builder.inttoptr(at, kind.as_pointer()), [argument])
+
+    return types.uint32(address, state), codegen
+
+
+@intrinsic
 def pointer(typingctx, address, like):
     """Return ``address`` as a pointer to a type: a Numba type, or that of an array's elements."""
     element = like.instance_type if hasattr(like, "instance_type") else like.dtype

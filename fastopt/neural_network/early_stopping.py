@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastopt.persistence import Persistent
+from fastopt.rules import patience
 
 
 class EarlyStopping(Persistent):
@@ -57,7 +58,7 @@ class EarlyStopping(Persistent):
     ):
         self.best, self.tol, self.n_iter_no_change = best, tol, n_iter_no_change
         self.greater_is_better, self.n_bad = greater_is_better, n_bad
-        self._keeps = False
+        self.keeps_best = False
         self._weights: np.ndarray | None = None
 
     def keep_best(self, params: np.ndarray | None) -> None:
@@ -68,17 +69,16 @@ class EarlyStopping(Persistent):
         params : ndarray or None
             The best before training. None: `restore` changes nothing unless an epoch improves on ``best``.
         """
-        self._keeps, self._weights = True, None if params is None else params.copy()
+        self.keeps_best, self._weights = True, None if params is None else params.copy()
 
     def observe(self, value: float, params: np.ndarray) -> None:
         """Record an epoch's loss or score and its parameters."""
         sign = 1.0 if self.greater_is_better else -1.0
         score, best = sign * value, sign * self.best
-        # A NaN is neither bad nor an improvement, as in scikit-learn.
-        self.n_bad = self.n_bad + 1 if score < best + self.tol else 0
+        _, self.n_bad = patience.observe(score, best, self.n_bad, self.tol)
         if score > best:
             self.best = value
-            if self._keeps:
+            if self.keeps_best:
                 self._keep(params)
 
     def _keep(self, params):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastopt.engine import make_trainer
-from fastopt.neural_network import validation
+from fastopt.neural_network import compiled_epochs, validation
 from fastopt.neural_network.caller_warnings import warn, warn_diverged, warn_interrupted, warn_not_converged
 from fastopt.neural_network.early_stopping import EarlyStopping
 from fastopt.neural_network.kept_trainers import kept_trainer
@@ -75,7 +75,7 @@ class MiniBatchTraining:
         elif estimator.shuffle:
             self.rows = np.arange(data.X.shape[0])
         self.n_rows = data.X.shape[0] if self.rows is None else len(self.rows)
-        self.solver = _prepared_solver(estimator, incremental, -(-self.n_rows // self._batch_rows()))
+        self.solver = _prepared_solver(estimator, incremental, -(-self.n_rows // self.batch_rows()))
         self.watch = _early_stopping(estimator, incremental)
         if isinstance(self.solver.update, LayerwiseState):  # it may bind its arrays before it trains
             self.solver.update.n_threads = validation.thread_count(estimator.n_jobs)
@@ -99,7 +99,8 @@ class MiniBatchTraining:
                 "scored. Increase 'validation_fraction', or leave out rows without weight."
             )
 
-    def _batch_rows(self):
+    def batch_rows(self):
+        """Return the rows of a mini-batch."""
         size = self.estimator.batch_size
         return min(_AUTO_BATCH if size == "auto" else size, self.n_rows)
 
@@ -130,10 +131,15 @@ class MiniBatchTraining:
             trainer = scorer = kept_trainer("partial_fit", **network)
         else:
             trainer, scorer = (make_trainer(**network) for _ in range(2))
+        stays_compiled = checkpoint is None and compiled_epochs.can_follow(self)
         while not self.ending:
+            if stays_compiled:
+                compiled_epochs.train(self, trainer)
+                self.ending = self._ending()
+                continue
             self._train_epoch(trainer)
             score = None if self.held_out is None else self._score(scorer)
-            self._observe(estimator.loss_ if score is None else score)
+            self.observe(estimator.loss_ if score is None else score)
             if self.solver.epoch_ends(estimator.t_, estimator.loss_, score):
                 self._begin_patience_again()
             self.ending = self._ending()
@@ -167,7 +173,7 @@ class MiniBatchTraining:
                 self.data.X,
                 self.data.targets,
                 update,
-                batch_size=self._batch_rows(),
+                batch_size=self.batch_rows(),
                 alpha=float(estimator.alpha) * self.data.weight_scale,
                 order=self.rows,
                 sample_weight=self.data.sample_weight,
@@ -176,11 +182,16 @@ class MiniBatchTraining:
             update.eval(params)
             if self.incremental:
                 trainer.forget()  # it outlives this call
+        self.record(loss / self.n_rows)
+        estimator._report(estimator.n_iter_, estimator.loss_, self.report)
+
+    def record(self, loss):
+        """Record the loss of an epoch in the estimator's history."""
+        estimator = self.estimator
         estimator.n_iter_ += 1
         estimator.t_ += self.n_rows
-        estimator.loss_ = loss / self.n_rows
-        estimator.loss_curve_.append(estimator.loss_)
-        estimator._report(estimator.n_iter_, estimator.loss_, self.report)
+        estimator.loss_ = loss
+        estimator.loss_curve_.append(loss)
 
     def _score(self, scorer):
         estimator, held_out = self.estimator, self.held_out
@@ -191,7 +202,8 @@ class MiniBatchTraining:
             print(f"Validation score: {score:f}")
         return score
 
-    def _observe(self, value):
+    def observe(self, value):
+        """Count an epoch of this loss or score as an improvement or not."""
         estimator, watch = self.estimator, self.watch
         watch.observe(value, estimator._params)
         estimator._no_improvement_count = watch.n_bad

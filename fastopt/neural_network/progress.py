@@ -14,11 +14,11 @@ def fit_bar(estimator, incremental: bool) -> Iterator[Callable[[int, float], Non
     a bar, because it trains for a single epoch.
     """
     if incremental or not estimator.progress:
-        yield _ignore
+        yield ignore
         return
     with live_bars() as bars:
         if bars is None:
-            yield _ignore
+            yield ignore
             return
         name = type(estimator).__name__
         task = bars.add_task(name, total=estimator.max_iter, unit="epochs at most")
@@ -29,5 +29,5 @@ def fit_bar(estimator, incremental: bool) -> Iterator[Callable[[int, float], Non
         yield report
 
 
-def _ignore(n_done, loss):
+def ignore(n_done, loss):
     """Do nothing: the callback where no bar is shown."""

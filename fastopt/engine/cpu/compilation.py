@@ -15,13 +15,13 @@ import threading
 import numpy as np
 from numba import njit, prange, types
 
-from fastopt.engine.cpu import activations, batch_loop, inputs, layer_products
+from fastopt.engine.cpu import activations, batch_loop, epoch_loop, inputs, layer_products
 from fastopt.engine.cpu.context import DENSE_ROUTINES, SPARSE_ROUTINES
 from fastopt.engine.cpu.vector_math import ENGINE_JIT, IN_PLACE_OF, INNER_JIT
 from fastopt.kernels import cache_folders, code_cache, elementwise, intrinsics, threading_layer
 from fastopt.kernels.binding import bind, compile_c, compile_scalar, digest, fingerprint
 from fastopt.kernels.intrinsics import call
-from fastopt.rules import scalar_functions
+from fastopt.rules import patience, scalar_functions
 from fastopt.rules.activations import ACTIVATIONS, OUTPUTS, Activation
 from fastopt.rules.losses import LOSSES, Loss
 from fastopt.rules.registry import RULES
@@ -208,6 +208,23 @@ def run(context: int, n_workers: int) -> None:
         _entry_point(n_workers > 1)(worker_address(), context, n_workers)
 
 
+@functools.cache
+def _epoch_runner():
+    with announced("the loop over epochs"):
+        return _compile(epoch_loop.run_epochs, f"_{fingerprint(patience.observe)}")
+
+
+def run_epochs(epochs: int) -> None:
+    """Run the epochs that a record describes, in this thread.
+
+    Parameters
+    ----------
+    epochs : int
+        Address of a record of type `epoch_loop.EPOCHS`.
+    """
+    _entry_point(False)(_epoch_runner().address, epochs, 1)
+
+
 def warmup(dtypes=("float32", "float64")) -> None:
     """Compile the engine with all registered activations and losses, or load it from the cache.
 
@@ -224,6 +241,7 @@ def warmup(dtypes=("float32", "float64")) -> None:
     """
     for parallel in (False, True):
         prepare(parallel)
+    _epoch_runner()
     for dtype in map(str, map(np.dtype, dtypes)):
         for loss in LOSSES.values():
             routine_addresses(dtype, True, ACTIVATIONS["identity"], OUTPUTS[loss.output], loss)

@@ -146,8 +146,7 @@ class Trainer:
         if address is None:
             return self._train_by_gradient(runner, params, update, n_samples, batch_size, alpha)
         workspace = runner.workspace
-        workspace.point(state=update.state)
-        workspace.set(stride=update.state.shape[1], update=address, penalized=alpha > 0)
+        workspace.point_to_update(update, address, alpha)
         first = 0
         while first < n_batches:
             n_workers, count = runner.plan(n_batches - first)
@@ -319,6 +318,13 @@ class _BatchRunner:
         with self._blas():
             (self._run_in_thread if in_thread else compilation.run)(self.workspace.address, n_workers)
         self._chooser.record(time.perf_counter() - start)
+
+    def run_epochs(self, loop):
+        """Run an `_EpochLoop` in this thread, with BLAS limited to it."""
+        start = time.perf_counter()
+        with self._blas(), loop.lock:
+            compilation.run_epochs(loop.address)
+        self._chooser.record((time.perf_counter() - start) / loop.share_done())
 
     def _run_in_thread(self, *arguments):
         """Run a long batch in another thread, so that this one can react to Ctrl-C."""

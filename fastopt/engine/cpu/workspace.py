@@ -235,6 +235,11 @@ class Workspace:
         """Stop a run: workers finish what they have taken, and take no more."""
         self._counters[OVER, 0] = 1
 
+    def point_to_update(self, update, kernel, alpha):
+        """Set the optimizer's state, the address of its kernel, and whether there is a penalty."""
+        self.point(state=update.state)
+        self.set(stride=update.state.shape[1], update=kernel, penalized=alpha > 0)
+
     def point_to_constants(self, rows, alpha):
         """Set the update's constants, one row for each batch, and the penalty."""
         self.point(constants=rows)

@@ -1,0 +1,49 @@
+"""The compiled loop over epochs, for training that has nothing to ask Python between them.
+
+`run_epochs` is a C function that takes the place of the worker function: it shuffles, calls the worker for
+the batches of an epoch, records the loss, and stops when patience has run out.
+"""
+
+import math
+
+import numpy as np
+from numba import carray, from_dtype, njit
+
+from fastopt.engine.cpu.context import record, vector
+from fastopt.engine.cpu.shuffling import shuffle
+from fastopt.engine.cpu.vector_math import INNER_JIT
+from fastopt.engine.cpu.work_sharing import OVER, line
+from fastopt.kernels.intrinsics import call, pointer, store_shared
+from fastopt.rules import patience
+
+#: What the loop reads and, the number of epochs done, writes.
+EPOCHS = np.dtype(
+    [(name, np.int64) for name in "context worker next_uint32 generator losses n_epochs n_done n_bad".split()]
+    + [(name, np.float64) for name in "best tol n_bad_allowed".split()]
+)
+_EPOCHS_TYPE = from_dtype(EPOCHS)
+_observe = njit(**INNER_JIT)(patience.observe)
+
+
+def run_epochs(epochs, number):
+    """Run epochs until they are done, patience has run out or the loss is not finite.
+
+    ``epochs`` is the address of a record of type `EPOCHS`; ``number`` that of the worker, the only one.
+    """
+    e = carray(pointer(epochs, _EPOCHS_TYPE), 1)[0]
+    c = record(e.context)
+    losses, result = vector(e.losses, np.float64, e.n_epochs), vector(c.result, np.float64, 2)
+    constants, best, n_bad = c.constants, -e.best, e.n_bad
+    while e.n_done < e.n_epochs:
+        if e.next_uint32:
+            shuffle(c.order, c.n_samples, e.next_uint32, e.generator)
+        result[0] = result[1] = 0.0
+        store_shared(line(c, OVER), 0)
+        call(e.worker, (e.context, number))
+        c.constants += c.last_batch * c.n_constants * c.itemsize
+        loss = losses[e.n_done] = result[0] / c.n_samples
+        e.n_done += 1
+        best, n_bad = _observe(-loss, best, n_bad, e.tol)
+        if n_bad > e.n_bad_allowed or not math.isfinite(loss):
+            break
+    c.constants = constants

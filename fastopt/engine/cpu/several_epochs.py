@@ -1,0 +1,111 @@
+"""Training for several epochs without Python between them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastopt.engine.cpu import compilation
+from fastopt.engine.cpu.context import TRAIN
+from fastopt.engine.cpu.epoch_loop import EPOCHS
+from fastopt.engine.cpu.shuffling import NO_DRAWS, draws
+from fastopt.engine.cpu.trainer import Trainer
+
+#: Most steps of a run, whose constants stand in one table.
+_MAX_STEPS = 4096
+
+
+class Patience(NamedTuple):
+    """When training is to stop by its loss; see `fastopt.rules.patience`."""
+
+    best: float
+    tol: float
+    n_bad_allowed: float
+    n_bad: int
+
+
+def train_epochs(
+    trainer: Trainer,
+    params: np.ndarray,
+    X,
+    Y: np.ndarray,
+    update,
+    *,
+    batch_size: int,
+    alpha: float,
+    order: np.ndarray | None,
+    sample_weight: np.ndarray | None,
+    random_state: np.random.RandomState | None,
+    n_epochs: int,
+    patience: Patience,
+    losses: list[float],
+) -> None:
+    """Train for one or more epochs, as many as Ctrl-C can wait for.
+
+    Gives the same numbers as calls of `Trainer.train` with the rows shuffled before each.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    params, X, Y, batch_size, alpha, sample_weight
+        As `Trainer.train` takes them.
+    update : FlatState
+    order : ndarray of int64 or None
+        Which rows. Shuffled in place before each epoch if there is a ``random_state``.
+    random_state : RandomState or None
+        Advanced as its ``shuffle`` does.
+    n_epochs : int
+        The most.
+    patience : Patience
+        Training stops after an epoch whose loss exhausts it or is not finite.
+    losses : list of float
+        The mean loss of each epoch done is appended, also before a KeyboardInterrupt.
+    """
+    n_samples = X.shape[0] if order is None else order.shape[0]
+    batch_size = min(batch_size, n_samples)
+    n_batches = -(-n_samples // batch_size)
+    runner = trainer._prepare(TRAIN, params, X, batch_size, Y, order, sample_weight)
+    n_workers, count = runner.plan(n_batches * min(n_epochs, max(1, _MAX_STEPS // n_batches)))
+    if n_workers > 1 or count < 2 * n_batches:  # an epoch takes long beside what Python does between two
+        if random_state is not None:
+            random_state.shuffle(order)
+        loss = trainer.train(
+            params, X, Y, update,
+            batch_size=batch_size, alpha=alpha, order=order, sample_weight=sample_weight,
+        )  # fmt: skip
+        losses.append(loss / n_samples)
+        return
+    n_epochs = count // n_batches
+    workspace = runner.workspace
+    workspace.point_to_update(update, update.address, alpha)
+    workspace.point_to_constants(update.constants(n_epochs * n_batches), alpha)
+    workspace.begin(0, n_batches, batch_size, n_samples, 1)
+    loop = _EpochLoop(workspace.address, n_epochs, random_state, patience)
+    try:
+        runner.run_epochs(loop)
+    finally:
+        done = loop.losses()
+        update.advance(len(done) * n_batches)
+        losses.extend(done)
+
+
+class _EpochLoop:
+    """The arguments of `epoch_loop.run_epochs` for a context record, and the losses that it writes."""
+
+    def __init__(self, context, n_epochs, random_state, patience):
+        self._random_state = random_state  # keeps the generator alive
+        source = NO_DRAWS if random_state is None else draws(random_state)
+        self.lock = source.lock
+        self._losses, self._record = np.empty(n_epochs), np.zeros(1, EPOCHS)
+        self.address = self._record.ctypes.data
+        self._record[0] = (
+            context, compilation.worker_address(), source.next_uint32, source.state,
+            self._losses.ctypes.data, n_epochs, 0, patience.n_bad, *patience[:3],
+        )  # fmt: skip
+
+    def share_done(self):
+        """Return the epochs done, as a share of all that may be."""
+        return self._record["n_done"][0] / len(self._losses)
+
+    def losses(self):
+        """Return the mean losses of the epochs done."""
+        return self._losses[: self._record["n_done"][0]].tolist()
