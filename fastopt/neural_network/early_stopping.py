@@ -45,7 +45,7 @@ class EarlyStopping(Persistent):
     array([2.])
     """
 
-    _state_names = ("best", "tol", "n_iter_no_change", "greater_is_better", "n_bad", "_keeps", "_weights")
+    _state_names = ("best", "tol", "n_iter_no_change", "greater_is_better", "n_bad", "keeps_best", "_weights")
 
     def __init__(
         self,

@@ -143,7 +143,7 @@ def test_the_rest_of_training_comes_back():
     again = there_and_back({"watch": watch, "layout": Layout([3, 2, 1]), "run": Run(10.0, 5, seen=(1.5, 2))})
     assert again["layout"] == Layout([3, 2, 1])
     assert again["run"] == Run(10.0, 5, seen=(1.5, 2))
-    plain = "best tol n_iter_no_change greater_is_better n_bad _keeps".split()
+    plain = "best tol n_iter_no_change greater_is_better n_bad keeps_best".split()
     assert [vars(again["watch"])[name] for name in plain] == [vars(watch)[name] for name in plain]
     again["watch"].restore(restored := np.zeros(3))
     np.testing.assert_array_equal(restored, weights)
