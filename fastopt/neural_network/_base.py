@@ -151,7 +151,8 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         solvers.check_solver(self.solver, type(self).__name__)
         learning_rates.check_learning_rate(self.learning_rate, type(self).__name__)
         check_checkpoint(self)
-        super()._validate_params()
+        if not validation.has_valid_parameters(self):
+            super()._validate_params()
 
     def _check_solver(self):
         if solvers.is_lbfgs(self.solver):

@@ -12,9 +12,8 @@ from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
 
-from fastopt.neural_network import scoring, validation
+from fastopt.neural_network import plain_data, scoring, validation
 from fastopt.neural_network._base import BaseMLP, if_stochastic
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
 from fastopt.neural_network.validation import Rows
@@ -227,19 +226,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._store(locals())
 
     def _validate_input(self, X, y, incremental, reset):
-        if incremental and not reset and not self.warm_start and validation.is_ordinary(self, X):
-            codes = self._codes_of_ordinary(y, len(X))
-            if codes is not None:
-                return X, self._encode_codes(codes, X.dtype)
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
+        if incremental and not reset and not self.warm_start:
+            plain = self._plain_input(X, y)
+            if plain is not None:
+                return plain
+        X, y = validation.fit_input(self, X, y, reset=reset, kinds="biuU")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
@@ -248,6 +239,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         else:
             self._check_labels(unique_labels(y))
         return X, self._encode(y, X.dtype)
+
+    def _plain_input(self, X, y):
+        """Return plain rows with labels that are known, as `_validate_input` does; None for all others."""
+        rows = plain_data.rows(self, X, reset=False, to_float=True)
+        if rows is None or self._label_binarizer.y_type_.startswith("multilabel"):
+            return None
+        codes = plain_data.codes(y, rows.shape[0], self.classes_)
+        return None if codes is None else (rows, self._encode_codes(codes, rows.dtype))
 
     def _encode(self, y, dtype):
         """Return the targets as columns of 0 and 1; every label of ``y`` must be a known class."""
@@ -262,16 +261,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         targets = np.zeros((len(codes), len(self.classes_)), dtype=dtype)
         targets[np.arange(len(codes)), codes] = 1
         return targets
-
-    def _codes_of_ordinary(self, y, n_samples):
-        """Return the class indices of ``y``, or None if scikit-learn's validation is needed."""
-        classes = self.classes_
-        if type(y) is not np.ndarray or y.shape != (n_samples,) or y.dtype.kind not in "biuU":
-            return None
-        if y.dtype.kind != classes.dtype.kind or self._label_binarizer.y_type_.startswith("multilabel"):
-            return None
-        codes = classes.searchsorted(y)
-        return codes if (classes.take(codes, mode="clip") == y).all() else None
 
     def _check_labels(self, labels):
         if self.warm_start:

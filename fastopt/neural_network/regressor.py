@@ -12,7 +12,6 @@ from scipy.sparse import issparse
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
-from sklearn.utils.validation import validate_data
 
 from fastopt.neural_network import scoring, validation
 from fastopt.neural_network._base import BaseMLP, if_stochastic
@@ -233,34 +232,19 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         super()._validate_params()
 
     def _validate_input(self, X, y, incremental, reset):
-        quick = incremental and not reset and validation.is_ordinary(self, X) and _is_ordinary(y, len(X))
-        if not quick:
-            X, y = self._validated(X, y, reset)
-        if lookup_loss(self.loss).targets == "nonnegative" and y.min() < 0:
-            raise ValueError(
-                f"loss={self.loss!r} needs y >= 0, got a smallest value of {y.min()}. For such targets use "
-                "loss='squared_error'."
-            )
-        return X, y.reshape(len(y), -1)
-
-    def _validated(self, X, y, reset):
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
+        X, y = validation.fit_input(self, X, y, reset=reset, kinds="fiu", y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if issparse(y) or y.dtype.kind not in "buif":
             raise ValueError(
                 f"y must be a dense array of numbers, got {type(y).__name__} of dtype {y.dtype}."
             )
-        return X, y
+        if lookup_loss(self.loss).targets == "nonnegative" and y.min() < 0:
+            raise ValueError(
+                f"loss={self.loss!r} needs y >= 0, got a smallest value of {y.min()}. For such targets use "
+                "loss='squared_error'."
+            )
+        return X, y.reshape(len(y), -1)
 
     def _output_activation(self):
         return lookup_loss(self.loss).output
@@ -312,10 +296,3 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def to_sklearn(self) -> sklearn.neural_network.MLPRegressor:
         """Return the equivalent fitted `sklearn.neural_network.MLPRegressor`; see `from_sklearn`."""
         return to_sklearn(self)
-
-
-def _is_ordinary(y, n_samples):
-    """Whether ``y`` is a plain array of finite numbers that needs no conversion or warning."""
-    if type(y) is not np.ndarray or y.dtype.kind != "f" or y.shape[:1] != (n_samples,):
-        return False
-    return (y.ndim == 1 or (y.ndim == 2 and y.shape[1] > 1)) and validation.all_finite(y)

@@ -43,17 +43,18 @@ def check_solver(solver: object, owner: str) -> None:
     """
     if isinstance(solver, Optimizer):
         return
-    names, hint = {LBFGS, *list_optimizers()}, ""
+    hint = ""
     if isinstance(solver, str):
         try:
             _ = solver.lower() == LBFGS or get_optimizer(solver)
             return
         except ValueError:
-            hint = suggestion(solver, names)
+            hint = suggestion(solver, {LBFGS, *list_optimizers()})
     elif isinstance(solver, type) and issubclass(solver, Optimizer):
         hint = f" Did you mean {solver.__name__}()?"
+    names = ", ".join(map(repr, sorted({LBFGS, *list_optimizers()})))
     raise InvalidParameterError(
-        f"The 'solver' parameter of {owner} must be a str among {{{', '.join(map(repr, sorted(names)))}}} "
+        f"The 'solver' parameter of {owner} must be a str among {{{names}}} "
         f"or an optimizer such as fastopt.AdamW(). Got {solver!r} instead.{hint}"
     )
 

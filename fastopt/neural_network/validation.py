@@ -1,6 +1,8 @@
 """Validation of the estimators' arguments and data, and conversion to the engine's arrays."""
 
 import datetime
+import functools
+import inspect
 import math
 import os
 import re
@@ -14,17 +16,21 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 from sklearn.model_selection import train_test_split
-from sklearn.utils._param_validation import Interval, InvalidParameterError, Options, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+    make_constraint,
+)
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastopt.engine import Layout, resolve
 from fastopt.engine.validation import check_compressed
+from fastopt.neural_network import plain_data
 from fastopt.optimizers import Optimizer
 from fastopt.rules.activations import ACTIVATIONS
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-# Elements up to which the plain test is quicker than setting up the sum.
-_SHORT = 5000
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 
 #: What `fit` and the predictions take as X: a table, an array or a sparse matrix.
@@ -72,6 +78,30 @@ CONSTRAINTS = {
 }
 
 
+@functools.lru_cache(64)
+def _constraints(cls):
+    """Return the name, the default and the constraints of each parameter that scikit-learn would check."""
+    known = inspect.signature(cls).parameters
+    allowed = {name: cls._parameter_constraints.get(name, "no_validation") for name in known}
+    return [
+        (name, known[name].default, [make_constraint(constraint) for constraint in constraints])
+        for name, constraints in allowed.items()
+        if constraints != "no_validation"
+    ]
+
+
+def has_valid_parameters(estimator) -> bool:
+    """Whether every parameter is at its default or satisfies its constraints.
+
+    What scikit-learn does for a message takes longer, because it reads signature and constraints each time.
+    """
+    for name, default, constraints in _constraints(type(estimator)):
+        value = getattr(estimator, name)
+        if value is not default and not any(one.is_satisfied_by(value) for one in constraints):
+            return False
+    return True
+
+
 def layer_sizes(hidden_layer_sizes: int | Sequence[int]) -> list[int]:
     """Return the units of each hidden layer; raises scikit-learn's error if one is not positive."""
     sizes = [*hidden_layer_sizes] if isinstance(hidden_layer_sizes, Iterable) else [hidden_layer_sizes]
@@ -86,7 +116,9 @@ def check_sample_weight(sample_weight: npt.ArrayLike | None, X: Rows) -> np.ndar
     """Return the weights of the rows of ``X`` as an array, or None; raises scikit-learn's errors."""
     if sample_weight is None:
         return None
-    weights = _check_sample_weight(sample_weight, X)
+    weights = plain_data.weights(sample_weight, X.shape[0])
+    if weights is None:
+        weights = _check_sample_weight(sample_weight, X)
     if not weights.any():  # scikit-learn says so from 1.9 on
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
@@ -141,36 +173,44 @@ def thread_count(n_jobs: int | None) -> int | None:
     return min(n_jobs, most) if n_jobs > 0 else max(1, most + 1 + n_jobs)
 
 
-def is_ordinary(estimator, X: Rows) -> bool:
-    """Whether ``X`` is a plain array that a fitted estimator can use without conversion or message.
-
-    Such rows skip scikit-learn's generic path, which costs more than predicting or training on a row.
-    """
-    return (
-        type(X) is np.ndarray
-        and X.dtype in _FLOATS
-        and X.ndim == 2
-        and X.shape[0] > 0
-        and X.shape[1] == estimator.n_features_in_
-        and X.flags.c_contiguous
-        and "feature_names_in_" not in estimator.__dict__
-        and all_finite(X)
-    )
-
-
 def prediction_input(estimator, X: Rows):
     """Return ``X`` validated as scikit-learn's ``validate_data(reset=False)`` does."""
-    if is_ordinary(estimator, X):
-        return X
+    plain = plain_data.rows(estimator, X, reset=False, to_float=False)
+    if plain is not None:
+        return plain
     return validate_data(estimator, X, accept_sparse="csr", reset=False)
 
 
-def all_finite(X: np.ndarray) -> bool:
-    """Whether every element is finite; may be False also for finite numbers whose sum overflows."""
-    if X.size <= _SHORT:
-        return np.count_nonzero(np.isfinite(X)) == X.size
-    with np.errstate(over="ignore"):
-        return math.isfinite(np.add.reduce(X, axis=None))
+def fit_input(estimator, X: Rows, y: npt.ArrayLike, *, reset: bool, kinds: str, y_numeric: bool = False):
+    """Return ``X``, of floats, and ``y`` validated as scikit-learn's ``validate_data`` does.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X, y : array-like
+    reset : bool
+        Whether ``X`` sets the features that later data must have.
+    kinds : str
+        Of the dtypes of ``y`` that need no conversion.
+    y_numeric : bool
+        Whether objects in ``y`` have to be numbers.
+    """
+    rows = plain_data.rows(estimator, X, reset=reset, to_float=True)
+    targets = None if rows is None else plain_data.targets(y, rows.shape[0], kinds)
+    if targets is None:
+        return validate_data(
+            estimator,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=y_numeric,
+            dtype=(np.float64, np.float32),
+            reset=reset,
+        )
+    if reset:
+        plain_data.set_features(estimator, rows)
+    return rows, targets
 
 
 def as_engine_array(X, dtype):

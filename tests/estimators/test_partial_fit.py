@@ -11,7 +11,7 @@ import sklearn.neural_network as sk
 
 import fastopt
 from fastopt import MLPClassifier, MLPRegressor
-from fastopt.neural_network import classifier, regressor
+from fastopt.neural_network import validation
 
 RS = np.random.RandomState(0)
 X = RS.standard_normal((120, 6))
@@ -55,8 +55,7 @@ def without_scikit_learn(monkeypatch):
         raise AssertionError("the generic path")
 
     def begin():
-        for module in (classifier, regressor):
-            monkeypatch.setattr(module, "validate_data", refuse)
+        monkeypatch.setattr(validation, "validate_data", refuse)
 
     return begin
 
@@ -67,12 +66,12 @@ def without_scikit_learn(monkeypatch):
 def test_plain_arrays_take_the_quick_path_to_the_same_bits(name, n_rows, dtype, without_scikit_learn):
     cls, y = TARGETS[name]
     data = X.astype(dtype)
-    generic = stream(start(cls, y, data), data, y, n_rows, lambda part: part.tolist())
+    generic = stream(start(cls, y, data), data, y, n_rows, lambda part: tuple(part.tolist()))
     quick = start(cls, y, data)
     without_scikit_learn()
     assert_same(stream(quick, data, y, n_rows), generic)
     with pytest.raises(AssertionError, match="the generic path"):
-        quick.partial_fit(data[:7].tolist(), y[:7])
+        quick.partial_fit(tuple(data[:7].tolist()), y[:7])
 
 
 @pytest.mark.parametrize(
