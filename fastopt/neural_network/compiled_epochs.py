@@ -1,11 +1,18 @@
 """Several epochs at once, where nothing has to be asked between them: no report, no score, no new rate."""
 
 import math
+from contextlib import contextmanager
 
+from fastopt.engine import make_trainer
 from fastopt.engine.cpu import several_epochs
 from fastopt.neural_network import progress
+from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.stepping import scheduling
 from fastopt.stepping.flat_state import FlatState
+
+#: Most bytes of parameters and of a batch in all layers up to which a trainer is kept: its buffers take a few
+#: times as much.
+_KEPT_BYTES = 1 << 19
 
 
 def can_follow(training) -> bool:
@@ -28,6 +35,27 @@ def can_follow(training) -> bool:
 def _reacts(hyper):
     """Whether a schedule looks at the losses, as `fastopt.schedules.plateau` does."""
     return bool(scheduling.scheduled(hyper)) and scheduling.observe(hyper, math.nan, False) != hyper
+
+
+@contextmanager
+def trainer(training, network):
+    """Give a trainer for the block: one that is kept between fits if that takes little memory.
+
+    Parameters
+    ----------
+    training : MiniBatchTraining
+    network : dict
+        Arguments of `make_trainer`.
+    """
+    params, widths = training.estimator._params, network["layout"].layer_sizes
+    if params.nbytes + params.itemsize * training.batch_rows() * sum(widths) > _KEPT_BYTES:
+        yield make_trainer(**network)
+        return
+    kept = kept_trainer("fit", **network)
+    try:
+        yield kept
+    finally:
+        kept.forget()
 
 
 def train(training, trainer) -> None:

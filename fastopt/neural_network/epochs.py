@@ -125,18 +125,25 @@ class MiniBatchTraining:
 
     def _run_epochs(self, checkpoint):
         estimator = self.estimator
-        # Two trainers: each keeps the buffers of its own batch size from epoch to epoch.
         network = estimator._network(estimator._params.dtype, estimator.device_)
-        if self.incremental:
-            trainer = scorer = kept_trainer("partial_fit", **network)
+        if checkpoint is None and compiled_epochs.can_follow(self):
+            with compiled_epochs.trainer(self, network) as trainer:
+                while not self.ending:
+                    compiled_epochs.train(self, trainer)
+                    self.ending = self._ending()
         else:
-            trainer, scorer = (make_trainer(**network) for _ in range(2))
-        stays_compiled = checkpoint is None and compiled_epochs.can_follow(self)
+            self._run_epoch_by_epoch(network, checkpoint)
+        if self.ending == "diverged":
+            warn_diverged(estimator.n_iter_, estimator.loss_)
+        elif self.ending == "max_iter":
+            warn_not_converged(estimator.max_iter)
+
+    def _run_epoch_by_epoch(self, network, checkpoint):
+        estimator = self.estimator
+        # Two trainers: each keeps the buffers of its own batch size from epoch to epoch.
+        scorer = None if self.held_out is None else make_trainer(**network)
+        trainer = kept_trainer("partial_fit", **network) if self.incremental else make_trainer(**network)
         while not self.ending:
-            if stays_compiled:
-                compiled_epochs.train(self, trainer)
-                self.ending = self._ending()
-                continue
             self._train_epoch(trainer)
             score = None if self.held_out is None else self._score(scorer)
             self.observe(estimator.loss_ if score is None else score)
@@ -145,10 +152,6 @@ class MiniBatchTraining:
             self.ending = self._ending()
             if checkpoint is not None:
                 checkpoint.epoch_ends(self)
-        if self.ending == "diverged":
-            warn_diverged(estimator.n_iter_, estimator.loss_)
-        elif self.ending == "max_iter":
-            warn_not_converged(estimator.max_iter)
 
     def _ending(self):
         """Return why training ends with this epoch; an empty string if it goes on."""

@@ -1,7 +1,9 @@
 """Several epochs without Python between them: the same numbers as epoch by epoch, and only where they may."""
 
 import _thread
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -147,3 +149,15 @@ def test_ctrl_c_leaves_the_epochs_done(ctrl_c, runs):
     expected = left_by(fit, **settings | {"max_iter": interrupted["n_iter_"]})
     for key in expected:
         np.testing.assert_equal(interrupted[key], expected[key], err_msg=key)
+
+
+def test_a_kept_trainer_keeps_no_data_and_serves_fits_of_any_size():
+    rows = X.astype("f")
+    memory = weakref.ref(rows)
+    fit(rows)
+    del rows
+    gc.collect()
+    assert memory() is None
+    for n, batch_size in ((50, 50), (203, 7), (20, 20)):
+        expected = fit(X[:n], Y[:n], batch_size=batch_size, hidden_layer_sizes=(5, 4), n_jobs=1)
+        np.testing.assert_array_equal(fit(X[:n], Y[:n], batch_size=batch_size)._params, expected._params)
