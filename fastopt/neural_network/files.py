@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastopt import persistence
 from fastopt.model_files.objects import load_objects, naming, save_objects
-from fastopt.neural_network import learning_rates, solvers
+from fastopt.neural_network import solvers
 from fastopt.neural_network._base import BaseMLP
 from fastopt.neural_network.parameters import flatten
 from fastopt.rules.activations import lookup_activation, lookup_output
@@ -54,6 +54,14 @@ _REQUIRED = (
     "out_activation_",
     "t_",
 )
+#: Those of them that either all or none are there.
+_HISTORY = (
+    "_no_improvement_count",
+    "best_loss_",
+    "best_validation_score_",
+    "loss_curve_",
+    "validation_scores_",
+)
 #: Parameters that are left out: where a fit writes is not for a file to say.
 _LEFT_OUT = "checkpoint", "checkpoint_every"
 #: What is stored in another form, or stands in every file.
@@ -84,6 +92,8 @@ def save(model: BaseMLP, path: str | os.PathLike[str], *, optimizer: bool = Fals
     ------
     NotFittedError
         If the model is not fitted.
+    ValueError
+        If its parameters are not acceptable, as in `fit`: what `save` writes, `load` reads.
     TypeError
         If it is no network of fastopt's or has something that such a file cannot hold: a function as
         ``learning_rate``, a class or an attribute of your own. The message names it.
@@ -154,6 +164,8 @@ def _described(model, with_optimizer):
     """Return a network as values that a file can hold."""
     kind = persistence.name_of(type(model))
     model._parameters()  # weights that the user has assigned become the network
+    _check_parameters(model)
+    _check_network(model)
     params = model.get_params(deep=False)
     state = {name: value for name, value in model.__getstate__().items() if name not in params}
     unknown = sorted(state.keys() - _FITTED.keys() - {*_CONVERTED})
@@ -192,7 +204,7 @@ def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optim
     if not issubclass(cls, BaseMLP) or params.keys() & {*_LEFT_OUT}:
         raise ValueError(f"a {kind!r} with the parameters {sorted(params)} is no network")
     model: Any = cls(**params)
-    _check_names(model)
+    _check_parameters(model)
     if is_classifier(model) != (labels is not None) or not {*_REQUIRED} <= fitted.keys():
         raise ValueError(f"it lacks some of {_REQUIRED}, or has labels where a {kind!r} has none")
     for name, value in fitted.items():
@@ -213,22 +225,25 @@ def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optim
     return model
 
 
-def _check_names(model):
-    """Raise unless everything that the parameters call by its name is registered here."""
-    solvers.check_solver(model.solver, type(model).__name__)
-    learning_rates.check_learning_rate(model.learning_rate, type(model).__name__)
-    lookup_activation(model.activation)
+def _check_parameters(model):
+    """Raise unless the parameters are in their ranges, and what they name is registered here."""
+    lookup_activation(model.activation)  # says what registers it
     if model.loss != "log_loss":
         lookup_loss(model.loss)
+    model._validate_params()
 
 
 def _check_network(model):
-    """Raise ValueError unless what describes the layers is what they are."""
+    """Raise ValueError unless what describes the network is what it is."""
     sizes = model._layout.layer_sizes
     lookup_output(model.out_activation_)
-    described = model.n_features_in_, model.n_outputs_, model.n_layers_
-    if described != (sizes[0], sizes[-1], len(sizes)):
-        raise ValueError(f"layers of {sizes} units are not {described} inputs, outputs and layers")
+    if (model.n_features_in_, model.n_outputs_) != (sizes[0], sizes[-1]):
+        raise ValueError(
+            f"a network with layers of {sizes} units was fitted with n_features_in_={model.n_features_in_} "
+            f"and n_outputs_={model.n_outputs_}"
+        )
+    if len({hasattr(model, name) for name in _HISTORY}) > 1:
+        raise ValueError(f"it has some of {_HISTORY} and lacks others")
     names = getattr(model, "feature_names_in_", None)
     if names is not None and names.shape != sizes[:1]:
         raise ValueError(f"{sizes[0]} features do not have {names.shape} names")

@@ -208,16 +208,24 @@ def test_what_is_registered_is_found_by_its_name(path):
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("name", "value", "message"),
     [
-        ("loss", "loss='nosuch' is not registered.*register_loss adds one"),
-        ("activation", "activation='nosuch' is not registered.*register_activation adds one"),
-        ("solver", "The 'solver' parameter .* Got 'nosuch'"),
+        ("loss", "nosuch", "loss='nosuch' is not registered.*register_loss adds one"),
+        ("activation", "nosuch", "activation='nosuch' is not registered.*register_activation adds one"),
+        ("solver", "nosuch", "The 'solver' parameter .* Got 'nosuch'"),
+        ("alpha", -1.0, "The 'alpha' parameter .* Got -1.0"),
     ],
 )
-def test_what_is_not_registered_is_named(name, message, path):
+def test_a_parameter_that_fit_would_refuse_is_refused(name, value, message, path):
+    """By `save`, so that whatever it writes can be loaded, and by `load`, which another process may call."""
     model = MLPRegressor(**SMALL).fit(X, NUMBERS)
-    fastopt.save(model.set_params(**{name: "nosuch"}), path)
+    fastopt.save(model, path)
+    saved = load_objects(path, "model")
+    with pytest.raises(ValueError, match=message):
+        fastopt.save(model.set_params(**{name: value}), path)
+    assert fastopt.load(path).get_params()[name] != value  # the old file
+    saved["params"][name] = value
+    save_objects(path, saved, "model")
     with pytest.raises(ValueError, match=rf"model\.safetensors cannot be loaded: {message}"):
         fastopt.load(path)
 
@@ -342,6 +350,9 @@ def test_no_damaged_file_is_loaded(path, model):
         (["params", "colour"], "red"),
         (["params", "checkpoint"], "/etc/hosts"),
         (["params", "solver"], {"a": 1}),
+        (["params", "n_jobs"], {"a": 1}),
+        (["params", "device"], None),
+        (["params", "hidden_layer_sizes"], "ab"),
         (["params", "solver"], "nosuch"),
         (["params", "activation"], ["relu"]),
         (["params", "activation"], "nosuch"),
@@ -357,6 +368,8 @@ def test_no_damaged_file_is_loaded(path, model):
         (["fitted", "classes_"], np.ones((3, 3))),
         (["fitted", "feature_names_in_"], np.array(["a"], object)),
         (["fitted"], {}),
+        (["fitted", "loss_curve_"], None),
+        (["fitted", "best_loss_"], [1.0]),
         (["labels"], None),
         (["labels", "y_type_"], 1),
         (["labels", "y_type_"], "x"),
