@@ -19,11 +19,12 @@ from sklearn.utils.validation import check_is_fitted
 from fastopt import __version__
 from fastopt._parameters import safe_repr
 from fastopt.engine import Layout, make_trainer
+from fastopt.engine.cpu.few_rows import MAX_ROWS
 from fastopt.neural_network import epochs, learning_rates, parameters, solvers, validation
 from fastopt.neural_network.caller_warnings import warn_of_version
 from fastopt.neural_network.checkpoints import Checkpoint, check_checkpoint
 from fastopt.neural_network.initialization import initialize
-from fastopt.neural_network.kept_trainers import kept_trainer
+from fastopt.neural_network.kept_trainers import few_rows, kept_trainer
 from fastopt.neural_network.progress import fit_bar
 from fastopt.neural_network.unused_parameters import warn_of_unused
 from fastopt.optimizers import Optimizer
@@ -290,6 +291,10 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
             params = params.astype(dtype, copy=False)
         X = validation.as_engine_array(X, dtype)
         device = validation.check_device(self.device, type(self).__name__)
+        if device == "cpu" and type(X) is np.ndarray and X.shape[0] <= MAX_ROWS:
+            few = few_rows(self._layout, self.activation, self.out_activation_, self._engine_loss, dtype)
+            if few.can_take(X.shape[0]):
+                return few.predict(params, X)
         return kept_trainer("predict", **self._network(dtype, device)).predict(params, X)
 
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):

@@ -214,6 +214,11 @@ def _epoch_runner():
         return _compile(epoch_loop.run_epochs, f"_{fingerprint(patience.observe)}")
 
 
+def alone():
+    """Return the compiled function that calls a worker in this thread; `routine_addresses` prepares it."""
+    return _entry_point(False)
+
+
 def run_epochs(epochs: int) -> None:
     """Run the epochs that a record describes, in this thread.
 

@@ -255,11 +255,19 @@ class Workspace:
     def point_to_params(self, params):
         """Set the addresses of weights and biases."""
         self.point(params=params)
-        base, itemsize = int(self._fields[_AT["params"]]), params.itemsize
+        self._place_params(int(self._fields[_AT["params"]]), params.itemsize)
+
+    def _place_params(self, base, itemsize):
         if base != self._params_at:
             self._params_at = base
             self._layers["weights"] = base + self._layout.weights_at * itemsize
             self._layers["bias"] = base + self._layout.biases_at * itemsize
+
+    def aim(self, x, params, out):
+        """Set the addresses for one prediction of dense rows; the caller keeps the arrays alive."""
+        fields = self._fields
+        fields[_AT["x"]], fields[_AT["out"]] = _address(x), _address(out)
+        self._place_params(_address(params), params.itemsize)
 
     def point_to_inputs(self, x, inputs):
         """Set the addresses of the rows of ``x``."""
