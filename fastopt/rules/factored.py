@@ -1,5 +1,6 @@
 """Methods with a factored second moment: one number for each row and column, not for each weight."""
 
+import functools
 import math
 
 import numpy as np
@@ -47,13 +48,15 @@ def adafactor(x, h):
     eps1, eps2, weight, rho = _adafactor_constants(x, h)
     keep = 1.0 - weight
     (square,), rows, columns = x.sweep(_squares)
-    for i, (r, c, a, b) in enumerate(zip(*map(x.arrays, "rcab"), strict=True)):
-        n_rows, n_columns = max(len(r), 1), max(len(c), 1)
-        r[...] = keep[i] * r + weight[i] * rows[i][0] / n_columns
-        c[...] = keep[i] * c + weight[i] * columns[i][0] / n_rows
-        # A row of zeros has an infinite gain, which the sweeps cap.
-        a[...] = np.sqrt(max(r.sum(dtype=np.float64) / n_rows, eps1[i]) / np.float64(r))
-        b[...] = 1.0 / np.sqrt(np.float64(c))
+    for letter, sums, across in (("r", rows, "c"), ("c", columns, "r")):
+        factors, lengths = x.values(letter), [max(len(a), 1) for a in x.values(across)]
+        new = [keep[i] * factor + weight[i] * sums[i][0] / lengths[i] for i, factor in enumerate(factors)]
+        x.assign(letter, new)
+    rows, columns = x.values("r"), x.values("c")
+    means = [np.maximum(r.sum() / max(len(r), 1), least) for r, least in zip(rows, eps1, strict=True)]
+    # A row of zeros has an infinite gain, which the sweeps cap.
+    x.assign("a", [np.sqrt(mean / r) for mean, r in zip(means, rows, strict=True)])
+    x.assign("b", [1.0 / np.sqrt(c) for c in columns])
     most = 1.0 / eps1
     (size,), _, _ = x.sweep(_factored_size, most=most)
     x.sweep(_factored_step, lr=_adafactor_rate(x, h, eps2, rho, square, size), most=most)
@@ -61,7 +64,7 @@ def adafactor(x, h):
 
 def _adafactor_rate(x, h, eps2, rho, square, size):
     """Return each tensor's learning rate: relative to its weights' RMS, with the update's RMS clipped."""
-    rms, update = np.sqrt(np.array([square, size]) / np.maximum(x.sizes, 1))
+    rms, update = (np.sqrt(squares / np.maximum(x.sizes, 1)) for squares in (square, size))
     return np.maximum(eps2, rms) * rho / np.maximum(1.0, update / h["d"])
 
 
@@ -89,11 +92,14 @@ def adafactor_stack(x, h):
     """
     eps1, eps2, weight, rho = _adafactor_constants(x, h)
     (square,) = x.sweep(_gradient_and_size)
-    size = np.zeros(len(x.sizes))
-    for i, (u, r, c) in enumerate(zip(*map(x.matrices, "urc"), strict=True)):
-        if u.size:
-            size[i] = _divide_by_factors(u, r, c, weight[i], eps1[i])
+    size = x.call(functools.partial(_divide_stacks, x), weight, eps1, shape=x.sizes.shape)
     x.sweep(_step_along, lr=_adafactor_rate(x, h, eps2, rho, square, size))
+
+
+def _divide_stacks(x, weight, least):
+    """Divide all gradients by their factors; return each one's sum of squares."""
+    stacks = zip(*map(x.matrices, "urc"), weight, least, strict=True)
+    return np.array([_divide_by_factors(*stack) if stack[0].size else 0.0 for stack in stacks])
 
 
 def _divide_by_factors(u, r, c, weight, least):
@@ -134,16 +140,6 @@ def _sm3_step(w, g, m, a, r, c, *, d, eps, lr):
     return w - lr * m, m, a
 
 
-#: Elements of a block whose row and column maxima are taken while it is in cache.
-_BLOCK = 1 << 18
-
-
-def _largest(a, r):
-    """Write the maximum of each row to ``r``; return the maxima of the columns."""
-    a.max(axis=-1, keepdims=True, initial=0.0, out=r)
-    return a.max(axis=tuple(range(a.ndim - 1)), keepdims=True, initial=0.0)
-
-
 @tensor_rule(
     "sm3",
     slots={"m": "momentum_buffer", "r": "row_accumulator", "c": "col_accumulator"},
@@ -153,10 +149,7 @@ def _largest(a, r):
 def sm3(x, h):
     """SM3 for matrices: Anil et al. (2019), algorithm SM3-II, with accumulators of rows and columns."""
     x.sweep(_sm3_step, d=1.0 - h["momentum"], eps=h["eps"], lr=h["lr"])
-    for a, r, c in zip(*map(x.matrices, "arc"), strict=True):
-        n_blocks = min(max(1, a.size // _BLOCK), max(1, len(a)))
-        columns = x.map(_largest, np.array_split(a, n_blocks), np.array_split(r, n_blocks))
-        np.max(columns, axis=0, out=c)
+    x.write_largest("a", rows="r", columns="c")
 
 
 def _sm3_constants(h, t):

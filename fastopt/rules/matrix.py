@@ -118,13 +118,17 @@ def _register_normuon(layout, kind):
         _muon_directions(x, h)
         _, rows, columns = x.sweep(squares)
         rate = h["lr"] * [_muon_rate(shape, h, i) for i, shape in enumerate(x.shapes)]
-        for i, v in enumerate(x.arrays("v")):
-            (square,) = rows[i] if kind == "row" else columns[i]
-            b2 = h["beta2"][i]
-            v[...] = b2 * v + (1.0 - b2) * square / max(x.sizes[i] / max(len(v), 1), 1)
-            evened = (square / (np.sqrt(v, dtype=np.float64) + _NORMUON_EPS) ** 2).sum()
-            rate[i] *= np.sqrt(square.sum() / max(evened, np.finfo(v.dtype).tiny))  # keeps the norm
-        x.sweep(step, lr=rate, eps=_NORMUON_EPS)
+        outputs = [one[0] for one in (rows if kind == "row" else columns)]
+        new = [
+            b2 * v + (1.0 - b2) * square / max(size / max(len(v), 1), 1)
+            for v, square, b2, size in zip(x.values("v"), outputs, h["beta2"], x.sizes, strict=True)
+        ]
+        x.assign("v", new)
+        kept = []  # what keeps each norm
+        for v, square, dtype in zip(x.values("v"), outputs, x.dtypes, strict=True):
+            evened = (square / (np.sqrt(v) + _NORMUON_EPS) ** 2).sum()
+            kept.append(np.sqrt(square.sum() / np.maximum(evened, np.finfo(dtype).tiny)))
+        x.sweep(step, lr=rate * x.array(kept), eps=_NORMUON_EPS)
 
 
 _register_normuon("oi", "row")
@@ -186,10 +190,17 @@ def _root_products(x, due):
     return sums, factors, product
 
 
-def _take_roots(x, h, due):
+def _begin_sides(x, fresh, eps):
+    """Set the sums of the tensors numbered ``fresh`` to multiples of the identity."""
+    for letter in ("left", "right"):
+        for side, least in zip(*_sided(x, fresh, letter), eps[list(fresh)], strict=True):
+            side.flat[:: len(side) + 1] = least
+
+
+def _take_roots(x, due, root, eps):
     """Recompute the preconditioners' inverse roots of the tensors numbered ``due``."""
     sums, factors, product = x.prepared(("roots", due), functools.partial(_root_products, x, due))
-    orders, least = ([*values[list(due)]] * 2 for values in (h["root"], h["eps"]))
+    orders, least = ([*values[list(due)]] * 2 for values in (root, eps))
     x.map(_half_root, sums, orders, least, factors)
     product.run()
 
@@ -199,17 +210,16 @@ def shampoo(x, h):
     """Gupta, Koren & Singer (2018), algorithm 1."""
     members = tuple(np.flatnonzero(x.sizes).tolist())
     x.sweep(_take_gradient)
-    for i in np.flatnonzero(x.t == 1):
-        for letter in ("left", "right"):
-            side = x.matrices(letter)[i]
-            side.flat[:: len(side) + 1] = h["eps"][i]
+    fresh = tuple(i for i in range(len(x.sizes)) if x.t[i] == 1)
+    if fresh:
+        x.call(functools.partial(_begin_sides, x, fresh), h["eps"])
     if members:
         grams, *directions = x.prepared(("shampoo", members), functools.partial(_shampoo_step, x, members))
         grams.scale(beta=1.0)
         grams.run()
         due = tuple(i for i in members if (x.t[i] - 1) % h["update_freq"][i] == 0)
         if due:
-            _take_roots(x, h, due)
+            x.call(functools.partial(_take_roots, x, due), h["root"], h["eps"])
         for product in directions:
             product.run()
     x.sweep(_muon_step, lr=h["lr"])
@@ -266,6 +276,11 @@ def _first_basis(gram, basis):
     basis[...] = _eigh(gram)[1][:, ::-1]
 
 
+def _first_bases(x, fresh):
+    left, right, q_left, q_right = _sided(x, fresh, *_BASES)
+    x.map(_first_basis, [*left, *right], [*q_left, *q_right])
+
+
 def _turn_bases(x, due):
     before, after, turned = x.prepared(("turn", due), functools.partial(_soap_turn, x, due))
     v, q_left, q_right = _sided(x, due, "v", "Q_left", "Q_right")
@@ -300,13 +315,12 @@ def soap(x, h):
         x.sweep(_soap_moments, d1=1.0 - b1, b2=b2, d2=1.0 - b2, eps=h["eps"], first=x.t == 1)
         for product in out:
             product.run()
-        fresh = [i for i in members if x.t[i] == 1]
+        fresh = tuple(i for i in members if x.t[i] == 1)
         if fresh:
-            left, right, q_left, q_right = _sided(x, fresh, *_BASES)
-            x.map(_first_basis, [*left, *right], [*q_left, *q_right])
+            x.call(functools.partial(_first_bases, x, fresh))
         due = tuple(i for i in members if x.t[i] > 1 and (x.t[i] - 1) % h["precondition_frequency"][i] == 0)
         if due:
-            _turn_bases(x, due)
+            x.call(functools.partial(_turn_bases, x, due))
     t = np.maximum(x.t - 1, 1)  # the first step only builds the basis
     keep = np.where(x.t > 1, 1.0 - h["lr"] * h["weight_decay"], 1.0)
     x.sweep(_soap_step, lr=h["lr"] * np.sqrt(1.0 - b2**t) / (1.0 - b1**t), keep=keep)

@@ -15,7 +15,12 @@ def _noisy_step(w, g, i, *, high, low, deviation, lr):
 @tensor_rule("noisysgd")
 def noisysgd(x, h):
     """Neelakantan et al. (2015): Gaussian noise of variance eta / t^gamma."""
-    key = keys(h["seed"], x.t, x.places)
+
+    def halves(t):
+        key = keys(h["seed"], t, x.places)
+        return np.array([key >> 16, key & 0xFFFF])
+
+    high, low = x.by_step("key", halves, (2, len(x.sizes)))
     deviation = np.sqrt(h["eta"] / x.t ** h["gamma"])
     # Constants are cast to the array's dtype: a float32 holds half of the key exactly, not all of it.
-    x.sweep(_noisy_step, high=key >> 16, low=key & 0xFFFF, deviation=deviation, lr=h["lr"])
+    x.sweep(_noisy_step, high=high, low=low, deviation=deviation, lr=h["lr"])

@@ -42,17 +42,16 @@ def prodigy(x, h):
         b1=b1, b2=b2, b3=b3, d1=d * (1.0 - b1), d2=d * d * (1.0 - b2), ds=ds, first=x.t == 1,
         moves=h["lr"] > 0.0,
     )  # fmt: skip
-    numerator = float(b3[0] * x.shared["d_numerator"] + (d / d0 * rate * gained).sum())
-    denominator = float(size.sum())
+    numerator = b3[0] * x.shared["d_numerator"] + (d / d0 * rate * gained).sum()
+    denominator = size.sum()
     if denominator == 0:
         return  # no gradient yet, or no learning rate
     x.shared["k"] += 1.0
-    estimate = float(h["d_coef"][0]) * numerator / denominator
-    if d == d0[0]:
-        d = max(d, estimate)
-    x.shared["d_max"] = max(x.shared["d_max"], estimate)
+    estimate = h["d_coef"][0] * numerator / denominator
+    d = np.where(d == d0[0], np.fmax(d, estimate), d)  # an estimate that is NaN changes nothing
+    x.shared["d_max"] = np.fmax(x.shared["d_max"], estimate)
     x.shared["d_numerator"] = numerator
-    x.shared["d"] = d = min(x.shared["d_max"], d * float(h["growth_rate"][0]))
+    x.shared["d"] = d = np.fmin(x.shared["d_max"], d * h["growth_rate"][0])
     keep = 1.0 - h["weight_decay"] * rate if h["decoupled_weight_decay"] else 1.0
     x.sweep(_adaptive_step, keep=keep, step=rate, eps=d * h["eps"])
 
@@ -90,13 +89,13 @@ def dadaptadam(x, h):
         b1=b1, d1=(1.0 - b1) * rate, b2=b2, d2=1.0 - b2, b3=b3, d3=(1.0 - b3) * rate,
         eps=h["eps"], moves=moves,
     )  # fmt: skip
-    weighted = float(b3[0] * x.shared["numerator_weighted"] + (1.0 - b3[0]) * (rate * gained).sum())
-    if not size.sum():
+    weighted = b3[0] * x.shared["numerator_weighted"] + (1.0 - b3[0]) * (rate * gained).sum()
+    if size.sum() == 0:
         return  # no gradient yet, or no learning rate
     x.shared["k"] += 1.0
-    estimate = weighted / float((1.0 - b3[0]) * size.sum())
+    estimate = weighted / ((1.0 - b3[0]) * size.sum())
     x.shared["numerator_weighted"] = weighted
-    x.shared["d"] = max(d, min(estimate, d * float(h["growth_rate"][0])))
+    x.shared["d"] = np.fmax(d, np.minimum(estimate, d * h["growth_rate"][0]))
     keep = 1.0 - h["weight_decay"] * rate if h["decoupled_weight_decay"] else 1.0
     x.sweep(_adaptive_step, keep=keep, step=np.where(moves, 1.0, 0.0), eps=h["eps"])
 
@@ -117,9 +116,10 @@ def _descend(w, g, *, lr):
 def dog(x, h):
     """Ivgi, Hinder & Carmon (2023), equation 1 with the authors' first step; one rate for all tensors."""
     gone, gradient, weight = x.sweep(_distances, first=x.t == 1).sum(axis=1)
-    distance = x.shared["max_dist"] or float(h["reps_rel"][0] * (1.0 + np.sqrt(weight)))
-    x.shared["max_dist"] = distance = max(distance, float(np.sqrt(gone)))
-    x.shared["sum_sq_norm_grads"] += float(gradient)
+    distance = x.shared["max_dist"]
+    distance = np.where(distance == 0, h["reps_rel"][0] * (1.0 + np.sqrt(weight)), distance)
+    x.shared["max_dist"] = distance = np.fmax(distance, np.sqrt(gone))
+    x.shared["sum_sq_norm_grads"] += gradient
     x.sweep(_descend, lr=h["lr"] * distance / np.sqrt(x.shared["sum_sq_norm_grads"] + h["eps"]))
 
 
@@ -131,9 +131,9 @@ def dog(x, h):
 def dowg(x, h):
     """Khaled, Mishchenko & Jin (2023), algorithm 1; one rate for all tensors."""
     gone, gradient, _ = x.sweep(_distances, first=x.t == 1).sum(axis=1)
-    x.shared["estim_sq_dist"] = square = max(x.shared["estim_sq_dist"], float(gone))
-    x.shared["weighted_sq_norm_grads"] += square * float(gradient)
-    x.sweep(_descend, lr=h["lr"] * square / (math.sqrt(x.shared["weighted_sq_norm_grads"]) + h["eps"]))
+    x.shared["estim_sq_dist"] = square = np.fmax(x.shared["estim_sq_dist"], gone)
+    x.shared["weighted_sq_norm_grads"] += square * gradient
+    x.sweep(_descend, lr=h["lr"] * square / (np.sqrt(x.shared["weighted_sq_norm_grads"]) + h["eps"]))
 
 
 @sweep("start", sums=4)
@@ -160,16 +160,16 @@ _EACH = range(len(DISCOUNTS))
 )
 def mechanic(x, h):
     """Cutkosky, Defazio & Mehta (2023), algorithm 1, clipped as in optax; ``moved``: the base's weights."""
-    r, m, v, s = (np.array([x.shared[f"{name}_{i}"] for i in _EACH]) for name in "rmvs")
-    eps, total = float(h["eps"][0]), float(s.sum())
+    r, m, v, s = (x.array([x.shared[f"{name}_{i}"] for i in _EACH]) for name in "rmvs")
+    eps, total = h["eps"][0], s.sum()
     gradient, weight, along, inward = x.sweep(_mechanic_terms, first=x.t == 1)
     decay = total * np.sqrt(gradient.sum()) / (np.sqrt(weight.sum()) + eps)
     inverse = 1.0 / (total + eps)
-    gain = inverse * float(along.sum() + decay * (h["weight_decay"] * inward).sum())
+    gain = inverse * (along.sum() + decay * (h["weight_decay"] * inward).sum())
     r = DISCOUNTS * r + np.clip(gain, -m, m) * s
     m = np.maximum(DISCOUNTS * m, abs(gain) + eps)
-    v = DISCOUNTS**2 * v + gain * gain  # a power of a float raises where this overflows
-    s = (float(h["s_init"][0]) / len(DISCOUNTS) * m + np.maximum(r, 0.0)) / (np.sqrt(v) + eps)
+    v = DISCOUNTS**2 * v + gain * gain
+    s = (h["s_init"][0] / len(DISCOUNTS) * m + np.maximum(r, 0.0)) / (np.sqrt(v) + eps)
     for name, values in zip("rmvs", (r, m, v, s), strict=True):
-        x.shared.update({f"{name}_{i}": float(values[i]) for i in _EACH})
-    x.sweep(_mechanic_step, inverse=inverse, scale=float(s.sum()))
+        x.shared.update({f"{name}_{i}": values[i] for i in _EACH})
+    x.sweep(_mechanic_step, inverse=inverse, scale=s.sum())

@@ -36,21 +36,21 @@ def _bounded_step(x, h, b, correct, square, ahead, inner):
     <g, w> and <m, w> over all tensors. The model of the loss uses the largest learning rate and the largest
     decay.
     """
-    shared, lr = x.shared, float(h["lr"].max())
-    grow = 1.0 + lr * float(h["weight_decay"].max())
+    shared, lr = x.shared, h["lr"].max()
+    grow = 1.0 + lr * h["weight_decay"].max()
     shared["barf"] = b * shared["barf"] + (1.0 - b) * x.loss
     shared["gamma"] = b * shared["gamma"] + (1.0 - b) * ahead
     room = shared["barf"] - shared["gamma"]
-    least, bound = float(h["lower_bound"][0]), shared["lb"]
-    adapts = h["adapt_lower_bound"]
-    if adapts and grow * room + inner < grow * correct * bound:
-        bound = max((grow * room + inner) / (2.0 * correct * grow), least)
-    step = 0.0
-    if square > _TINY:
-        step = min(lr / correct, max(grow * (room - correct * bound) + inner, 0.0) / square)
-    if adapts:
-        bound = max((room + inner - 0.5 * step * square) / correct, least)
-    shared["lb"] = bound
+    least, bound = h["lower_bound"][0], shared["lb"]
+    if h["adapt_lower_bound"]:
+        lower = np.maximum((grow * room + inner) / (2.0 * correct * grow), least)
+        bound = np.where(grow * room + inner < grow * correct * bound, lower, bound)
+    is_usable = square > _TINY
+    gap = np.maximum(grow * (room - correct * bound) + inner, 0.0)
+    # A gap that is NaN, as the loss may be, makes the longest step.
+    step = np.where(is_usable, np.fmin(lr / correct, gap / np.where(is_usable, square, 1.0)), 0.0)
+    if h["adapt_lower_bound"]:
+        shared["lb"] = np.maximum((room + inner - 0.5 * step * square) / correct, least)
     return step
 
 
@@ -75,8 +75,7 @@ def _momo_step(w, m, *, keep, step):
 @tensor_rule("momo", slots={"m": "exp_avg"}, shared=_SHARED)
 def momo(x, h):
     """Schaipp et al. (2023), algorithm 1; the averages begin with the first gradient."""
-    is_first = x.t.max() == 1
-    b = 0.0 if is_first else float(h["beta"][0])
+    b = np.where(x.t.max() == 1, 0.0, h["beta"][0])
     sums = x.sweep(_momo_moment, d=np.where(x.t == 1, 1.0, 1.0 - h["beta"])).sum(axis=1)
     x.sweep(_momo_step, keep=_decay(h), step=_bounded_step(x, h, b, 1.0, *sums))
 
@@ -99,6 +98,5 @@ def momoadam(x, h):
     b1, b2 = h["betas"]
     root = {"c2": np.sqrt(1.0 - b2**x.t), "eps": h["eps"]}
     sums = x.sweep(_momoadam_moments, d1=1.0 - b1, b2=b2, d2=1.0 - b2, **root).sum(axis=1)
-    b = float(b1[0])
-    step = _bounded_step(x, h, b, 1.0 - b ** int(x.t.max()), *sums)
+    step = _bounded_step(x, h, b1[0], 1.0 - b1[0] ** x.t.max(), *sums)
     x.sweep(_momoadam_step, keep=_decay(h), step=step, **root)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastopt.kernels import recording, threading_layer, work_queue
 from fastopt.kernels.blas_threads import single_threaded
+from fastopt.kernels.maxima import Maxima
 from fastopt.kernels.reductions import BoundSweep
 from fastopt.kernels.tiled_gemm import Products
 from fastopt.stepping.arrays import order_of
@@ -91,8 +92,7 @@ class TensorRuleBucket:
         self.t[at] += 1
         scalars = {name: values[at] for name, values in self._scalars.items()}
         x.begin(self.t[at], table, grad_scale, scalars, self._shared, loss)
-        blas = single_threaded() if self.rule.uses_blas else contextlib.nullcontext()
-        with blas, np.errstate(all="ignore"):  # as in compiled loops, which do not warn
+        with x.conditions():
             self.rule.function(x, x.h)
         for name, values in x.scalars.items():
             self._scalars[name][at] = values
@@ -246,6 +246,23 @@ class Tensors:
         """Prepare products of lists of matrices, on as many threads as pay off; see `kernels.tiled_gemm`."""
         return Products(left, right, out, self._most_threads, **options)
 
+    def write_largest(self, letter, *, rows, columns):
+        """Write the largest elements of the arrays ``letter``, and 0 at least, to those of rows and columns.
+
+        Parameters
+        ----------
+        letter : str
+            Arrays in the shape of the parameters.
+        rows, columns : str
+            Arrays of the kinds ``row`` and ``column`` (`fastopt.rules.tensorwise.SHAPES`).
+        """
+
+        def build():
+            lying = [_lying(p.array) for p in self._params]
+            return Maxima(*map(self.arrays, (letter, rows, columns)), lying, self._n_threads)
+
+        self.prepared(("largest", letter, rows, columns), build).run()
+
     def values(self, letter):
         """Return a float64 copy of the array ``letter`` of each tensor, as one-dimensional memory.
 
@@ -287,12 +304,31 @@ class Tensors:
         ndarray or None
         """
         recorder = recording.current()
-        return function(*args) if recorder is None else recorder.call(function, args, shape)
+        if recorder is None:
+            return function(*args)
 
-    def by_step(self, function, shape):
+        def called(*args):
+            with self.conditions():
+                return function(*args)
+
+        return recorder.call(called, args, shape)
+
+    @contextlib.contextmanager
+    def conditions(self):
+        """Return the context in which the rule's NumPy runs."""
+        blas = single_threaded() if self._rule.uses_blas else contextlib.nullcontext()
+        with blas, np.errstate(all="ignore"):  # as in compiled loops, which do not warn
+            yield
+
+    def array(self, numbers):
+        """Return numbers as a float64 array; use it for ``np.array``, which takes no recorded ones."""
+        return _array(numbers)
+
+    def by_step(self, name, function, shape):
         """Return ``function(x.t)``, an array of numbers of this shape that nothing else determines.
 
         A recorded step takes them from a table, so that the function may use whole numbers as it likes.
+        The name tells them from others of the rule.
         """
         recorder = recording.current()
         if recorder is None:
@@ -302,7 +338,7 @@ class Tensors:
         def ahead(n):
             return [function(bucket.t[at] + 1 + k) for k in range(n)]
 
-        return recorder.feed((bucket, function), ahead, shape, is_counted=True)
+        return recorder.feed((bucket, name), ahead, shape, is_counted=True)
 
     def map(self, function, *columns):
         """Return a function's results for each row of lists of arrays, perhaps on several Python threads.

@@ -106,6 +106,8 @@ class Graph:
 
     def elementwise(self, op: Op, n: int, *nodes: Node) -> Node:
         """Return an operation on nodes of n registers, or 1 that stands for all."""
+        if op is Op.POWER and nodes[1].value is not None and (nodes[1].value == 2.0).all():
+            op, nodes = Op.MULTIPLY, (nodes[0], nodes[0])  # as NumPy does
         if op in _NEUTRAL and nodes[1].value is not None and (nodes[1].value == _NEUTRAL[op]).all():
             return nodes[0]
         if op is Op.MULTIPLY and nodes[0].value is not None and (nodes[0].value == 1.0).all():
