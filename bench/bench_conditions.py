@@ -1,10 +1,13 @@
 """What surrounds a fit: start-up and compile time, memory, and a machine that is busy with something else.
 
-    python bench/bench_conditions.py [startup memory busy] [--data mnist.npz] [--json results/conditions.json]
+    python bench/bench_conditions.py [startup memory busy dead] [--data mnist.npz] [--json conditions.json]
 
 startup  seconds to import, of the first fit with an empty kernel cache, and of the first fit from the cache
 memory   the most that a fit allocates beside its data, for S2-S5, in a process of its own
 busy     S1-S3 while two other processes keep the cores busy, against the same fit on the quiet machine
+dead     200 epochs behind inputs that are always zero, in one thread's own time: the last epochs against the
+         first, and how many weights and slots of state are subnormal numbers at the end, which take some
+         processors ten times as long
 """
 
 import argparse
@@ -15,11 +18,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import tracemalloc
 
 import numpy as np
 from _measure import measure, run_sections
 from fit_cases import CASES, fit_ours, fit_sklearn
+
+import fastopt
 
 _IMPORT = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
 
@@ -115,7 +121,51 @@ def bench_busy(options):
     return rows
 
 
-SECTIONS = {"startup": bench_startup, "memory": bench_memory, "busy": bench_busy}
+def _dead_inputs():
+    """Yield names and float32 data in which some features are zero in every row."""
+    rng = np.random.default_rng(0)
+    one_hot = np.zeros((2000, 200), np.float32)
+    one_hot[np.arange(2000)[:, None], rng.integers(0, 190, (2000, 10))] = 1
+    yield "one-hot, 2,000 x 200", one_hot
+    images = np.zeros((2000, 28, 28), np.float32)
+    images[:, 6:22, 6:22] = rng.random((2000, 16, 16))
+    yield "2,000 images with empty borders", images.reshape(2000, -1)
+
+
+def _count_subnormal(arrays):
+    return sum(np.count_nonzero((a != 0) & (np.abs(a) < np.finfo(a.dtype).tiny)) for a in arrays)
+
+
+def bench_dead(options):
+    """Time the first and the last epochs of a fit behind dead inputs, and count what is subnormal then."""
+    rows = {}
+    for name, X in _dead_inputs():
+        y = (X[:, 0::2].sum(axis=1) > X[:, 1::2].sum(axis=1)).astype(int)
+        for solver in (fastopt.RMSprop(lr=1e-3), fastopt.Adam(lr=1e-3)):
+            network = fastopt.MLPClassifier((64, 32), solver=solver, batch_size=32, random_state=0, n_jobs=1)
+            seconds = []
+            for _ in range(200):
+                start = time.thread_time()
+                network.partial_fit(X, y, classes=[0, 1])
+                seconds.append(time.thread_time() - start)
+            first, last = np.median(seconds[1:21]), np.median(seconds[-20:])
+            row = rows[f"{name}, {type(solver).__name__}"] = {
+                "first": first,
+                "last": last,
+                "slower": last / first,
+                "subnormal weights": _count_subnormal(network.coefs_),
+                "subnormal slots": _count_subnormal([network._optimizer.update.state]),
+            }
+            print(
+                f"{name}, {type(solver).__name__}: {first * 1e3:.2f} ms an epoch, at last {last * 1e3:.2f} "
+                f"({row['slower']:.2f}x); subnormal: {row['subnormal weights']:,} weights, "
+                f"{row['subnormal slots']:,} slots",
+                flush=True,
+            )
+    return rows
+
+
+SECTIONS = {"startup": bench_startup, "memory": bench_memory, "busy": bench_busy, "dead": bench_dead}
 
 
 def main():

@@ -12,18 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import from_dtype, types
 
-from fastopt.kernels import elementwise_loops, quantized_state
+from fastopt.kernels import elementwise_loops, quantized_state, subnormals
 from fastopt.kernels.binding import bind, compile_c, compile_scalar
 from fastopt.rules.quantized_state import Reduced
 from fastopt.rules.registry import Rule
 
 DTYPES = ("float32", "float64")
-
-#: Slots closer to zero are stored as 0. Moments of a zero gradient would otherwise become subnormal and,
-#: because rounding keeps them there, stay so for ever, at several times the cost of a normal number. A step
-#: from one of these values multiplied by 1 - beta = 1e-4 is still normal; both lie far below any eps**2
-#: that could be seen beside them.
-TINY = {"float32": 1e-33, "float64": 1e-300}
 
 
 @functools.cache
@@ -48,8 +42,8 @@ def update_kernel(rule: Rule | Reduced, dtype: str):
         suffix,
         rule=compile_scalar(rule.function, scalar),
         prologue=compile_scalar(elementwise_loops.prologue, scalar),
-        flush=compile_scalar(elementwise_loops.flush, stored),
-        tiny=stored(TINY[np.dtype(stored).name]),
+        flush=compile_scalar(subnormals.flush, stored),
+        tiny=stored(subnormals.TINY[np.dtype(stored).name]),
         **own,
     )
     return compile_c(signature, kernel)

@@ -25,11 +25,6 @@ def prologue(w, g, c):
     return c[2] * w, g
 
 
-def flush(x, tiny):
-    """Return 0 for a slot below ``tiny``, which would otherwise decay to (slow) subnormal numbers."""
-    return 0.0 if abs(x) < tiny else x
-
-
 #: The loop stands twice, with coupled decay and without. LLVM takes the branch of `prologue` out of a loop by
 #: itself only as long as the rule is short; left inside, it costs Adam 13 % of its speed in cache.
 _LOOP = """

@@ -13,9 +13,13 @@ from numba.extending import intrinsic
 _I64 = ir.IntType(64)
 
 
-def _call(builder, address, values):
-    """Call the C function ``void f(values...)`` at the integer ``address``."""
+def emit_call(context, builder, signature, args):
+    """Emit the code of `call`."""
+    kinds = signature.args[1]
+    values = cgutils.unpack_tuple(builder, args[1], len(kinds))
+    values = [context.cast(builder, v, t, types.int64) for v, t in zip(values, kinds, strict=True)]
     function_type = ir.FunctionType(ir.VoidType(), [v.type for v in values])
+    address = context.cast(builder, args[0], signature.args[0], types.int64)
     builder.call(builder.inttoptr(address, function_type.as_pointer()), values)
 
 
@@ -30,10 +34,7 @@ def call(typingctx, address, arguments):
         return None
 
     def codegen(context, builder, signature, args):
-        kinds = signature.args[1]
-        values = cgutils.unpack_tuple(builder, args[1], len(kinds))
-        values = [context.cast(builder, v, t, types.int64) for v, t in zip(values, kinds, strict=True)]
-        _call(builder, context.cast(builder, args[0], signature.args[0], types.int64), values)
+        emit_call(context, builder, signature, args)
         return context.get_dummy_value()
 
     return types.void(address, arguments), codegen

@@ -14,9 +14,8 @@ import numpy as np
 from numba import carray, types
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from fastopt.kernels import elementwise_loops, recording, templates, work_queue
+from fastopt.kernels import elementwise_loops, recording, subnormals, templates, work_queue
 from fastopt.kernels.binding import bind, compile_c, compile_scalar
-from fastopt.kernels.elementwise import TINY
 from fastopt.kernels.intrinsics import pointer
 
 #: Elements whose terms are added up before they meet those of others.
@@ -126,8 +125,8 @@ def sweep_kernel(sweep, dtype):
         f"_{dtype}_{'_'.join([*sweep.rows, 'by', *sweep.columns])}",
         rule=compile_scalar(_positional(sweep.function), scalar),
         prologue=compile_scalar(elementwise_loops.prologue, scalar),
-        flush=compile_scalar(elementwise_loops.flush, scalar),
-        tiny=scalar(TINY[dtype]),
+        flush=compile_scalar(subnormals.flush, scalar),
+        tiny=scalar(subnormals.TINY[dtype]),
         carray=carray,
         to_fixed_tuple=to_fixed_tuple,
         pointer=pointer,

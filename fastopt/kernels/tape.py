@@ -19,6 +19,7 @@ from numba import carray, njit, types
 from fastopt.kernels import code_cache
 from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_c
 from fastopt.kernels.intrinsics import call, pointer
+from fastopt.kernels.subnormals import call_flushing
 
 
 class Op(enum.IntEnum):
@@ -267,7 +268,7 @@ def advance(address):
         if op > _JUMP_UNLESS:
             _execute(op, r, row, header)
         elif op == _RUN_ALONE:
-            call(row[OUT], (row[A], 0, row[B], 0))
+            call_flushing(row[OUT], (row[A], 0, row[B], 0))
         elif op == _JUMP_UNLESS:
             pc = pc if r[row[A]] != 0.0 else row[OUT]
         else:

@@ -16,6 +16,7 @@ from numba import carray, prange, types
 from fastopt.kernels import code_cache, recording, threading_layer
 from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_c
 from fastopt.kernels.intrinsics import call, fetch_add, pointer
+from fastopt.kernels.subnormals import call_flushing
 from fastopt.rules.quantized_state import BLOCK
 
 TABLE_COLUMNS = 6
@@ -38,7 +39,7 @@ ROUTINE = types.void(*[types.int64] * 4)
 
 def run_serially(routine, arguments, n_tasks):
     """Run all tasks in the calling thread."""
-    call(routine, (arguments, 0, n_tasks, 0))
+    call_flushing(routine, (arguments, 0, n_tasks, 0))
 
 
 def run_in_parallel(routine, arguments, n_tasks, counter, n_threads):
@@ -47,7 +48,7 @@ def run_in_parallel(routine, arguments, n_tasks, counter, n_threads):
     for worker in prange(n_threads):
         task = fetch_add(counter)
         while task < n_tasks:
-            call(routine, (arguments, task, task + 1, worker))
+            call_flushing(routine, (arguments, task, task + 1, worker))
             task = fetch_add(counter)
 
 

@@ -42,7 +42,7 @@ def output(z, rows, n_outputs):
 
 def normalized_output(z, rows, n_outputs):
     """Replace each row of the last layer's pre-activations at ``z`` by its softmax."""
-    z = matrix(z, real, rows, n_outputs)
+    z, smallest = matrix(z, real, rows, n_outputs), real(np.finfo(real).tiny)
     for i in range(rows):
         top = z[i, 0]
         for j in range(1, n_outputs):
@@ -54,7 +54,7 @@ def normalized_output(z, rows, n_outputs):
             total += z[i, j]
         scale = real(1) / total
         for j in range(n_outputs):
-            z[i, j] *= scale
+            z[i, j] = max(z[i, j] * scale, smallest)  # a subnormal product would be 0; NaN stays NaN
 
 
 def total(p, y):

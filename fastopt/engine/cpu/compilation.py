@@ -20,7 +20,7 @@ from fastopt.engine.cpu.context import DENSE_ROUTINES, SPARSE_ROUTINES
 from fastopt.engine.cpu.vector_math import ENGINE_JIT, IN_PLACE_OF, INNER_JIT
 from fastopt.kernels import cache_folders, code_cache, elementwise, intrinsics, threading_layer
 from fastopt.kernels.binding import bind, compile_c, compile_scalar, digest, fingerprint
-from fastopt.kernels.intrinsics import call
+from fastopt.kernels.subnormals import call_flushing
 from fastopt.rules import patience, scalar_functions
 from fastopt.rules.activations import ACTIVATIONS, OUTPUTS, Activation
 from fastopt.rules.losses import LOSSES, Loss
@@ -170,19 +170,19 @@ def worker_address() -> int:
 
 
 def _call_worker(worker, context, n_workers):
-    call(worker, (context, 0))
+    call_flushing(worker, (context, 0))
 
 
 def _call_workers(worker, context, n_workers):
     for number in prange(n_workers):
-        call(worker, (context, number))
+        call_flushing(worker, (context, number))
 
 
 @functools.cache
 def _entry_point(parallel):
     """Return the compiled function that Python calls: it works in this thread, or in a parallel region."""
     template = _call_workers if parallel else _call_worker
-    bound = bind(template, template, digest=_DIGEST, call=call, prange=prange)
+    bound = bind(template, template, digest=_DIGEST, call_flushing=call_flushing, prange=prange)
     signature = types.void(*[types.int64] * 3)
     return code_cache.jit(signature, parallel=parallel, nogil=True, **ENGINE_JIT)(bound)
 

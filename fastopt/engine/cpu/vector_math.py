@@ -79,8 +79,8 @@ _EXP64 = (
     np.float64, 52, 1023, 6.93145751953125e-1, 1.42860682030941723212e-6,
     tuple(1 / math.factorial(k) for k in range(13, 1, -1)),
 )  # fmt: skip
-# Outside these bounds the result would be subnormal or infinite.
-_bounded32, _bounded64 = _make_exp(*_EXP32, -87.3, 88.3), _make_exp(*_EXP64, -708.0, 709.0)
+# Within these bounds neither the result nor the logistic function's 1 / (1 + result) is subnormal.
+_bounded32, _bounded64 = _make_exp(*_EXP32, -87.3, 87.3), _make_exp(*_EXP64, -708.0, 708.0)
 # At these the exponent's bits are all zero, or all one: the power of two is 0, or infinite.
 _exp32, _exp64 = _make_exp(*_EXP32, -88.0, 89.0), _make_exp(*_EXP64, -709.0, 710.0)
 

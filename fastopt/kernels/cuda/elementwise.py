@@ -11,10 +11,10 @@ import numpy as np
 from numba import from_dtype, types
 
 from fastopt.kernels import elementwise_loops as cpu_loops
+from fastopt.kernels import subnormals
 from fastopt.kernels.binding import bind
 from fastopt.kernels.cuda import api as cuda
 from fastopt.kernels.cuda import elementwise_loops, memory
-from fastopt.kernels.elementwise import TINY
 
 #: Threads of a block. The simulator runs each as a thread of Python, so few.
 THREADS = 8 if cuda.SIMULATED else 256
@@ -45,9 +45,9 @@ def element_update(rule, scalar):
         return ({", ".join(["w", *(f"flush({slot}, tiny)" for slot in slots)])},)"""
     names = {
         "prologue": cuda.device_function(cpu_loops.prologue, scalar),
-        "flush": cuda.device_function(cpu_loops.flush, scalar),
+        "flush": cuda.device_function(subnormals.zero_if_tiny, scalar),
         "rule": cuda.device_function(rule.function, scalar),
-        "tiny": scalar(TINY[np.dtype(scalar).name]),
+        "tiny": scalar(subnormals.TINY[np.dtype(scalar).name]),
     }
     exec(source, names)
     return cuda.inlined(names["element"])
