@@ -54,7 +54,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], conten
         If an array has another type, or ``content`` is not JSON.
     ValueError
         If ``content`` has a number that is not finite, or the names and the content exceed the 100 MB that
-        safetensors allows.
+        safetensors allows, or ``path`` is a folder or a device.
     OSError
         If the disk refuses; the old file is unchanged.
     MissingExtraError
@@ -205,11 +205,16 @@ def _replace(path, data):
     """Write a file aside, on the disk before it takes the old one's place."""
     folder, base = os.path.split(path)
     aside = os.path.join(folder, f".{base}.{uuid.uuid4().hex[:8]}.tmp")
+    old = os.stat(path).st_mode if os.path.exists(path) else None
+    if old is not None and not stat.S_ISREG(old):  # a rename would remove /dev/null itself
+        raise ValueError(f"{path} is no regular file, and cannot be replaced by one.")
     try:
         with open(aside, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if old is not None:
+            os.chmod(aside, stat.S_IMODE(old))
         os.replace(aside, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -124,6 +124,29 @@ def test_a_symbolic_link_stays_one(path):
     assert read(path, "thing")[1] == {"a": 1}
 
 
+def test_a_file_that_is_replaced_keeps_who_may_read_it(path):
+    for mode in (0o600, 0o640):
+        path.touch()
+        path.chmod(mode)
+        expected = path.stat().st_mode  # Windows knows fewer modes
+        write(path, {}, {}, "thing")
+        assert path.stat().st_mode == expected
+
+
+def test_what_is_no_file_is_not_replaced(path):
+    """safetensors 0.8.0's own save_file renames a file over a device, too, which then is gone."""
+    path.mkdir()
+    with pytest.raises(ValueError, match=r"it\.safetensors is no regular file, and cannot be replaced"):
+        write(path, {}, {}, "thing")
+    path.rmdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+        with pytest.raises(ValueError, match="is no regular file"):
+            write(path, {}, {}, "thing")
+        assert stat.S_ISFIFO(path.stat().st_mode)
+    assert len(os.listdir(path.parent)) <= 1
+
+
 def test_another_kind_is_refused(path):
     write(path, {}, {}, "checkpoint")
     with pytest.raises(ValueError, match=r"it\.safetensors holds a checkpoint, not a model\."):
