@@ -29,8 +29,8 @@ def network(**params):
     """Return the network that is trained: patience, best weights, averages and a schedule to carry over."""
     return fastopt.MLPRegressor(
         hidden_layer_sizes=(32, 16), solver=fastopt.EMA(fastopt.AdamW(lr=cosine(0.01)), decay=0.9),
-        early_stopping=True, n_iter_no_change=30, batch_size=32, random_state=0, n_jobs=1,
-        **{"max_iter": 30} | params,
+        early_stopping=True, n_iter_no_change=15, batch_size=32, random_state=0, n_jobs=1,
+        **{"max_iter": 15} | params,
     )  # fmt: skip
 
 
@@ -48,14 +48,17 @@ def run(n_kills, seed=0):
     with warnings.catch_warnings():  # forks need not load the compiled code again; no thread has begun
         warnings.simplefilter("ignore")
         network(max_iter=1).fit(X, Y)
-    expected, duration, _ = _fit_in_child(None, None)
+    expected, _, _ = _fit_in_child(None, None)
     found = {"kills": 0, "most_lost": 0, "unreadable": 0, "other": 0, "leftovers": 0, "fits": 0}
     with tempfile.TemporaryDirectory() as folder:
+        _, duration, _ = _fit_in_child(os.path.join(folder, "fit-0"), None)
+        found["fits"] = 1
         while found["kills"] < n_kills:
             result, begun = None, 0  # begun: the last epoch that a killed child was seen to have trained
             path = os.path.join(folder, f"fit-{found['fits']}")
             while result is None:
-                result, _, lines = _fit_in_child(path, rng.uniform(0, duration))
+                at_once = rng.random() < 0.2  # while the file is read; else it would hardly ever be finished
+                result, _, lines = _fit_in_child(path, rng.uniform(0, duration), at_once)
                 found["unreadable"] += any(line.startswith("refused") for line in lines)
                 resumed = [int(n) for n in re.findall(r"after iteration (\d+)", " ".join(lines))]
                 epochs = [int(n) for n in re.findall(r"Iteration (\d+),", " ".join(lines))]
@@ -70,8 +73,8 @@ def run(n_kills, seed=0):
     return found
 
 
-def _fit_in_child(path, seconds):
-    """Fit in a fork of this process and kill it after a time.
+def _fit_in_child(path, seconds, at_once=True):
+    """Fit in a fork of this process and kill it after a time, ``at_once`` or counted from its first line.
 
     Returns the model's numbers (None if it was killed), the time that it took, and the lines that it wrote.
     """
@@ -84,11 +87,13 @@ def _fit_in_child(path, seconds):
         os._exit(0)
     os.close(writing)
     began, written = time.perf_counter(), b""
-    deadline = began + (1e6 if seconds is None else seconds)
-    while select.select([reading], [], [], max(0.0, deadline - time.perf_counter()))[0]:
+    deadline = began + seconds if at_once and seconds is not None else None
+    while select.select([reading], [], [], deadline and max(0.0, deadline - time.perf_counter()))[0]:
         more = os.read(reading, 1 << 16)
         if not more:
             break  # it has ended
+        if deadline is None and seconds is not None:
+            deadline = time.perf_counter() + seconds
         written += more
     else:
         os.kill(child, signal.SIGKILL)
