@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import re
+import zlib
 from numbers import Real
 from typing import Any
 
@@ -21,8 +22,8 @@ from fastopt.stepping import scheduling
 _WITHOUT_EFFECT = ("verbose", "progress", "n_jobs", "device", "checkpoint", "checkpoint_every")
 #: What tells functions of the user's apart: the values of hyper-parameters throughout the run.
 _COURSE = "the course of the schedule"
-#: Bytes that are hashed as one piece.
-_PIECE = 1 << 22
+#: Bytes that get a checksum of their own.
+_PIECE = 1 << 20
 #: At how many points of a run functions of the user's are compared.
 _N_POINTS = 33
 
@@ -143,7 +144,8 @@ def _of_rows(array, pool):
     for part in parts:
         raw = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
         pieces = [raw[i : i + _PIECE] for i in range(0, len(raw), _PIECE)]
-        described += pool.map(lambda piece: hashlib.sha256(piece).hexdigest(), pieces)
+        # Against mistakes, not attacks: CRC-32 takes less than half the time of SHA-256.
+        described += map(str, pool.map(zlib.crc32, pieces))
     return _digest(*described)
 
 

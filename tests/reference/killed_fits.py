@@ -41,8 +41,8 @@ def run(n_kills, seed=0):
     -------
     dict
         ``kills``; ``most_lost``: completed epochs that a kill cost, at most; ``unreadable`` files; ``other``:
-        fits that ended with other bits than one that was not interrupted; ``leftovers``: files beside theirs;
-        ``fits``.
+        fits that ended with other bits than one that was not interrupted; ``leftovers``: half files
+        beside theirs; ``fits``.
     """
     rng = np.random.default_rng(seed)
     with warnings.catch_warnings():  # forks need not load the compiled code again; no thread has begun
@@ -69,7 +69,7 @@ def run(n_kills, seed=0):
                 found["kills"] += result is None
             found["fits"] += 1
             found["other"] += result != expected
-        found["leftovers"] = len(os.listdir(folder)) - found["fits"]
+        found["leftovers"] = sum(name.endswith(".tmp") for name in os.listdir(folder))
     return found
 
 
