@@ -216,9 +216,11 @@ def _replace(path, data):
         if old is not None:
             os.chmod(aside, stat.S_IMODE(old))
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(aside)
+        if isinstance(error, OSError):  # which names the file aside, or none
+            raise OSError(error.errno, error.strerror, path) from error
         raise
     _sync_folder(folder)
 

@@ -103,7 +103,7 @@ def test_the_old_file_is_there_until_the_new_one_is(path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match=r"No space left on device: .*it\.safetensors'$"):
             write(path, ARRAYS, {"age": "new"}, "thing")
     assert os.listdir(path.parent) == [path.name]
     assert read(path, "thing")[1] == {"age": "old"}
@@ -111,6 +111,11 @@ def test_the_old_file_is_there_until_the_new_one_is(path, monkeypatch):
     assert read(path, "thing")[1] == {"age": "new"}
     if os.name == "posix":
         assert synced == [False, False, True]
+
+
+def test_a_folder_that_does_not_exist_is_named(path):
+    with pytest.raises(FileNotFoundError, match=r"nosuch.x'$"):
+        write(path.parent / "nosuch" / "x", {}, {}, "thing")
 
 
 def test_a_symbolic_link_stays_one(path):
