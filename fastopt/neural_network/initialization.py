@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastopt.engine import Layout
+from fastopt.kernels import aligned_memory
 
 #: Numbers drawn at once: the float64 draws of a wide layer would otherwise go through memory.
 _DRAWS = 1 << 14
@@ -28,7 +29,7 @@ def initialize(
     -------
     ndarray of shape (layout.size,)
     """
-    flat = np.zeros(layout.size, dtype=dtype)
+    flat = aligned_memory.zeros(layout.size, dtype)
     factor = 2.0 if activation == "logistic" else 6.0
     for weights, biases in zip(layout.weights(flat), layout.biases(flat), strict=True):
         bound = np.sqrt(factor / sum(weights.shape))

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastopt.engine import Layout
+from fastopt.kernels import aligned_memory
 
 
 class LayerViews(list[np.ndarray]):
@@ -145,7 +146,7 @@ def flatten(weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]) -
         )
     layout = Layout([shapes[0][0], *(s[1] for s in shapes)])
     dtype = np.float32 if all(a.dtype == np.float32 for a in weights + biases) else np.float64
-    flat = np.zeros(layout.size, dtype=dtype)
+    flat = aligned_memory.zeros(layout.size, dtype)
     for views, arrays in ((layout.weights(flat), weights), (layout.biases(flat), biases)):
         for view, array in zip(views, arrays, strict=True):
             view[...] = array
@@ -159,7 +160,7 @@ def pack(layout: Layout, flat: np.ndarray) -> np.ndarray:
 
 def unpack(layout: Layout, packed: np.ndarray) -> np.ndarray:
     """Return a new flat vector from one made by `pack`."""
-    flat, at = np.zeros(layout.size, dtype=packed.dtype), 0
+    flat, at = aligned_memory.zeros(layout.size, packed.dtype), 0
     for view in layout.weights(flat) + layout.biases(flat):
         view[...] = packed[at : at + view.size].reshape(view.shape)
         at += view.size

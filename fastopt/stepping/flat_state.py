@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastopt.kernels import aligned_memory
 from fastopt.kernels.elementwise import update_address
 from fastopt.persistence import Persistent
 from fastopt.schedules import Run
@@ -63,7 +64,7 @@ class FlatState(scheduling.Scheduled, Persistent):
         self.dtype = check_dtype(dtype)
         self.size, self.n_decay = int(size), int(n_decay)
         rule = self.rule
-        self.state = np.zeros((len(rule.slots), self.size), self.dtype)
+        self.state = aligned_memory.zeros((len(rule.slots), self.size), self.dtype)
         for name, row in zip(rule.slots, self.state, strict=True):
             row[:] = rule.first(first, rule.initial, name)
         self.scalars = tuple(rule.first(first, rule.scalars, name) for name in rule.scalars)

@@ -21,6 +21,7 @@ from fastopt.engine.cpu.context import (
     LINE,
     PREDICT,
     TILE_COLUMNS,
+    first_row,
     layer_record,
     vector,
 )
@@ -112,8 +113,7 @@ def work_on_rows(context, c, worker):
     block = take_block(c)
     while block >= 0:
         count += 1
-        lo = block * c.block_rows
-        hi = min(lo + c.block_rows, c.n_rows)
+        lo, hi = first_row(c, block), first_row(c, block + 1)
         _read_inputs(context, c, block, lo, hi)
         _forward(context, c, lo, hi, worker)
         if c.mode != PREDICT:

@@ -17,18 +17,25 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from fastopt.engine.cpu import simd_gemm
-from fastopt.engine.cpu.context import LINE, fill, record, row_number, vector
+from fastopt.engine.cpu.context import LINE, fill, first_row, record, row_number, vector
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.kernels.intrinsics import prefetch
 
-#: Bytes of a row from which asking for the next one early pays.
-_LONG_ROW = 512
+#: Bytes of rows that are asked for before they are read.
+_AHEAD = 4096
 #: Columns of the weight matrix that are worked on at a time: 784 rows of 128 float32 fit the L2 cache.
 _COLUMNS = 144
 #: Neighbouring input columns whose gradients are formed together.
 GROUP = 4
-#: Bits of a word, and of each four neighbours in it the last.
-WORD, _LAST_OF_FOUR = 64, np.uint64(0x1111111111111111)
+#: Bits of a word, and of each four neighbours in it the first.
+WORD, _FIRST_OF_FOUR = 64, np.uint64(0x1111111111111111)
+#: The distances over which nibbles swap places, and the lower ones of each pair.
+_NIBBLES = (
+    (8, np.uint64(0x00000000FFFFFFFF)),
+    (4, np.uint64(0x0000FFFF0000FFFF)),
+    (2, np.uint64(0x00FF00FF00FF00FF)),
+    (1, np.uint64(0x0F0F0F0F0F0F0F0F)),
+)
 
 
 @intrinsic
@@ -56,9 +63,10 @@ def gather(context, lo, hi):
     c = record(context)
     n = c.n_features
     nbytes = n * c.itemsize
+    ahead = 1 + _AHEAD // nbytes
     for i in range(lo, hi):
-        if nbytes >= _LONG_ROW:
-            _ask_for(c.x + row_number(c, min(i + 1, hi - 1)) * nbytes, nbytes)
+        if i + ahead < hi:
+            _ask_for(c.x + row_number(c, i + ahead) * nbytes, nbytes)
         source = vector(c.x + row_number(c, i) * nbytes, real, n)
         target = vector(c.gathered + i * n * c.itemsize, real, n)
         for j in range(n):
@@ -70,27 +78,40 @@ def _words(n):
     return (n + WORD - 1) // WORD
 
 
+@njit(**INNER_JIT)
+def _transpose_nibbles(words):
+    """Transpose 16 words in place as a matrix of 16 x 16 nibbles: ever smaller off-diagonal squares swap."""
+    for distance, lower in _NIBBLES:
+        shift = np.uint64(4 * distance)
+        for i in range(0, 16, 2 * distance):
+            for j in range(i, i + distance):
+                swapped = ((words[j] >> shift) ^ words[j + distance]) & lower
+                words[j + distance] ^= swapped
+                words[j] ^= swapped << shift
+
+
 def mark(context, source, block, lo, hi):
-    """Mark the non-zero inputs of the batch's rows ``lo:hi``, by row and by group of columns."""
+    """Mark the non-zero inputs of the batch's rows ``lo:hi``, by row and by group of columns.
+
+    Of 64 columns a row has 16 groups: a nibble for each, in which every fourth row has its bit, makes 16
+    words of 64 rows, whose transpose is a word of rows for each group.
+    """
     c = record(context)
-    n, n_words, n_groups = c.n_features, _words(c.n_features), (c.n_features + GROUP - 1) // GROUP
-    block_words = _words(c.block_rows)
-    by_group = vector(c.group_bits + 8 * block * block_words * n_groups, np.uint64, block_words * n_groups)
-    fill(by_group.ctypes.data, np.int64, block_words * n_groups, 0)
-    one = np.uint64(1)
+    n, n_words = c.n_features, _words(c.n_features)
+    n_bits = _words(c.block_rows) * n_words * (WORD // GROUP)
+    by_group = vector(c.group_bits + 8 * block * n_bits, np.uint64, n_bits)
+    fill(by_group.ctypes.data, np.int64, n_bits, 0)
     for i in range(lo, hi):
         by_row = vector(c.row_bits + 8 * i * n_words, np.uint64, n_words)
-        at = (i - lo) // WORD * n_groups
-        bit = one << np.uint64((i - lo) % WORD)
+        at, bit = (i - lo) // WORD * n_words * (WORD // GROUP) + (i - lo) % WORD // 4, np.uint64((i - lo) % 4)
         for w in range(n_words):
             address = source + (i * n + w * WORD) * c.itemsize
             bits = simd_gemm.nonzero_bits(real(0), address, min(WORD, n - w * WORD))
             by_row[w] = bits
             bits |= bits >> np.uint64(2)
-            bits = (bits | bits >> one) & _LAST_OF_FOUR
-            while bits:
-                by_group[at + w * (WORD // GROUP) + _lowest(bits) // GROUP] |= bit
-                bits &= bits - one
+            by_group[at + w * (WORD // GROUP)] |= ((bits | bits >> np.uint64(1)) & _FIRST_OF_FOUR) << bit
+    for first in range(0, n_bits, 16):
+        _transpose_nibbles(by_group[first : first + 16])
 
 
 @njit(**INNER_JIT)
@@ -135,7 +156,7 @@ def marked_forward(context, worker, source, lo, hi, out, weights, bias, n, recti
 def marked_gradient(context, worker, source, first, last, out, delta, n, keep):
     """Write (or add, to ``keep``) rows ``first:last`` of ``X.T @ delta``; ``first`` begins a group."""
     c = record(context)
-    n_groups, block_words, size = (c.n_features + GROUP - 1) // GROUP, _words(c.block_rows), c.itemsize
+    n_groups, block_words, size = _words(c.n_features) * (WORD // GROUP), _words(c.block_rows), c.itemsize
     index = vector(c.lists + 4 * worker * c.list_length, np.int32, c.list_length)
     bits = vector(c.group_bits, np.uint64, c.n_blocks * block_words * n_groups)
     for k in range(first, last, GROUP):
@@ -143,7 +164,7 @@ def marked_gradient(context, worker, source, first, last, out, delta, n, keep):
         for block in range(c.n_blocks):
             for w in range(block_words):
                 one_word = bits[(block * block_words + w) * n_groups + k // GROUP]
-                count = _list_bits(one_word, block * c.block_rows + w * WORD, index, count)
+                count = _list_bits(one_word, first_row(c, block) + w * WORD, index, count)
         target = out + (k - first) * n * size
         simd_gemm.chosen_product(
             real(0), min(GROUP, last - k), n, count, source + k * size, 1, c.n_features, delta, n,

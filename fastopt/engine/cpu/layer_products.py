@@ -52,14 +52,23 @@ def sum_rows(m, n, weights, step, a, lda, out, keep):
 
     Weights stand ``step`` elements apart (0: one for all), rows ``lda``.
     """
-    out, weights = vector(out, real, n), vector(weights, real, m * step + 1)
+    a, weights, out = matrix(a, real, m, lda), vector(weights, real, m * step + 1), vector(out, real, n)
     if not keep:
         for j in range(n):
             out[j] = 0
-    for i in range(m):
-        row, weight = vector(a + i * lda * out.itemsize, real, n), weights[i * step]
+    whole = m // 4 * 4
+    for i in range(0, whole, 4):  # four at a time: the sums are loaded and stored once for all
+        u, v, w, x = (
+            weights[i * step],
+            weights[(i + 1) * step],
+            weights[(i + 2) * step],
+            weights[(i + 3) * step],
+        )
         for j in range(n):
-            out[j] += weight * row[j]
+            out[j] = (((out[j] + u * a[i, j]) + v * a[i + 1, j]) + w * a[i + 2, j]) + x * a[i + 3, j]
+    for i in range(whole, m):
+        for j in range(n):
+            out[j] += weights[i * step] * a[i, j]
 
 
 def repeat(m, n, row, out):

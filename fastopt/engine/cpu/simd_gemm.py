@@ -134,6 +134,9 @@ class _Registers:
         lane = ir.Constant(ir.VectorType(_I32, lanes), list(range(lanes)))
         return self.builder.icmp_signed("<", lane, self._broadcast(self.builder.trunc(rest, _I32), lanes))
 
+    def _minimum(self, x, y):
+        return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
+
     def _broadcast(self, scalar, lanes):
         builder = self.builder
         one = builder.insert_element(
@@ -236,9 +239,6 @@ class _Product(_Registers):
                 "start_row": builder.select(is_first, whole["start_row"], whole["ldo"]),
             }
             self._all_columns()
-
-    def _minimum(self, x, y):
-        return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
 
     def _maximum(self, x, y):
         return self.builder.select(self.builder.icmp_signed(">", x, y), x, y)
@@ -361,8 +361,21 @@ class _Transpose(_Registers):
     def emit(self):
         builder, arg, side = self.builder, self.arg, _int(self.lanes)
         down, across = builder.sdiv(arg["m"], side), builder.sdiv(arg["n"], side)
-        with cgutils.for_range(builder, down) as i, cgutils.for_range(builder, across) as j:
-            self._block(builder.mul(i.index, side), builder.mul(j.index, side))
+        # Blocks that share cache lines follow each other: far apart lines soon leave the L1 cache.
+        together = _int(64 // vector_bytes())
+
+        def grouped(count):
+            return builder.sdiv(builder.add(count, builder.sub(together, _int(1))), together)
+
+        def block_of(group, count):
+            first = builder.mul(group.index, together)
+            return first, self._minimum(builder.sub(count, first), together)
+
+        with cgutils.for_range(builder, grouped(down)) as i, cgutils.for_range(builder, grouped(across)) as j:
+            (row, n_rows), (column, n_columns) = block_of(i, down), block_of(j, across)
+            with cgutils.for_range(builder, n_rows) as r, cgutils.for_range(builder, n_columns) as c:
+                at = builder.add(row, r.index), builder.add(column, c.index)
+                self._block(*(builder.mul(index, side) for index in at))
         last_row, last_column = builder.mul(down, side), builder.mul(across, side)
         self._edge(last_row, arg["m"], _int(0), arg["n"])
         self._edge(_int(0), last_row, last_column, arg["n"])
@@ -411,10 +424,23 @@ class _Bits(_Registers):
     """Generates the comparison of 64 elements with zero."""
 
     def emit(self):
+        builder = self.builder
+        result = cgutils.alloca_once(builder, _I64)
+        with builder.if_else(builder.icmp_signed("==", self.arg["n"], _int(64))) as (whole, part):
+            with whole:
+                builder.store(self._bits(lambda first: None), result)
+            with part:
+                builder.store(self._bits(self._mask_from), result)
+        return builder.load(result)
+
+    def _mask_from(self, first):
+        return self._mask(self.builder.sub(self.arg["n"], _int(first)), self.lanes)
+
+    def _bits(self, mask_from):
         builder, bits = self.builder, _int(0)
         zeros = ir.Constant(self._vector(), [0.0] * self.lanes)
         for first in range(0, 64, self.lanes):
-            mask = self._mask(builder.sub(self.arg["n"], _int(first)), self.lanes)
+            mask = mask_from(first)
             value = self._load(self._pointer(self.arg["a"], _int(first), self._vector()), self.lanes, mask)
             some = builder.bitcast(builder.fcmp_unordered("!=", value, zeros), ir.IntType(self.lanes))
             bits = builder.or_(bits, builder.shl(builder.zext(some, _I64), _int(first)))

@@ -1,6 +1,7 @@
 """The workspace of a training run: its buffers, and the division into row blocks and weight tiles."""
 
 import ctypes
+from itertools import pairwise
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from fastopt.engine.cpu.inputs import GROUP, WORD
 from fastopt.engine.cpu.layer_products import IN_REGISTERS
 from fastopt.engine.cpu.simd_gemm import COPY_BYTES
 from fastopt.engine.cpu.work_sharing import CLOSED, LEADER, NEXT_TILE, OVER, give_way_address
+from fastopt.kernels import aligned_memory
 from fastopt.kernels.gemm import gemm_address
 from fastopt.rules.activations import ACTIVATIONS
 
@@ -19,8 +21,8 @@ BLOCK_ROWS = 64
 TILE = 32768
 #: Tiles a network is cut into at the least, if they keep this many weights each.
 MIN_TILES, MIN_TILE = 8, 2048
-#: Rows of a tile come in whole eights, as the products' blocks do.
-TILE_ROWS = 8
+#: Rows of a tile come in whole dozens, because the products' blocks are of 4 and 6 rows, or 8 and 12.
+TILE_ROWS = 12
 #: Elements after the last that products may read, a vector.
 _SLACK = 16
 #: Width of the widest row of constants that an update kernel may take.
@@ -47,7 +49,10 @@ def cut_tiles(layout, inputs):
     tiles = []
     for layer, (n_in, _) in enumerate(layout.shapes):
         rows = tile_rows(layout, layer, inputs)
-        tiles += [(layer, first, min(first + rows, n_in)) for first in range(0, n_in, rows)]
+        firsts = range(0, n_in, rows)
+        if not (layer == 0 and inputs == CSR):
+            firsts = firsts[: max(1, round(n_in / rows))]  # a short last tile joins the one before
+        tiles += [(layer, *ends) for ends in pairwise([*firsts, n_in])]
     tiles += [(layer, -1, 0) for layer in range(len(layout.shapes))]
     return np.array([(*tile, number) for number, tile in enumerate(tiles)], dtype=np.int64)
 
@@ -73,13 +78,6 @@ def _address(array):
     if array.flags.carray and array.size:  # the quick way: several addresses are taken for each prediction
         return ctypes.addressof(ctypes.c_byte.from_buffer(array))
     return array.__array_interface__["data"][0]
-
-
-def _aligned(n_bytes):
-    """Return an array of bytes that begins a cache line."""
-    array = np.empty(n_bytes + LINE, np.uint8)
-    skip = -array.ctypes.data % LINE
-    return array[skip : skip + n_bytes]
 
 
 def _padded(sizes):
@@ -124,7 +122,7 @@ class Workspace:
         self.point(
             one=np.ones(1, dtype), batch_weight=np.zeros(1),
             zeros=np.zeros(max(layout.layer_sizes), dtype),
-            copies=_aligned(n_workers * COPY_BYTES),
+            copies=aligned_memory.empty(n_workers * COPY_BYTES, np.uint8),
             counters=self._counters, result=self._result, alpha=self._alpha,
             transposed_for=np.zeros((n_workers, LINE // 8), np.int64),
             block_losses=np.zeros(n_blocks), weight_constants=np.zeros(MAX_CONSTANTS, dtype),
@@ -147,7 +145,7 @@ class Workspace:
         self.set(n_tiles=len(tiles), buffer_stride=size * dtype.itemsize)
         self.point(
             tiles=tiles, tile_bounds=bounds, tile_squares=np.zeros(len(tiles)),
-            buffers=np.empty((n_workers, size), dtype),
+            buffers=aligned_memory.empty((n_workers, size), dtype),
             cleared=np.zeros((n_workers, size if inputs == CSR else 1), dtype),
         )  # fmt: skip
 
@@ -165,14 +163,14 @@ class Workspace:
                 entry_value=np.empty(n_blocks * block_entries + 1, dtype),
             )
             return
-        self.point(gathered=np.empty((self.capacity, n_features), dtype))
+        self.point(gathered=aligned_memory.empty((self.capacity, n_features), dtype))
         if inputs == COMPRESS:
-            n_words, n_groups = -(-n_features // WORD), -(-n_features // GROUP)
+            n_words = -(-n_features // WORD)
             length = max(rows * n_features, n_blocks * rows)
             self.set(list_length=length)
             self.point(
                 row_bits=np.empty((n_blocks * rows, n_words), np.uint64),
-                group_bits=np.empty((n_blocks, -(-rows // WORD), n_groups), np.uint64),
+                group_bits=np.empty((n_blocks, -(-rows // WORD), n_words * WORD // GROUP), np.uint64),
                 lists=np.empty((n_workers, length), np.int32),
                 list_starts=np.empty((n_workers, rows + 1), np.int64),
             )
@@ -183,9 +181,9 @@ class Workspace:
         shapes = np.array(layout.shapes, np.int64)
         sizes = _padded(capacity * shapes[:, 1])
         at = np.concatenate([[0], np.cumsum(sizes)]) * itemsize
-        self._outputs = np.empty(sizes.sum(), dtype)
+        self._outputs = aligned_memory.empty(sizes.sum(), dtype)
         self._pre_activations = np.empty(sizes.sum(), dtype) if keeps_input else self._outputs
-        self._deltas = np.empty(sizes.sum() + _SLACK, dtype)
+        self._deltas = aligned_memory.empty(sizes.sum() + _SLACK, dtype)
         layers = self._layers = np.zeros(len(shapes), LAYER)
         layers["n_in"], layers["n_out"] = shapes.T
         layers["source_stride"], layers["target_stride"] = shapes.T * itemsize
@@ -205,7 +203,7 @@ class Workspace:
         room = _padded(n_weights) * is_kept
         layers["transposed_at"] = np.where(is_kept, (np.cumsum(room) - room) * itemsize, -1)
         self.set(transposed_stride=room.sum() * itemsize)
-        self.point(layers=layers, transposed=np.empty(n_workers * room.sum() + _SLACK, dtype))
+        self.point(layers=layers, transposed=aligned_memory.empty(n_workers * room.sum() + _SLACK, dtype))
 
     def set(self, **values):
         """Set integer fields of the record."""
