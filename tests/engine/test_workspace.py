@@ -1,5 +1,6 @@
 """The division of a batch into blocks of rows, and of weights into tiles."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from fastopt.engine import Layout
 from fastopt.engine.cpu.context import COMPRESS, CSR, DENSE, first_row
 from fastopt.engine.cpu.inputs import GROUP
-from fastopt.engine.cpu.workspace import block_rows, cut_tiles
+from fastopt.engine.cpu.workspace import block_rows, cut_tiles, share_tiles
 
 
 @pytest.mark.parametrize("capacity", [1, 3, 32, 100, 128, 200, 333, 1024])
@@ -40,3 +41,18 @@ def test_tiles_cover_every_weight_once(sizes, inputs):
     assert all((rows == 1).all() for rows in covered)
     assert sorted(tiles[tiles[:, 1] < 0, 0]) == list(range(len(layout.shapes)))
     assert list(tiles[:, 3]) == list(range(len(tiles)))
+
+
+@pytest.mark.parametrize("inputs", [DENSE, COMPRESS])
+@pytest.mark.parametrize("n_workers", [1, 2, 5, 40])
+def test_each_worker_gets_its_share_of_the_cost_and_begins_with_what_costs_most(n_workers, inputs):
+    layout = Layout((784, 512, 256, 10))
+    tiles, bounds = share_tiles(cut_tiles(layout, inputs), layout, inputs, n_workers)
+    assert sorted(tiles[:, 3]) == list(range(len(tiles)))
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, len(tiles), n_workers + 1)
+    costs = (tiles[:, 2] - tiles[:, 1]) * np.array([n for _, n in layout.shapes])[tiles[:, 0]]
+    costs = np.where((tiles[:, 0] == 0) & (inputs == COMPRESS), costs / 2, costs)
+    shares = [costs[first:last] for first, last in pairwise(bounds)]
+    assert all((np.diff(share) <= 0).all() for share in shares)
+    loads = [share.sum() for share in shares]
+    assert max(loads) - min(loads) <= costs.max()  # who has most was last given one as the least

@@ -57,14 +57,21 @@ def cut_tiles(layout, inputs):
     return np.array([(*tile, number) for number, tile in enumerate(tiles)], dtype=np.int64)
 
 
-def share_tiles(tiles, layout, n_workers):
-    """Assign tiles of about equal total size to each worker; return them by worker, and their starts."""
-    sizes = [(last - first) * layout.shapes[layer][1] for layer, first, last, _ in tiles]
-    shares, loads = [[] for _ in range(n_workers)], [0] * n_workers
-    for number in sorted(range(len(tiles)), key=lambda i: -sizes[i]):
+def share_tiles(tiles, layout, inputs, n_workers):
+    """Assign tiles of about equal total cost to each worker; return them by worker, and their starts.
+
+    A worker's costly tiles come first, so that little is left to wait for. A weight of a first layer whose
+    zeros are left out costs half as much as others: on MNIST, batches of 128, 1.8 of 4 ns with its update.
+    """
+    costs = [
+        (last - first) * layout.shapes[layer][1] / (1 if layer or inputs == DENSE else 2)
+        for layer, first, last, _ in tiles
+    ]
+    shares, loads = [[] for _ in range(n_workers)], [0.0] * n_workers
+    for number in sorted(range(len(tiles)), key=lambda i: -costs[i]):
         worker = loads.index(min(loads))
         shares[worker].append(number)
-        loads[worker] += sizes[number]
+        loads[worker] += costs[number]
     bounds = np.cumsum([0, *map(len, shares)])
     return tiles[[number for share in shares for number in share]], bounds
 
@@ -139,7 +146,7 @@ class Workspace:
     def _place_tiles(self, dtype, inputs, n_workers):
         """Divide the weights into tiles; allocate the gradient of one tile for each worker."""
         layout = self._layout
-        tiles, bounds = share_tiles(cut_tiles(layout, inputs), layout, n_workers)
+        tiles, bounds = share_tiles(cut_tiles(layout, inputs), layout, inputs, n_workers)
         largest = max((last - first) * layout.shapes[layer][1] for layer, first, last, _ in tiles)
         size = int(_padded(max(largest, *layout.layer_sizes[1:])))
         self.set(n_tiles=len(tiles), buffer_stride=size * dtype.itemsize)
