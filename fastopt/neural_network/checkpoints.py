@@ -75,7 +75,7 @@ class Checkpoint:
         self._beginning = fit_identity.beginning(estimator, fresh)
         self._identity: dict[str, Any] = {}
         self._seconds = self._began = self._written_at = 0.0
-        self._latest: dict[str, Any] | None = None  # what is to be written
+        self._latest: dict[str, Any] = {}  # what is to be written, if anything
         self._writer: Any = None
         self._writing: Any = None
         self._has_warned = False
@@ -126,7 +126,7 @@ class Checkpoint:
 
         fit = {"fastopt": __version__, "identity": self._identity, "beginning": self._beginning}
         self._writing = self._writer.submit(save_objects, self._path, fit | self._latest, _KIND)
-        self._latest, self._written_at = None, time.perf_counter()
+        self._latest, self._written_at = {}, time.perf_counter()
 
     def _wait(self):
         """Wait for the file that is being written; what the disk refuses costs a warning, not the fit."""
@@ -146,7 +146,7 @@ class Checkpoint:
     def _finish(self):
         """Write the last completed epoch if it is not on the disk yet, as after Ctrl-C."""
         self._wait()
-        if self._latest is not None:
+        if self._latest:
             self._begin_writing()
             self._wait()
 

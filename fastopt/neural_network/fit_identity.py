@@ -132,7 +132,8 @@ def _holds_function(value):
 def _of_nested(state):
     """Return the digest of a nested state of arrays and plain values."""
     arrays, content = objects.pack(state)
-    return _digest(json.dumps(content), *(hashlib.sha256(array).hexdigest() for array in arrays.values()))
+    raw = [np.ascontiguousarray(array).data for array in arrays.values()]
+    return _digest(json.dumps(content), *(hashlib.sha256(one).hexdigest() for one in raw))
 
 
 def _of_rows(array, pool):

@@ -86,15 +86,12 @@ def restore(training: Any, state: dict[str, Any]) -> None:
 
 
 def _check_form(training, state):
-    """Raise ValueError if arrays that compiled code will read have other types or shapes than now."""
-    update, saved = training.solver.update, state["update"]
-    pairs = [
-        ("params", state["params"], training.estimator._params),
-        ("rows", state["rows"], _row_numbers(training.rows)),
-    ]
-    if "state" in saved:
-        pairs.append(("optimizer's state", saved["state"], update.state))
-    for name, was, now in pairs:
+    """Raise ValueError if weights or rows have other types or shapes than now: compiled code reads them."""
+    pairs = {
+        "params": (state["params"], training.estimator._params),
+        "rows": (state["rows"], _row_numbers(training.rows)),
+    }
+    for name, (was, now) in pairs.items():
         forms = [None if array is None else (array.dtype, array.shape) for array in (was, now)]
         if forms[0] != forms[1]:
             raise ValueError(f"the checkpoint's {name} has the form {forms[0]}, not {forms[1]}")
@@ -104,12 +101,13 @@ def _restore_update(update, saved, layout):
     fresh = update.__getstate__()
     hyper = {name: _from_description(value, fresh["hyper"][name]) for name, value in saved["hyper"].items()}
     given = {"hyper": hyper, "run": Run(**saved["run"] | {"seen": tuple(saved["run"]["seen"])})}
+    n_threads = getattr(update, "n_threads", None)
     if isinstance(update, LayerwiseState):
         given["layout"] = layout
-        n_threads = update.n_threads
     else:
         given["scalars"] = tuple(saved["scalars"])
     update.__setstate__(fresh | saved | given)
+    update._check_restored()
     if isinstance(update, LayerwiseState):
         update.n_threads = n_threads  # which a pickle does not keep
 
