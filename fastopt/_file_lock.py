@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 
 if sys.platform == "win32":
@@ -31,7 +32,7 @@ def file_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
     """Hold the lock of a file for a block, by means of a file ``path + '.lock'``, without waiting.
 
     Yields whether the lock was free and is held now; the block has to look. A process that is killed leaves
-    the ``.lock`` file behind, but not the lock.
+    the ``.lock`` file behind, but not the lock. Where the file system has no locks, it warns and goes on.
 
     Parameters
     ----------
@@ -63,7 +64,8 @@ def file_lock(path: str | os.PathLike[str]) -> Iterator[bool]:
     finally:
         with contextlib.suppress(OSError):  # on Windows an open file stays
             os.unlink(name)
-        _unlock(descriptor)
+        with contextlib.suppress(OSError):  # there may be no locks
+            _unlock(descriptor)
         os.close(descriptor)
 
 
@@ -73,9 +75,15 @@ def _acquired(name):
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(descriptor)
-        except OSError:
+        except (BlockingIOError, PermissionError):
             os.close(descriptor)
             return None
+        except OSError as error:
+            warnings.warn(
+                f"{name}: this file system has no locks ({error}); see to it that no other process writes "
+                f"{name.removesuffix('.lock')!r} meanwhile",
+                stacklevel=2,
+            )
         if _is_named(descriptor, name):
             return descriptor
         os.close(descriptor)  # its last holder has removed it since

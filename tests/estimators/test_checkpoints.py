@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import errno
 import json
 import pickle
 import subprocess
@@ -18,7 +19,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 import fastopt
-from fastopt import EMA, SAM, SGD, Adam, AdamW, MLPClassifier, MLPRegressor, MultiSteps, Muon, SkipNonFinite
+from fastopt import (
+    EMA,
+    SAM,
+    SGD,
+    Adam,
+    AdamW,
+    MLPClassifier,
+    MLPRegressor,
+    MultiSteps,
+    Muon,
+    SkipNonFinite,
+    _file_lock,
+)
 from fastopt._file_lock import file_lock
 from fastopt.schedules import cosine, function, plateau
 
@@ -219,6 +232,37 @@ def test_two_fits_never_write_one_file(path):
     search = GridSearchCV(network, {"alpha": [1e-4, 1e-3]}, cv=2, error_score="raise", refit=False)
     with pytest.raises(ValueError, match="of another fit: X differs; y differs"):
         search.fit(X, LABELS)
+
+
+def test_the_lock_ends_with_its_process(path):
+    code = f"""
+import sys, time
+from fastopt import _file_lock
+from fastopt._file_lock import file_lock
+with file_lock({str(path)!r}) as is_held:
+    print(is_held, flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "True\n"
+        with file_lock(path) as is_held:
+            assert not is_held
+        other.kill()
+        other.wait()
+        with file_lock(path) as is_held:
+            assert is_held
+    assert not [*path.parent.iterdir()]
+
+
+def test_a_file_system_without_locks_costs_a_warning(path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(_file_lock, "_lock", refuse)
+    monkeypatch.setattr(_file_lock, "_unlock", refuse)
+    with pytest.warns(UserWarning, match="has no locks .*see to it that no other process writes"):
+        MLPClassifier(checkpoint=path, **SMALL).fit(X, LABELS)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_a_full_disk_costs_a_warning_and_leaves_the_last_file(path):
