@@ -44,7 +44,7 @@ def capture_estimator(estimator: Any) -> dict[str, Any]:
     """Return a copy of the parameters and the history of an estimator."""
     curves = {name: _copied(getattr(estimator, name, None)) for name in _CURVES}
     numbers = {name: getattr(estimator, name, None) for name in _NUMBERS}
-    return {"params": estimator._params.copy(), **curves, **numbers}
+    return {"params": estimator._parameters().copy(), **curves, **numbers}
 
 
 def capture_update(update: Any) -> dict[str, Any]:

@@ -225,6 +225,18 @@ def test_a_warm_start_goes_on_where_it_was_and_begins_no_second_fit_in_one_file(
         path.unlink()
 
 
+def test_weights_that_were_put_in_are_where_a_warm_start_begins(path):
+    network = MLPRegressor(warm_start=True, **SMALL).fit(X, NUMBERS)
+    for factor in (1, 2):
+        network.coefs_ = [factor * w.astype(np.float32) for w in network.coefs_]
+        network.intercepts_ = [b.astype(np.float32) for b in network.intercepts_]
+        given = pickle.dumps(network)
+        expected = pickle.loads(given).fit(X, NUMBERS)
+        network = pickle.loads(given).set_params(checkpoint=f"{path}{factor}")
+        interrupt(pickle.loads(pickle.dumps(network)), 4, X, NUMBERS)
+        assert_same(network.fit(X, NUMBERS), expected)
+
+
 def test_two_fits_never_write_one_file(path):
     network = MLPClassifier(checkpoint=path, **SMALL)
     with file_lock(path), pytest.raises(ValueError, match="is being written by another fit"):
