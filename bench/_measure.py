@@ -14,8 +14,8 @@ import scipy.linalg.cython_blas  # noqa: F401  loaded, so that its threads are t
 from llvmlite.binding import get_host_cpu_name
 from threadpoolctl import threadpool_info
 
-from fastopt.engine.cpu.simd_gemm import vector_bytes
 from fastopt.kernels import threading_layer
+from fastopt.kernels.simd_gemm import vector_bytes
 
 _REST = _BLOCK = 0.02
 

@@ -5,6 +5,7 @@ What is computed from it is a `Node` of a graph, in which equal operations on eq
 operations on constants alone are carried out at once.
 """
 
+import math
 import numbers
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -137,7 +138,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     @property
     def ndim(self) -> int:
@@ -287,7 +288,7 @@ def _fixed(index):
 
 def shape_of(value: Any) -> tuple[int, ...]:
     """Return the shape of a value, traced or not."""
-    return value.shape if isinstance(value, Traced) else np.shape(value)
+    return value.shape if isinstance(value, (Traced, np.ndarray, np.generic)) else np.shape(value)
 
 
 def node_of(tracer: Any, value: Any) -> Node:
@@ -310,7 +311,7 @@ def expanded(tracer: Any, value: Any, shape: tuple[int, ...]) -> Node:
 
 def vector(tracer: Any, value: Any, shape: tuple[int, ...]) -> Node:
     """Return the node of a value broadcast to a shape, with a register for each element."""
-    node, n = expanded(tracer, value, shape), int(np.prod(shape))
+    node, n = expanded(tracer, value, shape), math.prod(shape)
     if node.n == n:
         return node
     return tracer.graph.node(Op.GATHER, n, (node,), (0,) * n)
@@ -322,7 +323,7 @@ def elementwise(tracer: Any, op: Op, *values: Any) -> Any:
     nodes = [expanded(tracer, value, shape) for value in values]
     if all(node.value is not None for node in nodes):
         return _folded(op, shape, nodes)
-    return made(tracer, tracer.graph.elementwise(op, int(np.prod(shape)), *nodes), shape)
+    return made(tracer, tracer.graph.elementwise(op, math.prod(shape), *nodes), shape)
 
 
 def _folded(op, shape, nodes):
@@ -343,8 +344,8 @@ def _reduced(tracer, op, x, axis=None):
     else:
         axis %= x.ndim
         shape = x.shape[:axis] + x.shape[axis + 1 :]
-        before, length = int(np.prod(x.shape[:axis])), x.shape[axis]
-        after = int(np.prod(x.shape[axis + 1 :]))
+        before, length = math.prod(x.shape[:axis]), x.shape[axis]
+        after = math.prod(x.shape[axis + 1 :])
     if length == 1:
         return made(tracer, x.node, shape)
     if length == 0:
@@ -386,11 +387,11 @@ def _norm(tracer, x):
 def _concatenate(tracer, arrays, axis=0):
     places, first = [], 0
     for array in arrays:
-        n = int(np.prod(shape_of(array)))
+        n = math.prod(shape_of(array))
         places.append(np.arange(first, first + n).reshape(shape_of(array)))
         first += n
     places = np.concatenate(places, axis)
-    parts = [(node_of(tracer, array), int(np.prod(shape_of(array)))) for array in arrays]
+    parts = [(node_of(tracer, array), math.prod(shape_of(array))) for array in arrays]
     return made(tracer, tracer.graph.gather(tracer.graph.joined(parts), places), places.shape)
 
 

@@ -6,6 +6,7 @@ between. A branch on such a number makes the function run again, for the other w
 known. State that persists from step to step lives in *cells*, which the program reads and writes.
 """
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -126,7 +127,7 @@ class Recorder:
     def value(self, array: Any, name: Any, is_uniform: bool) -> Traced:
         """Return the traced value of what a cell or an input holds before the step."""
         shape = np.shape(array)
-        n = 1 if is_uniform else int(np.prod(shape))
+        n = 1 if is_uniform else math.prod(shape)
         return made(self, self.graph.node(LEAF, n, (), name), shape)
 
     def decide(self, node: Node) -> bool:
@@ -247,7 +248,7 @@ class Recorder:
         """
         if self._clock is None:
             raise TraceError("a schedule needs a count of steps, and this step has none")
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         known = next((feed for feed in self.feeds if feed.key == key), None)
         if known is None:
             known = Feed(key, producer, self._n_columns)
@@ -260,7 +261,7 @@ class Recorder:
         """Leave the program to call a Python function with these values; return its result of this shape."""
         nodes = [vector(self, a, a.shape) if isinstance(a, Traced) else None for a in args]
         operands = tuple(node for node in nodes if node is not None)
-        n = 1 if shape is None else int(np.prod(shape))
+        n = 1 if shape is None else math.prod(shape)
         node = self._effect(Op.YIELD, n, operands, self._n_calls)
         places = [
             (value, None) if one is None else (value.shape, slice(one.register, one.register + one.n))

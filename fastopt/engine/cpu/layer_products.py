@@ -8,12 +8,12 @@ address.
 import numpy as np
 from numba import njit
 
-from fastopt.engine.cpu import simd_gemm
 from fastopt.engine.cpu.context import matrix, vector
-from fastopt.engine.cpu.simd_gemm import COPY_BYTES
 from fastopt.engine.cpu.vector_math import INNER_JIT
+from fastopt.kernels import simd_gemm
 from fastopt.kernels.gemm import gemm
 from fastopt.kernels.intrinsics import call
+from fastopt.kernels.simd_gemm import COPY_BYTES
 
 #: Bytes of the right-hand matrix up to which a product in registers beats a BLAS call (``bench/README.md``).
 IN_REGISTERS = 1 << 22

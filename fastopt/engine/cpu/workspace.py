@@ -8,10 +8,10 @@ import numpy as np
 from fastopt.engine.cpu.context import COMPRESS, CONTEXT, CSR, DENSE, LAYER, LINE
 from fastopt.engine.cpu.inputs import GROUP, WORD
 from fastopt.engine.cpu.layer_products import IN_REGISTERS
-from fastopt.engine.cpu.simd_gemm import COPY_BYTES
 from fastopt.engine.cpu.work_sharing import CLOSED, LEADER, NEXT_TILE, OVER, give_way_address
 from fastopt.kernels import aligned_memory
 from fastopt.kernels.gemm import gemm_address
+from fastopt.kernels.simd_gemm import COPY_BYTES
 from fastopt.rules.activations import ACTIVATIONS
 
 #: Rows that go through the network together; fewer make the products inefficient, more leave threads

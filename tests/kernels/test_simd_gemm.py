@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastopt.engine.cpu import simd_gemm
 from fastopt.engine.cpu.vector_math import ENGINE_JIT
+from fastopt.kernels import simd_gemm
 
 DTYPES = [np.float32, np.float64]
 GUARD = -77.0  # what stands around the result and must still stand there afterwards
