@@ -11,18 +11,18 @@ from fastopt.stepping.arrays import check_dtype
 if TYPE_CHECKING:
     from fastopt.optimizers.base import Optimizer
 
-#: Types of values that may be or hold a schedule: a quick test that excludes most values.
-_HOLDERS = Schedule, tuple, list
+#: Types of most values, none of which is or holds a schedule: a test that takes no time.
+_PLAIN = frozenset({float, int, bool, str, type(None)})
 
 
 def scheduled(h):
     """Return the names of the hyper-parameters in ``h`` that are schedules, or tuples with one."""
-    return [name for name, value in h.items() if isinstance(value, _HOLDERS) and _is_scheduled(value)]
+    return [name for name, value in h.items() if type(value) not in _PLAIN and _is_scheduled(value)]
 
 
 def _is_scheduled(value):
     if isinstance(value, (tuple, list)):
-        return any(isinstance(v, Schedule) for v in value)
+        return any(type(v) not in _PLAIN and isinstance(v, Schedule) for v in value)
     return isinstance(value, Schedule)
 
 
