@@ -186,7 +186,10 @@ def test_every_solver_goes_on_under_a_warm_start(solver):
 @pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS.keys())
 def test_every_solver_passes_on_the_number_of_threads(solver, monkeypatch):
     from fastopt.engine import devices
+    from fastopt.engine.thread_cache import ThreadCache
+    from fastopt.neural_network import kept_trainers
 
+    monkeypatch.setattr(kept_trainers, "_trainers", ThreadCache(8))  # none of an earlier test
     asked = []
 
     class Asked(devices.Trainer):
