@@ -48,12 +48,12 @@ def adafactor(x, h):
     eps1, eps2, weight, rho = _adafactor_constants(x, h)
     keep = 1.0 - weight
     (square,), rows, columns = x.sweep(_squares)
-    for letter, sums, across in (("r", rows, "c"), ("c", columns, "r")):
-        factors, lengths = x.values(letter), [max(len(a), 1) for a in x.values(across)]
-        new = [keep[i] * factor + weight[i] * sums[i][0] / lengths[i] for i, factor in enumerate(factors)]
-        x.assign(letter, new)
+    factors = x.values("r"), x.values("c")
+    lengths = [[max(len(values), 1) for values in each] for each in factors]
+    for letter, old, sums, across in zip("rc", factors, (rows, columns), lengths[::-1], strict=True):
+        x.assign(letter, [keep[i] * old[i] + weight[i] * sums[i][0] / n for i, n in enumerate(across)])
     rows, columns = x.values("r"), x.values("c")
-    means = [np.maximum(r.sum() / max(len(r), 1), least) for r, least in zip(rows, eps1, strict=True)]
+    means = [np.maximum(r.sum() / n, least) for r, n, least in zip(rows, lengths[0], eps1, strict=True)]
     # A row of zeros has an infinite gain, which the sweeps cap.
     x.assign("a", [np.sqrt(mean / r) for mean, r in zip(means, rows, strict=True)])
     x.assign("b", [1.0 / np.sqrt(c) for c in columns])

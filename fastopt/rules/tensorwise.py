@@ -185,6 +185,10 @@ def tensor_rule(
     hyper-parameters, in which every number is a float64 array with one element per tensor: groups may differ.
     It calls ``x.sweep(function, constant=...)`` and uses NumPy on a few numbers per tensor in between.
 
+    The training engine records what the function does with numbers that are not known yet, and repeats it
+    compiled (`fastopt.stepping.tracing`). That takes NumPy's functions in place of ``float()`` and ``math``,
+    state in ``x.scalars``, ``x.shared`` and slots alone, and ``x.call`` around what works on arrays directly.
+
     Parameters
     ----------
     name : str

@@ -92,10 +92,14 @@ class TensorRuleBucket:
         self.t[at] += 1
         scalars = {name: values[at] for name, values in self._scalars.items()}
         x.begin(self.t[at], table, grad_scale, scalars, self._shared, loss)
-        with x.conditions():
+        with self.blas(), np.errstate(all="ignore"):  # as in compiled loops, which do not warn
             self.rule.function(x, x.h)
         for name, values in x.scalars.items():
             self._scalars[name][at] = values
+
+    def blas(self):
+        """Return the context in which the rule's BLAS runs."""
+        return single_threaded() if self.rule.uses_blas else contextlib.nullcontext()
 
 
 def gather(specs):
@@ -221,6 +225,9 @@ class Tensors:
             If the step is being recorded, and this is neither inside `prepared` nor inside `call`.
         """
         _only_at_once("x.arrays and x.matrices give arrays whose values")
+        return self._arrays(letter)
+
+    def _arrays(self, letter):
         rule = self._rule
         if letter == "w":
             return [p.array.ravel("K") for p in self._params]
@@ -269,16 +276,14 @@ class Tensors:
         For arrays of few elements, such as one for each row; `assign` writes new values.
         """
         recorder = recording.current()
-        with recording.recorded_by(None):
-            arrays = self.arrays(letter)
-        return [a.astype(np.float64) if recorder is None else recorder.load(a) for a in arrays]
+        if recorder is None:
+            return [array.astype(np.float64) for array in self._arrays(letter)]
+        return [recorder.load(array) for array in self._arrays(letter)]
 
     def assign(self, letter, values):
-        """Write to the array ``letter`` of each tensor, of which `values` gives a copy."""
+        """Write to the array ``letter`` of each tensor; `values` then gives what was rounded to its dtype."""
         recorder = recording.current()
-        with recording.recorded_by(None):
-            arrays = self.arrays(letter)
-        for array, new in zip(arrays, values, strict=True):
+        for array, new in zip(self._arrays(letter), values, strict=True):
             if recorder is None:
                 array[...] = new
             elif array.size:
@@ -308,17 +313,10 @@ class Tensors:
             return function(*args)
 
         def called(*args):
-            with self.conditions():
+            with self._bucket.blas(), np.errstate(all="ignore"):
                 return function(*args)
 
         return recorder.call(called, args, shape)
-
-    @contextlib.contextmanager
-    def conditions(self):
-        """Return the context in which the rule's NumPy runs."""
-        blas = single_threaded() if self._rule.uses_blas else contextlib.nullcontext()
-        with blas, np.errstate(all="ignore"):  # as in compiled loops, which do not warn
-            yield
 
     def array(self, numbers):
         """Return numbers as a float64 array; use it for ``np.array``, which takes no recorded ones."""

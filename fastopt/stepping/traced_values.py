@@ -44,9 +44,9 @@ class Node:
 
     __slots__ = ("extra", "n", "op", "operands", "register", "value")
 
-    def __init__(self, op, n, operands, extra, register, value=None):
-        self.op, self.n, self.operands, self.extra = op, n, operands, extra
-        self.register, self.value = register, value
+    def __init__(self, op: Any, n: int, operands: "tuple[Node, ...]", extra: Any, register: int):
+        self.op, self.n, self.operands, self.extra, self.register = op, n, operands, extra, register
+        self.value: Any = None  # of a constant: its registers
 
 
 class Graph:
@@ -105,7 +105,7 @@ class Graph:
         lengths = tuple(n for _, n in nodes)
         return self.node("join", sum(lengths), tuple(node for node, _ in nodes), lengths)
 
-    def elementwise(self, op: Op, n: int, *nodes: Node) -> Node:
+    def elementwise(self, op: Op, n: int, nodes: tuple[Node, ...]) -> Node:
         """Return an operation on nodes of n registers, or 1 that stands for all."""
         if op is Op.POWER and nodes[1].value is not None and (nodes[1].value == 2.0).all():
             op, nodes = Op.MULTIPLY, (nodes[0], nodes[0])  # as NumPy does
@@ -323,7 +323,7 @@ def elementwise(tracer: Any, op: Op, *values: Any) -> Any:
     nodes = [expanded(tracer, value, shape) for value in values]
     if all(node.value is not None for node in nodes):
         return _folded(op, shape, nodes)
-    return made(tracer, tracer.graph.elementwise(op, math.prod(shape), *nodes), shape)
+    return made(tracer, tracer.graph.elementwise(op, math.prod(shape), tuple(nodes)), shape)
 
 
 def _folded(op, shape, nodes):
