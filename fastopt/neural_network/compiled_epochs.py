@@ -7,8 +7,8 @@ from fastopt.engine import make_trainer
 from fastopt.engine.cpu import several_epochs
 from fastopt.neural_network import progress
 from fastopt.neural_network.kept_trainers import kept_trainer
+from fastopt.optimizers.wrappers import Wrapper
 from fastopt.stepping import scheduling
-from fastopt.stepping.flat_state import FlatState
 
 #: Most bytes of parameters and of a batch in all layers up to which a trainer is kept: its buffers take a few
 #: times as much.
@@ -19,9 +19,8 @@ def can_follow(training) -> bool:
     """Whether a `MiniBatchTraining` may run several epochs before it returns to Python."""
     estimator, solver, update = training.estimator, training.solver, training.solver.update
     return (
-        isinstance(update, FlatState)
-        and not update.optimizer.has_modes
-        and not _reacts(update.hyper)
+        not update.optimizer.innermost.has_modes  # their switch between training and evaluation rounds
+        and not _reacts(update)
         and solver.rule != "invscaling"
         and training.held_out is None
         and not training.watch.keeps_best
@@ -32,9 +31,12 @@ def can_follow(training) -> bool:
     )
 
 
-def _reacts(hyper):
-    """Whether a schedule looks at the losses, as `fastopt.schedules.plateau` does."""
-    return bool(scheduling.scheduled(hyper)) and scheduling.observe(hyper, math.nan, False) != hyper
+def _reacts(update):
+    """Whether a schedule looks at losses, as `fastopt.schedules.plateau` does, or at each epoch's steps."""
+    hyper = update.hyper
+    if not scheduling.scheduled(hyper):
+        return False
+    return isinstance(update.optimizer, Wrapper) or scheduling.observe(hyper, math.nan, False) != hyper
 
 
 @contextmanager
@@ -62,6 +64,7 @@ def train(training, trainer) -> None:
     """Train for one or more epochs; record what `MiniBatchTraining` does after each, also before Ctrl-C."""
     estimator, data, watch = training.estimator, training.data, training.watch
     losses: list[float] = []
+    training.solver.update.train(estimator._params)
     try:
         several_epochs.train_epochs(
             trainer,
@@ -79,6 +82,7 @@ def train(training, trainer) -> None:
             losses=losses,
         )
     finally:
+        training.solver.update.eval(estimator._params)
         for loss in losses:
             training.record(loss)
             training.observe(loss)

@@ -191,6 +191,11 @@ class Optimizer(Parameters):
         return make(self, groups, n_threads, run)
 
     @property
+    def moves_weights(self) -> bool:
+        """Whether evaluation may use other weights than training."""
+        return self.has_modes
+
+    @property
     def innermost(self) -> "Optimizer":
         """The optimizer inside all wrappers; the optimizer itself if it is not a wrapper."""
         return self

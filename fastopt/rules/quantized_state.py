@@ -46,9 +46,10 @@ class Reduced(Rule):
         return self.base.n_constants + 1
 
     def fold(self, h, t, scalars):
-        """Return the constants of step ``t`` and the scalars after it; see `Rule.fold`."""
+        """Return the constants of step ``t``, or of several, and the scalars after it; see `Rule.fold`."""
         constants, scalars = super().fold(h, t, scalars)
-        return (*constants, float(step_key(t))), scalars
+        key = float(step_key(t)) if isinstance(t, int) else [float(step_key(k)) for k in t.tolist()]
+        return (*constants, key), scalars
 
     def moment(self, name):
         """Return the name of the moment that a slot (codes or scales) belongs to."""

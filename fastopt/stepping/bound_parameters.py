@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from fastopt.kernels import threading_layer, work_queue
+from fastopt.kernels import recording, threading_layer, work_queue
 from fastopt.kernels.elementwise import update_address
 from fastopt.rules.tensorwise import TensorRule
 from fastopt.schedules import Run
@@ -21,7 +21,7 @@ from fastopt.stepping.parameters import (
 )
 from fastopt.stepping.scheduling import Progress
 from fastopt.stepping.tensor_rules import TensorRuleBucket, flags
-from fastopt.stepping.tracing import Cell
+from fastopt.stepping.tracing import Cell, TraceError
 
 
 class BoundParameters:
@@ -173,6 +173,10 @@ class BoundParameters:
         TypeError, ValueError
             If a hyper-parameter is out of its range or a gradient does not fit; nothing is changed then.
         """
+        recorder = recording.current()
+        if recorder is not None:
+            self._record_accept(recorder, grads)
+            return
         if self._torch:
             self.follow_storage()
         self.refresh()
@@ -181,6 +185,20 @@ class BoundParameters:
         if not self.gradients.are_those_accepted(grads) and self.gradients.accept(grads):
             self._split()
             self._plan()
+
+    def prepare(self, grads: list) -> None:
+        """Do what comes before a step with these gradients, of all parameters, for the first time."""
+        self.accept(grads)
+        for bucket in self.tensorwise:
+            bucket.prepare(self.gradients.absent)
+
+    def _record_accept(self, recorder, grads):
+        """Note down that the addresses of these gradients are to be stored."""
+        if not self.gradients.are_those_accepted(grads) and self.gradients.accept(grads):
+            raise TraceError("some parameters have no gradient in a part of the steps")
+        column = self.table[:, 2]
+        recorder.store(column, column.copy())
+        recorder.forgets(self.gradients)
 
     def _split(self):
         """Split buckets of which only some parameters have gradients: each part counts its own steps."""
@@ -196,13 +214,19 @@ class BoundParameters:
                 buckets.append(bucket)
         self.elementwise = buckets
 
-    def refresh(self) -> None:
-        """Check and apply hyper-parameters that were changed in ``param_groups``, all or none."""
+    def refresh(self) -> bool:
+        """Check and apply hyper-parameters that were changed in ``param_groups``, all or none.
+
+        Returns
+        -------
+        bool
+            Whether one was.
+        """
         for group in self.groups:
             if group.is_changed():
                 break
         else:
-            return
+            return False
         changed = [group for group in self.groups if group.is_changed()]
         for group in changed:
             group.check(group.values)
@@ -215,6 +239,7 @@ class BoundParameters:
             self._begin_anew(states)
         self.is_scheduled = any(group.scheduled for group in self.groups)
         self.refold()
+        return True
 
     def _begin_anew(self, states):
         """Reset parameters that have not stepped yet to first values by the present hyper-parameters."""

@@ -10,13 +10,15 @@ from numbers import Real
 
 import numpy as np
 
-from fastopt.kernels import fused_chunks
+from fastopt.kernels import fused_chunks, recording
 from fastopt.rules import wrappers
 from fastopt.rules.quantized_state import BLOCK
 from fastopt.stepping import arrays
 from fastopt.stepping.fusion_stages import Stage, StepRequest
 from fastopt.stepping.param_groups import to_list
+from fastopt.stepping.recordable import copy_arrays, number, stacked
 from fastopt.stepping.stepper import Stepper, evaluate, refuse_both
+from fastopt.stepping.tracing import Traced
 
 #: Fused loops that are kept, for gradients that are now here, now None.
 _LOOPS = 64
@@ -58,7 +60,7 @@ class FusedStepper:
             )
         if closure is not None:
             refuse_both(grads, options.get("loss"))
-        return StepRequest(None if grads is None else to_list(grads), closure, float(grad_scale), options)
+        return StepRequest(None if grads is None else to_list(grads), closure, number(grad_scale), options)
 
     def accept(self, request: StepRequest, kind: str) -> None:
         """Evaluate a request's closure, check the gradients, and note which parameters have one."""
@@ -92,11 +94,11 @@ class FusedStepper:
         stage.constants, stage.scale = constants, request.scale
         if stage.members is None:
             request.scale = 1.0
-        elif not isinstance(request.scale, float) or request.scale != 1.0:
-            request.scale = request.scale * np.ones(len(self.params))
-            request.scale[list(stage.members)] = 1.0
+        elif type(request.scale) is not float or request.scale != 1.0:
+            concerned = np.isin(np.arange(len(self.params)), list(stage.members))
+            request.scale = np.where(concerned, 1.0, request.scale)
         request.before.append(stage)
-        request.norms = None
+        request.forget_norms()
 
     def _meet(self, request, stage):
         """Write changed gradients to a buffer if earlier stages see them as a matrix of another shape."""
@@ -107,7 +109,7 @@ class FusedStepper:
 
     def norms(self, request):
         """Return the L2 norm of each gradient after the stages so far, 0 for one that is None."""
-        if request.norms is None:
+        if request.known_norms() is None:
             (squares,) = self.reduce(request, self._square)
             request.norms = np.sqrt(squares)
         return request.norms
@@ -127,9 +129,10 @@ class FusedStepper:
         return self._spread(prepared.collect(), members)
 
     def _spread(self, sums, members):
-        all_ = np.zeros((len(sums), len(self.params)))
-        all_[:, list(members)] = sums
-        return all_
+        places = np.zeros(len(self.params), int)
+        places[list(members)] = np.arange(len(members))
+        is_member = np.isin(np.arange(len(places)), list(members))
+        return np.where(is_member, sums[:, places], 0.0)
 
     def apply(self, request, stage, **constants):
         """Run a stage now, on the gradients after the stages so far."""
@@ -142,7 +145,8 @@ class FusedStepper:
         self.apply(request, stage, **constants)
         present = frozenset(request.active)
         request.grads = [a if i in present else None for i, a in enumerate(stage.arrays["b"])]
-        request.before, request.scale, request.norms, request.active = [], 1.0, None, None
+        request.before, request.scale, request.active = [], 1.0, None
+        request.forget_norms()
 
     def _write_out(self, request):
         if self._buffers is None:
@@ -161,7 +165,7 @@ class FusedStepper:
         has_rows = any(type(g) is tuple for g in request.grads)
         if type(stepper) is not Stepper or bound.tensorwise or has_rows:
             self._step_apart(request)
-        elif request.before or request.after or request.mask or not isinstance(request.scale, float):
+        elif request.before or request.after or request.mask or not isinstance(request.scale, Real):
             scale = self._even(request)
             if request.mask:  # with the values of this step, which is counted before it runs
                 request.mask.stage.head = self._prologue(scale)
@@ -173,10 +177,11 @@ class FusedStepper:
 
     def _even(self, request):
         """Return one scale for all gradients, adding a stage that applies the scales if they differ."""
-        if isinstance(request.scale, float):
+        if isinstance(request.scale, Real):
             return request.scale
-        values = {request.scale[i] for i in request.active}
-        if len(values) > 1:
+        is_known = not isinstance(request.scale, Traced)
+        values = {request.scale[i] for i in request.active} if is_known else ()
+        if len(values) > 1 or not is_known:
             self.add(request, self._scale)
             return 1.0
         return float(values.pop()) if values else 1.0
@@ -184,19 +189,19 @@ class FusedStepper:
     def _step_apart(self, request):
         """Make the step without fusion, with changed gradients from a buffer."""
         stepper, mask = self._stepper, request.mask
-        if request.before or not isinstance(request.scale, float):
+        if request.before or not isinstance(request.scale, Real):
             self._write_out(request)
         if mask is None:
             stepper.step(request.grads, grad_scale=request.scale, **request.options)
             return
-        head, old = self._prologue(request.scale), self.copies()
+        stage, new, old = mask.apart()
+        stage.head = self._prologue(request.scale)
+        weights = [p.array for p in self.params]
+        copy_arrays(old, weights)
         stepper.step(request.grads, grad_scale=request.scale, **request.options)
-        stage, new = mask.apart()
-        stage.head = head
         active = self._with_gradient()
         for i in active:
-            new[i][...] = self.params[i].array
-            self.params[i].array[...] = old[i]
+            copy_arrays([new[i], weights[i]], [weights[i], old[i]])
         self._run_masked([stage], active, mask, [])
 
     def _run_masked(self, wanted, active, mask, after):
@@ -213,7 +218,9 @@ class FusedStepper:
     def _prologue(self, scale):
         """Return what kernels apply first to each parameter: `Optimizer.prologue`, times the scale."""
         specs = [p.group.spec(p.array.shape) for p in self.params]
-        sign, l2, keep = np.array([cls.prologue(values) for cls, values, _ in specs]).T
+        sign, l2, keep = (
+            stacked(column) for column in zip(*(c.prologue(h) for c, h, _ in specs), strict=True)
+        )
         return sign * scale, l2, keep
 
     def _run_fused(self, request):
@@ -261,7 +268,8 @@ class FusedStepper:
         if key not in self._loops:
             if len(self._loops) == _LOOPS:
                 self._loops.clear()
-            self._loops[key] = _build(self._bound, stages, self._concerned(stages, active))
+            with recording.recorded_by(None):
+                self._loops[key] = _build(self._bound, stages, self._concerned(stages, active))
         loop, found = self._loops[key]
         for stage, (arguments, members) in zip(stages, found, strict=True):
             if arguments is not None:

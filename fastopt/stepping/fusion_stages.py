@@ -57,7 +57,7 @@ class Stage:
         """Set the constants of a prepared sweep for some parameters."""
         head = self.head or (self.scale, 0.0, 1.0)
         values = [*head, *[self.constants[name] for name in self.sweep.constants]]
-        prepared.fill([v[list(members)] if isinstance(v, np.ndarray) else v for v in values])
+        prepared.fill([v[list(members)] if getattr(v, "ndim", 0) else v for v in values])
 
 
 class UpdateMask:
@@ -87,10 +87,11 @@ class UpdateMask:
         self._apart = None
 
     def apart(self):
-        """Return the mask as a separate pass, and the arrays in which it expects the new weights."""
+        """Return the mask as a separate pass, and arrays for new weights, where it expects them, and old."""
         if self._apart is None:
             self._apart = Stage(self.stage.sweep, {**self._arrays, "v": self._fused.copies()})
-        return self._apart, self._apart.arrays["v"]
+            self._old = self._fused.copies()
+        return self._apart, self._apart.arrays["v"], self._old
 
     def lengthen(self, counts):
         """Return the stages that scale the steps kept, given how many elements of each array are kept."""
@@ -123,7 +124,10 @@ class StepRequest:
     mask : UpdateMask or None
         How the update is masked.
     norms : ndarray or None
-        L2 norms of the gradients after the stages so far, if known; 0 where there is no gradient.
+        L2 norms of the gradients after the stages so far, if known, but for `factors`; 0 where there is no
+        gradient.
+    factors : list of float or ndarray
+        By what the gradients have been multiplied since.
     weight : float
         Weight of the gradients in a mean with others: the rows of the mini-batch, or their total weight.
     ends_epoch : bool
@@ -144,6 +148,7 @@ class StepRequest:
     after: list[Any] = dataclasses.field(default_factory=list)
     mask: object = None
     norms: object = None
+    factors: list[Any] = dataclasses.field(default_factory=list)
     weight: float = 1.0
     ends_epoch: bool = False
     is_made: bool = True
@@ -157,5 +162,20 @@ class StepRequest:
     def multiply(self, factors: Any) -> None:
         """Multiply all gradients by a number, or each by its own."""
         self.scale = self.scale * factors
-        if self.norms is not None:  # a norm that overflowed is not known: that of the product may be finite
+        if self.norms is not None:
+            self.factors.append(factors)
+
+    def known_norms(self) -> Any:
+        """Return `norms`, of the gradients as they are now, or None."""
+        while self.factors:
+            # A norm that overflowed is not known: that of the product may be finite.
+            factors = self.factors.pop(0)
             self.norms = self.norms * factors if np.isfinite(self.norms).all() else None
+            if self.norms is None:
+                self.factors.clear()
+        return self.norms
+
+    def forget_norms(self) -> None:
+        """Let `known_norms` return None."""
+        self.norms = None
+        self.factors.clear()

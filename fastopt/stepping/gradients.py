@@ -96,6 +96,10 @@ class Gradients:
         self._remember(grads)
         return is_other
 
+    def forget(self) -> None:
+        """Check and store whatever is accepted next, as a program has stored other addresses."""
+        self._gone = [None]
+
     def _remember(self, grads):
         gone = []  # `append` is no Python function, in which Ctrl-C could be raised and the call lost
         try:

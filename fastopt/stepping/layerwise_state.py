@@ -1,6 +1,7 @@
 """Optimizer state for the training engine, for optimizers that need the whole gradient of each layer."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from fastopt.persistence import Persistent
 from fastopt.schedules import Run
 from fastopt.stepping import scheduling
 from fastopt.stepping.arrays import check_dtype
+from fastopt.stepping.step_program import StepProgram
+from fastopt.stepping.tracing import Cell, TraceError
 
 if TYPE_CHECKING:
     from fastopt.optimizers.base import Optimizer
@@ -22,9 +25,9 @@ _ATTRIBUTES = tuple("optimizer hyper run t pending dtype size n_decay".split())
 class LayerwiseState(scheduling.Scheduled, Persistent):
     """An optimizer bound to the layers of one flat vector of parameters, as the training engine uses it.
 
-    For wrappers, and optimizers that need a norm, a matrix or one number for all layers: the engine hands
-    over the gradient of each mini-batch, and a `Stepper` on views of the vector updates it. Pickles and
-    copies: what it holds then is the stepper's ``state_dict``.
+    For wrappers, and optimizers that need a norm, a matrix or one number for all layers: a `Stepper` on views
+    of the vector updates it. The engine follows its step as a `program`, or hands over the gradient of each
+    mini-batch to `apply`. Pickles and copies: what it holds then is the stepper's ``state_dict``.
 
     Attributes
     ----------
@@ -32,10 +35,6 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         Hyper-parameters, numbers or schedules; a changed value counts from the next step.
     run : Run
         What schedules know about the run.
-    t : int
-        Steps made.
-    pending : float
-        Share of the gradients of the next step that has been gathered (`fastopt.MultiSteps`).
     n_threads : int or None
         As in `Optimizer.bind`, when the layers are bound.
     state : ndarray of shape (0, size)
@@ -45,8 +44,6 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
     optimizer: "Optimizer"
     hyper: dict[str, Any]
     run: Run
-    t: int
-    pending: float
     dtype: np.dtype[Any]
     size: int
     n_decay: int
@@ -70,22 +67,29 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         self.size, self.n_decay = int(size), int(n_decay)
         self._n_groups = n_groups
         self.n_threads = None
-        self.t, self.state = 0, np.zeros((0, self.size), self.dtype)
-        self._saved = self._stepper = self._params = self._layout = None
-        self._gradient = self._views = None
+        self._t, self._pending, self.state = 0, 0.0, np.zeros((0, self.size), self.dtype)
+        self._saved = self._layout = None
+        self._forget_stepper()
+
+    def _forget_stepper(self):
+        self._stepper = self._params = self._gradient = self._views = None
+        self._own_gradient = self._program = self._recorded = None
+        self._is_training = self._adds_penalty = True
 
     def __getstate__(self) -> dict[str, Any]:
         saved = {name: getattr(self, name) for name in _ATTRIBUTES}
         return saved | {"n_groups": self._n_groups, "layout": self._layout, "stepper": self._stepper_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({name: state[name] for name in _ATTRIBUTES if name in state})
+        own = {"t": "_t", "pending": "_pending"}
+        self.__dict__.update({own.get(name, name): state[name] for name in _ATTRIBUTES if name in state})
         # Hyper-parameters that are newer than the pickle have their defaults.
         self.hyper = self.optimizer.innermost.get_params(deep=False) | self.hyper
         self.state = np.zeros((0, self.size), self.dtype)
         self._n_groups, self._layout, self._saved = state["n_groups"], state["layout"], state["stepper"]
         self.n_threads = None  # another machine may have fewer
-        self._stepper = self._params = self._gradient = self._views = None
+        self._forget_stepper()
+        self._adds_penalty = self._pending == 0
 
     def _check_restored(self) -> None:
         super()._check_restored()
@@ -98,7 +102,25 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
             raise ValueError(f"{self.optimizer!r} has no state after {self.t} steps")
 
     def _stepper_state(self):
+        self._settle()
         return self._saved if self._stepper is None else self._stepper.state_dict()
+
+    def _settle(self):
+        """Take over the numbers that a program has in its registers."""
+        if self._program is not None:
+            self._program.save()
+
+    @property
+    def t(self) -> int:
+        """Steps made."""
+        self._settle()
+        return self._t
+
+    @property
+    def pending(self) -> float:
+        """Share of the gradients of the next step that has been gathered (`fastopt.MultiSteps`)."""
+        self._settle()
+        return self._pending
 
     @property
     def rule(self) -> Any:
@@ -109,6 +131,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         """Set the run that schedules follow from the next step on."""
         self.run = run
         if self._stepper is not None:
+            self._forget_registers()
             self._stepper.begin(run)
 
     @property
@@ -145,13 +168,25 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         ends_epoch : bool
             Whether it is the last of its epoch.
         """
+        self._forget_registers()
         self._layout = layout
-        stepper = self._bound(params)
+        self._take_hyper(self._bound(params))
+        self._take_gradient(gradient)
+        self._step(loss, weight, ends_epoch, evaluate)
+
+    def _take_hyper(self, stepper):
+        """Set the present hyper-parameters; weight decay spares biases."""
         stepper.param_groups[0].update(self.hyper)
         for biases in stepper.param_groups[1:]:
             biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
+
+    def _take_gradient(self, gradient):
         if self._gradient is not gradient:  # the same views are known to the stepper
-            self._gradient, self._views = gradient, layout.weights(gradient) + layout.biases(gradient)
+            self._gradient = gradient
+            self._views = self._layout.weights(gradient) + self._layout.biases(gradient)
+
+    def _step(self, loss, weight, ends_epoch, evaluate):
+        stepper = self._stepper
         known = [loss]  # the first evaluation has been made
         before = stepper.n_steps
 
@@ -162,27 +197,80 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
             if stepper.gradients_per_step == 1:
                 stepper.step(closure=closure)
             else:
-                stepper.step_batch(closure, weight, ends_epoch and self.run.epochs_end_steps)
+                stepper.step_batch(closure, weight, self.run.epochs_end_steps and ends_epoch)
         finally:  # Ctrl-C is raised when a step is done
-            self.t += stepper.n_steps - before
-            self.pending = stepper.pending
+            self._t = self._t + (stepper.n_steps - before)
+            self._pending = stepper.pending
+            self._adds_penalty = self._pending == 0
+
+    def program(self, params: np.ndarray, layout: Any) -> StepProgram | None:
+        """Return the next steps as a program for the engine, or None if `apply` has to make them.
+
+        Parameters
+        ----------
+        params, layout
+            As in `apply`.
+
+        Warns
+        -----
+        UserWarning
+            Once for a user's own tensor rule or wrapper that cannot be recorded, with the reason.
+        """
+        if self.optimizer.innermost.needs == "closure" or not self._is_training:
+            return None
+        self._layout = layout
+        stepper = self._bound(params)
+        self._take_hyper(stepper)
+        if stepper.bound.refresh() and self._program is not None:
+            self._program.forget()
+        values = [value for group in stepper.bound.groups for value in _unscheduled(group)]
+        recorded = id(stepper.bound.table), self.run.epochs_end_steps, values
+        if self._recorded != recorded or (self._program is not None and not self._program.fits()):
+            self._forget_registers()
+            self._program, self._recorded = self._record(stepper), recorded
+        return self._program
+
+    def _record(self, stepper):
+        if self._own_gradient is None:
+            self._own_gradient = np.zeros(self.size, self.dtype)
+        self._take_gradient(self._own_gradient)
+        own = [Cell(self, name) for name in ("_adds_penalty", "_t", "_pending")]
+        stepper.bound.prepare(self._views)
+        try:
+            cells, progress = [*own, *stepper.cells()], stepper.bound.progress
+            return StepProgram(self._step, cells, progress, self._own_gradient, _is_foreign(stepper))
+        except TraceError as error:
+            if _is_foreign(stepper):
+                _warn(self.optimizer.innermost, error)
+            return None
+        finally:
+            stepper.bound.refold()  # numbers in place of what was recorded
+
+    def _forget_registers(self):
+        if self._program is not None:
+            self._program.forget()
 
     def train(self, params: np.ndarray) -> None:
         """Move ``params`` to the point where gradients are evaluated; does nothing for most optimizers."""
-        if self.t:
+        if self.optimizer.moves_weights and self.t:
             self._bound(params).train()
+        self._is_training = True
 
     def eval(self, params: np.ndarray) -> None:
         """Move ``params`` to the point to be evaluated (an average); does nothing for most optimizers."""
-        if self.t:
+        if self.optimizer.moves_weights and self.t:
             self._bound(params).eval()
+            self._is_training = False
 
     def _bound(self, params):
         """Return the stepper for the layers of ``params``, bound again if that is another array."""
         if self._params is not params:
             saved = self._stepper_state()
-            optimizer = copy.deepcopy(self.optimizer)
-            optimizer.innermost.set_params(**self.hyper)
+            self._program = self._recorded = None
+            optimizer = self.optimizer
+            if optimizer.innermost.get_params(deep=False) != self.hyper:
+                optimizer = copy.deepcopy(optimizer)
+                optimizer.innermost.set_params(**self.hyper)
             layers = self._layout.weights(params), self._layout.biases(params)
             if self._n_groups == 1:
                 layers = (layers[0] + layers[1],)
@@ -193,3 +281,34 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
                 self._stepper.begin(self.run)  # which already knows of the steps that were skipped
             self._params = params
         return self._stepper
+
+
+def _is_foreign(stepper):
+    """Tell whether a wrapper or a tensor rule is a user's own: it may do what cannot be recorded."""
+    parts = [bucket.rule.function for bucket in stepper.bound.tensorwise]
+    while stepper is not None:
+        parts.append(type(stepper))
+        stepper = getattr(stepper, "inner", None)
+    return not all(part.__module__.startswith("fastopt.") for part in parts)
+
+
+def _unscheduled(group):
+    """Return a group's hyper-parameters with None in place of schedules, which a program does not hold."""
+    return [
+        None if name in group.scheduled else value for name, value in group.values.items() if name != "params"
+    ]
+
+
+#: Optimizers for which `_warn` has done so.
+_warned = set()
+
+
+def _warn(optimizer, error):
+    kind = type(optimizer)
+    if kind not in _warned:
+        _warned.add(kind)
+        warnings.warn(
+            f"each step of {kind.__name__} is made in Python, between mini-batches, as it cannot be recorded "
+            f"for the compiled loop: {error}",
+            stacklevel=2,
+        )

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastopt.kernels.interrupts import HeldInterrupt
 from fastopt.stepping.arrays import order_of
+from fastopt.stepping.recordable import copy_arrays
 from fastopt.stepping.state_dict import export
 from fastopt.stepping.stepper import Stepper, evaluate, refuse_both
 
@@ -43,6 +44,10 @@ class MechanicStepper(Stepper):
         saved["param_groups"].append(self._base.state_dict()["param_groups"][-1])
         self._base.load_state_dict(saved)
 
+    def cells(self):
+        """Return the cells of all numbers that a step changes; see `Stepper.cells`."""
+        return [*super().cells(), *self._base.cells()]
+
     def begin(self, run):
         """Set the run that schedules follow; see `Stepper.begin`."""
         super().begin(run)
@@ -62,8 +67,7 @@ class MechanicStepper(Stepper):
         for group, mine in zip(self._base.param_groups, self.param_groups, strict=True):
             group.update({name: mine[name] for name in ("lr", "maximize")})
         with HeldInterrupt():
-            for p, copy in zip(self.bound.params, self._copies, strict=True):
-                copy[...] = p.array
+            copy_arrays(self._copies, [p.array for p in self.bound.params])
             self._base.step(grads, grad_scale=grad_scale)
             super().step(grads, grad_scale=grad_scale)
         return found

@@ -38,9 +38,9 @@ class Program:
     def __init__(
         self, recorder: Any, paths: list[list[Any]], cells: Sequence[Any], uniform: list[bool], clock
     ):
-        self._cells, self._uniform, self._clock = list(cells), uniform, clock
+        self._cells, self._uniform = list(cells), uniform
         self._kept, self._ahead = [recorder.kept], None
-        self._first_step = recorder.first_step.register
+        self._firsts = [(clock, node.register) for clock, node in recorder.firsts]
         self._leaves = {node.extra: node for node in recorder.graph if node.op is LEAF}
         self.registers = np.zeros(recorder.graph.n_registers + _temporaries(paths))
         for node in recorder.graph:
@@ -80,8 +80,8 @@ class Program:
         for i, cell in enumerate(self._cells):
             node, values = self._leaves["cell", i], np.ravel(cell.get())
             self.registers[node.register : node.register + node.n] = values[: node.n]
-        if self._clock is not None:
-            self.registers[self._first_step] = self._clock.get()
+        for clock, register in self._firsts:
+            self.registers[register] = clock.get()
         if self._feeds:
             columns = [np.reshape(feed.producer(n_steps), (n_steps, -1)) for feed in self._feeds]
             self._ahead = matrix = np.ascontiguousarray(np.concatenate(columns, axis=1), np.float64)
@@ -101,6 +101,21 @@ class Program:
                 before[...] = values
             else:
                 cell.set(type(before)(values[0]))
+
+    def load_again(self, n_steps: int) -> None:
+        """As `load`, in the course of a step, which goes on with what it has computed already."""
+        at = self.header[tape.PC]
+        self.save()
+        self.load(n_steps)
+        self.header[tape.PC] = at
+
+    def present(self, i: int) -> float:
+        """Return the value that cell ``i``, a number, has in the program."""
+        return self.registers[self._leaves["cell", i].register]
+
+    def address(self, i: int) -> int:
+        """Return the address of that value."""
+        return self.registers.ctypes.data + self.registers.itemsize * self._leaves["cell", i].register
 
     def run(self, *inputs: float, evaluate: Callable[[], float] | None = None) -> None:
         """Run one step from Python: the reference for loops that do the same compiled.
@@ -239,6 +254,10 @@ class _Assembler:
 
     def _store(self, store):
         if store.address in self._varying:
+            if store.dtype[1:] == "i8":  # an address, which registers do not hold
+                for i, value in enumerate(np.broadcast_to(store.node.value, store.n)):
+                    self._copy(store.address + i * store.stride, self._keep([int(value)]), 8)
+                return
             op = Op.STORE4 if store.dtype[1:] == "f4" else Op.STORE8
             is_vector = int(store.node.n > 1)
             self._row(op, store.n, store.address, store.node.register, store.stride, strides=is_vector)

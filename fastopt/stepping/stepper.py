@@ -11,8 +11,10 @@ from fastopt.schedules import Run
 from fastopt.stepping import arrays
 from fastopt.stepping.bound_parameters import BoundParameters
 from fastopt.stepping.param_groups import to_group, to_list
+from fastopt.stepping.recordable import number
 from fastopt.stepping.scheduling import observe
 from fastopt.stepping.state_dict import calls, dump, parse
+from fastopt.stepping.tracing import Cell
 
 if TYPE_CHECKING:
     from fastopt.optimizers.base import Optimizer
@@ -209,6 +211,10 @@ class Stepper:
         for group in self.bound.groups:
             group.values.update(observe(group.values, metric, greater_is_better))
 
+    def cells(self) -> list[Cell]:
+        """Return the `fastopt.stepping.tracing.Cell` of each number that a step changes."""
+        return self.bound.cells()
+
     def _check_loss(self, loss):
         name = type(self.bound.optimizer).__name__
         if self.bound.optimizer.needs != "loss":
@@ -323,5 +329,5 @@ def refuse_both(grads, loss):
 def evaluate(closure, optimizer):
     """Evaluate a closure; return its loss, its gradients, and the loss again if the optimizer needs it."""
     loss, grads = closure()
-    loss = float(loss)
+    loss = number(loss)
     return loss, grads, loss if optimizer.needs else None

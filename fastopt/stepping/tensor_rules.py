@@ -14,6 +14,7 @@ from fastopt.kernels.reductions import BoundSweep
 from fastopt.kernels.tiled_gemm import Products
 from fastopt.stepping.arrays import order_of
 from fastopt.stepping.parameters import ParamState
+from fastopt.stepping.recordable import stacked
 from fastopt.stepping.tracing import Cell, TraceError
 
 #: Elements from which `Tensors.map` starts threads: to factorise 100 x 100 takes 0.3 ms.
@@ -112,16 +113,11 @@ def gather(specs):
             continue
         column = [spec.values[name] for spec in specs]
         if is_number(value):
-            value = _array(column)
+            value = stacked(column)
         elif isinstance(value, tuple) and all(map(is_number, value)):
-            value = tuple(map(_array, zip(*column, strict=True)))
+            value = tuple(map(stacked, zip(*column, strict=True)))
         values[name] = value
     return cls.prologue(values), values
-
-
-def _array(numbers):
-    """Return numbers as a float64 array; they may be known only when a recorded step runs."""
-    return np.array(numbers, np.float64) if recording.current() is None else np.stack(numbers)
 
 
 def is_number(value):
@@ -320,7 +316,7 @@ class Tensors:
 
     def array(self, numbers):
         """Return numbers as a float64 array; use it for ``np.array``, which takes no recorded ones."""
-        return _array(numbers)
+        return stacked(numbers)
 
     def by_step(self, name, function, shape):
         """Return ``function(x.t)``, an array of numbers of this shape that nothing else determines.

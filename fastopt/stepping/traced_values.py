@@ -301,6 +301,11 @@ def node_of(tracer: Any, value: Any) -> Node:
     return tracer.graph.constant(array)
 
 
+def number(x: Any) -> Any:
+    """Return a number as a float, or as it is if it is known only when a recorded step runs."""
+    return x if isinstance(x, TracedNumber) else float(x)
+
+
 def expanded(tracer: Any, value: Any, shape: tuple[int, ...]) -> Node:
     """Return the node of a value broadcast to a shape; of one register if all elements are equal."""
     node, own = node_of(tracer, value), shape_of(value)

@@ -31,7 +31,7 @@ from fastopt.stepping.traced_values import (
 )
 
 #: Paths of a step that are explored, before it is given up.
-_PATHS = 64
+_PATHS = 256
 
 
 class Cell(NamedTuple):
@@ -113,7 +113,7 @@ class Recorder:
         self.views: dict[int, np.ndarray] = {}
         self.kept: list[Any] = []
         self.forgetting: list[Any] = []
-        self.first_step = self.graph.node(LEAF, 1, (), "first step")
+        self.firsts: list[tuple[Cell, Node]] = []
         self.begin(())
 
     def begin(self, decisions: Sequence[bool]) -> None:
@@ -169,6 +169,8 @@ class Recorder:
     def store(self, view: np.ndarray, value: Any) -> None:
         """Write values to a strided vector of memory."""
         node = expanded(self, value, view.shape)
+        if view.dtype.kind == "i" and node.value is not None and (node.value >= 2.0**53).any():
+            raise TraceError("an address does not fit a register")
         if node.value is None and view.dtype.kind != "f":
             raise TraceError("an address or a count depends on a value known only when the step runs")
         self.need(node)
@@ -232,6 +234,7 @@ class Recorder:
         shape: tuple[int, ...] = (),
         *,
         is_counted: bool = False,
+        clock: Cell | None = None,
     ) -> Traced:
         """Return numbers that depend on nothing but the count of steps made, such as schedules.
 
@@ -245,8 +248,11 @@ class Recorder:
         shape : tuple of int
         is_counted : bool
             Whether the clock counts the present step already.
+        clock : Cell, optional
+            Another count that they go by.
         """
-        if self._clock is None:
+        clock = clock or self._clock
+        if clock is None:
             raise TraceError("a schedule needs a count of steps, and this step has none")
         size = math.prod(shape)
         known = next((feed for feed in self.feeds if feed.key == key), None)
@@ -254,8 +260,17 @@ class Recorder:
             known = Feed(key, producer, self._n_columns)
             self.feeds.append(known)
             self._n_columns += size
-        step = node_of(self, self._clock.get() - 1.0 if is_counted else self._clock.get())
-        return made(self, self.graph.node(Op.FEED, size, (step, self.first_step), known.column), shape)
+        step = node_of(self, clock.get() - 1.0 if is_counted else clock.get())
+        return made(self, self.graph.node(Op.FEED, size, (step, self._first(clock)), known.column), shape)
+
+    def _first(self, clock):
+        """Return the node of what a clock shows when the program is loaded."""
+        for known, node in self.firsts:
+            if known.owner is clock.owner and known.name == clock.name:
+                return node
+        node = self.graph.node(LEAF, 1, (), ("first", len(self.firsts)))
+        self.firsts.append((clock, node))
+        return node
 
     def call(self, function: Callable[..., Any], args: Sequence[Any], shape: tuple[int, ...] | None) -> Any:
         """Leave the program to call a Python function with these values; return its result of this shape."""
@@ -282,7 +297,12 @@ class Recorder:
 
 
 def record(
-    function: Callable[..., Any], cells: Sequence[Cell], n_inputs: int = 0, clock: Cell | None = None
+    function: Callable[..., Any],
+    cells: Sequence[Cell],
+    n_inputs: int = 0,
+    clock: Cell | None = None,
+    *,
+    twice: bool = True,
 ) -> Program:
     """Record a function that makes a step as a program.
 
@@ -296,6 +316,8 @@ def record(
     n_inputs : int
     clock : Cell, optional
         One of the cells: the count of steps.
+    twice : bool
+        Whether to record the first path twice, to notice what changes from call to call.
 
     Returns
     -------
@@ -310,7 +332,7 @@ def record(
     uniform = [is_uniform(value) for value in before]
     try:
         while True:
-            recorder, paths = _explore(function, cells, before, uniform, n_inputs, clock)
+            recorder, paths = _explore(function, cells, before, uniform, n_inputs, clock, twice)
             split = {i for _, after in paths for i, node in enumerate(after) if uniform[i] and node.n > 1}
             if not split:
                 return Program(recorder, [path for path, _ in paths], cells, uniform, clock)
@@ -320,12 +342,12 @@ def record(
             cell.set(value)
 
 
-def _explore(function, cells, before, uniform, n_inputs, clock):
+def _explore(function, cells, before, uniform, n_inputs, clock, twice):
     """Record all paths; return the recorder, and for each path its items and the cells' nodes after it."""
     recorder = Recorder(n_inputs, clock)
-    waiting, paths = [(), None], []  # the first path twice, to notice what changes from call to call
+    waiting, paths = [()], []
     while waiting:
-        forced = waiting.pop() or ()
+        forced = waiting.pop()
         if len(paths) == _PATHS:
             raise TraceError(f"a step has more than {_PATHS} paths through its branches")
         leaves = []
@@ -340,7 +362,9 @@ def _explore(function, cells, before, uniform, n_inputs, clock):
         recorder.items.append(("end", tuple(zip(leaves, after, strict=True))))
         paths.append((recorder.items, after))
         taken = recorder.decisions
-        if len(paths) > 1:
+        if twice and len(paths) == 1:
+            waiting.append(())
+        else:
             waiting += [(*taken[:k], not taken[k]) for k in range(len(forced), len(taken))]
     return recorder, paths
 
@@ -361,7 +385,7 @@ def _call(function, recorder):
             reason, TraceError
         ):  # NumPy may have put its own around it
             reason = reason.__cause__ or reason.__context__
-        raise TraceError(f"{_place(error)}: {reason or error!r}") from error
+        raise TraceError(f"{_place(error)}: {reason if reason is not None else repr(error)}") from error
 
 
 def _place(error):

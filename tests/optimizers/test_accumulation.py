@@ -24,6 +24,7 @@ from fastopt import (
 )
 from fastopt.optimizers.wrappers.skipping import SkipStepper
 from fastopt.schedules import cosine, linear, plateau, step, warmup
+from fastopt.stepping.layerwise_state import LayerwiseState
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 PEERS = json.loads((Path(__file__).parents[1] / "schedules" / "peer_values.json").read_text())
@@ -184,6 +185,7 @@ def test_a_step_skipped_in_an_estimator_delays_no_epoch(wrap, calls_per_epoch, c
         return len(seen) % 7 not in (1, 4)
 
     monkeypatch.setattr(SkipStepper, "_is_finite", is_finite)
+    monkeypatch.setattr(LayerwiseState, "program", lambda *args: None)  # the test is not to be recorded
     solver = wrap(SGD(lr=step(1e-3, 1, 0.5, unit="epoch")))
     clf = MLPClassifier((8,), solver=solver, batch_size=64, random_state=0, max_iter=8)
     if calls_fit:

@@ -148,7 +148,7 @@ def test_numbers_of_the_step_come_from_the_host():
         (lambda x: np.arange(3.0)[x > 0], "needs a number"),
         (lambda x: np.linalg.eigvalsh(np.stack([x, x])), "np.eigvalsh is not recorded"),
         (lambda x: np.arctan(x), "np.arctan"),
-        (lambda x: [bool(x > i) for i in range(70)], "more than 64 paths"),
+        (lambda x: [bool(x > i) for i in range(70)], "more than 256 paths"),
         (lambda x: x > next(CHANGING), "something else when it was recorded again"),
         (lambda x: {}["missing"], "missing"),
     ],

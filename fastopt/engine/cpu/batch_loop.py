@@ -7,12 +7,24 @@ worker's number. The first two functions are templates of routines: ``compilatio
 import numpy as np
 from numba import njit
 
-from fastopt.engine.cpu.context import PREDICT, TRAIN, layer_record, record, row_number, vector
+from fastopt.engine.cpu.context import (
+    END,
+    EVALUATE,
+    GRADIENT,
+    PREDICT,
+    TRAIN,
+    YIELD,
+    layer_record,
+    record,
+    row_number,
+    vector,
+)
 from fastopt.engine.cpu.forward_backward import work_on_rows, work_on_tiles
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.engine.cpu.work_sharing import (
     LEADER,
     OVER,
+    STOP,
     close_blocks,
     close_tiles,
     line,
@@ -49,9 +61,43 @@ def set_constants(context, batch):
 
 
 @njit(**INNER_JIT)
-def _begin(c, batch):
-    """Set the fields of the context record that describe a batch."""
+def _batch_loss(c, weight, alpha):
+    """Return a batch's mean loss, penalty included; the sum of losses where gradients are added up."""
+    total = 0.0
+    losses = vector(c.block_losses, np.float64, c.n_blocks)
+    for block in range(c.n_blocks):
+        total += losses[block]
+    if c.mode == GRADIENT:
+        return total
+    if c.penalized:
+        squares = vector(c.tile_squares, np.float64, c.n_tiles)
+        for tile in range(c.n_tiles):
+            total += 0.5 * alpha * squares[tile]
+    return total / weight
+
+
+@njit(**INNER_JIT)
+def _evaluate(context, c, worker):
+    """Run a batch forward through the network and, except for predictions, backward; return its loss."""
+    alpha, weight = vector(c.alpha, np.float64, 1)[0], vector(c.batch_weight, np.float64, 1)[0]
     c.step += 1
+    open_blocks(c)
+    work_on_rows(context, c, worker)
+    close_blocks(c)
+    if c.mode == PREDICT:
+        return 0.0
+    if c.mode == TRAIN:
+        call(c.set_constants, (context, c.batch_at))
+    open_tiles(c)
+    work_on_tiles(context, c, worker)
+    close_tiles(c)
+    return _batch_loss(c, weight, alpha)
+
+
+@njit(**INNER_JIT)
+def _begin(context, c, batch):
+    """Describe a batch in the context record and count its weight; tell whether there is anything to do."""
+    c.batch_at, c.stop_at = batch, line(c, STOP)
     c.start = batch * c.batch_size
     c.n_rows = min(c.batch_size, c.n_samples - c.start)
     c.n_blocks = (c.n_rows + c.block_rows - 1) // c.block_rows
@@ -60,53 +106,47 @@ def _begin(c, batch):
     first.source = c.gathered if c.has_order else c.x + c.start * first.source_stride
     if c.mode == PREDICT:
         last.target = c.out + c.start * last.target_stride
-
-
-@njit(**INNER_JIT)
-def _batch_loss(c, weight, alpha):
-    """Return a batch's mean loss times its rows, penalty included; when not training, the sum of losses."""
-    total = 0.0
-    losses = vector(c.block_losses, np.float64, c.n_blocks)
-    for block in range(c.n_blocks):
-        total += losses[block]
-    if c.mode != TRAIN:
-        return total
-    if c.penalized:
-        squares = vector(c.tile_squares, np.float64, c.n_tiles)
-        for tile in range(c.n_tiles):
-            total += 0.5 * alpha * squares[tile]
-    return total / weight * c.n_rows
+    weight = vector(c.batch_weight, np.float64, 1)
+    weight[0] = c.n_rows
+    if c.has_weight:
+        call(c.sum_weights, (context, c.batch_weight))
+    vector(c.result, np.float64, 2)[1] += weight[0]
+    # Where no row counts, there is nothing to learn from.
+    return weight[0] != 0 or c.mode == GRADIENT or c.mode == PREDICT
 
 
 @njit(**INNER_JIT)
 def _lead(context, c, worker):
-    """Run the batches ``first_batch:last_batch`` as the leader; add losses and weights to ``result``."""
-    alpha, weight = vector(c.alpha, np.float64, 1)[0], vector(c.batch_weight, np.float64, 1)
+    """Run the batches ``first_batch:last_batch`` as the leader; add losses and weights to ``result``.
+
+    Where a program calls Python the run ends within a batch; by ``stopped_at`` the next one goes on there.
+    """
     outputs = layer_record(c, c.n_layers - 1).target
-    result = vector(c.result, np.float64, 2)
-    for batch in range(c.first_batch, c.last_batch):
-        if load_shared(line(c, OVER)):
-            break
-        _begin(c, batch)
-        weight[0] = c.n_rows
-        if c.has_weight:
-            call(c.sum_weights, (context, c.batch_weight))
-        result[1] += weight[0]
-        if weight[0] == 0 and c.mode == TRAIN:
-            continue  # no row counts: nothing to learn from
-        open_blocks(c)
-        work_on_rows(context, c, worker)
-        close_blocks(c)
-        if c.mode == PREDICT:
-            continue
-        if c.mode == TRAIN:
-            call(c.set_constants, (context, batch))
-        open_tiles(c)
-        work_on_tiles(context, c, worker)
-        close_tiles(c)
-        result[0] += _batch_loss(c, weight[0], alpha)
+    c.leader, batch, result = worker, c.first_batch, vector(c.result, np.float64, 3)
+    while batch < c.last_batch:
+        if c.stopped_at == END:
+            if load_shared(line(c, STOP)):
+                break
+            if not _begin(context, c, batch):
+                batch += 1
+                continue
+        if c.stopped_at != YIELD:
+            result[2] = _evaluate(context, c, worker)
+        if c.stopped_at == END:
+            result[0] += result[2] if c.mode == GRADIENT else result[2] * c.n_rows
+        if c.program:
+            c.stop_at = line(c, OVER)
+            if c.stopped_at == END and load_shared(line(c, STOP)):
+                break  # a part of the gradient may be missing
+            call(c.follow, (context, worker))
+            if c.stopped_at == YIELD:
+                break
+            if c.stopped_at == EVALUATE:
+                continue
+        batch += 1
     layer_record(c, c.n_layers - 1).target = outputs
-    store_shared(line(c, OVER), 1)
+    c.stop_at = line(c, OVER)
+    store_shared(c.stop_at, 1)
 
 
 def work(context, worker):
@@ -118,4 +158,6 @@ def work(context, worker):
     idle = 0
     while not load_shared(line(c, OVER)):
         n_items = work_on_rows(context, c, worker) + work_on_tiles(context, c, worker)
+        if c.program:
+            call(c.share_tasks, (context, worker))
         idle = 0 if n_items else relax(c, idle)

@@ -10,6 +10,7 @@ from numba import carray, from_dtype, njit
 
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.kernels.intrinsics import pointer
+from fastopt.kernels.tape import Op
 
 #: Routines, C functions of integers that are compiled for each element type (see ``compilation.py``): those
 #: that every network needs, ...
@@ -32,6 +33,8 @@ _ADDRESSES = (
     "zeros one copies transposed buffers cleared "
     # the update: state slots, constants of each batch, and those of this one for weights and for biases
     "state constants weight_constants bias_constants alpha batch_weight "
+    # the optimizer's program, the functions that execute it, and the kernel that it runs now
+    "program advance follow share_tasks task_routine task_arguments penalty stop_at "
     # the work: tiles and which worker begins with which, shared counters, partial sums, the whole gradient,
     # predictions, the sums of losses and weights
     "tiles tile_bounds counters transposed_for block_losses tile_squares gradient out result"
@@ -39,7 +42,8 @@ _ADDRESSES = (
 _INTEGERS = (
     "n_layers n_features capacity block_rows n_blocks n_tiles n_workers "
     "list_length block_entries input_shift n_input_tiles buffer_stride transposed_stride "
-    "first_batch last_batch batch_size n_samples alone n_constants step start n_rows "
+    "first_batch last_batch batch_size n_samples alone stopped_at n_constants step start n_rows "
+    "leader batch_at first_task last_task task_workers "
     "inputs mode has_order has_weight penalized "
     "stride update gemm give_way rectifies itemsize"
 ).split()
@@ -73,6 +77,9 @@ DENSE, COMPRESS, CSR = 0, 1, 2
 # What a run is for (``mode``): update the parameters tile by tile, add to a whole gradient, or stop after the
 # forward pass.
 TRAIN, GRADIENT, PREDICT = 0, 1, 2
+# Why a program has stopped (``stopped_at``), as `fastopt.kernels.tape` numbers it: it is at its end; to run a
+# kernel; to evaluate loss and gradient at the present weights; to call Python.
+END, RUN, EVALUATE, YIELD = map(int, (Op.END, Op.RUN, Op.EVALUATE, Op.YIELD))
 
 
 @njit(**INNER_JIT)

@@ -8,7 +8,7 @@ from fastopt.engine.cpu import compilation
 from fastopt.engine.cpu.context import TRAIN
 from fastopt.engine.cpu.epoch_loop import EPOCHS
 from fastopt.engine.cpu.shuffling import NO_DRAWS, draws
-from fastopt.engine.cpu.trainer import Trainer
+from fastopt.engine.cpu.trainer import PROGRAM, Trainer
 
 #: Most steps of a run, whose constants stand in one table.
 _MAX_STEPS = 4096
@@ -48,7 +48,7 @@ def train_epochs(
     trainer : Trainer
     params, X, Y, batch_size, alpha, sample_weight
         As `Trainer.train` takes them.
-    update : FlatState
+    update : FlatState or LayerwiseState
     order : ndarray of int64 or None
         Which rows. Shuffled in place before each epoch if there is a ``random_state``.
     random_state : RandomState or None
@@ -63,9 +63,14 @@ def train_epochs(
     n_samples = X.shape[0] if order is None else order.shape[0]
     batch_size = min(batch_size, n_samples)
     n_batches = -(-n_samples // batch_size)
-    runner = trainer._prepare(TRAIN, params, X, batch_size, Y, order, sample_weight)
+    kernel = getattr(update, "address", None)
+    program = None if kernel is not None else trainer._program(params, update)
+    mode = TRAIN if program is None else PROGRAM
+    runner = trainer._prepare(mode, params, X, batch_size, Y, order, sample_weight)
     n_workers, count = runner.plan(n_batches * min(n_epochs, max(1, _MAX_STEPS // n_batches)))
-    if n_workers > 1 or count < 2 * n_batches:  # an epoch takes long beside what Python does between two
+    in_python = kernel is None and (program is None or program.calls_python)
+    # Not where an epoch takes long beside what Python does between two.
+    if in_python or n_workers > 1 or count < 2 * n_batches:
         if random_state is not None:
             random_state.shuffle(order)
         loss = trainer.train(
@@ -76,15 +81,20 @@ def train_epochs(
         return
     n_epochs = count // n_batches
     workspace = runner.workspace
-    workspace.point_to_update(update, update.address, alpha)
-    workspace.point_to_constants(update.constants(n_epochs * n_batches), alpha)
+    if program is None:
+        workspace.point_to_update(update, kernel, alpha)
+        workspace.point_to_constants(update.constants(n_epochs * n_batches))
+    else:
+        workspace.point_to_program(program, alpha)
+        program.feed(n_epochs * n_batches)
     workspace.begin(0, n_batches, batch_size, n_samples, 1)
     loop = _EpochLoop(workspace.address, n_epochs, random_state, patience)
     try:
         runner.run_epochs(loop)
     finally:
         done = loop.losses()
-        update.advance(len(done) * n_batches)
+        if program is None:
+            update.advance(len(done) * n_batches)
         losses.extend(done)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastopt.engine import validation
-from fastopt.engine.cpu import compilation
+from fastopt.engine.cpu import compilation, optimizer_program
 from fastopt.engine.cpu.context import DENSE, GRADIENT, PREDICT, TRAIN
 from fastopt.engine.cpu.thread_count import thread_chooser
 from fastopt.engine.cpu.workspace import Workspace, choose_inputs
@@ -19,15 +19,18 @@ from fastopt.engine.layout import Layout
 from fastopt.engine.objective import penalize, resolve_functions
 from fastopt.kernels import threading_layer
 from fastopt.kernels.blas_threads import single_threaded
+from fastopt.kernels.interrupts import HeldInterrupt
 
 #: Most rows of a batch in prediction, and for the gradient of all rows.
 _MAX_ROWS = 1024
 #: Floating-point operations of a batch below which a second thread is not even tried.
 _PARALLEL_FLOPS = 1e6
-#: Operations between two looks for Ctrl-C, a tenth of a second or so.
-_SLICE_FLOPS = 2e9
+#: Operations between two looks for Ctrl-C, a tenth of a second or so; seconds, where these are measured.
+_SLICE_FLOPS, _SLICE_SECONDS = 2e9, 0.1
 #: Operations of a batch that alone may take longer than Ctrl-C should wait.
 _LONG_FLOPS = 2e10
+#: In place of a mode of `context`: TRAIN with an optimizer's program.
+PROGRAM = "program"
 #: Arrays of a call, which a workspace keeps alive until it forgets them.
 _ARGUMENTS = "x indptr indices data y order sample_weight out params state gradient".split()
 
@@ -140,20 +143,45 @@ class Trainer:
         batch_size = min(batch_size, n_samples)
         n_batches = -(-n_samples // batch_size)
         address = getattr(update, "address", None)
-        runner = self._prepare(
-            GRADIENT if address is None else TRAIN, params, X, batch_size, Y, order, sample_weight
-        )
-        if address is None:
+        program = None if address is not None else self._program(params, update)
+        mode = TRAIN if address is not None else GRADIENT if program is None else PROGRAM
+        runner = self._prepare(mode, params, X, batch_size, Y, order, sample_weight)
+        if mode == PROGRAM:
+            return self._train_by_program(runner, program, n_samples, batch_size, alpha)
+        if mode == GRADIENT:
             return self._train_by_gradient(runner, params, update, n_samples, batch_size, alpha)
         workspace = runner.workspace
         workspace.point_to_update(update, address, alpha)
         first = 0
         while first < n_batches:
             n_workers, count = runner.plan(n_batches - first)
-            workspace.point_to_constants(update.constants(count), alpha)
+            workspace.point_to_constants(update.constants(count))
             update.advance(count)  # first, because Ctrl-C during the run is raised on its return
             runner.run(first, first + count, batch_size, n_samples, n_workers)
             first += count
+        return workspace.take_result()[0]
+
+    def _program(self, params, update):
+        """Return the program of an optimizer that needs whole gradients, or None if it has none."""
+        make = getattr(update, "program", None)
+        if make is None:
+            return None
+        validation.require(
+            "params", params, (self.layout.size,), self.dtype
+        )  # before anything is bound to it
+        update.n_threads = self.n_threads
+        return make(params, self.layout)
+
+    def _train_by_program(self, runner, program, n_samples, batch_size, alpha):
+        """Train with an optimizer that needs whole gradients, without Python between batches."""
+        workspace = runner.workspace
+        workspace.point_to_program(program, alpha)
+        first, n_batches = 0, -(-n_samples // batch_size)
+        while first < n_batches:
+            n_workers, count = runner.plan(n_batches - first)
+            last = first + program.feed(count)
+            runner.run_program(program, first, last, batch_size, n_samples, n_workers)
+            first = last
         return workspace.take_result()[0]
 
     def _train_by_gradient(self, runner, params, update, n_samples, batch_size, alpha):
@@ -277,7 +305,17 @@ class Trainer:
         workspace = runner.workspace
         workspace.point_to_inputs(X, inputs)
         workspace.point_to_params(params)
-        workspace.set(mode=mode, has_order=order is not None, has_weight=sample_weight is not None)
+        if mode == PROGRAM:
+            workspace.set(**optimizer_program.routine_addresses(self._dtype_name))
+        elif mode == TRAIN:
+            workspace.set(
+                program=0, set_constants=compilation.routine("set_constants", self._dtype_name).address
+            )
+        workspace.set(
+            mode=TRAIN if mode == PROGRAM else mode,
+            has_order=order is not None,
+            has_weight=sample_weight is not None,
+        )
         for name, array in (("y", Y), ("order", order), ("sample_weight", sample_weight)):
             if array is not None:
                 workspace.point(**{name: array})
@@ -309,15 +347,46 @@ class _BatchRunner:
         n_workers, n_batches = self._chooser.next(min(n_left, self._slice))
         return 1 if threading_layer.is_stranded() else n_workers, n_batches
 
-    def run(self, first, last, batch_size, n_samples, n_workers):
-        """Run the batches ``first:last`` as `plan` decided, with BLAS limited to one thread."""
-        self.workspace.begin(first, last, batch_size, n_samples, n_workers)
+    def run(self, first, last, *sizes):
+        """Run the batches ``first:last`` as `plan` decided."""
+        start = time.perf_counter()
+        self._run(first, last, *sizes)
+        self._chooser.record(time.perf_counter() - start)
+
+    def run_program(self, program, first, last, *sizes):
+        """Run batches with an optimizer's program, and the Python functions that it calls.
+
+        Ctrl-C in the run of a batch is raised at the end of the batch, so that no step is left part way.
+        """
+        start, n_batches, resumes, interrupt = time.perf_counter(), last - first, False, None
+        while True:
+            try:
+                self._run(first, last, *sizes, resumes)
+            except KeyboardInterrupt as error:
+                interrupt = error
+            if not program.is_waiting:
+                break
+            try:
+                with HeldInterrupt():
+                    program.call()
+            except KeyboardInterrupt as error:
+                interrupt = error
+            first, resumes = self.workspace.batch_at, True
+            last = last if interrupt is None else first + 1
+        if interrupt is not None:
+            raise interrupt
+        elapsed = time.perf_counter() - start
+        self._chooser.record(elapsed)
+        if elapsed > 2 * _SLICE_SECONDS:  # its kernels may take many times as long as the network
+            self._slice = max(1, int(n_batches * _SLICE_SECONDS / elapsed))
+
+    def _run(self, first, last, batch_size, n_samples, n_workers, resumes=False):
+        """Run batches, from the start of the first or from within it, with BLAS limited to one thread."""
+        self.workspace.begin(first, last, batch_size, n_samples, n_workers, resumes)
         # Signals reach the main thread only.
         in_thread = self._is_long and threading.current_thread() is threading.main_thread()
-        start = time.perf_counter()
         with self._blas():
             (self._run_in_thread if in_thread else compilation.run)(self.workspace.address, n_workers)
-        self._chooser.record(time.perf_counter() - start)
 
     def run_epochs(self, loop):
         """Run an `_EpochLoop` in this thread, with BLAS limited to it."""

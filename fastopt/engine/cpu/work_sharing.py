@@ -19,10 +19,13 @@ from fastopt.engine.cpu.context import LINE, vector
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.kernels.intrinsics import call, fetch_add, load_shared, pause, store_shared
 
-#: Places of the counters, in lines: who came first; whether the run is over; the next block of rows, and how
-#: many are done; how many tiles are done; from there on each worker's next tile. Numba compiles a function
-#: anew for each literal integer that it is given, not so for NumPy's.
-LEADER, OVER, NEXT_BLOCK, BLOCKS_DONE, TILES_DONE, NEXT_TILE = map(np.int64, range(6))
+#: Places of the counters, in lines: who came first; whether the run is over; whether it is to stop; the next
+#: block of rows, and how many are done; how many tiles are done; the next task of a program, and how many are
+#: done; from there on each worker's next tile. Numba compiles a function anew for each literal integer that
+#: it is given, not so for NumPy's.
+LEADER, OVER, STOP, NEXT_BLOCK, BLOCKS_DONE, TILES_DONE, NEXT_TASK, TASKS_DONE, NEXT_TILE = map(
+    np.int64, range(9)
+)
 #: What a counter holds while its phase is closed.
 CLOSED = np.int64(1 << 62)
 #: Spins before yielding: some 20 microseconds.
@@ -56,7 +59,8 @@ def _take(c, place):
 
 @njit(**INNER_JIT)
 def _is_over(c):
-    return load_shared(line(c, OVER)) != 0
+    # ``stop_at`` is the counter STOP, or OVER while a batch must not be left part way.
+    return load_shared(c.stop_at) != 0
 
 
 @njit(**INNER_JIT)

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastopt.engine.cpu.context import COMPRESS, CONTEXT, CSR, DENSE, LAYER, LINE
+from fastopt.engine.cpu.context import COMPRESS, CONTEXT, CSR, DENSE, END, LAYER, LINE, YIELD
 from fastopt.engine.cpu.inputs import GROUP, WORD
 from fastopt.engine.cpu.layer_products import IN_REGISTERS
-from fastopt.engine.cpu.work_sharing import CLOSED, LEADER, NEXT_TILE, OVER, give_way_address
+from fastopt.engine.cpu.work_sharing import CLOSED, LEADER, NEXT_TILE, OVER, STOP, give_way_address
 from fastopt.kernels import aligned_memory
 from fastopt.kernels.gemm import gemm_address
 from fastopt.kernels.simd_gemm import COPY_BYTES
@@ -78,7 +78,7 @@ def share_tiles(tiles, layout, inputs, n_workers):
 
 #: Place of each field in the record.
 _AT = {name: i for i, name in enumerate(CONTEXT.names)}
-_BEGIN = slice(_AT["first_batch"], _AT["alone"] + 1)
+_BEGIN = slice(_AT["first_batch"], _AT["stopped_at"] + 1)
 
 
 def _address(array):
@@ -119,7 +119,7 @@ class Workspace:
         rows = block_rows(capacity)
         n_blocks = -(-capacity // rows)
         self._counters = np.full((NEXT_TILE + n_workers, LINE // 8), CLOSED, np.int64)
-        self._result, self._alpha = np.zeros(2), np.zeros(1)
+        self._result, self._alpha = np.zeros(3), np.zeros(1)
         self.set(
             n_layers=len(layout.shapes), n_features=layout.layer_sizes[0], capacity=capacity,
             block_rows=rows, n_workers=n_workers, itemsize=dtype.itemsize, inputs=inputs,
@@ -229,31 +229,42 @@ class Workspace:
         for name in names:
             self._arrays.pop(name, None)
 
-    def begin(self, first, last, batch_size, n_samples, n_workers):
-        """Set the batches to run, and reset the counters."""
-        self._fields[_BEGIN] = first, last, batch_size, n_samples, n_workers == 1
-        self._counters[LEADER, 0] = self._counters[OVER, 0] = 0
-        if first == 0:
+    def begin(self, first, last, batch_size, n_samples, n_workers, resumes=False):
+        """Set the batches to run, the first of them from the start or within; reset the counters."""
+        self._fields[_BEGIN] = first, last, batch_size, n_samples, n_workers == 1, YIELD if resumes else END
+        self._counters[[LEADER, OVER, STOP], 0] = 0
+        if first == 0 and not resumes:
             self._result.fill(0)  # an interrupted run may have left some
 
     def stop(self):
-        """Stop a run: workers finish what they have taken, and take no more."""
-        self._counters[OVER, 0] = 1
+        """Stop a run: workers finish what they have taken, or the step of a program, and take no more."""
+        self._counters[STOP, 0] = 1
+
+    @property
+    def batch_at(self):
+        """The batch in which the last run ended."""
+        return int(self._fields[_AT["batch_at"]])
 
     def point_to_update(self, update, kernel, alpha):
-        """Set the optimizer's state, the address of its kernel, and whether there is a penalty."""
+        """Set the optimizer's state, the address of its kernel, and the penalty."""
         self.point(state=update.state)
         self.set(stride=update.state.shape[1], update=kernel, penalized=alpha > 0)
+        self._alpha[0] = alpha
 
-    def point_to_constants(self, rows, alpha):
-        """Set the update's constants, one row for each batch, and the penalty."""
+    def point_to_program(self, program, alpha):
+        """Set the optimizer's program, where it expects the gradient, and the penalty."""
+        self.point(state=program.gradient)
+        self.set(program=program.header, penalty=program.penalty_at)
+        self._alpha[0] = alpha
+
+    def point_to_constants(self, rows):
+        """Set the update's constants, one row for each batch."""
         self.point(constants=rows)
         self.set(n_constants=rows.shape[1])
-        self._alpha[0] = alpha
 
     def take_result(self):
         """Return the sums of losses and of weights since the last call."""
-        loss, weight = self._result.tolist()
+        loss, weight, _ = self._result.tolist()
         self._result.fill(0)
         return loss, weight
 

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, ClassVar
 
+from fastopt.kernels import recording
 from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
@@ -103,7 +104,7 @@ class MultiStepsStepper(WrappedStepper):
         self.fused.accept(request, self.kind)
         if "hessian" in request.options:
             raise TypeError("estimates of the Hessian are not accumulated; leave out hessian")
-        if self.count and request.active != tuple(self.present):
+        if request.active != tuple(self.present) and recording.current() is None and self.count:
             raise ValueError(
                 "the gradients that are None must be the same in all that are accumulated into one step"
             )

@@ -48,6 +48,7 @@ class EMA(Wrapper):
     array([-1.5])
     """
 
+    averages: ClassVar[bool] = True
     takes_closure: ClassVar[bool] = True
     least: ClassVar[dict[str, int]] = {"every": 1, "first": 0}
     shares: ClassVar[tuple[str, ...]] = ("decay",)
@@ -91,6 +92,7 @@ class SWA(Wrapper):
     array([-2.])
     """
 
+    averages: ClassVar[bool] = True
     takes_closure: ClassVar[bool] = True
     least: ClassVar[dict[str, int]] = {"every": 1, "first": 0}
     every: int = 1
@@ -123,7 +125,8 @@ class AveragingStepper(WrappedStepper):
         if self.is_averaged:
             raise RuntimeError("the weights are their average; call train() before step()")
         since = self.count + 1 - self._first
-        is_due = since > 0 and since % self._every == 0
+        # Every branch on a count doubles what is recorded of the step.
+        is_due = (not self._first or since > 0) and (self._every == 1 or since % self._every == 0)
         if is_due:
             share = 1.0 / (self.n_averaged + 1) if self._decay is None else 1.0 - self._decay
             self._move.constants = {"share": share, "keep": 1.0 - share}

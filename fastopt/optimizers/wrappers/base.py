@@ -18,6 +18,7 @@ from fastopt.stepping.fusion_stages import StepRequest
 from fastopt.stepping.layerwise_state import LayerwiseState
 from fastopt.stepping.state_dict import export, whole_number
 from fastopt.stepping.stepper import Stepper
+from fastopt.stepping.tracing import Cell
 
 
 @dataclasses.dataclass(repr=False)
@@ -25,8 +26,7 @@ class Wrapper(Optimizer):
     """Base of the wrappers: an optimizer around another one, whose hyper-parameters the groups hold.
 
     Wrappers nest. What they do to gradients and weights is fused into the optimizer's own pass over memory,
-    chunk by chunk, if the optimizer is elementwise. Under a wrapper the training engine passes on the whole
-    gradient of each mini-batch, which is slower than an update fused into the backward pass.
+    chunk by chunk, if the optimizer is elementwise.
     """
 
     maximize: ClassVar[bool] = False  # the wrapped optimizer has its own
@@ -38,6 +38,8 @@ class Wrapper(Optimizer):
     limits: ClassVar[dict[str, Range]] = {}
     #: Whether it can wrap optimizers whose steps need a closure.
     takes_closure: ClassVar[bool] = False
+    #: Whether evaluation uses averages of the weights.
+    averages: ClassVar[bool] = False
 
     optimizer: Optimizer
 
@@ -45,6 +47,11 @@ class Wrapper(Optimizer):
     def innermost(self) -> Optimizer:
         """The optimizer inside all wrappers."""
         return self.optimizer.innermost
+
+    @property
+    def moves_weights(self) -> bool:
+        """Whether evaluation may use other weights than training."""
+        return self.averages or self.optimizer.moves_weights
 
     def inner_run(self, run: Run) -> Run:
         """Return the run with its steps counted as the innermost optimizer makes them."""
@@ -125,6 +132,11 @@ class WrappedStepper:
     def _kept(self) -> tuple[np.ndarray, ...]:
         """Return the arrays of the wrapper's own state."""
         return ()
+
+    def cells(self) -> list[Cell]:
+        """Return the `fastopt.stepping.tracing.Cell` of each number that a step changes."""
+        numbers = [name for name in self.counts if type(getattr(self, name)) in (int, float)]
+        return [*(Cell(self, name) for name in numbers), *self.inner.cells()]
 
     def add_param_group(self, group: dict[str, Any]) -> NoReturn:
         """Raise TypeError: a wrapper's own state covers the arrays bound at first."""

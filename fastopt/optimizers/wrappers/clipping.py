@@ -14,6 +14,7 @@ from fastopt.rules import wrappers as rules
 from fastopt.rules.ranges import ABOVE_0, Range
 from fastopt.schedules import Run
 from fastopt.stepping.fusion_stages import Stage
+from fastopt.stepping.recordable import assign, number
 
 
 @dataclasses.dataclass(repr=False)
@@ -86,7 +87,7 @@ class ClipStepper(WrappedStepper):
         if self._tensor_norm is not None:
             request.multiply(_factor(fused.norms(request), self._tensor_norm))
         if self._norm is not None:
-            request.multiply(float(_factor(np.linalg.norm(fused.norms(request)), self._norm)))
+            request.multiply(number(_factor(np.linalg.norm(fused.norms(request)), self._norm)))
 
 
 def _factor(norm, bound):
@@ -171,11 +172,10 @@ class AdaptiveClipStepper(WrappedStepper):
         whole = self._factor(*np.sqrt(fused.reduce(request, self._whole_squares)))
         by_unit = fused.reduce(request, self._unit_squares)
         for i, sums in by_unit.items():
-            self._factors[i][:] = self._factor(*np.sqrt(sums))
+            assign(self._factors[i], self._factor(*np.sqrt(sums)))
         if self._whole_squares.members:
-            factors = np.ones(len(fused.params))
-            factors[self._whole_squares.members] = whole[self._whole_squares.members]
-            request.multiply(factors)
+            is_whole = np.isin(np.arange(len(fused.params)), self._whole_squares.members)
+            request.multiply(np.where(is_whole, whole, 1.0))
         if by_unit:
             fused.add(request, self._scale)
 

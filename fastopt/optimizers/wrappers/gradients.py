@@ -1,7 +1,6 @@
 """Wrappers that change gradients: centralization, and noise."""
 
 import dataclasses
-import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +13,8 @@ from fastopt.rules.randomness import keys
 from fastopt.rules.ranges import AT_LEAST_0, WHOLE, Range
 from fastopt.schedules import Run
 from fastopt.stepping.fusion_stages import Stage
+from fastopt.stepping.recordable import assign, by_count
+from fastopt.stepping.tracing import Cell
 
 
 @dataclasses.dataclass(repr=False)
@@ -79,7 +80,7 @@ class CentralizeStepper(WrappedStepper):
         self.fused.accept(request, self.kind)
         sums = self.fused.reduce(request, self._sum)
         for i, (sums_of_units,) in sums.items():
-            self._means[i][:] = sums_of_units / max(self._per_unit[i], 1)
+            assign(self._means[i], sums_of_units / max(self._per_unit[i], 1))
         if sums:
             self.fused.add(request, self._center)
 
@@ -145,13 +146,19 @@ class GradientNoiseStepper(WrappedStepper):
         self._eta, self._gamma, self._seed = eta, gamma, seed
         self.count, self._add = 0, Stage(rules.add_noise)
 
+    def _ahead(self, n):
+        """Return each parameter's key, in two halves, and the deviation, for the next gradients."""
+        counts = np.arange(self.count, self.count + n)[:, None]
+        key = keys(self._seed, counts, np.arange(len(self.fused.params)))
+        deviation = np.sqrt(self._eta / (1.0 + counts) ** self._gamma)
+        # Constants are cast to the array's dtype: a float32 holds half of the key exactly, not all of it.
+        return np.stack([key >> 16, key & 0xFFFF, np.broadcast_to(deviation, key.shape)], axis=1)
+
     def handle(self, request):
         """Add noise to the gradients, then make a step with them."""
         self.fused.accept(request, self.kind)
-        key = keys(self._seed, self.count, np.arange(len(self.fused.params)))
-        deviation = math.sqrt(self._eta / (1 + self.count) ** self._gamma)
-        # Constants are cast to the array's dtype: a float32 holds half of the key exactly, not all of it.
-        self.fused.add(request, self._add, high=key >> 16, low=key & 0xFFFF, deviation=deviation)
+        high, low, deviation = by_count(self._ahead, Cell(self, "count"), (3, len(self.fused.params)))
+        self.fused.add(request, self._add, high=high, low=low, deviation=deviation)
         found = self.forward(request)
         self.count += 1
         return found

@@ -12,6 +12,7 @@ from fastopt.rules.ranges import AT_LEAST_0, Range
 from fastopt.schedules import Run
 from fastopt.stepping.fusion_stages import Stage
 from fastopt.stepping.param_groups import to_list
+from fastopt.stepping.recordable import copy_arrays, number
 
 
 @dataclasses.dataclass(repr=False)
@@ -149,7 +150,7 @@ class SAMStepper(WrappedStepper):
 
         def uphill():
             loss, grads = closure()
-            here.append(float(loss))
+            here.append(number(loss))
             return self._uphill(to_list(grads), closure, request.scale)
 
         request.closure = uphill
@@ -164,8 +165,8 @@ class SAMStepper(WrappedStepper):
             sign = np.array([-1.0 if p.group.current().get("maximize") else 1.0 for p in fused.params])
             inner.scale = scale * sign
             norm = np.sqrt(fused.reduce(inner, self._square, **self._size).sum())
-            for here, p in zip(self._here, fused.params, strict=True):
-                here[...] = p.array
+            weights = [p.array for p in fused.params]
+            copy_arrays(self._here, weights)
             try:
                 fused.apply(inner, self._ascend, factor=self._rho / (norm + self._least), **self._size)
                 inner.interrupt.release()  # the closure may take long
@@ -174,6 +175,5 @@ class SAMStepper(WrappedStepper):
                 try:
                     inner.interrupt.hold()
                 finally:
-                    for here, p in zip(self._here, fused.params, strict=True):
-                        p.array[...] = here
+                    copy_arrays(weights, self._here)
                     fused.mark_changed()

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastopt.kernels import recording
 from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
@@ -59,20 +60,24 @@ class SkipStepper(WrappedStepper):
         self.fused.accept(request, self.kind)
         if self._is_finite(request):
             return self.forward(request)
-        self._skip(1)
+        self.n_skipped += 1
+        recorder = recording.current()
+        if recorder is None:
+            self._skip(1)
+        elif not self.bound.progress.run.epochs_end_steps:  # else `Run.skipped` changes nothing
+            recorder.call(self._skip, [1], None)
         request.drop()
         return request.found
 
     def _skip(self, n):
-        self.n_skipped += n
+        """Let the epochs of schedules end as if ``n`` more gradients had been used."""
         self.inner.skip(n / self.inner.gradients_per_step)
 
     def load_state_dict(self, state_dict):
         """Load a copy of a state from `state_dict`; nothing changes if it does not fit."""
         n_before = self.n_skipped
         super().load_state_dict(state_dict)
-        n_skipped, self.n_skipped = self.n_skipped, n_before
-        self._skip(n_skipped - n_before)
+        self._skip(self.n_skipped - n_before)
 
     def _is_finite(self, request):
         # The norms are shared with other wrappers. Elements are tested only if a square has overflowed.
