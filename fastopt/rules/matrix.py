@@ -4,7 +4,6 @@ import functools
 import math
 
 import numpy as np
-import scipy.linalg
 from scipy.linalg import lapack
 
 from fastopt.rules.tensorwise import sweep, tensor_rule
@@ -252,8 +251,9 @@ def _soap_products(x, members):
 
 
 def _soap_turn(x, due):
-    """Prepare the products before and after a change of basis; the last item holds ``gram @ basis``."""
+    """Prepare the products before and after a change of basis, and list ``gram @ basis``, bases and ``v``."""
     m, other, middle, left, right, q_left, q_right = _sided(x, due, "m", "other", "middle", *_BASES)
+    (v,) = _sided(x, due, "v")
     turned = [np.empty_like(q) for q in (*q_left, *q_right)]
     return (
         (
@@ -261,15 +261,37 @@ def _soap_turn(x, due):
             x.products([*left, *right], [*q_left, *q_right], turned),
         ),
         _sandwich(x, _transposed(q_left), other, q_right, m, middle),
-        turned,
+        (turned, [*q_left, *q_right], v),
     )
 
 
 def _better_basis(basis, turned):
     """Update an eigenbasis by a power iteration with QR; return the order that sorted its vectors."""
     order = np.argsort(-np.einsum("ij,ij->j", basis, turned), kind="stable")
-    basis[...] = scipy.linalg.qr(turned[:, order], mode="economic", overwrite_a=True, check_finite=False)[0]
+    basis[...] = _orthonormal(turned[:, order])
     return order
+
+
+def _orthonormal(matrix):
+    """Return the factor Q of a square matrix's QR decomposition; overwrites the matrix.
+
+    As ``scipy.linalg.qr``, whose checks take longer than the decomposition of a small matrix.
+    """
+    factor, generate, space = _householder(len(matrix), matrix.dtype.char)
+    reflectors, scales, _, failed = factor(matrix, lwork=space, overwrite_a=True)
+    q, _, failed_too = generate(reflectors, scales, lwork=space, overwrite_a=True)
+    if failed or failed_too:
+        raise ValueError("LAPACK refused a matrix to be orthogonalised")
+    return q
+
+
+@functools.cache
+def _householder(n, kind):
+    """Return LAPACK's two routines for square matrices of order ``n``, and the workspace that they prefer."""
+    factor, generate = (lapack.sgeqrf, lapack.sorgqr) if kind == "f" else (lapack.dgeqrf, lapack.dorgqr)
+    empty = np.empty((n, n), kind, order="F")
+    spaces = factor(empty, lwork=-1)[2][0], generate(empty, np.empty(n, kind), lwork=-1)[1][0]
+    return factor, generate, int(max(spaces))
 
 
 def _first_basis(gram, basis):
@@ -282,11 +304,10 @@ def _first_bases(x, fresh):
 
 
 def _turn_bases(x, due):
-    before, after, turned = x.prepared(("turn", due), functools.partial(_soap_turn, x, due))
-    v, q_left, q_right = _sided(x, due, "v", "Q_left", "Q_right")
+    before, after, (turned, bases, v) = x.prepared(("turn", due), functools.partial(_soap_turn, x, due))
     for product in before:
         product.run()
-    orders = x.map(_better_basis, [*q_left, *q_right], turned)
+    orders = x.map(_better_basis, bases, turned)
     for second, rows, columns in zip(v, orders, orders[len(due) :], strict=False):
         second[...] = second[np.ix_(rows, columns)]
     for product in after:

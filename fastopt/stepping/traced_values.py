@@ -325,6 +325,8 @@ def vector(tracer: Any, value: Any, shape: tuple[int, ...]) -> Node:
 def elementwise(tracer: Any, op: Op, *values: Any) -> Any:
     """Return the result of an operation, element by element; a plain array if all operands are constant."""
     shape = np.broadcast_shapes(*map(shape_of, values))
+    if op is Op.ADD and all(getattr(value, "dtype", None) == np.bool_ for value in values):
+        op = Op.OR  # the sum of two truth values is one
     nodes = [expanded(tracer, value, shape) for value in values]
     if all(node.value is not None for node in nodes):
         return _folded(op, shape, nodes)

@@ -6,6 +6,7 @@ import re
 import numba
 import numpy as np
 import pytest
+import scipy.linalg
 from numba import cfunc
 from reference import catalogue_oracles as oracles
 from reference.problems import advance, distance, problem
@@ -13,7 +14,7 @@ from reference.problems import advance, distance, problem
 import fastopt
 from fastopt.kernels import code_cache, reductions
 from fastopt.optimizers.base import OPTIMIZERS
-from fastopt.rules import layerwise
+from fastopt.rules import layerwise, matrix
 from fastopt.rules.tensorwise import TENSOR_RULES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -66,6 +67,14 @@ def test_shampoo_multiplies_by_roots_of_its_sums(root):
     expected = oracles.shampoo(params, steps, lr=0.1, eps=1e-2, root=root, wd=0.1)
     run(fastopt.Shampoo(lr=0.1, eps=1e-2, root=root, weight_decay=0.1), params, steps)
     assert distance(params, expected) <= 1e-10  # another algorithm for the roots
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 16, 70])
+def test_bases_are_scipys_to_the_bit(n, dtype):
+    turned = np.random.default_rng(n).standard_normal((n, n)).astype(dtype)
+    expected, _ = scipy.linalg.qr(turned, mode="economic")  # the same routines of LAPACK
+    np.testing.assert_array_equal(matrix._orthonormal(turned[:, :].copy()), expected)
 
 
 def test_soap_is_adam_in_a_turning_basis():

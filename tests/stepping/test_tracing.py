@@ -66,7 +66,13 @@ def branches(box, x):
     box.b = max(box.b, 0.25)
 
 
-@pytest.mark.parametrize("function", [arithmetic, shapes, branches], ids=lambda f: f.__name__)
+def truths(box, x):
+    is_large, is_small = np.abs(box.a) > 1.0, box.a * box.a < x
+    box.a = box.a + (is_large + is_small) * 0.5 + (is_large & ~is_small) + (is_large | is_small).sum()
+    box.b = np.where(is_large.all() | np.isnan(box.a).any(), 1.0, -box.b) * (x >= 0.0)
+
+
+@pytest.mark.parametrize("function", [arithmetic, shapes, branches, truths], ids=lambda f: f.__name__)
 def test_a_recorded_function_computes_what_it_computes_at_once(function):
     inputs = np.random.default_rng(1).standard_normal(12)
     a = np.array([0.3, -1.5, 2.0, 0.0])
