@@ -25,8 +25,8 @@ from fastopt.stepping.flat_state import FlatState
 
 #: The zeros from which sums on the way back start.
 _zero_row = np.zeros(1 << 16)
-#: Cycles and calls by routine, in the order of ``_names``.
-_counts = np.zeros((32, 2), np.int64)
+#: Cycles and calls by routine, in the order of ``_names``: room for those of all cases.
+_counts = np.zeros((256, 2), np.int64)
 _names = []
 _kept = []
 
@@ -54,11 +54,12 @@ def timed(name, address, n_arguments):
     else:
         _names.append(name)
         which = "0"
+    assert len(_names) <= len(_counts)
     code = f"""
 def routine({", ".join(names)}):
     start = cycles()
     call({address}, ({", ".join(names)},))
-    counts = carray(pointer({_counts.ctypes.data}, int64), 64)
+    counts = carray(pointer({_counts.ctypes.data}, int64), {_counts.size})
     at = 2 * ({place} + {which})
     counts[at] += cycles() - start
     counts[at + 1] += 1
