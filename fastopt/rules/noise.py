@@ -18,7 +18,7 @@ def noisysgd(x, h):
 
     def halves(t):
         key = keys(h["seed"], t, x.places)
-        return np.array([key >> 16, key & 0xFFFF])
+        return np.stack([key >> 16, key & 0xFFFF], axis=-2)
 
     high, low = x.by_step("key", halves, (2, len(x.sizes)))
     deviation = np.sqrt(h["eta"] / x.t ** h["gamma"])

@@ -319,10 +319,22 @@ class Tensors:
         return stacked(numbers)
 
     def by_step(self, name, function, shape):
-        """Return ``function(x.t)``, an array of numbers of this shape that nothing else determines.
+        """Return ``function(x.t)``, an array of numbers that nothing else determines.
 
         A recorded step takes them from a table, so that the function may use whole numbers as it likes.
-        The name tells them from others of the rule.
+
+        Parameters
+        ----------
+        name : str
+            Tells the numbers from others of the rule.
+        function : callable
+            Takes an array of steps of shape ``(..., n_tensors)``, of many steps ahead at once; returns an
+            array of shape ``(..., *shape)``.
+        shape : tuple of int
+
+        Returns
+        -------
+        ndarray
         """
         recorder = recording.current()
         if recorder is None:
@@ -330,7 +342,7 @@ class Tensors:
         bucket, at = self._bucket, list(self.active)
 
         def ahead(n):
-            return [function(bucket.t[at] + 1 + k) for k in range(n)]
+            return function(bucket.t[at] + np.arange(1, n + 1)[:, None])
 
         return recorder.feed((bucket, name), ahead, shape, is_counted=True)
 
