@@ -5,6 +5,7 @@ What is computed from it is a `Node` of a graph, in which equal operations on eq
 operations on constants alone are carried out at once.
 """
 
+import functools
 import math
 import numbers
 from collections.abc import Callable
@@ -426,14 +427,8 @@ def _full_like(tracer, array, value):
     return made(tracer, expanded(tracer, value, shape_of(array)), shape_of(array))
 
 
-@recorded_as(np.zeros_like)
-def _zeros_like(tracer, array):
-    return _full_like(tracer, array, 0.0)
-
-
-@recorded_as(np.ones_like)
-def _ones_like(tracer, array):
-    return _full_like(tracer, array, 1.0)
+recorded_as(np.zeros_like)(functools.partial(_full_like, value=0.0))
+recorded_as(np.ones_like)(functools.partial(_full_like, value=1.0))
 
 
 @recorded_as(np.tile)
