@@ -221,8 +221,9 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         self._layout = layout
         stepper = self._bound(params)
         self._take_hyper(stepper)
-        if stepper.bound.refresh() and self._program is not None:
-            self._program.forget()
+        if any(group.is_changed() for group in stepper.bound.groups):
+            self._forget_registers()  # first: parameters that have made no step begin anew
+            stepper.bound.refresh()
         values = [value for group in stepper.bound.groups for value in _unscheduled(group)]
         recorded = id(stepper.bound.table), self.run.epochs_end_steps, values
         if self._recorded != recorded or (self._program is not None and not self._program.fits()):

@@ -211,13 +211,23 @@ def test_steps_with_gradients_that_are_not_finite_are_skipped_as_in_python():
 
 
 def test_hyper_parameters_may_change_between_epochs():
-    for inner in ("adam", "lamb"):
-        trainings = [Training(Clip(INNER[inner], norm=0.1), way) for way in (True, False)]
+    # The slots of AdaGrad and the numbers of Prodigy begin with values of hyper-parameters.
+    for inner in (INNER["adam"], INNER["lamb"], fo.Adagrad(initial_accumulator_value=0.1), fo.Prodigy()):
+        trainings = [Training(Clip(inner, norm=0.1), way) for way in (True, False)]
         for training in trainings:
             for lr in (0.01, 0.002, 0.002, 0.03):
                 training.update.hyper["lr"] = lr
                 training.epochs(1)
         assert_same(*trainings, 1e-5)
+
+
+def test_rules_may_change_between_epochs():
+    trainings = [Training(Clip(fo.Adam(lr=0.01, weight_decay=0.1), norm=0.1), way) for way in (True, False)]
+    for training in trainings:
+        for flags in ({}, {"amsgrad": True}, {"maximize": True}, {"maximize": False, "lr": 0.002}):
+            training.update.hyper.update(flags)
+            training.epochs(2)
+    assert_same(*trainings, 1e-5)
 
 
 def test_an_evaluated_average_is_not_trained():
