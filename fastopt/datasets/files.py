@@ -89,7 +89,22 @@ def read(path: Path, kind: str, encoding: str | None = None) -> TableFile:
         ) from problem
     except (ValueError, EOFError, Warning, OSError, lzma.LZMAError, zipfile.BadZipFile) as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
-        raise DatasetError(f"{str(path)!r} cannot be read as a table: {reason}") from problem
+        raise DatasetError(f"{str(path)!r} cannot be read as a table: {_in_words(reason)}") from problem
+
+
+def _in_words(reason):
+    """Return what pandas says of a table's form, in words about the file."""
+    ragged = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", reason)
+    if ragged:
+        expected, line, found = ragged.groups()
+        return (
+            f"line {line} has {found} values where those before it have {expected}. A value that holds a "
+            "comma is written in double quotes."
+        )
+    quoted = re.search(r"EOF inside string starting at row (\d+)", reason)
+    if quoted:
+        return f"a double quote in row {quoted[1]} (the header is row 0) is never closed."
+    return reason.removeprefix("Error tokenizing data. C error: ")
 
 
 def _parser_warning():

@@ -103,13 +103,25 @@ def has_valid_parameters(estimator) -> bool:
 
 
 def layer_sizes(hidden_layer_sizes: int | Sequence[int]) -> list[int]:
-    """Return the units of each hidden layer; raises scikit-learn's error if one is not positive."""
+    """Return the units of each hidden layer; raises scikit-learn's error if one is not positive.
+
+    Raises
+    ------
+    TypeError
+        If one is no whole number.
+    """
     sizes = [*hidden_layer_sizes] if isinstance(hidden_layer_sizes, Iterable) else [hidden_layer_sizes]
     if all(type(n) is int and n > 0 for n in sizes):
         return sizes
-    if np.any(np.array(sizes) <= 0):
+    if any(isinstance(n, Real) and n <= 0 for n in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-    return [index(n) for n in sizes]
+    try:
+        return [index(n) for n in sizes]
+    except TypeError:
+        raise TypeError(
+            "hidden_layer_sizes must be whole numbers > 0, one for each hidden layer, such as (64, 32); got "
+            f"{hidden_layer_sizes!r}."
+        ) from None
 
 
 def check_sample_weight(sample_weight: npt.ArrayLike | None, X: Rows) -> np.ndarray | None:

@@ -1,6 +1,6 @@
 """Validation of hyper-parameters, and its error messages."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from typing import Any
 
@@ -43,7 +43,9 @@ def check_values(owner: Any, h: Mapping[str, Any]) -> None:
         if value is None and (name in OPTIONAL or getattr(owner, name, value) is None):
             continue
         if name in CHOICES:
-            if value not in CHOICES[name]:
+            if not any(
+                value is choice or (isinstance(value, str) and value == choice) for choice in CHOICES[name]
+            ):
                 allowed = " or ".join(map(repr, CHOICES[name]))
                 raise ValueError(f"{owner.__name__}({name}={value!r}): {name} must be {allowed}")
         elif name in ranges:
@@ -65,5 +67,13 @@ def _check_numbers(what: str, value: Any, within: Range, length: int) -> None:
         if isinstance(number, (bool, np.bool_)) or not isinstance(number, Real):
             advice = "; wrap it: fastopt.schedules.function(f)" if callable(number) else ""
             raise TypeError(f"{what} must be {allowed}, not {type(number).__name__}{advice}")
-        if not test(number):
+        if not passes(test, number):
             raise ValueError(f"{what} must be {allowed}")
+
+
+def passes(test: Callable[[Any], bool], number: Real) -> bool:
+    """Tell whether a number passes a range's test; an int beyond float64 passes none."""
+    try:
+        return test(float(number))
+    except OverflowError:
+        return False

@@ -16,8 +16,8 @@ from fastopt.rules.quantized_state import BLOCK
 from fastopt.stepping import arrays
 from fastopt.stepping.fusion_stages import Stage, StepRequest
 from fastopt.stepping.param_groups import to_list
-from fastopt.stepping.recordable import copy_arrays, number, stacked
-from fastopt.stepping.stepper import Stepper, evaluate, refuse_both
+from fastopt.stepping.recordable import copy_arrays, stacked
+from fastopt.stepping.stepper import Stepper, evaluate, real_number, refuse_both
 from fastopt.stepping.tracing import Traced
 
 #: Fused loops that are kept, for gradients that are now here, now None.
@@ -51,8 +51,7 @@ class FusedStepper:
 
     def request(self, grads, closure, grad_scale, options, kind):
         """Return the `StepRequest` for these arguments of ``step``."""
-        if isinstance(grad_scale, bool) or not isinstance(grad_scale, Real):
-            raise TypeError(f"grad_scale must be a number, not {type(grad_scale).__name__}")
+        grad_scale = real_number(grad_scale, "grad_scale")
         options = {name: value for name, value in options.items() if value is not None}
         if closure is None and grads is None:
             raise TypeError(
@@ -60,7 +59,7 @@ class FusedStepper:
             )
         if closure is not None:
             refuse_both(grads, options.get("loss"))
-        return StepRequest(None if grads is None else to_list(grads), closure, number(grad_scale), options)
+        return StepRequest(None if grads is None else to_list(grads), closure, grad_scale, options)
 
     def accept(self, request: StepRequest, kind: str) -> None:
         """Evaluate a request's closure, check the gradients, and note which parameters have one."""

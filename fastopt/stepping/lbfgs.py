@@ -1,6 +1,7 @@
 """The stepper of L-BFGS, which evaluates a closure several times a step."""
 
 import contextlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -10,8 +11,16 @@ from fastopt.kernels.interrupts import HeldInterrupt
 from fastopt.rules.lbfgs import Trial, direction, strong_wolfe
 from fastopt.stepping import arrays
 from fastopt.stepping.param_groups import to_list
-from fastopt.stepping.state_dict import dump_groups, export, group_values, keys_of, parts
-from fastopt.stepping.stepper import Stepper
+from fastopt.stepping.state_dict import (
+    dump_groups,
+    export,
+    group_values,
+    keys_of,
+    parts,
+    real,
+    whole_number,
+)
+from fastopt.stepping.stepper import Stepper, call, real_number
 
 
 class LBFGSStepper(Stepper):
@@ -65,6 +74,7 @@ class LBFGSStepper(Stepper):
             raise TypeError("LBFGS takes no gradients, but a closure that evaluates them: step(closure=f)")
         self.bound.refresh()
         h = self.bound.groups[0].current()
+        grad_scale = real_number(grad_scale, "grad_scale")
         scale = -grad_scale if h["maximize"] else grad_scale
         losses = []  # as the closure gave them: a loss times `grad_scale` could not be divided by one of 0
         with single_threaded():  # the bits of a long product depend on BLAS's threads
@@ -74,7 +84,7 @@ class LBFGSStepper(Stepper):
 
     def _evaluate(self, closure, scale, losses):
         """Return the scaled loss and the scaled gradient as one vector; append the loss to ``losses``."""
-        loss, grads = closure()
+        loss, grads = call(closure)
         grads = to_list(grads)
         self.bound.accept(grads)
         flat = [
@@ -84,7 +94,7 @@ class LBFGSStepper(Stepper):
             for p, g in zip(self.bound.params, grads, strict=True)
         ]
         self._state["func_evals"] += 1
-        losses.append(float(loss))
+        losses.append(loss)
         return scale * losses[-1], np.concatenate(flat) * flat[0].dtype.type(scale)
 
     def _move(self, vector, t):
@@ -216,19 +226,34 @@ class LBFGSStepper(Stepper):
                 f"the state_dict has state of {wrong}; that of LBFGS belongs to the first parameter"
             )
         own = next(iter(states.values()), {"func_evals": 0, "n_iter": 0})
-        state = {key: self._import(own[key], key) for key in _NUMBERS + _VECTORS if key in own}
-        columns = [own.get(key) or [] for key in ("old_dirs", "old_stps", "ro")]
-        pairs = [
-            (self._import(y, "d"), self._import(s, "d"), float(rho))
-            for y, s, rho in zip(*columns, strict=True)
-        ]
+        if not isinstance(own, Mapping):
+            raise ValueError(f"state[0] of the state_dict is a dict, not {type(own).__name__}")
+        n_iter = whole_number(own.get("n_iter", 0), "state[0]['n_iter']")
+        missing = [key for key in _NUMBERS + _VECTORS if key not in own and (n_iter or key in _COUNTS)]
+        if missing:
+            raise ValueError(f"state[0] of the state_dict lacks {missing}, which LBFGS needs")
+        state = {key: self._import(own[key], key) for key in (_NUMBERS + _VECTORS if n_iter else _COUNTS)}
+        n_steps = whole_number(state_dict.get("step", 0), "state_dict['step']")
+        pairs = self._import_pairs(own)
         self.bound.groups[0].values.update(values)
         self._state, self._pairs = state, pairs
-        self.bound.progress.step = int(state_dict.get("step", 0))
+        self.bound.progress.step = n_steps
+
+    def _import_pairs(self, own):
+        columns = [own.get(key) for key in ("old_dirs", "old_stps", "ro")]
+        columns = [[] if column is None else column for column in columns]
+        if not all(isinstance(c, (list, tuple)) and len(c) == len(columns[0]) for c in columns):
+            raise ValueError(
+                "state[0] of the state_dict must have lists of one length: old_dirs, old_stps, ro"
+            )
+        return [
+            (self._import(y, "d"), self._import(s, "d"), real(rho, "state[0]['ro']"))
+            for y, s, rho in zip(*columns, strict=True)
+        ]
 
     def _import(self, value, key):
         if key not in _VECTORS:
-            return int(value) if key in ("func_evals", "n_iter") else float(value)
+            return (whole_number if key in _COUNTS else real)(value, f"state[0][{key!r}]")
         vector = np.array(arrays.view(value, f"state[0][{key!r}]"))
         size, dtype = sum(p.array.size for p in self.bound.params), self.bound.params[0].array.dtype
         if vector.shape != (size,):
@@ -238,7 +263,7 @@ class LBFGSStepper(Stepper):
         return vector
 
 
-_NUMBERS = ("func_evals", "n_iter", "t", "H_diag", "prev_loss")
-
+_COUNTS = ("func_evals", "n_iter")
+_NUMBERS = (*_COUNTS, "t", "H_diag", "prev_loss")
 
 _VECTORS = ("d", "prev_flat_grad")

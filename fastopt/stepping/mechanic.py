@@ -84,6 +84,14 @@ class MechanicStepper(Stepper):
         """Load a copy of a state; see `Stepper.load_state_dict`."""
         if not isinstance(state_dict, Mapping) or "base" not in state_dict:
             raise ValueError("a state_dict of Mechanic has the other optimizer's state as 'base'")
+        before = self.state_dict()
+        try:
+            self._load(state_dict)
+        except (TypeError, ValueError):
+            self._load(before)  # the base's part has been refused when the rest was loaded
+            raise
+
+    def _load(self, state_dict):
         super().load_state_dict(state_dict)
         self._bind_base()
         self._base.load_state_dict(state_dict["base"])

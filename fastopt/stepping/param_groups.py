@@ -114,7 +114,10 @@ class Group:
 
     def is_changed(self):
         """Tell whether a value has changed since `refresh`."""
-        return tuple(self.values.values()) != self._seen
+        try:
+            return tuple(self.values.values()) != self._seen
+        except ValueError:  # an array, which `check` refuses
+            return True
 
     def refresh(self):
         """Check the values and remember them."""
@@ -174,10 +177,11 @@ class Group:
                     f"param_groups[{self.index}] has {key!r}, which {type(self.optimizer).__name__} does not "
                     f"take; its hyper-parameters are {', '.join(map(repr, known))}.{suggestion(key, known)}"
                 )
-        if values.get("state_dtype") != self._state_dtype:
+        dtype = values.get("state_dtype")
+        if not (dtype is None or isinstance(dtype, str)) or dtype != self._state_dtype:
             raise ValueError(
                 f"param_groups[{self.index}] keeps its state with state_dtype={self._state_dtype!r}, not "
-                f"{values['state_dtype']!r}: state is never cast; bind an optimizer with that state_dtype"
+                f"{dtype!r}: state is never cast; bind an optimizer with that state_dtype"
             )
         self.optimizer.check(
             scheduling.at_step(self.optimizer, values, self.progress.run, self.progress.step)

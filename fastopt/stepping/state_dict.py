@@ -1,9 +1,8 @@
 """Saving and loading state in torch's layout: numbers, lists and arrays that any format can hold."""
 
-import math
 import sys
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 
@@ -157,7 +156,9 @@ def group_values(group: Group, saved: Mapping) -> dict:
     where, optimizer = f"param_groups[{group.index}] of the state_dict", group.optimizer
     known = optimizer.get_params(deep=False)
     is_decoupled = saved.get("decoupled_weight_decay")
-    if "decoupled_weight_decay" not in known and is_decoupled not in (None, optimizer.decoupled):
+    if "decoupled_weight_decay" not in known and not (
+        is_decoupled is None or is_decoupled is optimizer.decoupled
+    ):
         raise ValueError(
             f"{where} has decoupled_weight_decay={is_decoupled!r}, but {type(optimizer).__name__} has "
             f"{optimizer.decoupled!r}: it is of another optimizer"
@@ -170,7 +171,9 @@ def group_values(group: Group, saved: Mapping) -> dict:
                 f"{suggestion(key, known)}"
             )
     new = {key: _number(value) for key, value in saved.items() if key in known}
-    described = saved.get("schedules") or {}
+    described = saved.get("schedules", {})
+    if not isinstance(described, Mapping):
+        raise ValueError(f"{where} has {described!r} as its 'schedules', not a dict")
     for name in scheduling.scheduled(group.values):
         if not scheduling.scheduled({name: new.get(name)}):
             new[name] = group.values[name]
@@ -192,7 +195,14 @@ def keys_of(group, members, saved):
         raise ValueError(f"{where} has no list 'params'")
     if len(ids) != len(members):
         raise ValueError(f"{where} has {len(ids)} parameters, not {len(members)}")
-    if not names or not group.names or list(names) == group.names:
+    wrong = next((i for i in ids if isinstance(i, bool) or not isinstance(i, (Integral, str))), None)
+    if wrong is not None:
+        raise ValueError(f"{where} has {wrong!r} among its 'params', which are numbers or names of states")
+    if names is None or not group.names:
+        return ids
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{where} has {names!r} as its 'param_names', not a list of names")
+    if not names or list(names) == group.names:
         return ids
     if len(names) != len(ids) or set(names) != set(group.names):
         other = next((name for name in group.names if name not in names), names)
@@ -227,7 +237,7 @@ def _load(p, rule, numbers, saved, name):
         )
         for key in rule.slots
     }
-    own = tuple(_real(saved[key], f"{name}[{key!r}]") for key in rule.numbers)
+    own = tuple(real(saved[key], f"{name}[{key!r}]") for key in rule.numbers)
     return ParamState(p, rule, t, own), slots
 
 
@@ -257,18 +267,22 @@ def _item(value):
         return value
 
 
-def _real(value, name):
+def real(value: object, name: str) -> float:
+    """Return a saved number as a float, or raise ValueError."""
     value = _item(value)
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name} is {value!r}, not a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is beyond the range of float64") from None
 
 
 def whole_number(value: object, name: str) -> int:
     """Return a saved count as an int, or raise ValueError."""
     value = _item(value)
-    is_whole = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_whole or value < 0 or value != int(value):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < 2**62 or value != int(value):
         raise ValueError(f"{name} is {value!r}, not a whole number >= 0")
     return int(value)
 

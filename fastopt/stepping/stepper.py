@@ -9,6 +9,7 @@ import numpy as np
 from fastopt.kernels.interrupts import HeldInterrupt
 from fastopt.schedules import Run
 from fastopt.stepping import arrays
+from fastopt.stepping.attributes import KnownAttributes
 from fastopt.stepping.bound_parameters import BoundParameters
 from fastopt.stepping.param_groups import to_group, to_list
 from fastopt.stepping.recordable import number
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from fastopt.optimizers.base import Optimizer
 
 
-class Stepper:
+class Stepper(KnownAttributes):
     """Updates bound arrays in place; made by `Optimizer.bind`.
 
     One stepper may be used by one Python thread at a time; different steppers may step at once.
@@ -38,9 +39,10 @@ class Stepper:
     #: For `MultiSteps`: gradients that make a step, and the share of the next step's that has been gathered.
     gradients_per_step: int = 1
     pending: float = 0.0
+    bound: Any
 
     def __init__(self, optimizer: "Optimizer", groups: list[dict[str, Any]], n_threads: int | None, run: Run):
-        self.bound: Any = self._bound_parameters(optimizer, n_threads, run)
+        self.bound = self._bound_parameters(optimizer, n_threads, run)
         self._is_training = True
         self.bound.add(groups)
 
@@ -148,8 +150,8 @@ class Stepper:
         bound = self.bound
         if type(grads) is not list:
             grads = to_list(grads)
-        if type(grad_scale) is not float and not isinstance(grad_scale, Real):
-            raise TypeError(f"grad_scale must be a number, not {type(grad_scale).__name__}")
+        if type(grad_scale) is not float:
+            grad_scale = real_number(grad_scale, "grad_scale")
         if loss is not None or bound.optimizer.needs:
             self._check_loss(loss)
         if not self._is_training:
@@ -221,6 +223,7 @@ class Stepper:
             raise TypeError(f"{name} takes no loss: leave out loss={loss!r}")
         if isinstance(loss, bool) or not isinstance(loss, Real):
             raise TypeError(f"{name} needs the loss at the present weights: step(grads, loss=...), a number")
+        real_number(loss, "loss")
 
     def _average_hessian(self, hessian):
         """Update the averages of the Hessian's diagonal, of parameters that take this step."""
@@ -303,6 +306,9 @@ class Stepper:
         """
         members = [[p for p in self.bound.params if p.group is group] for group in self.bound.groups]
         parsed = parse(self.bound.groups, members, state_dict)
+        is_training = state_dict["param_groups"][0].get("train_mode", True)
+        if not isinstance(is_training, (bool, np.bool_)):
+            raise ValueError(f"'train_mode' in the state_dict is {is_training!r}, not True or False")
         self.bound.progress.step = calls(state_dict, parsed)
         entries = []
         for group, (values, loaded) in zip(self.bound.groups, parsed, strict=True):
@@ -313,7 +319,7 @@ class Stepper:
                 entry.p.allocate(entry.rule, h, slots)
                 entries.append(entry)
         if self.bound.optimizer.has_modes:
-            self._is_training = bool(state_dict["param_groups"][0].get("train_mode", True))
+            self._is_training = bool(is_training)
         self.bound.hold(entries)
 
     def __reduce__(self) -> NoReturn:
@@ -326,8 +332,29 @@ def refuse_both(grads, loss):
         raise TypeError("a closure takes the place of grads and loss: pass one or the other")
 
 
+def real_number(value, name):
+    """Return an argument as `recordable.number` does, or raise TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    try:
+        return number(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number in the range of float64") from None
+
+
+def call(closure):
+    """Evaluate a closure; return its loss as a float, and its gradients."""
+    found = closure()
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
+        raise TypeError(f"a closure returns (loss, gradients), not {type(found).__name__}")
+    loss, grads = found
+    try:
+        return number(loss), grads
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"a closure returns its loss first, a number, not {type(loss).__name__}") from None
+
+
 def evaluate(closure, optimizer):
     """Evaluate a closure; return its loss, its gradients, and the loss again if the optimizer needs it."""
-    loss, grads = closure()
-    loss = number(loss)
+    loss, grads = call(closure)
     return loss, grads, loss if optimizer.needs else None

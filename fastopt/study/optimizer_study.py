@@ -9,6 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.exceptions import NotFittedError
 
 from . import tables, verdict
 from .checks import check_parameters, check_scorer
@@ -416,6 +417,14 @@ class OptimizerStudy(BaseEstimator):
         self.classes_ = splits.classes
         self.confusion_ = tables.confusion_matrices(history)
         self.verdict_, self.notes_ = verdict.verdict(self), verdict.notes(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """Say of a fitted attribute that the study has not run."""
+        if name.endswith("_") and not name.startswith("_") and "results_" not in vars(self):
+            raise NotFittedError(
+                f"{name} is set by fit or sweep, and this {type(self).__name__} has not run."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _repr_mimebundle_(self, **kwargs):
         """Give IPython the verdict, where scikit-learn would draw a diagram of parameters."""

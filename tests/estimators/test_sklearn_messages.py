@@ -1,5 +1,6 @@
 """Errors and warnings are scikit-learn's, word for word, for the same misuse."""
 
+import math
 import re
 import warnings
 
@@ -47,8 +48,8 @@ BAD_SETTINGS = [
     {"random_state": "x"}, {"tol": -1}, {"verbose": -1}, {"warm_start": "y"}, {"momentum": 2},
     {"nesterovs_momentum": 3}, {"early_stopping": "n"}, {"validation_fraction": 1}, {"beta_1": 1},
     {"beta_2": -0.1}, {"epsilon": 0}, {"n_iter_no_change": 0}, {"max_fun": 0}, {"hidden_layer_sizes": 0},
-    {"hidden_layer_sizes": (10, 0)}, {"hidden_layer_sizes": [3, -1]}, {"hidden_layer_sizes": (2.5,)},
-    {"hidden_layer_sizes": "a"}, {"batch_size": 100}, {"early_stopping": True, "validation_fraction": 0},
+    {"hidden_layer_sizes": (10, 0)}, {"hidden_layer_sizes": [3, -1]}, {"hidden_layer_sizes": "a"},
+    {"batch_size": 100}, {"early_stopping": True, "validation_fraction": 0},
     {"early_stopping": True, "validation_fraction": 0.99}, {"solver": "lbfgs", "max_iter": 1},
     {"solver": "lbfgs", "max_fun": 1},
 ]  # fmt: skip
@@ -169,3 +170,10 @@ def test_of_weights_that_are_all_zero():
     # From scikit-learn 1.9 on; before, it divides by zero.
     with pytest.raises(ValueError, match=r"^Sample weights must contain at least one non-zero number\.$"):
         classifier(fastopt).fit(X, THREE, np.zeros(60))
+
+
+@pytest.mark.parametrize("sizes", [(2.5,), (None,), [[3, 4]], (1 + 2j,), (math.nan,)])
+def test_odd_layer_sizes_are_named_where_scikit_learn_shows_pythons_own_sentence(sizes):
+    network = fastopt.MLPClassifier(sizes)
+    with pytest.raises(TypeError, match="hidden_layer_sizes must be whole numbers > 0, one for each"):
+        network.fit(X, BINARY)

@@ -9,7 +9,7 @@ import pytest
 from reference.peers import needs_torch, torch
 
 import fastopt
-from fastopt import EMA, LAMB, SGD, Adam, AdamW, Lion, MultiSteps, Rprop
+from fastopt import EMA, LAMB, LBFGS, SGD, Adam, AdamW, Lion, Mechanic, MultiSteps, Rprop, ScheduleFreeSGD
 from fastopt.schedules import constant, cosine, function, plateau, sequence, warmup
 
 G = np.array([0.5, -1.0, 2.0])
@@ -300,3 +300,37 @@ def test_a_late_gradient_begins_with_the_schedule_of_its_first_step():
     stepper.step([np.ones(1), None])
     stepper.step([np.ones(1), np.ones(1)])
     assert b[0] == -0.2
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "change", "words"),
+    [
+        (Adam(), lambda s: s["param_groups"][0].update(params=[np.ones(2)]), "among its 'params'"),
+        (Adam(), lambda s: s["param_groups"][0].update(schedules=np.ones(2)), "'schedules', not a dict"),
+        (Adam(), lambda s: s["param_groups"][0].update(lr=10**400), "lr must be a finite number"),
+        (Adam(), lambda s: s["state"][0].update(step=10**400), "not a whole number"),
+        (ScheduleFreeSGD(), lambda s: s["param_groups"][0].update(train_mode=np.ones(2)), "train_mode"),
+        (EMA(Adam()), lambda s: s.update(wrappers=np.ones(2)), "'wrappers' of the state_dict is a list"),
+        (EMA(Adam()), lambda s: s["wrappers"][0].update(arrays=3), "no list of arrays"),
+        (EMA(Adam()), lambda s: s["wrappers"][0].update(is_averaged=np.ones(2)), "not True or False"),
+        (LBFGS(), lambda s: s["state"][0].pop("d"), r"lacks \['d'\]"),
+        (LBFGS(), lambda s: s["state"][0].update(ro=[]), "lists of one length"),
+        (Mechanic(), lambda s: s["base"].update(state={}, param_groups=3), "list of dicts"),
+    ],
+    ids=lambda value: repr(value) if hasattr(value, "bind") else "",
+)
+def test_a_damaged_state_is_refused_in_words_and_changes_nothing(optimizer, change, words):
+    def stepped(n):
+        w = np.linspace(1.0, 2.0, 3)
+        stepper = optimizer.bind(w)
+        for _ in range(n):
+            stepper.step(closure=lambda: (float(w @ w), 2 * w))
+        return w, stepper
+
+    state = stepped(3)[1].state_dict()
+    change(state)
+    w, stepper = stepped(2)
+    before = w.tobytes(), repr(stepper.state_dict())
+    with pytest.raises(ValueError, match=words):
+        stepper.load_state_dict(state)
+    assert (w.tobytes(), repr(stepper.state_dict())) == before

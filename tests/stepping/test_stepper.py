@@ -7,7 +7,7 @@ import pytest
 from reference.problems import SHAPES, advance, problem
 
 import fastopt
-from fastopt import SGD, Adam, AdamW, NAdam
+from fastopt import EMA, LBFGS, SGD, Adam, AdamW, Mechanic, NAdam
 
 
 def run(optimizer, params, steps, **options):
@@ -233,3 +233,12 @@ def test_a_moment_never_stays_subnormal(name):
     for slot in stepper.state_dict()["state"][0].values():
         if isinstance(slot, np.ndarray):
             assert ((slot == 0) | (np.abs(slot) >= np.finfo(np.float32).tiny)).all()
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), EMA(Adam()), LBFGS(), Mechanic()], ids=repr)
+def test_an_attribute_that_would_do_nothing_is_refused(optimizer):
+    stepper = optimizer.bind(np.zeros(3))
+    with pytest.raises(AttributeError, match=r"stepper\.param_groups\[0\]\['lr'\] = \.\.\."):
+        stepper.lr = 0.1
+    with pytest.raises(AttributeError, match=r"no attribute 'momentun' that can be set$"):
+        stepper.momentun = 0.1

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from reference.small_study import SOLVERS, iris, network, small_study
 from sklearn.datasets import load_diabetes
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import confusion_matrix, make_scorer
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
@@ -333,3 +334,12 @@ def test_where_everything_diverges_nothing_wins():
     assert study.best_optimizer_ is None
     assert study.verdict_ == ["Every optimizer diverged with every seed: try smaller learning rates."]
     assert study.verdict_[0] in render_report(study)
+
+
+def test_a_result_before_fit_says_that_the_study_has_not_run():
+    study = small_study()
+    with pytest.raises(NotFittedError, match="verdict_ is set by fit or sweep"):
+        study.verdict_  # noqa: B018
+    assert not hasattr(study, "results_")
+    with pytest.raises(AttributeError, match="no attribute 'verdikt'"):
+        study.verdikt  # noqa: B018

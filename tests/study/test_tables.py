@@ -246,6 +246,22 @@ def test_a_damaged_file_is_one_sentence(suffix):
             datasets.load(name, "y")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "a,y\n1,2\n1,2,3,4\n",
+            "line 3 has 4 values where those before it have 2. A value that holds a comma",
+        ),
+        ('a,y\n1,2\n1,"2\n3,4\n', "a double quote in row 2 .* is never closed"),
+    ],
+)
+def test_a_table_out_of_form_is_described_by_its_lines(text, words):
+    Path("table.csv").write_text(text)
+    with pytest.raises(DatasetError, match=words):
+        datasets.load("table.csv", "y")
+
+
 def test_groups_and_weights_are_columns_that_are_not_features():
     frame = pd.DataFrame({"a": A, "who": np.arange(N) // 6, "w": np.arange(N) % 3, "y": PRICE})
     frame.to_csv("table.csv", index=False)

@@ -10,13 +10,16 @@ import numpy.typing as npt
 
 from fastopt._parameters import plain
 from fastopt.optimizers.base import Optimizer
+from fastopt.optimizers.validation import passes
 from fastopt.rules.ranges import Range
 from fastopt.schedules import Run
 from fastopt.stepping import scheduling
+from fastopt.stepping.arrays import view
+from fastopt.stepping.attributes import KnownAttributes
 from fastopt.stepping.fusion import FusedStepper
 from fastopt.stepping.fusion_stages import StepRequest
 from fastopt.stepping.layerwise_state import LayerwiseState
-from fastopt.stepping.state_dict import export, whole_number
+from fastopt.stepping.state_dict import export, real, whole_number
 from fastopt.stepping.stepper import Stepper
 from fastopt.stepping.tracing import Cell
 
@@ -64,15 +67,15 @@ class Wrapper(Optimizer):
             raise TypeError(f"{name} wraps an optimizer such as Adam(), not {type(self.optimizer).__name__}")
         for parameter, least in self.least.items():
             value = getattr(self, parameter)
-            if isinstance(value, bool) or not isinstance(value, Real) or value != int(value) or value < least:
+            if not _is_number(value) or not passes(lambda x, least=least: x >= least and x == int(x), value):
                 raise ValueError(f"{name}({parameter}={value!r}): must be a whole number >= {least}")
         for parameter in self.shares:
             value = getattr(self, parameter)
-            if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+            if not _is_number(value) or not 0 <= value <= 1:
                 raise ValueError(f"{name}({parameter}={value!r}): must be a number in [0, 1]")
         for parameter, (test, allowed) in self.limits.items():
             value = getattr(self, parameter)
-            if isinstance(value, bool) or not isinstance(value, Real) or not test(value):
+            if not _is_number(value) or not passes(test, value):
                 raise ValueError(f"{name}({parameter}={value!r}): {parameter} must be {allowed}")
         if isinstance(self.optimizer, Wrapper):
             self.optimizer.check_own()
@@ -96,6 +99,10 @@ class Wrapper(Optimizer):
         return LayerwiseState(self, size, n_decay, dtype, run, n_groups)
 
 
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _closure_taker(optimizer):
     """Return the first of an optimizer and those inside that needs a closure, or None."""
     while optimizer.needs != "closure":
@@ -105,19 +112,19 @@ def _closure_taker(optimizer):
     return optimizer
 
 
-class WrappedStepper:
+class WrappedStepper(KnownAttributes):
     """Base of the wrappers' steppers: acts before or after each step of the stepper inside.
 
     Other attributes are those of the stepper inside: ``param_groups``, ``observe``, ...
     """
 
     kind: ClassVar[str]
-    #: Attributes that ``state_dict`` saves, beside the arrays.
-    counts: ClassVar[tuple[str, ...]] = ()
+    inner: "Stepper | WrappedStepper"
+    fused: Any
 
     def __init__(self, inner: "Stepper | WrappedStepper"):
-        self.inner: Stepper | WrappedStepper = inner
-        self.fused: Any = inner.fused if isinstance(inner, WrappedStepper) else FusedStepper(inner)
+        self.inner = inner
+        self.fused = inner.fused if isinstance(inner, WrappedStepper) else FusedStepper(inner)
 
     def __getattr__(self, name: str) -> Any:
         if name == "inner":  # not yet made, as in copying
@@ -203,17 +210,20 @@ class WrappedStepper:
         """Load a copy of a state from `state_dict`; nothing changes if it does not fit."""
         if not isinstance(state_dict, Mapping):
             raise ValueError(f"a state_dict is a dict, not {type(state_dict).__name__}")
-        *others, own = state_dict.get("wrappers") or [{}]
+        saved = state_dict.get("wrappers", ())
+        if not isinstance(saved, (list, tuple)):
+            raise ValueError(f"'wrappers' of the state_dict is a list of dicts, not {type(saved).__name__}")
+        *others, own = saved or [{}]
         self._check_own(own)
         self.inner.load_state_dict({**state_dict, "wrappers": others})
         for name in self.counts:
             setattr(self, name, self._count(own, name))
-        for mine, saved in zip(self._kept(), own["arrays"], strict=True):
+        for mine, saved in zip(self._kept(), own.get("arrays", ()), strict=True):
             mine[...] = saved
 
     def _check_own(self, own):
         kind = own.get("kind", "none") if isinstance(own, Mapping) else own
-        if kind != self.kind:
+        if not isinstance(kind, str) or not isinstance(own, Mapping) or kind != self.kind:
             raise ValueError(f"the state_dict is not of {self.kind} but of {kind!r}")
         missing = [name for name in self.counts if name not in own]
         if missing:
@@ -221,20 +231,24 @@ class WrappedStepper:
         for name in self.counts:
             self._count(own, name)
         mine = [(a.shape, a.dtype) for a in self._kept()]
-        theirs = [(a.shape, a.dtype) for a in map(np.asarray, own.get("arrays", ()))]
+        saved = own.get("arrays", ())
+        if not isinstance(saved, (list, tuple)):
+            raise ValueError(f"the state_dict of {self.kind} has no list of arrays")
+        theirs = [(a.shape, a.dtype) for a in (view(a, f"arrays[{i}]") for i, a in enumerate(saved))]
         if mine != theirs:
             raise ValueError(f"the state_dict of {self.kind} has arrays {theirs}, not {mine}")
 
     def _count(self, own, name):
         """Return a saved count in the type of the present one, or raise ValueError."""
         present, saved = getattr(self, name), own[name]
+        what = f"{name!r} in the state_dict of {self.kind}"
         if isinstance(present, (tuple, list)) and isinstance(saved, (tuple, list)):
-            return tuple(whole_number(i, name) for i in saved)
-        if isinstance(present, bool) and saved in (False, True):
-            return bool(saved)
-        if isinstance(present, float) and isinstance(saved, Real):
-            return float(saved)
-        return whole_number(saved, f"{name!r} in the state_dict of {self.kind}")
+            return tuple(whole_number(i, what) for i in saved)
+        if isinstance(present, bool):
+            if isinstance(saved, (bool, np.bool_)):
+                return bool(saved)
+            raise ValueError(f"{what} is {saved!r}, not True or False")
+        return real(saved, what) if isinstance(present, float) else whole_number(saved, what)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a stepper is bound to arrays in memory and does not pickle; save its state_dict()")
