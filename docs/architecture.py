@@ -28,7 +28,7 @@ LAYERS = (
 )
 
 #: Single modules without a layer: they import none of the layers, and every layer may import them.
-HELPERS = ("_deprecation", "_extras", "_file_lock", "_live", "_parameters", "persistence")
+HELPERS = ("_collection", "_deprecation", "_extras", "_file_lock", "_live", "_parameters", "persistence")
 
 #: What the picture says of each part.
 SUMMARIES = {

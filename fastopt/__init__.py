@@ -52,8 +52,9 @@ else:
         with _loading:
             if util.find_spec(f"{__name__}.{name}") is not None:
                 return import_module(f"{__name__}.{name}")
-            optimizers = import_module(f"{__name__}.optimizers")
-            networks = import_module(f"{__name__}.neural_network")
+            with import_module(f"{__name__}._collection").paused():
+                optimizers = import_module(f"{__name__}.optimizers")
+                networks = import_module(f"{__name__}.neural_network")
             globals().update({public: getattr(optimizers, public) for public in optimizers.__all__})
             globals().update({public: getattr(networks, public) for public in _NETWORKS})
             globals()["__all__"] = [*optimizers.__all__, *_NETWORKS]

@@ -14,6 +14,7 @@ from pathlib import Path
 from numba import config, njit
 
 from fastopt.kernels import code_cache
+from fastopt.kernels.inner_functions import INNER_OPTIONS
 from fastopt.rules import bits, randomness
 
 #: ``error_model="numpy"``: under the default a division may raise, and then nothing vectorises.
@@ -119,7 +120,7 @@ def compile_c(signature, function, **options):
     return code_cache.cfunc(signature, **JIT_OPTIONS | options)(function)
 
 
-def compile_scalar(function, scalar, options=JIT_OPTIONS, replaced=()):
+def compile_scalar(function, scalar, options=JIT_OPTIONS | INNER_OPTIONS, replaced=()):
     """Compile a function of scalars (a rule, or a helper of one) for arrays of type ``scalar``.
 
     Its float literals become of that type: to Numba a literal is float64 and would drag float32 arithmetic
@@ -131,7 +132,7 @@ def compile_scalar(function, scalar, options=JIT_OPTIONS, replaced=()):
     scalar : type
         `numpy.float32` or `numpy.float64`.
     options : mapping
-        Of `numba.njit`.
+        Of `numba.njit`; by default those of functions that only compiled code calls.
     replaced : sequence of pairs
         Globals, and what compiled code shall use in their place.
     """

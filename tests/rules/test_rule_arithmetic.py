@@ -67,7 +67,7 @@ def test_the_farthest_and_the_nearest_bits_have_finite_quantiles(bits, monkeypat
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_cube_root_is_right_to_a_few_roundings(dtype):
-    root = compile_scalar(_cube_root, dtype)
+    root = compile_scalar(_cube_root, dtype, JIT_OPTIONS)  # to be called from Python
     powers = np.random.default_rng(0).uniform(-37, 38, 2000) * (1.0 if dtype == np.float32 else 1.75)
     x = (10.0**powers).astype(dtype)
     actual = np.array([root(one) for one in x])

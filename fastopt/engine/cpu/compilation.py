@@ -15,6 +15,7 @@ import threading
 import numpy as np
 from numba import njit, prange, types
 
+from fastopt import _collection
 from fastopt.engine.cpu import activations, batch_loop, epoch_loop, inputs, layer_products
 from fastopt.engine.cpu.context import DENSE_ROUTINES, SPARSE_ROUTINES
 from fastopt.engine.cpu.vector_math import ENGINE_JIT, IN_PLACE_OF, INNER_JIT
@@ -57,7 +58,8 @@ def announced(what: str):
     timer.daemon = True
     timer.start()
     try:
-        yield timer
+        with _collection.paused():
+            yield timer
     finally:
         timer.cancel()
 

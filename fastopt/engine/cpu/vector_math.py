@@ -16,13 +16,14 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from fastopt.kernels.inner_functions import INNER_OPTIONS
 from fastopt.rules import scalar_functions
 
 #: ``contract`` lets a multiply and an add become one fused instruction. It changes no meaning of NaN or
 #: infinity; the engine cuts its work the same way for any number of threads, so bits do not vary.
 ENGINE_JIT = {"error_model": "numpy", "fastmath": {"contract"}}
-#: For functions that only compiled code calls: no wrappers for Python or C, a third of the compile time.
-INNER_JIT = {**ENGINE_JIT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+#: For functions that only compiled code calls.
+INNER_JIT = {**ENGINE_JIT, **INNER_OPTIONS}
 
 
 @intrinsic

@@ -1,0 +1,48 @@
+"""Functions that only compiled code calls: inlined or linked into their callers, never machine code alone.
+
+Numba translates every compiled function to machine code, and wraps it for Python and for C. A function that
+is only called from others is in their machine code again, so its own is work for nothing: a fifth of the time
+of a first fit.
+"""
+
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
+
+
+class _NoMachineCode:
+    """In place of the code generator, which would look for the function's environment in machine code.
+
+    The environment holds objects of Python, for `print` and exceptions. Numba gives none to such functions
+    when it loads their callers from a cache, so none of them may need it.
+    """
+
+    def set_env(self, name, environment):
+        pass
+
+
+class _LinkedLibrary(JITCodeLibrary):
+    """A function's LLVM code, optimised for those that link it, without machine code."""
+
+    codegen = _NoMachineCode()
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name):
+        return 0  # as for any function without a wrapper for Python
+
+
+class InnerCompiler(Compiler):
+    """Numba's compiler, whose results other compiled functions can call, and Python cannot."""
+
+    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
+        if library is None:
+            library = _LinkedLibrary(targetctx.codegen(), "inner")
+            library.enable_object_caching()
+        super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
+
+
+#: Options of `numba.njit` for such functions.
+INNER_OPTIONS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": InnerCompiler}
