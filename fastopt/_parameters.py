@@ -1,5 +1,6 @@
 """Scikit-learn's parameter protocol (``get_params``, ``set_params``, repr) for dataclasses."""
 
+import copy
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterable
@@ -55,11 +56,22 @@ def suggestion(name: object, known: Iterable[object]) -> str:
 _Self = TypeVar("_Self", bound="Parameters")
 
 
+#: Types of values that cannot change, so that a copy may share them.
+_ATOMS = frozenset({int, float, bool, str, type(None)})
+
+
 class Parameters(Persistent):
     """Base of dataclasses with ``get_params``, ``set_params`` and a repr that can be evaluated."""
 
     #: Parameters that the repr shows although they have their default.
     _always_shown: ClassVar[tuple[str, ...]] = ()
+
+    def __deepcopy__(self: _Self, memo: dict[int, Any]) -> _Self:
+        """Return a copy whose parameters are copies, too: see `copy.deepcopy`, which takes longer."""
+        new = memo[id(self)] = object.__new__(type(self))
+        for name, value in vars(self).items():
+            new.__dict__[name] = value if type(value) in _ATOMS else copy.deepcopy(value, memo)
+        return new
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters as a dict (scikit-learn's protocol).

@@ -38,7 +38,7 @@ def check_values(owner: Any, h: Mapping[str, Any]) -> None:
 
     ``owner`` is the optimizer's class: it knows the defaults, and the ranges that it declares itself.
     """
-    ranges = RANGES | owner.ranges
+    ranges = RANGES | owner.ranges if owner.ranges else RANGES  # nearly always the latter
     for name, value in h.items():
         if value is None and (name in OPTIONAL or getattr(owner, name, value) is None):
             continue
