@@ -37,7 +37,7 @@ def test_killed_processes_and_full_disks_lose_nothing_that_was_acknowledged(kind
     if kind == "fit":
         pytest.importorskip("safetensors")
     kills = pytest.importorskip("reference.robustness.kills")
-    monkeypatch.setattr(kills.numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(kills.numba.config, "CACHE_DIR", kills.numba.config.CACHE_DIR)
     rng = np.random.default_rng(0)
     for _ in range(n):
         kills.KINDS[kind](rng, tmp_path)
@@ -45,7 +45,7 @@ def test_killed_processes_and_full_disks_lose_nothing_that_was_acknowledged(kind
 
 def test_damaged_kernels_are_compiled_again(tmp_path, monkeypatch):
     caches = pytest.importorskip("reference.robustness.caches")
-    monkeypatch.setattr(caches.numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(caches.numba.config, "CACHE_DIR", caches.numba.config.CACHE_DIR)
     rng = np.random.default_rng(0)
     for _ in range(12):
         caches.damage(rng, tmp_path)

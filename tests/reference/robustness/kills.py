@@ -94,20 +94,23 @@ def store(rng, folder):
 def compiling(rng, folder):
     """Kill a process that compiles and writes its kernel to the cache; the next one must get its result."""
     triple = own_function(folder)
-    numba.config.CACHE_DIR = str(Path(folder, "cache"))
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(Path(folder, "cache"))
 
     def work(acknowledge):
         code_cache.jit(int64(int64))(triple)
         acknowledge()
 
     n, _ = killed_after(rng.uniform(0.0, 0.2), work)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert code_cache.jit(int64(int64))(triple)(7) == 21
-    again = code_cache.jit(int64(int64))(triple)
-    assert sum(again.stats.cache_hits.values()) == 1, "the cache is not filled"
-    for file in Path(folder, "cache").rglob("*.nbc"):
-        file.unlink()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert code_cache.jit(int64(int64))(triple)(7) == 21
+        again = code_cache.jit(int64(int64))(triple)
+        assert sum(again.stats.cache_hits.values()) == 1, "the cache is not filled"
+        for file in Path(folder, "cache").rglob("*.nbc"):
+            file.unlink()
+    finally:
+        numba.config.CACHE_DIR = before  # or the kernels of fits would go there as well
     return n
 
 
