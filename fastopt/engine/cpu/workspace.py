@@ -232,7 +232,7 @@ class Workspace:
     def begin(self, first, last, batch_size, n_samples, n_workers, resumes=False):
         """Set the batches to run, the first of them from the start or within; reset the counters."""
         self._fields[_BEGIN] = first, last, batch_size, n_samples, n_workers == 1, YIELD if resumes else END
-        self._counters[[LEADER, OVER, STOP], 0] = 0
+        self._counters[LEADER, 0] = self._counters[OVER, 0] = self._counters[STOP, 0] = 0
         if first == 0 and not resumes:
             self._result.fill(0)  # an interrupted run may have left some
 
