@@ -170,3 +170,18 @@ def test_a_program_evaluates_the_batch_again_at_changed_weights(n_threads):
     expected, _ = train(Twice(), n_threads=n_threads, kind="csr")
     np.testing.assert_array_equal(got, expected)
     np.testing.assert_allclose(seen[1:], seconds[:-1], rtol=1e-6)  # what the last batch's second one gave
+
+
+def test_what_follows_on_the_same_buffers_runs_no_program():
+    params, X, Y, _ = problem(np.float32, "dense")
+    options = {"activation": "tanh", "out_activation": "softmax", "loss": "log_loss", "dtype": np.float32}
+    trainer, other = (Trainer(LAYOUT, **options) for _ in range(2))
+    program = HandWritten(LAYOUT, np.float32)
+    trainer.train(params, X, Y, program, batch_size=N, alpha=ALPHA)
+    before = params.copy()
+    np.testing.assert_array_equal(trainer.predict(params, X), other.predict(params, X))
+    loss, gradient = trainer.loss_and_gradient(params, X, Y, alpha=ALPHA)
+    expected, same = other.loss_and_gradient(params, X, Y, alpha=ALPHA)
+    assert loss == expected
+    np.testing.assert_array_equal(gradient, same)
+    np.testing.assert_array_equal(params, before)

@@ -307,10 +307,10 @@ class Trainer:
         workspace.point_to_params(params)
         if mode == PROGRAM:
             workspace.set(**optimizer_program.routine_addresses(self._dtype_name))
-        elif mode == TRAIN:
-            workspace.set(
-                program=0, set_constants=compilation.routine("set_constants", self._dtype_name).address
-            )
+        else:
+            workspace.set(program=0)  # all modes share a workspace
+        if mode == TRAIN:
+            workspace.set(set_constants=compilation.routine("set_constants", self._dtype_name).address)
         workspace.set(
             mode=TRAIN if mode == PROGRAM else mode,
             has_order=order is not None,
