@@ -12,6 +12,9 @@ from fastopt.rules.registry import RULES, Rule
 from fastopt.rules.tensorwise import TENSOR_RULES, TensorRule
 from fastopt.schedules import Hyperparameter
 
+#: In place of an eps that depends on the dtype: rules take numbers only.
+_EPS_OF_DTYPE = float("nan")  # and not math.nan, which a user may pass
+
 
 @optimizer("adafactor")
 class Adafactor(Optimizer):
@@ -71,9 +74,10 @@ class Adafactor(Optimizer):
 
     @classmethod
     def check(cls, h: Mapping[str, Any]) -> None:
-        """Check the values; the first eps may be None."""
+        """Check the values; the first eps may be None, or what `for_shape` puts in its place."""
         eps = h["eps"]
-        if isinstance(eps, (tuple, list)) and len(eps) == 2 and eps[0] is None:
+        is_pair = isinstance(eps, (tuple, list)) and len(eps) == 2
+        if is_pair and (eps[0] is None or eps[0] is _EPS_OF_DTYPE):
             h = {**h, "eps": (0.0, eps[1])}
         super().check(h)
 
@@ -81,7 +85,7 @@ class Adafactor(Optimizer):
     def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
         """Return class and values, with NaN for an eps that depends on the dtype."""
         first, second = h["eps"]
-        return cls, {**h, "eps": (math.nan if first is None else first, second)}
+        return cls, {**h, "eps": (_EPS_OF_DTYPE if first is None else first, second)}
 
     @classmethod
     def rule_for(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> Rule | TensorRule:

@@ -64,16 +64,22 @@ class MechanicStepper(Stepper):
         if any(group["base"] != self._base_name for group in self.param_groups):
             raise ValueError(f"the base is {self._base_name!r} for all groups, and cannot be changed")
         self.bound.refresh()
-        for group, mine in zip(self._base.param_groups, self.param_groups, strict=True):
-            group.update({name: mine[name] for name in ("lr", "maximize")})
+        self._pass_on()
         with HeldInterrupt():
             copy_arrays(self._copies, [p.array for p in self.bound.params])
             self._base.step(grads, grad_scale=grad_scale)
             super().step(grads, grad_scale=grad_scale)
         return found
 
+    def _pass_on(self):
+        """Set the hyper-parameters that the other optimizer has from here."""
+        for group, mine in zip(self._base.param_groups, self.param_groups, strict=True):
+            group.update({name: mine[name] for name in ("lr", "maximize")})
+
     def state_dict(self):
         """Return a copy of the state as `Stepper.state_dict` does, with the other optimizer's as ``base``."""
+        self._pass_on()
+        self._base.bound.refresh()  # which steps that were made by a program have not done
         base = self._base.state_dict()  # of arrays beside the user's
         for i, own in base["state"].items():
             given = self.bound.params[i].given

@@ -187,9 +187,9 @@ def test_bits_do_not_depend_on_the_number_of_threads(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["clip", "multi", "cautious", "sam", "skip"])
-@pytest.mark.parametrize("inner", ["adam", "lamb"])
+@pytest.mark.parametrize("inner", ["adam", "lamb", "mechanic"])
 def test_schedules_under_wrappers_step_as_in_python(name, inner):
-    kind = {"adam": fo.AdamW, "lamb": fo.LAMB}[inner]
+    kind = {"adam": fo.AdamW, "lamb": fo.LAMB, "mechanic": fo.Mechanic}[inner]
     values = {"lr": linear(0.02, 3, unit="epoch"), "weight_decay": exponential(0.1, 0.9, every=2)}
     optimizer = WRAPPERS[name](kind(**values))
     for run in (None, Run(8 * N_BATCHES, N_BATCHES)):

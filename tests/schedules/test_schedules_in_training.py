@@ -118,6 +118,7 @@ def test_every_number_of_every_optimizer_may_be_a_schedule(name):
         results.append(params)
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
+    scheduled.bind([p.copy() for p in params]).load_state_dict(stepper.state_dict())
 
 
 @pytest.mark.parametrize("case", SCHEDULED)
