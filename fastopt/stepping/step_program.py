@@ -50,8 +50,8 @@ class StepProgram:
 
         clock = Cell(progress, "step")
         self._program = record(recorded, cells, 3, clock, twice=twice)
-        self._progress, self._place = progress, cells.index(clock)
-        self.gradient, self._n_ahead, self._end, self.in_registers = gradient, 0, 0, False
+        self._progress, self.gradient, self.in_registers = progress, gradient, False
+        self._n_ahead = self._n_left = 0  # mini-batches whose numbers have been computed, and are to come
 
     @property
     def header(self) -> int:
@@ -70,12 +70,14 @@ class StepProgram:
 
     def feed(self, n_steps: int) -> int:
         """Prepare to run up to ``n_steps`` steps, and return how many are prepared, of these."""
-        if not self.in_registers or self._program.present(self._place) + n_steps > self._end:
+        # By mini-batches: some of them make no step, and a wrapper around may count them all the same.
+        if not self.in_registers or n_steps > self._n_left:
             self.save()
             first, most = _STEPS_AHEAD
             self._n_ahead = max(n_steps, first, min(2 * self._n_ahead, most))
             self._program.load(self._n_ahead)
-            self._end, self.in_registers = self._progress.step + self._n_ahead, True
+            self._n_left, self.in_registers = self._n_ahead, True
+        self._n_left -= n_steps
         return n_steps
 
     def fits(self) -> bool:

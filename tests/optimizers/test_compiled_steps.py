@@ -210,6 +210,16 @@ def test_steps_with_gradients_that_are_not_finite_are_skipped_as_in_python():
         assert skipped >= 9
 
 
+@pytest.mark.parametrize("inner", [lambda o: MultiSteps(o, 3), SkipNonFinite, lambda o: o])
+def test_noise_goes_on_through_mini_batches_that_make_no_step(inner):
+    """Its numbers are computed ahead, for 64 mini-batches at first, of which only some make a step."""
+    optimizer = GradientNoise(inner(Adam(lr=0.01)), eta=0.01, seed=3)
+    one, other = (Training(optimizer, way) for way in (True, False))
+    for training in (one, other):
+        training.X[::40] = np.nan if inner is SkipNonFinite else 1.0
+    assert_same(one.epochs(24), other.epochs(24))
+
+
 def test_hyper_parameters_may_change_between_epochs():
     # The slots of AdaGrad and the numbers of Prodigy begin with values of hyper-parameters.
     for inner in (INNER["adam"], INNER["lamb"], fo.Adagrad(initial_accumulator_value=0.1), fo.Prodigy()):
