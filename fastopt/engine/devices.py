@@ -1,9 +1,13 @@
 """The choice of a device and its trainer."""
 
 import functools
+from typing import TYPE_CHECKING, Any
 
 from fastopt.engine.cpu.trainer import Trainer
 from fastopt.kernels.cuda import api as cuda
+
+if TYPE_CHECKING:
+    from fastopt.engine.cuda.trainer import Trainer as CudaTrainer
 
 
 @functools.cache
@@ -43,7 +47,7 @@ def resolve(device: str) -> str:
     return resolved
 
 
-def make_trainer(device: str, **network):
+def make_trainer(device: str, **network: Any) -> "Trainer | CudaTrainer":
     """Return the trainer of a resolved device for a network; see `fastopt.engine.Trainer`."""
     if device == "cpu":
         return Trainer(**network)

@@ -3,8 +3,10 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.persistence import Persistent
 
@@ -47,6 +49,13 @@ class Layout(Persistent):
     12.0
     """
 
+    layer_sizes: tuple[int, ...]
+    shapes: tuple[tuple[int, int], ...]
+    size: int
+    n_decay: int
+    weights_at: npt.NDArray[np.int64]
+    biases_at: npt.NDArray[np.int64]
+
     _state_names = ("layer_sizes",)
 
     def __init__(self, layer_sizes: Sequence[int]) -> None:
@@ -57,10 +66,10 @@ class Layout(Persistent):
         self.weights_at, self.n_decay = self._place(self.shapes, 0)
         self.biases_at, self.size = self._place([s[1:] for s in self.shapes], self.n_decay)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {"layer_sizes": self.layer_sizes}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["layer_sizes"])
 
     @staticmethod
@@ -82,11 +91,11 @@ class Layout(Persistent):
         """Return the bias vectors, views of ``flat`` with shapes ``(fan_out,)``."""
         return [flat[at : at + m] for at, (_, m) in zip(self.biases_at, self.shapes, strict=True)]
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Layout) and self.layer_sizes == other.layer_sizes
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self.layer_sizes)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Layout({list(self.layer_sizes)})"

@@ -1,6 +1,14 @@
 """Checks of the trainers' arguments, on all devices."""
 
+from typing import TYPE_CHECKING, TypeAlias
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import scipy.sparse
+
+#: What the trainers take as X: rows as they are in memory, or CSR.
+Rows: TypeAlias = "np.ndarray | scipy.sparse.csr_matrix | scipy.sparse.csr_array"
 
 
 def check(layout, dtype, params, X, Y, order, sample_weight):

@@ -107,7 +107,7 @@ def n_available():
     return 1 if is_stranded() else numba.get_num_threads()
 
 
-def resolve(n_threads):
+def resolve(n_threads: int | None) -> int | None:
     """Check the argument ``n_threads`` and return it; ``None`` stands for `n_available` at each call.
 
     Raises

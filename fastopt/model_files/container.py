@@ -14,6 +14,7 @@ import re
 import stat
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,9 @@ _FORMAT = "fastopt"
 _METADATA = frozenset(("format", "format_version", "fastopt_version", "kind", "content", "sha256"))
 
 
-def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], content: dict, kind: str) -> None:
+def write(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], content: dict[str, Any], kind: str
+) -> None:
     """Write arrays and a JSON document to a file: at every moment the old one or the new one is there.
 
     The file is written beside ``path``, flushed to the disk and then renamed.
@@ -91,7 +94,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], conten
     _replace(os.path.realpath(path), data)
 
 
-def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict]:
+def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a file that `write` has written, and check that it is undamaged.
 
     Never allocates more for the arrays than the file has bytes, whatever it says of their shapes.

@@ -93,17 +93,26 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
     checkpoint: str | os.PathLike[str] | None
     checkpoint_every: int | datetime.timedelta
 
+    # What a fit leaves behind.
+    device_: str
+    loss_: float
+    n_iter_: int
+    n_layers_: int
+    n_outputs_: int
+    out_activation_: str
+    t_: int
+
     def _store(self, arguments: dict[str, Any]) -> None:
         """Set an attribute for each argument of `__init__`, whose ``locals()`` are passed."""
         vars(self).update((name, value) for name, value in arguments.items() if name != "self")
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # The next fit makes these from random_state. From Python 3.11 on the state is __dict__ itself.
         made_again = ("_random_state", "_is_seeded")
         state = {name: value for name, value in super().__getstate__().items() if name not in made_again}
         return state | {"_library_version": __version__}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         # Parameters that are newer than the pickle have their defaults.
         known = inspect.signature(type(self)).parameters.values()
         state = {p.name: p.default for p in known if p.default is not p.empty} | state

@@ -186,6 +186,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     #: The only loss; not a parameter, as in scikit-learn.
     loss = "log_loss"
 
+    classes_: np.ndarray
+
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (100,),

@@ -82,7 +82,9 @@ class Adafactor(Optimizer):
         super().check(h)
 
     @classmethod
-    def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
+    def for_shape(
+        cls, h: Mapping[str, Any], shape: tuple[int, ...]
+    ) -> tuple[type[Optimizer], Mapping[str, Any]]:
         """Return class and values, with NaN for an eps that depends on the dtype."""
         first, second = h["eps"]
         return cls, {**h, "eps": (_EPS_OF_DTYPE if first is None else first, second)}

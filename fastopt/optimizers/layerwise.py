@@ -284,7 +284,9 @@ class MARS(Optimizer):
     weight_decay_1d: Hyperparameter = 0.1
 
     @classmethod
-    def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
+    def for_shape(
+        cls, h: Mapping[str, Any], shape: tuple[int, ...]
+    ) -> tuple[type[Optimizer], Mapping[str, Any]]:
         """Return the class itself for matrices, and AdamW with its own values for other arrays."""
         if len(shape) == 2 or h["optimize_1d"]:
             return cls, h

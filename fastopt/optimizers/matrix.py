@@ -16,7 +16,9 @@ class _Matrix(Optimizer):
     """Base of matrix methods: arrays that are not matrices are updated by a fallback optimizer."""
 
     @classmethod
-    def for_shape(cls, h: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[type[Optimizer], Mapping]:
+    def for_shape(
+        cls, h: Mapping[str, Any], shape: tuple[int, ...]
+    ) -> tuple[type[Optimizer], Mapping[str, Any]]:
         """Return the class itself for matrices, and the fallback with its own values for other arrays."""
         if len(shape) == 2:
             return cls, h

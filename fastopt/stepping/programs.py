@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.kernels import tape, work_queue
 from fastopt.kernels.tape import Op
@@ -42,17 +43,17 @@ class Program:
         self._kept, self._ahead = [recorder.kept], None
         self._firsts = [(clock, node.register) for clock, node in recorder.firsts]
         self._leaves = {node.extra: node for node in recorder.graph if node.op is LEAF}
-        self.registers = np.zeros(recorder.graph.n_registers + _temporaries(paths))
+        self.registers: npt.NDArray[np.float64] = np.zeros(recorder.graph.n_registers + _temporaries(paths))
         for node in recorder.graph:
             if node.value is not None:
                 self.registers[node.register : node.register + node.n] = node.value
         self._feeds, self._forgetting = recorder.feeds, recorder.forgetting
-        self.calls = [self._bound(function) for function in recorder.calls]
+        self.calls: list[Callable[[], None]] = [self._bound(function) for function in recorder.calls]
         self._preset, varying = _split_stores(paths, recorder.views)
         assembler = _Assembler(paths, varying, recorder.graph.n_registers)
-        self.code = np.array(assembler.rows, np.int64).reshape(-1, _WIDTH)
+        self.code: npt.NDArray[np.int64] = np.array(assembler.rows, np.int64).reshape(-1, _WIDTH)
         self._kept.append(assembler.kept)
-        self.header = np.zeros(tape.HEADER, np.int64)
+        self.header: npt.NDArray[np.int64] = np.zeros(tape.HEADER, np.int64)
         self.header[tape.CODE] = self.code.ctypes.data
         self.header[tape.REGISTERS] = self.registers.ctypes.data
 

@@ -50,7 +50,9 @@ class StepProgram:
 
         clock = Cell(progress, "step")
         self._program = record(recorded, cells, 3, clock, twice=twice)
-        self._progress, self.gradient, self.in_registers = progress, gradient, False
+        self._progress = progress
+        self.gradient: np.ndarray = gradient
+        self.in_registers: bool = False
         self._n_ahead = self._n_left = 0  # mini-batches whose numbers have been computed, and are to come
 
     @property

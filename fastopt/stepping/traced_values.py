@@ -5,10 +5,11 @@ What is computed from it is a `Node` of a graph, in which equal operations on eq
 operations on constants alone are carried out at once.
 """
 
+import dataclasses
 import functools
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -40,14 +41,16 @@ class TraceError(Exception):
     """A step cannot be recorded as a program; the message says why."""
 
 
+@dataclasses.dataclass(eq=False, repr=False, slots=True)
 class Node:
     """One operation of the graph: its result is ``n`` registers in a row, from ``register`` on."""
 
-    __slots__ = ("extra", "n", "op", "operands", "register", "value")
-
-    def __init__(self, op: Any, n: int, operands: "tuple[Node, ...]", extra: Any, register: int):
-        self.op, self.n, self.operands, self.extra, self.register = op, n, operands, extra, register
-        self.value: Any = None  # of a constant: its registers
+    op: Op | str
+    n: int
+    operands: "tuple[Node, ...]"
+    extra: Any
+    register: int
+    value: npt.NDArray[np.float64] | None = None  # of a constant: its registers
 
 
 class Graph:
@@ -55,9 +58,9 @@ class Graph:
 
     def __init__(self):
         self._nodes: dict[Any, Node] = {}
-        self.n_registers = 0
+        self.n_registers: int = 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Node]:
         return iter(self._nodes.values())
 
     def node(self, op: Any, n: int, operands: tuple[Node, ...] = (), extra: Any = None) -> Node:
@@ -134,7 +137,9 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     """
 
     def __init__(self, tracer: Any, node: Node, shape: tuple[int, ...], is_part: bool = False):
-        self._tracer, self.node, self.shape, self._is_part = tracer, node, shape, is_part
+        self.node: Node = node
+        self.shape: tuple[int, ...] = shape
+        self._tracer, self._is_part = tracer, is_part
 
     @property
     def size(self) -> int:
@@ -167,7 +172,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             raise TypeError("a number has no length")
         return self.shape[0]
 
-    def __iter__(self):
+    def __iter__(self) -> "Iterator[Traced]":
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> "Traced":
@@ -335,9 +340,8 @@ def elementwise(tracer: Any, op: Op, *values: Any) -> Any:
 
 
 def _folded(op, shape, nodes):
-    arrays = [
-        np.broadcast_to(node.value if node.n == 1 else node.value.reshape(shape), shape) for node in nodes
-    ]
+    values = (node.value if node.n == 1 else node.value.reshape(shape) for node in nodes)
+    arrays = [np.broadcast_to(value, shape) for value in values]
     if op is Op.SELECT:
         return np.where(arrays[0] != 0, *arrays[1:])[()]
     if op in (Op.NOT, Op.AND, Op.OR):
@@ -354,14 +358,12 @@ def _reduced(tracer, op, x, axis=None):
         shape = x.shape[:axis] + x.shape[axis + 1 :]
         before, length = math.prod(x.shape[:axis]), x.shape[axis]
         after = math.prod(x.shape[axis + 1 :])
-    if length == 1:
+    if length == 1 or (length and op is not Op.SUM and x.node.n == 1):
         return made(tracer, x.node, shape)
     if length == 0:
         if op is not Op.SUM:
             raise TraceError("an empty array has no largest element")
         return made(tracer, tracer.graph.constant(0.0), shape)
-    if op is not Op.SUM and x.node.n == 1:
-        return made(tracer, x.node, shape)
     node = vector(tracer, x, x.shape)
     return made(tracer, tracer.graph.node(op, before * after, (node,), (length, after)), shape)
 

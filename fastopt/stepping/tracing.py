@@ -105,8 +105,9 @@ class Recorder:
     """
 
     def __init__(self, n_inputs: int = 0, clock: Cell | None = None):
-        self.graph, self._clock = Graph(), clock
-        self.inputs = [self.value(0.0, ("input", i), True) for i in range(n_inputs)]
+        self.graph: Graph = Graph()
+        self._clock = clock
+        self.inputs: list[Traced] = [self.value(0.0, ("input", i), True) for i in range(n_inputs)]
         self.feeds: list[Feed] = []
         self._n_columns = 0
         self.calls: list[Callable[[np.ndarray], None]] = []
@@ -121,7 +122,8 @@ class Recorder:
         self.items: list[tuple[Any, ...]] = []
         self._emitted: set[Node] = set()
         self._decided: dict[Node, bool] = {}
-        self._forced, self.decisions = decisions, []
+        self._forced = decisions
+        self.decisions: list[bool] = []
         self._n_calls = 0
 
     def value(self, array: Any, name: Any, is_uniform: bool) -> Traced:

@@ -11,8 +11,10 @@ import functools
 import inspect
 import sys
 import threading
+from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit, prange, types
 
 from fastopt import _collection
@@ -232,7 +234,7 @@ def run_epochs(epochs: int) -> None:
     _entry_point(False)(_epoch_runner().address, epochs, 1)
 
 
-def warmup(dtypes=("float32", "float64")) -> None:
+def warmup(dtypes: Iterable[npt.DTypeLike] = ("float32", "float64")) -> None:
     """Compile the engine with all registered activations and losses, or load it from the cache.
 
     Covers the update kernels of all optimizers, and all activations and losses, on the CPU.

@@ -1,6 +1,6 @@
 """Training for several epochs without Python between them."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -9,6 +9,11 @@ from fastopt.engine.cpu.context import TRAIN
 from fastopt.engine.cpu.epoch_loop import EPOCHS
 from fastopt.engine.cpu.shuffling import NO_DRAWS, draws
 from fastopt.engine.cpu.trainer import PROGRAM, Trainer
+from fastopt.engine.validation import Rows
+
+if TYPE_CHECKING:
+    from fastopt.stepping.flat_state import FlatState
+    from fastopt.stepping.layerwise_state import LayerwiseState
 
 #: Most steps of a run, whose constants stand in one table.
 _MAX_STEPS = 4096
@@ -26,9 +31,9 @@ class Patience(NamedTuple):
 def train_epochs(
     trainer: Trainer,
     params: np.ndarray,
-    X,
+    X: Rows,
     Y: np.ndarray,
-    update,
+    update: "FlatState | LayerwiseState",
     *,
     batch_size: int,
     alpha: float,

@@ -6,6 +6,7 @@ import math
 import operator
 import threading
 import time
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,14 @@ from fastopt.engine.cpu.thread_count import thread_chooser
 from fastopt.engine.cpu.workspace import Workspace, choose_inputs
 from fastopt.engine.layout import Layout
 from fastopt.engine.objective import penalize, resolve_functions
+from fastopt.engine.validation import Rows
 from fastopt.kernels import threading_layer
 from fastopt.kernels.blas_threads import single_threaded
 from fastopt.kernels.interrupts import HeldInterrupt
+
+if TYPE_CHECKING:
+    from fastopt.stepping.flat_state import FlatState
+    from fastopt.stepping.layerwise_state import LayerwiseState
 
 #: Most rows of a batch in prediction, and for the gradient of all rows.
 _MAX_ROWS = 1024
@@ -88,9 +94,9 @@ class Trainer:
         dtype: npt.DTypeLike,
         n_threads: int | None = None,
     ) -> None:
-        self.layout = layout
-        self.dtype = np.dtype(dtype)
-        self.n_threads = threading_layer.resolve(n_threads)
+        self.layout: Layout = layout
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
+        self.n_threads: int | None = threading_layer.resolve(n_threads)
         self._functions = resolve_functions(activation, out_activation, loss)
         self._shape, self._runners = None, {}
         self._chosen = self._last = None
@@ -99,9 +105,9 @@ class Trainer:
     def train(
         self,
         params: np.ndarray,
-        X,
+        X: Rows,
         Y: np.ndarray,
-        update,
+        update: "FlatState | LayerwiseState",
         *,
         batch_size: int,
         alpha: float,
@@ -217,7 +223,7 @@ class Trainer:
     def loss_and_gradient(
         self,
         params: np.ndarray,
-        X,
+        X: Rows,
         Y: np.ndarray,
         *,
         alpha: float,
@@ -248,7 +254,7 @@ class Trainer:
         loss, weight = runner.run_all(n_samples)
         return penalize(self.layout, params, gradient, alpha, weight, loss), gradient
 
-    def predict(self, params: np.ndarray, X, *, keep: bool = False) -> np.ndarray:
+    def predict(self, params: np.ndarray, X: Rows, *, keep: bool = False) -> np.ndarray:
         """Return the outputs of the last layer, an ndarray of shape (n_samples, n_outputs).
 
         Parameters

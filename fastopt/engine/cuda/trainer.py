@@ -1,6 +1,7 @@
 """The trainer on a GPU. Tested in Numba's simulator; not yet run on hardware."""
 
 import functools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,12 @@ from fastopt.engine.cuda.data import Data
 from fastopt.engine.cuda.network import Network, complete
 from fastopt.engine.layout import Layout
 from fastopt.engine.objective import penalize, resolve_functions
+from fastopt.engine.validation import Rows
 from fastopt.kernels.cuda import api as cuda
+
+if TYPE_CHECKING:
+    from fastopt.stepping.flat_state import FlatState
+    from fastopt.stepping.layerwise_state import LayerwiseState
 
 #: Most rows of a batch in prediction, and for the gradient of all rows.
 _MAX_ROWS = 8 if cuda.SIMULATED else 16_384
@@ -70,7 +76,8 @@ class Trainer:
         data_bytes: int | None = None,
     ) -> None:
         cuda.require(device)
-        self.layout, self.dtype = layout, np.dtype(dtype)
+        self.layout: Layout = layout
+        self.dtype: np.dtype[Any] = np.dtype(dtype)
         self._functions = resolve_functions(activation, out_activation, loss)
         self._ordinal = int(device.partition(":")[2] or 0)
         self._data_bytes = data_bytes
@@ -79,9 +86,9 @@ class Trainer:
     def train(
         self,
         params: np.ndarray,
-        X,
+        X: Rows,
         Y: np.ndarray,
-        update,
+        update: "FlatState | LayerwiseState",
         *,
         batch_size: int,
         alpha: float,
@@ -127,7 +134,7 @@ class Trainer:
     def loss_and_gradient(
         self,
         params: np.ndarray,
-        X,
+        X: Rows,
         Y: np.ndarray,
         *,
         alpha: float,
@@ -150,7 +157,7 @@ class Trainer:
         loss = penalize(self.layout, params, gradient, alpha, weight, losses.sum())
         return loss, gradient
 
-    def predict(self, params: np.ndarray, X, *, keep: bool = False) -> np.ndarray:
+    def predict(self, params: np.ndarray, X: Rows, *, keep: bool = False) -> np.ndarray:
         """Return the outputs of the last layer; see `fastopt.engine.Trainer.predict`."""
         validation.check(self.layout, self.dtype, params, X, None, None, None)
         n, n_outputs = X.shape[0], self.layout.layer_sizes[-1]
