@@ -120,7 +120,12 @@ def compile_c(signature, function, **options):
     return code_cache.cfunc(signature, **JIT_OPTIONS | options)(function)
 
 
-def compile_scalar(function, scalar, options=JIT_OPTIONS | INNER_OPTIONS, replaced=()):
+#: Of functions of scalars. ``fastmath`` is off in so many words: Numba gives a function that says nothing
+#: the flags of its caller, and a rule's arithmetic must not be reordered with the sums of a sweep.
+SCALAR_JIT = JIT_OPTIONS | INNER_OPTIONS | {"fastmath": False}
+
+
+def compile_scalar(function, scalar, options=SCALAR_JIT, replaced=()):
     """Compile a function of scalars (a rule, or a helper of one) for arrays of type ``scalar``.
 
     Its float literals become of that type: to Numba a literal is float64 and would drag float32 arithmetic

@@ -264,3 +264,20 @@ def test_importing_compiles_nothing():
         print(elementwise.update_kernel.cache_info().currsize, len(work_queue.run_serially.signatures))
     """
     assert python(code) == "0 0"
+
+
+def test_the_arithmetic_of_a_sweep_is_not_reordered():
+    # The sums that a sweep may reorder are float64, so of float32 only the scale of a gradient is left.
+    code = """
+        from fastopt.kernels import reductions
+        from fastopt.rules.tensorwise import sweep
+
+        def average(w, g, m, *, d, scale):  # without a file it is not cached, and has its code to show
+            m = m + d * (g - m)
+            return w - scale * m + d * w, m, m * m
+
+        print(reductions.sweep_kernel(sweep("w m", sums=1)(average), "float32").inspect_llvm())
+    """
+    of_float = set(re.findall(r"= (f(?:add|sub|div|mul)) ([a-z ]*)(?:<\d+ x )?float\b", python(code)))
+    assert {name for name, _ in of_float} >= {"fadd", "fsub", "fmul"}
+    assert {name for name, flags in of_float if "reassoc" in flags} <= {"fmul"}
