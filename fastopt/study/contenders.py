@@ -26,8 +26,6 @@ _SETTINGS_OF_SGD = {
     "nesterov": {"momentum": 0.9, "nesterov": True},
 }
 _LABELS = {"gradient descent": "Gradient descent", "momentum": "Momentum", "nesterov": "Nesterov"}
-# Where a contender's learning rate may be, most specific first; a schedule keeps its shape.
-_RATES = ("solver__lr__value", "solver__lr", "solver__optimizer__lr", "learning_rate_init", "eta0")
 DEFAULT_OPTIMIZERS: tuple[str, ...] = ("gradient descent", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 
 # Parameters that do not change the numbers of a fit.
@@ -235,15 +233,25 @@ def _contender(network, label, what):
             "of parameters of the network, or a network with partial_fit."
         )
     parameters = ready.get_params(deep=True)
-    lr_parameter = next((p for p in _RATES if p in parameters), None)
-    if hasattr(parameters.get("solver"), "get_params") and not str(lr_parameter).startswith("solver__"):
-        lr_parameter = None  # the optimizer finds its own; learning_rate_init is not used beside an object
+    rate = _rate_parameter(parameters)
     had_early_stopping = bool(parameters.get("early_stopping"))
     if had_early_stopping:
         ready.set_params(early_stopping=False)
-    return Contender(
-        label, ready, lr_parameter, is_yardstick=is_yardstick, had_early_stopping=had_early_stopping
-    )
+    return Contender(label, ready, rate, is_yardstick=is_yardstick, had_early_stopping=had_early_stopping)
+
+
+def _rate_parameter(parameters):
+    """Return the name of the learning rate among the parameters of a network, or None."""
+    if not hasattr(parameters.get("solver"), "get_params"):
+        return next((name for name in ("learning_rate_init", "eta0") if name in parameters), None)
+    # Beside an object learning_rate_init is not used: without a rate of its own, the optimizer finds one.
+    optimizer = "solver"
+    while optimizer in parameters:
+        for name in (f"{optimizer}__lr__value", f"{optimizer}__lr"):  # a schedule keeps its shape
+            if name in parameters:
+                return name
+        optimizer += "__optimizer"  # inside a wrapper
+    return None
 
 
 def _rates_by_label(lr, labels):

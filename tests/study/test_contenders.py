@@ -6,8 +6,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from fastopt import SGD, Adam
+from fastopt import EMA, SAM, SGD, Adam, Clip, Prodigy
 from fastopt._parameters import suggestion
+from fastopt.schedules import cosine
 from fastopt.study.contenders import (
     DEFAULT_LEARNING_RATES,
     describe,
@@ -61,6 +62,23 @@ def test_the_values_of_a_configuration_reach_the_network():
     network = contender.network_for(contender.configs[0], seed=1)
     assert network.solver == Adam(lr=0.02, betas=(0.8, 0.9))
     assert network.batch_size == 48
+
+
+@pytest.mark.parametrize(
+    ("solver", "parameter"),
+    [
+        (Clip(Adam(), norm=1.0), "solver__optimizer__lr"),
+        (SAM(Clip(EMA(Adam()), norm=1.0)), "solver__optimizer__optimizer__optimizer__lr"),
+        (EMA(Clip(Adam(lr=cosine(0.1)), value=1.0)), "solver__optimizer__optimizer__lr__value"),
+        (EMA(Prodigy()), "solver__optimizer__lr"),
+    ],
+)
+def test_rates_reach_an_optimizer_in_wrappers_and_a_schedule_keeps_its_shape(solver, parameter):
+    (contender,) = make_contenders(Network(), {"wrapped": solver}, lr=[0.1, 0.02])
+    assert [config.lr for config in contender.configs] == [0.02, 0.1]
+    network = contender.network_for(contender.configs[0], seed=0)
+    assert network.get_params()[parameter] == 0.02
+    assert type(network.solver) is type(solver)
 
 
 def test_the_users_optimizer_is_not_changed():
