@@ -10,6 +10,7 @@ from .. import __version__
 _PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "scikit-learn", "threadpoolctl", "tbb")
 _EXTRAS = {
     "cli": ("rich", "matplotlib", "jinja2", "pandas"),
+    "files": ("safetensors",),
     "optuna": ("optuna",),
     "tables": ("pyarrow", "openpyxl"),
 }

@@ -6,7 +6,13 @@ import sys
 import time
 
 # Seconds of one server core (2024) with an empty cache; with a full one, one or two.
-_USUAL = {"networks on dense rows": 6, "networks on sparse rows": 3, "update rules": 20, "optimizers": 19}
+_USUAL = {
+    "networks on dense rows": 6,
+    "networks on sparse rows": 3,
+    "update rules": 24,
+    "optimizers": 19,
+    "wrappers": 9,
+}
 
 
 def add_arguments(parser):
@@ -31,6 +37,7 @@ def _warmup(arguments):
             "networks on sparse rows": lambda dtype=dtype: _network(dtype, sparse=True),
             "update rules": lambda dtype=dtype: engine.warmup([dtype]),
             "optimizers": lambda dtype=dtype: _optimizers(dtype),
+            "wrappers": lambda dtype=dtype: _wrappers(dtype),
         }
         for part, compile_part in work.items():
             _timed(f"{dtype}: {part}, about {_USUAL[part]} s ...", compile_part)
@@ -52,16 +59,23 @@ def _timed(part, compile_part):
 
 def _network(dtype, *, sparse):
     """Compile the engine by a small fit and prediction; `engine.warmup` adds the other activations."""
-    import numpy as np
     from scipy.sparse import csr_array
 
+    rows = _rows(dtype)
+    _fitted(csr_array(rows) if sparse else rows, "adam").predict(rows)
+
+
+def _rows(dtype):
+    import numpy as np
+
+    return np.random.default_rng(0).standard_normal((40, 4)).astype(dtype)
+
+
+def _fitted(rows, solver):
     from ..neural_network import MLPClassifier
 
-    X = np.random.default_rng(0).standard_normal((40, 4)).astype(dtype)
-    y = np.arange(40) % 3
-    rows = csr_array(X) if sparse else X
-    network = MLPClassifier((8,), random_state=0)
-    network.partial_fit(rows, y, classes=[0, 1, 2]).predict(rows)
+    y = [0, 1] * (rows.shape[0] // 2)
+    return MLPClassifier((8,), solver=solver, random_state=0).partial_fit(rows, y, classes=[0, 1])
 
 
 def _optimizers(dtype):
@@ -76,3 +90,20 @@ def _optimizers(dtype):
             print(f"  {i}/{len(names)}: {name:<30}", end="\r", flush=True)
         params, grads = ([np.ones((8, 8), dtype), np.ones(8, dtype)] for _ in range(2))
         get_optimizer(name).bind(params).step(closure=lambda grads=grads: (1.0, grads))
+
+
+def _wrappers(dtype):
+    """Compile each wrapper and each kind of reduced state, bound to arrays and as solver of a network."""
+    import numpy as np
+
+    from .. import optimizers as o
+
+    adam = o.Adam()
+    solvers = [o.Clip(adam, norm=1.0, value=1.0, tensor_norm=1.0), o.MultiSteps(adam, n=2)]
+    solvers += [o.Adam(state_dtype=kind) for kind in ("bfloat16", "int8")]
+    kinds = "AdaptiveClip ASAM Cautious Centralize EMA GradientNoise Lookahead SAM SkipNonFinite SWA".split()
+    solvers += [getattr(o, kind)(adam) for kind in kinds]
+    for solver in solvers:
+        params, grads = ([np.ones((8, 8), dtype), np.ones(8, dtype)] for _ in range(2))
+        solver.bind(params).step(closure=lambda grads=grads: (1.0, grads))
+        _fitted(_rows(dtype), solver)

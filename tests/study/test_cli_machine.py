@@ -10,6 +10,7 @@ def test_info_names_versions_threads_layer_devices_and_cache(capsys):
         "fastopt",
         "numba",
         "scikit-learn",
+        "extra [files]",
         "threading layer",
         "threads in use",
         "cpu",

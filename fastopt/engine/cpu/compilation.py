@@ -18,7 +18,14 @@ import numpy.typing as npt
 from numba import njit, prange, types
 
 from fastopt import _collection
-from fastopt.engine.cpu import activations, batch_loop, epoch_loop, inputs, layer_products
+from fastopt.engine.cpu import (
+    activations,
+    batch_loop,
+    epoch_loop,
+    inputs,
+    layer_products,
+    optimizer_program,
+)
 from fastopt.engine.cpu.context import DENSE_ROUTINES, SPARSE_ROUTINES
 from fastopt.engine.cpu.vector_math import ENGINE_JIT, IN_PLACE_OF, INNER_JIT
 from fastopt.kernels import cache_folders, code_cache, elementwise, intrinsics, threading_layer
@@ -163,6 +170,13 @@ def routine_addresses(
 
 
 @functools.cache
+def program_addresses(dtype: str) -> dict[str, int]:
+    """Return the addresses of the routines that run an optimizer's program, by name."""
+    with announced(f"what runs optimizers of whole gradients for {dtype}"):
+        return optimizer_program.routine_addresses(dtype)
+
+
+@functools.cache
 def _worker():
     return _compile(batch_loop.work)
 
@@ -237,7 +251,8 @@ def run_epochs(epochs: int) -> None:
 def warmup(dtypes: Iterable[npt.DTypeLike] = ("float32", "float64")) -> None:
     """Compile the engine with all registered activations and losses, or load it from the cache.
 
-    Covers the update kernels of all optimizers, and all activations and losses, on the CPU.
+    Covers the update kernels of all optimizers, what runs wrappers and rules of whole arrays, and all
+    activations and losses, on the CPU.
 
     Parameters
     ----------
@@ -256,5 +271,6 @@ def warmup(dtypes: Iterable[npt.DTypeLike] = ("float32", "float64")) -> None:
             routine_addresses(dtype, True, ACTIVATIONS["identity"], OUTPUTS[loss.output], loss)
         for activation in ACTIVATIONS.values():
             activation_routines(activation, dtype)
+        program_addresses(dtype)
         for rule in RULES.values():
             elementwise.update_kernel(rule, dtype)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastopt.engine import validation
-from fastopt.engine.cpu import compilation, optimizer_program
+from fastopt.engine.cpu import compilation
 from fastopt.engine.cpu.context import DENSE, GRADIENT, PREDICT, TRAIN
 from fastopt.engine.cpu.thread_count import thread_chooser
 from fastopt.engine.cpu.workspace import Workspace, choose_inputs
@@ -312,7 +312,7 @@ class Trainer:
         workspace.point_to_inputs(X, inputs)
         workspace.point_to_params(params)
         if mode == PROGRAM:
-            workspace.set(**optimizer_program.routine_addresses(self._dtype_name))
+            workspace.set(**compilation.program_addresses(self._dtype_name))
         else:
             workspace.set(program=0)  # all modes share a workspace
         if mode == TRAIN:
