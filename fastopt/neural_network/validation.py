@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
@@ -190,7 +191,10 @@ def prediction_input(estimator, X: Rows):
     plain = plain_data.rows(estimator, X, reset=False, to_float=False)
     if plain is not None:
         return plain
-    return validate_data(estimator, X, accept_sparse="csr", reset=False)
+    X = validate_data(estimator, X, accept_sparse="csr", reset=False)
+    if X.dtype.kind == "O":  # lists with None, which it leaves as they are, and NumPy takes for NaN
+        X = check_array(X, dtype=np.float64, estimator=estimator, input_name="X")
+    return X
 
 
 def fit_input(estimator, X: Rows, y: npt.ArrayLike, *, reset: bool, kinds: str, y_numeric: bool = False):

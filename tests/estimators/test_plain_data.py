@@ -212,6 +212,13 @@ def test_names_are_forgotten_with_rows_that_have_none(same):
     assert not hasattr(MLPClassifier(**NETWORK).fit(NAMED, Y).fit(A, Y), "feature_names_in_")
 
 
+def test_rows_with_none_are_not_predicted():
+    """scikit-learn leaves such lists to NumPy, where its products raise a TypeError."""
+    for kind in (MLPClassifier, MLPRegressor):
+        with pytest.raises(ValueError, match="X contains NaN"):
+            kind(**NETWORK).fit(A, Y).predict([[1.0, None, 3.0]])
+
+
 @pytest.mark.parametrize(
     "X", [A, A.astype("f"), A.tolist(), ROWS["csr_array"], ROWS["Fortran"], NAMED], ids=lambda X: str(type(X))
 )
