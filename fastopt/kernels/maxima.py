@@ -1,6 +1,7 @@
 """Largest elements of the rows and columns of matrices, whose order of comparison does not matter."""
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from numba import carray, types
@@ -52,7 +53,14 @@ class Maxima(work_queue.KernelQueue):
     n_threads : int
     """
 
-    def __init__(self, matrices, of_rows, of_columns, shapes, n_threads):
+    def __init__(
+        self,
+        matrices: Sequence[np.ndarray],
+        of_rows: Sequence[np.ndarray],
+        of_columns: Sequence[np.ndarray],
+        shapes: Sequence[tuple[int, int, bool]],
+        n_threads: int,
+    ) -> None:
         table = np.zeros((2 * len(matrices), work_queue.TABLE_COLUMNS), np.int64)
         lengths, chunks = [], []
         for i, (a, r, c, (n_rows, n_columns, swapped)) in enumerate(

@@ -38,12 +38,12 @@ class _Mxcsr:
         function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{name}")
         builder.call(function, [builder.bitcast(slot, kind.args[0])])
 
-    def read(self, builder):
+    def read(self, builder: ir.IRBuilder) -> ir.Value:
         slot = cgutils.alloca_once(builder, _I32)
         self._access(builder, "stmxcsr", slot)
         return builder.load(slot)
 
-    def write(self, builder, value):
+    def write(self, builder: ir.IRBuilder, value: ir.Value) -> None:
         slot = cgutils.alloca_once(builder, _I32)
         builder.store(value, slot)
         self._access(builder, "ldmxcsr", slot)
@@ -57,24 +57,24 @@ class _Fpcr:
 
     bits = ir.Constant(_I64, _FPCR_BITS)
 
-    def read(self, builder):
+    def read(self, builder: ir.IRBuilder) -> ir.Value:
         kind = ir.FunctionType(_I64, [])
         return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.aarch64.get.fpcr"), [])
 
-    def write(self, builder, value):
+    def write(self, builder: ir.IRBuilder, value: ir.Value) -> None:
         kind = ir.FunctionType(ir.VoidType(), [_I64])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.aarch64.set.fpcr")
         builder.call(function, [value])
 
 
-def control_register(triple):
+def control_register(triple: str) -> "_Mxcsr | _Fpcr | None":
     """Return the control register of an LLVM target, or None where no mode is known."""
     processor = triple.partition("-")[0]
     return {"x86_64": _Mxcsr(), "aarch64": _Fpcr(), "arm64": _Fpcr()}.get(processor)
 
 
 #: Whether this processor has the mode.
-HAS_MODE = control_register(llvmlite.binding.get_process_triple()) is not None
+HAS_MODE: bool = control_register(llvmlite.binding.get_process_triple()) is not None
 
 
 @intrinsic

@@ -12,7 +12,7 @@ _PASSED_OVER = ("fastopt", "sklearn", "joblib")
 class InconsistentVersionWarning(_SklearnVersionWarning):
     """A pickle was written by another version of fastopt: scikit-learn's category, fastopt's versions."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"Trying to unpickle a {self.estimator_name} of fastopt {self.original_sklearn_version} with "
             f"fastopt {self.current_sklearn_version}: what it predicts or how it trains may differ. Between "

@@ -6,7 +6,7 @@ import datetime
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -17,11 +17,15 @@ from fastopt.model_files.objects import load_objects, naming, save_objects
 from fastopt.neural_network import fit_identity, solvers, training_state
 from fastopt.neural_network.caller_warnings import warn
 
+if TYPE_CHECKING:
+    from fastopt.neural_network._base import BaseMLP
+    from fastopt.neural_network.epochs import MiniBatchTraining
+
 #: What the files hold (`fastopt.model_files.container`).
 _KIND = "checkpoint"
 
 
-def check_checkpoint(estimator: Any) -> None:
+def check_checkpoint(estimator: "BaseMLP") -> None:
     """Raise if an estimator's ``checkpoint`` and ``checkpoint_every`` cannot be followed.
 
     Raises
@@ -68,7 +72,7 @@ class Checkpoint:
     an epoch. The next one waits for it, so that at most one completed interval is not on the disk.
     """
 
-    def __init__(self, estimator: Any, fresh: bool) -> None:
+    def __init__(self, estimator: "BaseMLP", fresh: bool) -> None:
         require("safetensors", "checkpoint=...", "files")
         # Of a link, the file that it points to; another working directory changes nothing.
         self._path, self._every = os.path.realpath(estimator.checkpoint), estimator.checkpoint_every
@@ -81,7 +85,7 @@ class Checkpoint:
         self._has_warned = False
 
     @contextlib.contextmanager
-    def opened(self, training: Any) -> Iterator[None]:
+    def opened(self, training: "MiniBatchTraining") -> Iterator[None]:
         """Restore a `MiniBatchTraining` from the file, if there is one, and keep the file for the block.
 
         Raises
@@ -103,7 +107,7 @@ class Checkpoint:
             finally:
                 self._finish()
 
-    def epoch_ends(self, training: Any) -> None:
+    def epoch_ends(self, training: "MiniBatchTraining") -> None:
         """Note the state after an epoch, and begin to write it if that is due or training ends."""
         is_due = training.ending or self._is_due(training.estimator.n_iter_)
         if is_due:

@@ -1,21 +1,26 @@
 """Several epochs at once, where nothing has to be asked between them: no report, no score, no new rate."""
 
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from fastopt.engine import make_trainer
+from fastopt.engine import Trainer, make_trainer
 from fastopt.engine.cpu import several_epochs
 from fastopt.neural_network import progress
 from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.optimizers.wrappers import Wrapper
 from fastopt.stepping import scheduling
 
+if TYPE_CHECKING:
+    from fastopt.neural_network.epochs import MiniBatchTraining
+
 #: Most bytes of parameters and of a batch in all layers up to which a trainer is kept: its buffers take a few
 #: times as much.
 _KEPT_BYTES = 1 << 19
 
 
-def can_follow(training) -> bool:
+def can_follow(training: "MiniBatchTraining") -> bool:
     """Whether a `MiniBatchTraining` may run several epochs before it returns to Python."""
     estimator, solver, update = training.estimator, training.solver, training.solver.update
     return (
@@ -40,7 +45,7 @@ def _reacts(update):
 
 
 @contextmanager
-def trainer(training, network):
+def trainer(training: "MiniBatchTraining", network: dict[str, Any]) -> Iterator[Any]:
     """Give a trainer for the block: one that is kept between fits if that takes little memory.
 
     Parameters
@@ -60,7 +65,7 @@ def trainer(training, network):
         kept.forget()
 
 
-def train(training, trainer) -> None:
+def train(training: "MiniBatchTraining", trainer: Trainer) -> None:
     """Train for one or more epochs; record what `MiniBatchTraining` does after each, also before Ctrl-C."""
     estimator, data, watch = training.estimator, training.data, training.watch
     losses: list[float] = []

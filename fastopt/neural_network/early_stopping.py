@@ -56,9 +56,12 @@ class EarlyStopping(Persistent):
         greater_is_better: bool = False,
         n_bad: int = 0,
     ):
-        self.best, self.tol, self.n_iter_no_change = best, tol, n_iter_no_change
-        self.greater_is_better, self.n_bad = greater_is_better, n_bad
-        self.keeps_best = False
+        self.best: float = best
+        self.tol: float = tol
+        self.n_iter_no_change: float = n_iter_no_change
+        self.greater_is_better: bool = greater_is_better
+        self.n_bad: int = n_bad
+        self.keeps_best: bool = False
         self._weights: np.ndarray | None = None
 
     def keep_best(self, params: np.ndarray | None) -> None:

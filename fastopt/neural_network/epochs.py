@@ -1,12 +1,15 @@
 """Training by mini-batches: the loop over epochs, with early stopping and a solver kept between calls."""
 
 import contextlib
+from collections.abc import Callable
 from math import isfinite
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.engine import make_trainer
+from fastopt.engine.validation import Rows
 from fastopt.neural_network import compiled_epochs, validation
 from fastopt.neural_network.caller_warnings import warn, warn_diverged, warn_interrupted, warn_not_converged
 from fastopt.neural_network.early_stopping import EarlyStopping
@@ -14,6 +17,10 @@ from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.neural_network.solvers import StochasticSolver
 from fastopt.schedules import Run
 from fastopt.stepping.layerwise_state import LayerwiseState
+
+if TYPE_CHECKING:
+    from fastopt.neural_network._base import BaseMLP
+    from fastopt.neural_network.checkpoints import Checkpoint
 
 # scikit-learn's batch_size="auto".
 _AUTO_BATCH = 200
@@ -25,19 +32,21 @@ class Data(NamedTuple):
     The weights may be `weight_scale` times those that were given; ``alpha`` has to be multiplied by it, too.
     """
 
-    X: np.ndarray
+    X: Rows
     targets: np.ndarray
     sample_weight: np.ndarray | None
     weight_scale: float = 1.0
 
     @classmethod
-    def of(cls, X, targets, sample_weight, dtype):
+    def of(
+        cls, X: Rows, targets: npt.ArrayLike, sample_weight: np.ndarray | None, dtype: npt.DTypeLike
+    ) -> "Data":
         """Convert validated rows to the form that the engine reads."""
         weights = validation.as_engine_weights(sample_weight, dtype)
         targets = np.ascontiguousarray(targets, dtype=dtype)
         return cls(validation.as_engine_array(X, dtype), targets, *weights)
 
-    def take(self, rows):
+    def take(self, rows: np.ndarray) -> "Data":
         """Return some of the rows."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         X = validation.as_engine_array(self.X[rows], self.X.dtype)
@@ -58,7 +67,14 @@ class MiniBatchTraining:
         Called after each epoch with the number of epochs and the loss.
     """
 
-    def __init__(self, estimator, data, *, incremental, report):
+    def __init__(
+        self,
+        estimator: "BaseMLP",
+        data: Data,
+        *,
+        incremental: bool,
+        report: Callable[[int, float], object],
+    ) -> None:
         if estimator.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         if estimator.checkpoint is not None and incremental:
@@ -67,16 +83,20 @@ class MiniBatchTraining:
                 f"{estimator.checkpoint!r}, and save the model after the calls that are not to be lost"
             )
         self.estimator, self.data, self.incremental, self.report = estimator, data, incremental, report
-        self.ending = ""  # why training has ended; see `_ending`
+        self.ending: str = ""  # why training has ended; see `_ending`
         begin_history(estimator, only_if_missing=True)
-        self.rows = self.held_out = self.held_out_rows = None
+        self.rows: np.ndarray | None = None
+        self.held_out: Data | None = None
+        self.held_out_rows: np.ndarray | None = None
         if estimator.early_stopping:
             self._split()
         elif estimator.shuffle:
             self.rows = np.arange(data.X.shape[0])
-        self.n_rows = data.X.shape[0] if self.rows is None else len(self.rows)
-        self.solver = _prepared_solver(estimator, incremental, -(-self.n_rows // self.batch_rows()))
-        self.watch = _early_stopping(estimator, incremental)
+        self.n_rows: int = data.X.shape[0] if self.rows is None else len(self.rows)
+        self.solver: StochasticSolver = _prepared_solver(
+            estimator, incremental, -(-self.n_rows // self.batch_rows())
+        )
+        self.watch: EarlyStopping = _early_stopping(estimator, incremental)
         if isinstance(self.solver.update, LayerwiseState):  # it may bind its arrays before it trains
             self.solver.update.n_threads = validation.thread_count(estimator.n_jobs)
 
@@ -90,7 +110,7 @@ class MiniBatchTraining:
         )
         self.hold_out(held_out)
 
-    def hold_out(self, rows):
+    def hold_out(self, rows: np.ndarray) -> None:
         """Score these rows after each epoch."""
         self.held_out_rows, self.held_out = rows, self.data.take(rows)
         if self.held_out.sample_weight is not None and self.held_out.sample_weight.sum() == 0:
@@ -99,12 +119,12 @@ class MiniBatchTraining:
                 "scored. Increase 'validation_fraction', or leave out rows without weight."
             )
 
-    def batch_rows(self):
+    def batch_rows(self) -> int:
         """Return the rows of a mini-batch."""
         size = self.estimator.batch_size
         return min(_AUTO_BATCH if size == "auto" else size, self.n_rows)
 
-    def run(self, checkpoint=None):
+    def run(self, checkpoint: "Checkpoint | None" = None) -> None:
         """Train, and restore the weights of the best epoch if asked for.
 
         Parameters
@@ -188,7 +208,7 @@ class MiniBatchTraining:
         self.record(loss / self.n_rows)
         estimator._report(estimator.n_iter_, estimator.loss_, self.report)
 
-    def record(self, loss):
+    def record(self, loss: float) -> None:
         """Record the loss of an epoch in the estimator's history."""
         estimator = self.estimator
         estimator.n_iter_ += 1
@@ -205,7 +225,7 @@ class MiniBatchTraining:
             print(f"Validation score: {score:f}")
         return score
 
-    def observe(self, value):
+    def observe(self, value: float) -> None:
         """Count an epoch of this loss or score as an improvement or not."""
         estimator, watch = self.estimator, self.watch
         watch.observe(value, estimator._params)
@@ -234,7 +254,7 @@ class MiniBatchTraining:
         self.estimator._no_improvement_count = 0
 
 
-def begin_history(estimator, only_if_missing=False):
+def begin_history(estimator: "BaseMLP", only_if_missing: bool = False) -> None:
     """Start new curves, best values and counts; with ``only_if_missing``, only if they are not there yet."""
     exists = hasattr(estimator, "loss_curve_") and (estimator.best_loss_ is None) == estimator.early_stopping
     if only_if_missing and exists:

@@ -7,7 +7,7 @@ import math
 import re
 import zlib
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -17,6 +17,10 @@ from fastopt.model_files import objects
 from fastopt.neural_network import training_state, validation
 from fastopt.schedules import Schedule
 from fastopt.stepping import scheduling
+
+if TYPE_CHECKING:
+    from fastopt.neural_network._base import BaseMLP
+    from fastopt.neural_network.epochs import MiniBatchTraining
 
 #: Parameters on which the numbers do not depend; of ``device`` it is `device_` that counts.
 _WITHOUT_EFFECT = ("verbose", "progress", "n_jobs", "device", "checkpoint", "checkpoint_every")
@@ -28,7 +32,7 @@ _PIECE = 1 << 20
 _N_POINTS = 33
 
 
-def beginning(estimator: Any, fresh: bool) -> dict[str, Any]:
+def beginning(estimator: "BaseMLP", fresh: bool) -> dict[str, Any]:
     """Return what a fit begins with, beside arguments and data: random numbers, and weights if any.
 
     Parameters
@@ -49,7 +53,7 @@ def beginning(estimator: Any, fresh: bool) -> dict[str, Any]:
     return start
 
 
-def identity(training: Any) -> dict[str, Any]:
+def identity(training: "MiniBatchTraining") -> dict[str, Any]:
     """Return the arguments and the data of a `MiniBatchTraining`: names, and plain values to compare."""
     estimator, data = training.estimator, training.data
     params = estimator.get_params(deep=False)

@@ -1,5 +1,7 @@
 """Turns the arguments ``learning_rate`` and ``warmup`` into a schedule of the optimizer's ``lr``."""
 
+from typing import TYPE_CHECKING
+
 from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 
@@ -8,6 +10,9 @@ from fastopt._parameters import suggestion
 from fastopt.optimizers import Optimizer
 from fastopt.optimizers.wrappers import Wrapper
 from fastopt.schedules import Schedule
+
+if TYPE_CHECKING:
+    from fastopt.neural_network._base import BaseMLP
 
 #: scikit-learn's rules, which act between epochs and for ``solver='sgd'`` only.
 RULES = ("constant", "invscaling", "adaptive")
@@ -49,7 +54,7 @@ def is_scikit_sgd(solver: str | Optimizer) -> bool:
     return isinstance(solver, str) and solver.lower() == "sgd"
 
 
-def with_schedule(optimizer, estimator):
+def with_schedule(optimizer: Optimizer, estimator: "BaseMLP") -> Optimizer:
     """Return the optimizer with the estimator's schedule as its ``lr``; itself if there is none.
 
     Raises

@@ -29,5 +29,5 @@ def fit_bar(estimator, incremental: bool) -> Iterator[Callable[[int, float], Non
         yield report
 
 
-def ignore(n_done, loss):
+def ignore(n_done: int, loss: float) -> None:
     """Do nothing: the callback where no bar is shown."""

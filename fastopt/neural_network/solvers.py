@@ -1,13 +1,17 @@
 """The ``solver`` argument: an optimizer with scikit-learn's learning-rate rules, or L-BFGS."""
 
 import dataclasses
+from collections.abc import Callable
 from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.optimize
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.optimize import _check_optimize_result
 
+from fastopt.engine import Layout
 from fastopt.kernels.blas_threads import single_threaded
 from fastopt.neural_network.caller_warnings import warn, warn_interrupted
 from fastopt.neural_network.learning_rates import RULES, is_scikit_sgd, with_schedule
@@ -15,8 +19,13 @@ from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimiz
 from fastopt.optimizers.base import suggestion
 from fastopt.optimizers.wrappers import Clip, Wrapper
 from fastopt.persistence import Persistent
-from fastopt.schedules import Schedule
+from fastopt.schedules import Run, Schedule
+from fastopt.stepping.flat_state import FlatState
+from fastopt.stepping.layerwise_state import LayerwiseState
 from fastopt.stepping.scheduling import Scheduled, scheduled
+
+if TYPE_CHECKING:
+    from fastopt.neural_network._base import BaseMLP
 
 LBFGS = "lbfgs"
 
@@ -64,7 +73,7 @@ def is_lbfgs(solver: str | Optimizer) -> bool:
     return isinstance(solver, str) and solver.lower() == LBFGS
 
 
-def make_optimizer(estimator) -> Optimizer:
+def make_optimizer(estimator: "BaseMLP") -> Optimizer:
     """Return the optimizer described by the estimator's arguments.
 
     ``'sgd'`` and ``'adam'`` are scikit-learn's algorithms with its arguments; another name takes
@@ -111,9 +120,17 @@ class StochasticSolver(Persistent):
         Epochs of the run so far.
     """
 
+    update: FlatState | LayerwiseState
+    n_epochs: int
+    rule: str
+    learning_rate_init: float
+    power_t: float
+
     _state_names = ("update", "n_epochs", "rule", "learning_rate_init", "power_t")
 
-    def __init__(self, estimator, layout, dtype, run=None):
+    def __init__(
+        self, estimator: "BaseMLP", layout: Layout, dtype: npt.DTypeLike, run: Run | None = None
+    ) -> None:
         optimizer = unclipped = with_schedule(make_optimizer(estimator), estimator)
         norm, value = estimator.clip_norm, estimator.clip_value
         if norm is not None or value is not None:
@@ -133,24 +150,24 @@ class StochasticSolver(Persistent):
             raise ValueError(f"{self.update!r} after {self.n_epochs!r} epochs is no state of a solver")
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> Any:
         """The learning rate of the next step; an assigned value is used from then on."""
         return self.update.values()["lr"]
 
     @learning_rate.setter
-    def learning_rate(self, value):
+    def learning_rate(self, value: float | Schedule) -> None:
         self.update.hyper["lr"] = value
 
-    def fits(self, params):
+    def fits(self, params: np.ndarray) -> bool:
         """Whether the state is for a vector of this length and dtype."""
         return self.update.size == params.size and self.update.dtype == params.dtype
 
-    def make_writable(self):
+    def make_writable(self) -> None:
         """Copy read-only state, such as that of a model loaded by joblib with ``mmap_mode="r"``."""
         if not self.update.state.flags.writeable:
             self.update.state = np.array(self.update.state)
 
-    def continue_from(self, other):
+    def continue_from(self, other: "StochasticSolver") -> None:
         """Continue with the state of another solver, keeping the present hyper-parameters.
 
         Nothing happens if the other is of another kind.
@@ -161,7 +178,7 @@ class StochasticSolver(Persistent):
             theirs.begin(dataclasses.replace(mine.run, origin=theirs.t))
             self.update = theirs
 
-    def go_on(self, run):
+    def go_on(self, run: Run) -> None:
         """Update what schedules know of the run: where it stands, and how long later epochs are."""
         update = self.update
         ends_as_before = update.run.epochs_end_steps == run.epochs_end_steps
@@ -171,7 +188,7 @@ class StochasticSolver(Persistent):
         seen = update.t - update.run.origin + pending, self.n_epochs
         update.begin(dataclasses.replace(run, origin=update.run.origin, seen=seen))
 
-    def epoch_ends(self, n_seen, loss, score=None):
+    def epoch_ends(self, n_seen: int, loss: float, score: float | None = None) -> bool:
         """Update learning rate and schedules at the end of an epoch.
 
         Parameters
@@ -197,7 +214,7 @@ class StochasticSolver(Persistent):
             self.learning_rate = self.learning_rate_init / (n_seen + 1) ** self.power_t
         return self._is_lower_than(rate)
 
-    def answer_plateau(self):
+    def answer_plateau(self) -> tuple[bool, str]:
         """Lower the learning rate when patience has run out, if it is 'adaptive' or a `plateau`.
 
         Returns
@@ -236,7 +253,15 @@ def _kinds(optimizer):
     return [type(optimizer), *inside]
 
 
-def minimize_lbfgs(loss_and_gradient, params, *, max_iter, max_fun, tol, report):
+def minimize_lbfgs(
+    loss_and_gradient: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    params: np.ndarray,
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    report: Callable[[int, float], object],
+) -> tuple[int, float]:
     """Train with SciPy's L-BFGS-B; ``params`` holds the last accepted point, also after Ctrl-C.
 
     Parameters

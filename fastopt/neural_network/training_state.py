@@ -2,13 +2,18 @@
 
 import copy
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastopt._parameters import plain
 from fastopt.schedules import Run, Schedule
 from fastopt.stepping.layerwise_state import LayerwiseState
+
+if TYPE_CHECKING:
+    from fastopt.neural_network._base import BaseMLP
+    from fastopt.neural_network.epochs import MiniBatchTraining
+    from fastopt.stepping.flat_state import FlatState
 
 #: Curves of an estimator, each a list of floats or None.
 _CURVES = ("loss_curve_", "validation_scores_")
@@ -18,7 +23,7 @@ _NUMBERS = ("n_iter_", "t_", "loss_", "best_loss_", "best_validation_score_", "_
 _FROM_ARGUMENTS = ("optimizer", "dtype", "size", "n_decay", "n_groups", "layout")
 
 
-def capture(training: Any) -> dict[str, Any]:
+def capture(training: "MiniBatchTraining") -> dict[str, Any]:
     """Return a copy of the state of a `MiniBatchTraining` between two epochs.
 
     Parameters
@@ -40,14 +45,14 @@ def capture(training: Any) -> dict[str, Any]:
     }
 
 
-def capture_estimator(estimator: Any) -> dict[str, Any]:
+def capture_estimator(estimator: "BaseMLP") -> dict[str, Any]:
     """Return a copy of the parameters and the history of an estimator."""
     curves = {name: _copied(getattr(estimator, name, None)) for name in _CURVES}
     numbers = {name: getattr(estimator, name, None) for name in _NUMBERS}
     return {"params": estimator._parameters().copy(), **curves, **numbers}
 
 
-def capture_update(update: Any) -> dict[str, Any]:
+def capture_update(update: "FlatState | LayerwiseState") -> dict[str, Any]:
     """Return a copy of an optimizer's state; update : FlatState or LayerwiseState."""
     state = {name: value for name, value in update.__getstate__().items() if name not in _FROM_ARGUMENTS}
     state["hyper"] = {name: _described(value) for name, value in state["hyper"].items()}
@@ -57,14 +62,14 @@ def capture_update(update: Any) -> dict[str, Any]:
     return state
 
 
-def is_left_in(estimator: Any, state: dict[str, Any]) -> bool:
+def is_left_in(estimator: "BaseMLP", state: dict[str, Any]) -> bool:
     """Whether an estimator has the weights with which a fit ended that was interrupted in this state."""
     left = state["params"].copy()
     state["watch"].restore(left)
     return np.array_equal(estimator._params, left)
 
 
-def restore(training: Any, state: dict[str, Any]) -> None:
+def restore(training: "MiniBatchTraining", state: dict[str, Any]) -> None:
     """Put a `MiniBatchTraining`, made from the same arguments and data, into a state from `capture`."""
     estimator = training.estimator
     _check_form(training, state)

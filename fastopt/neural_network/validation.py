@@ -15,6 +15,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import (
@@ -91,7 +92,7 @@ def _constraints(cls):
     ]
 
 
-def has_valid_parameters(estimator) -> bool:
+def has_valid_parameters(estimator: BaseEstimator) -> bool:
     """Whether every parameter is at its default or satisfies its constraints.
 
     What scikit-learn does for a message takes longer, because it reads signature and constraints each time.

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 try:
     import fcntl
 except ImportError:  # Windows
     import msvcrt
 
-    fcntl = None
+    fcntl: Any = None
 
 #: The lock by which a file system shows that it has locks.
 _PROBE = 1 << 41
 
-_files, _files_lock = {}, threading.Lock()
+_files: dict[tuple[int, str], FileLocks] = {}
+_files_lock = threading.Lock()
 
 
 class FileLocks:
@@ -27,20 +30,21 @@ class FileLocks:
     and a set holds what threads of this process have locked.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-        self._held, self._guard = set(), threading.Lock()
+        self._held: set[int] = set()
+        self._guard = threading.Lock()
         if self.try_lock(_PROBE):
             self.unlock(_PROBE)
 
-    def is_of(self, path):
+    def is_of(self, path: str | os.PathLike[str]) -> bool:
         """Tell whether this is still the file at `path`, not one that has been deleted."""
         try:
             return os.path.samestat(os.fstat(self._file), os.stat(path))
         except OSError:
             return False
 
-    def try_lock(self, number):
+    def try_lock(self, number: int) -> bool:
         """Take a lock and return True, or return False if a thread of any process has it."""
         with self._guard:
             if number in self._held:
@@ -52,7 +56,7 @@ class FileLocks:
             self._held.add(number)
             return True
 
-    def unlock(self, number):
+    def unlock(self, number: int) -> None:
         """Release a lock that this process has; does nothing for another."""
         with self._guard:
             if number in self._held:
@@ -60,7 +64,7 @@ class FileLocks:
                 self._held.remove(number)
 
     @contextmanager
-    def locked(self, number):
+    def locked(self, number: int) -> Iterator[None]:
         """Wait for a lock that is held for a short time only."""
         while not self.try_lock(number):
             time.sleep(0.001)
@@ -78,7 +82,7 @@ class FileLocks:
             fcntl.lockf(self._file, operation, 1, number)
 
 
-def locks_of(path):
+def locks_of(path: str | os.PathLike[str]) -> FileLocks:
     """Return the `FileLocks` of the file at `path`, which is created if need be.
 
     Raises

@@ -9,6 +9,7 @@ from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
 from fastopt.schedules import Run
 from fastopt.stepping.fusion_stages import Stage, StepRequest
+from fastopt.stepping.stepper import Stepper
 
 
 @dataclasses.dataclass(repr=False)
@@ -74,11 +75,16 @@ class MultiStepsStepper(WrappedStepper):
         Indices of the parameters that have a gradient.
     """
 
-    kind, counts = "accumulation", ("count", "weight", "loss", "present")
+    kind: ClassVar[str] = "accumulation"
+    counts: ClassVar[tuple[str, ...]] = ("count", "weight", "loss", "present")
 
-    def __init__(self, inner, n):
+    def __init__(self, inner: Stepper | WrappedStepper, n: int) -> None:
         super().__init__(inner)
-        self._n, self.count, self.weight, self.loss, self.present = n, 0, 0.0, 0.0, ()
+        self._n = n
+        self.count: int = 0
+        self.weight: float = 0.0
+        self.loss: float = 0.0
+        self.present: tuple[int, ...] = ()
         self._means = self.fused.copies()
         self._begin, self._move = (Stage(s, {"b": self._means}) for s in (rules.scale, rules.accumulate))
 

@@ -8,7 +8,8 @@ from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
 from fastopt.schedules import Run
-from fastopt.stepping.fusion_stages import Stage
+from fastopt.stepping.fusion_stages import Stage, StepRequest
+from fastopt.stepping.stepper import Stepper
 
 
 @dataclasses.dataclass(repr=False)
@@ -108,19 +109,22 @@ class SWA(Wrapper):
 class AveragingStepper(WrappedStepper):
     """Keeps an average of the weights, which `eval` swaps with the weights and `train` swaps back."""
 
-    kind, counts = "averages", ("count", "n_averaged", "is_averaged")
+    kind: ClassVar[str] = "averages"
+    counts: ClassVar[tuple[str, ...]] = ("count", "n_averaged", "is_averaged")
 
-    def __init__(self, inner, decay, every, first):
+    def __init__(self, inner: Stepper | WrappedStepper, decay: float | None, every: int, first: int) -> None:
         super().__init__(inner)
         self._decay, self._every, self._first = decay, every, first
-        self.count, self.n_averaged, self.is_averaged = 0, 0, False
+        self.count: int = 0
+        self.n_averaged: int = 0
+        self.is_averaged: bool = False
         self._averages = self.fused.copies()
         self._begin, self._move = (Stage(s, {"a": self._averages}) for s in (rules.copy, rules.average))
 
     def _kept(self):
         return self._averages
 
-    def handle(self, request):
+    def handle(self, request: StepRequest) -> float | None:
         """Make a step, then update the average if one is due."""
         if self.is_averaged:
             raise RuntimeError("the weights are their average; call train() before step()")
@@ -136,12 +140,12 @@ class AveragingStepper(WrappedStepper):
             self.count, self.n_averaged = self.count + 1, self.n_averaged + is_due
         return found
 
-    def eval(self):
+    def eval(self) -> None:
         """Swap the average into the arrays, for evaluation."""
         self.inner.eval()
         self._exchange(True)
 
-    def train(self):
+    def train(self) -> None:
         """Swap the weights of training back into the arrays."""
         self._exchange(False)
         self.inner.train()
@@ -200,18 +204,20 @@ class Lookahead(Wrapper):
 class LookaheadStepper(WrappedStepper):
     """Moves slow weights towards the fast ones every k steps, and resets the fast ones to them."""
 
-    kind, counts = "lookahead", ("count",)
+    kind: ClassVar[str] = "lookahead"
+    counts: ClassVar[tuple[str, ...]] = ("count",)
 
-    def __init__(self, inner, k, alpha):
+    def __init__(self, inner: Stepper | WrappedStepper, k: int, alpha: float) -> None:
         super().__init__(inner)
-        self._k, self.count, self._slow = k, 0, self.fused.copies()
+        self._k, self._slow = k, self.fused.copies()
+        self.count: int = 0
         self._meet = Stage(rules.meet, {"a": self._slow})
         self._meet.constants = {"share": alpha, "keep": 1.0 - alpha}
 
     def _kept(self):
         return self._slow
 
-    def handle(self, request):
+    def handle(self, request: StepRequest) -> float | None:
         """Make a step; every k-th time update the slow weights and reset the fast ones."""
         if (self.count + 1) % self._k == 0:
             request.after.append(self._meet)

@@ -1,12 +1,13 @@
 """Cautious updates: a weight moves only where its step is a descent direction."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.schedules import Run
-from fastopt.stepping.fusion_stages import UpdateMask
+from fastopt.stepping.fusion_stages import StepRequest, UpdateMask
+from fastopt.stepping.stepper import Stepper
 
 
 @dataclasses.dataclass(repr=False)
@@ -62,13 +63,13 @@ class Cautious(Wrapper):
 class CautiousStepper(WrappedStepper):
     """Masks the elements of each step that do not agree with the gradient's sign."""
 
-    kind = "caution"
+    kind: ClassVar[str] = "caution"
 
-    def __init__(self, inner, is_scaled):
+    def __init__(self, inner: Stepper | WrappedStepper, is_scaled: bool) -> None:
         super().__init__(inner)
         self._mask = UpdateMask(self.fused, is_scaled)
 
-    def prepare(self, request):
+    def prepare(self, request: StepRequest) -> None:
         """Set the mask of the request, which masks the update."""
         self.fused.accept(request, self.kind)
         request.mask = self._mask

@@ -13,8 +13,9 @@ from fastopt.optimizers.wrappers.units import check_layout, of_units, units_of
 from fastopt.rules import wrappers as rules
 from fastopt.rules.ranges import ABOVE_0, Range
 from fastopt.schedules import Run
-from fastopt.stepping.fusion_stages import Stage
+from fastopt.stepping.fusion_stages import Stage, StepRequest
 from fastopt.stepping.recordable import assign, number
+from fastopt.stepping.stepper import Stepper
 
 
 @dataclasses.dataclass(repr=False)
@@ -71,14 +72,20 @@ class Clip(Wrapper):
 class ClipStepper(WrappedStepper):
     """Clips the gradients of each step."""
 
-    kind = "clipping"
+    kind: ClassVar[str] = "clipping"
 
-    def __init__(self, inner, value, tensor_norm, norm):
+    def __init__(
+        self,
+        inner: Stepper | WrappedStepper,
+        value: float | None,
+        tensor_norm: float | None,
+        norm: float | None,
+    ) -> None:
         super().__init__(inner)
         self._value, self._tensor_norm, self._norm = value, tensor_norm, norm
         self._clamp = Stage(rules.clamp)
 
-    def prepare(self, request):
+    def prepare(self, request: StepRequest) -> None:
         """Clip by value, then by the norm of each array, then by the norm of all."""
         fused = self.fused
         fused.accept(request, self.kind)
@@ -152,9 +159,11 @@ class AdaptiveClip(Wrapper):
 class AdaptiveClipStepper(WrappedStepper):
     """Clips each unit's gradient relative to the norm of its weights."""
 
-    kind = "adaptive clipping"
+    kind: ClassVar[str] = "adaptive clipping"
 
-    def __init__(self, inner, clipping, eps, layout):
+    def __init__(
+        self, inner: Stepper | WrappedStepper, clipping: float, eps: float, layout: str | None
+    ) -> None:
         super().__init__(inner)
         self._clipping, self._eps = clipping, eps
         params = self.fused.params
@@ -165,7 +174,7 @@ class AdaptiveClipStepper(WrappedStepper):
         self._whole_squares = Stage(rules.both_squares, {}, whole)
         self._scale = Stage(rules.scale_units, {"f": self._factors}, [*units], units)
 
-    def prepare(self, request):
+    def prepare(self, request: StepRequest) -> None:
         """Clip each unit's gradient."""
         fused = self.fused
         fused.accept(request, self.kind)

@@ -12,8 +12,9 @@ from fastopt.rules import wrappers as rules
 from fastopt.rules.randomness import keys
 from fastopt.rules.ranges import AT_LEAST_0, WHOLE, Range
 from fastopt.schedules import Run
-from fastopt.stepping.fusion_stages import Stage
+from fastopt.stepping.fusion_stages import Stage, StepRequest
 from fastopt.stepping.recordable import assign, by_count
+from fastopt.stepping.stepper import Stepper
 from fastopt.stepping.tracing import Cell
 
 
@@ -65,9 +66,9 @@ class Centralize(Wrapper):
 class CentralizeStepper(WrappedStepper):
     """Subtracts from each gradient its mean over each unit."""
 
-    kind = "centralisation"
+    kind: ClassVar[str] = "centralisation"
 
-    def __init__(self, inner, layout):
+    def __init__(self, inner: Stepper | WrappedStepper, layout: str | None) -> None:
         super().__init__(inner)
         units = units_of(self.fused.params, layout)
         self._means = of_units(self.fused, units)
@@ -75,7 +76,7 @@ class CentralizeStepper(WrappedStepper):
         self._center = Stage(rules.center, {"m": self._means}, [*units], units)
         self._per_unit = {i: columns if is_row else rows for i, (rows, columns, is_row) in units.items()}
 
-    def prepare(self, request):
+    def prepare(self, request: StepRequest) -> None:
         """Centralize the gradients."""
         self.fused.accept(request, self.kind)
         sums = self.fused.reduce(request, self._sum)
@@ -139,12 +140,14 @@ class GradientNoise(Wrapper):
 class GradientNoiseStepper(WrappedStepper):
     """Adds Gaussian noise to the gradients of each step."""
 
-    kind, counts = "noise", ("count",)
+    kind: ClassVar[str] = "noise"
+    counts: ClassVar[tuple[str, ...]] = ("count",)
 
-    def __init__(self, inner, eta, gamma, seed):
+    def __init__(self, inner: Stepper | WrappedStepper, eta: float, gamma: float, seed: int) -> None:
         super().__init__(inner)
         self._eta, self._gamma, self._seed = eta, gamma, seed
-        self.count, self._add = 0, Stage(rules.add_noise)
+        self.count: int = 0
+        self._add = Stage(rules.add_noise)
 
     def _ahead(self, n):
         """Return each parameter's key, in two halves, and the deviation, for the next gradients."""
@@ -154,7 +157,7 @@ class GradientNoiseStepper(WrappedStepper):
         # Constants are cast to the array's dtype: a float32 holds half of the key exactly, not all of it.
         return np.stack([key >> 16, key & 0xFFFF, np.broadcast_to(deviation, key.shape)], axis=1)
 
-    def handle(self, request):
+    def handle(self, request: StepRequest) -> float | None:
         """Add noise to the gradients, then make a step with them."""
         self.fused.accept(request, self.kind)
         high, low, deviation = by_count(self._ahead, Cell(self, "count"), (3, len(self.fused.params)))

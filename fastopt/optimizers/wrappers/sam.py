@@ -10,9 +10,10 @@ from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
 from fastopt.rules.ranges import AT_LEAST_0, Range
 from fastopt.schedules import Run
-from fastopt.stepping.fusion_stages import Stage
+from fastopt.stepping.fusion_stages import Stage, StepRequest
 from fastopt.stepping.param_groups import to_list
 from fastopt.stepping.recordable import copy_arrays, number
+from fastopt.stepping.stepper import Stepper
 
 
 @dataclasses.dataclass(repr=False)
@@ -129,9 +130,11 @@ class SAMStepper(WrappedStepper):
         Arrays with at least so many axes are perturbed in proportion to their weights, if ``eta`` is given.
     """
 
-    kind = "sharpness-aware minimisation"
+    kind: ClassVar[str] = "sharpness-aware minimisation"
 
-    def __init__(self, inner, rho, eta=None, n_axes=0):
+    def __init__(
+        self, inner: Stepper | WrappedStepper, rho: float, eta: float | None = None, n_axes: int = 0
+    ) -> None:
         super().__init__(inner)
         params = self.fused.params
         adapts = np.array([eta is not None and p.array.ndim >= n_axes for p in params])
@@ -140,7 +143,7 @@ class SAMStepper(WrappedStepper):
         self._square, self._ascend = Stage(rules.ascent_square), Stage(rules.ascend)
         self._here = self.fused.copies()
 
-    def handle(self, request):
+    def handle(self, request: StepRequest) -> float | None:
         """Make a step with the gradient at the perturbed weights; return the loss before that."""
         if request.closure is None:
             raise TypeError(

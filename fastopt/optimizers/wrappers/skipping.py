@@ -1,7 +1,7 @@
 """Skipping steps whose gradients are not finite."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
 from fastopt.schedules import Run
-from fastopt.stepping.fusion_stages import Stage
+from fastopt.stepping.fusion_stages import Stage, StepRequest
+from fastopt.stepping.stepper import Stepper
 
 
 @dataclasses.dataclass(repr=False)
@@ -48,14 +49,15 @@ class SkipNonFinite(Wrapper):
 class SkipStepper(WrappedStepper):
     """Skips steps whose gradients are not finite, and counts them."""
 
-    kind, counts = "skipping", ("n_skipped",)
+    kind: ClassVar[str] = "skipping"
+    counts: ClassVar[tuple[str, ...]] = ("n_skipped",)
 
-    def __init__(self, inner):
+    def __init__(self, inner: Stepper | WrappedStepper) -> None:
         super().__init__(inner)
-        self.n_skipped = 0
+        self.n_skipped: int = 0
         self._zeros = Stage(rules.zero_or_nan)
 
-    def handle(self, request):
+    def handle(self, request: StepRequest) -> float | None:
         """Make a step, unless a gradient has an element that is infinite or NaN."""
         self.fused.accept(request, self.kind)
         if self._is_finite(request):
@@ -73,7 +75,7 @@ class SkipStepper(WrappedStepper):
         """Let the epochs of schedules end as if ``n`` more gradients had been used."""
         self.inner.skip(n / self.inner.gradients_per_step)
 
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a copy of a state from `state_dict`; nothing changes if it does not fit."""
         n_before = self.n_skipped
         super().load_state_dict(state_dict)
