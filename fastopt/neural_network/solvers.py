@@ -142,7 +142,9 @@ class StochasticSolver(Persistent):
                 raise
             raise TypeError(f"clip_norm={norm!r}, clip_value={value!r}: {error}") from error
         self.n_epochs = 0
-        self.rule = estimator.learning_rate if is_scikit_sgd(estimator.solver) else "constant"
+        rate = estimator.learning_rate
+        follows_rule = is_scikit_sgd(estimator.solver) and isinstance(rate, str) and rate in RULES
+        self.rule = rate if follows_rule else "constant"
         self.learning_rate_init, self.power_t = estimator.learning_rate_init, estimator.power_t
 
     def _check_restored(self) -> None:

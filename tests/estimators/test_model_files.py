@@ -88,6 +88,8 @@ def test_training_goes_on_with_the_same_bits(solver, reloaded):
         {"solver": "lbfgs"},
         {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.1, "n_iter_no_change": 1},
         {"solver": "sgd", "learning_rate": "invscaling"},
+        {"solver": "sgd", "learning_rate": "cosine"},
+        {"solver": "sgd", "learning_rate": cosine(0.1)},
         {"early_stopping": True, "learning_rate": "plateau", "activation": "tanh"},
         {"solver": EMA(AdamW(lr=cosine(0.02))), "clip_norm": 1.0, "warmup": 0.2, "clip_value": 0.5},
         {"solver": "muon", "restore_best_weights": True},
