@@ -99,7 +99,13 @@ def _ties(study, tied, metric):
         for row in tied.itertuples()
         if row.n_seeds > 1
     ]
-    return [f"Behind it, within noise ({study.confidence:.0%} intervals): {_listed(gaps)}."] if gaps else []
+    if not gaps:
+        return []
+    sentence = f"Behind it, within noise ({study.confidence:.0%} intervals): {_listed(gaps)}."
+    if (tied["low"] > 0).any():
+        n = len(study.comparisons_)
+        sentence += f" (An interval above 0 can be chance, too: p-values are adjusted for {n} comparisons.)"
+    return [sentence]
 
 
 def _same_rate(study, metric):

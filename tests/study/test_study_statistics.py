@@ -1,8 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from fastopt.study import holm, mean_interval, paired_difference
+from fastopt.study.verdict import _ties
 
 
 def test_the_interval_without_overlap_is_scipys_t_interval():
@@ -76,3 +80,11 @@ def test_holm_is_the_step_down_procedure_worked_by_hand():
 def test_holm_never_says_more_than_one_and_skips_missing_tests():
     adjusted = holm([0.6, np.nan, 0.7])
     np.testing.assert_allclose(adjusted, [1.0, np.nan, 1.0])
+
+
+@pytest.mark.parametrize(("low", "explained"), [(0.001, True), (-0.001, False)])
+def test_an_interval_above_0_that_holm_calls_noise_is_explained(low, explained):
+    row = {"optimizer": "LAMB", "difference": 0.01, "low": low, "high": 0.02 - low, "n_seeds": 5}
+    rows = pd.DataFrame([row, row | {"optimizer": "Muon", "low": -0.01}])
+    (sentence,) = _ties(SimpleNamespace(confidence=0.95, comparisons_=rows), rows, "accuracy")
+    assert ("adjusted for 2 comparisons" in sentence) == explained
