@@ -13,7 +13,6 @@ from reference.problems import advance, distance, problem
 
 import fastopt
 from fastopt.kernels import code_cache, reductions
-from fastopt.optimizers.base import OPTIMIZERS
 from fastopt.rules import layerwise, matrix
 from fastopt.rules.tensorwise import TENSOR_RULES
 
@@ -432,23 +431,3 @@ def test_a_hessian_that_does_not_fit_is_refused_and_changes_nothing():
     with pytest.raises(TypeError, match="Adam takes no hessian"):
         fastopt.Adam().bind(w).step([np.ones(3)], hessian=[np.ones(3)])
     assert (w == 1).all()
-
-
-def test_one_can_register_a_tensor_rule_of_ones_own():
-    @fastopt.sweep(sums=1)
-    def square(g):
-        return g * g
-
-    @fastopt.sweep("w")
-    def descend(w, g, *, step):
-        return w - step * g
-
-    @fastopt.tensor_rule("normalized", defaults={"lr": 0.1})
-    def normalized(x, h):
-        (squares,) = x.sweep(square)
-        x.sweep(descend, step=h["lr"] / np.sqrt(squares))
-
-    w = np.zeros(2)
-    fastopt.get_optimizer("normalized", lr=1.0).bind(w).step(np.array([3.0, 4.0]))
-    np.testing.assert_allclose(w, [-0.6, -0.8])
-    del TENSOR_RULES["normalized"], OPTIMIZERS["normalized"]
