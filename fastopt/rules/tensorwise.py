@@ -179,7 +179,7 @@ def tensor_rule(
     defaults: Mapping[str, Any] | None = None,
     ranges: Mapping[str, Range] | None = None,
 ) -> Callable[[Callable[..., Any]], TensorRule]:
-    """Register a rule of the second protocol; use it as a decorator.
+    """Register an optimizer that looks at whole arrays, by the function of its step; use it as a decorator.
 
     The function takes ``x``, the tensors of a step (`fastopt.stepping.tensor_rules.Tensors`), and ``h``, the
     hyper-parameters, in which every number is a float64 array with one element per tensor: groups may differ.
