@@ -21,9 +21,12 @@ class _NoMachineCode:
 
 
 class _LinkedLibrary(JITCodeLibrary):
-    """A function's LLVM code, optimised for those that link it, without machine code."""
+    """A function's LLVM code for those that link it, without machine code, optimised function by function."""
 
     codegen = _NoMachineCode()
+
+    def _optimize_final_module(self):
+        """Do nothing: what links this code is optimised as a whole, this code inlined into it or not."""
 
     def _finalize_final_module(self):
         self._finalize_dynamic_globals()

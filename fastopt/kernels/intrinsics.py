@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import np_cfarray
 
 _I64 = ir.IntType(64)
 
@@ -55,16 +56,59 @@ def draw_uint32(typingctx, address, state):
     return types.uint32(address, state), codegen
 
 
+def _element(like):
+    """Return the Numba type that ``like`` stands for: itself, or the type of an array's elements."""
+    return like.instance_type if hasattr(like, "instance_type") else like.dtype
+
+
+def _as_pointer(context, builder, address, kind, pointer_type):
+    """Emit the conversion of an integer of Numba's type ``kind`` to a pointer."""
+    as_int = context.cast(builder, address, kind, types.int64)
+    return builder.inttoptr(as_int, context.get_value_type(pointer_type))
+
+
 @intrinsic
 def pointer(typingctx, address, like):
     """Return ``address`` as a pointer to a type: a Numba type, or that of an array's elements."""
-    element = like.instance_type if hasattr(like, "instance_type") else like.dtype
 
     def codegen(context, builder, signature, args):
-        as_int = context.cast(builder, args[0], signature.args[0], types.int64)
-        return builder.inttoptr(as_int, context.get_value_type(signature.return_type))
+        return _as_pointer(context, builder, args[0], signature.args[0], signature.return_type)
 
-    return types.CPointer(element)(address, like), codegen
+    return types.CPointer(_element(like))(address, like), codegen
+
+
+# As functions around `numba.carray` the next three would be compiled again for each type and literal size.
+@intrinsic
+def vector(typingctx, address, kind, n):
+    """Return the ``n`` elements of the scalar type ``kind`` that begin at ``address``."""
+    return _array_at(address, kind, n, 1)
+
+
+@intrinsic
+def matrix(typingctx, address, kind, shape):
+    """Return the C-contiguous matrix of shape (n, m) and scalar type ``kind`` that begins at ``address``."""
+    return _array_at(address, kind, shape, 2)
+
+
+def _array_at(address, kind, shape, ndim):
+    start = types.CPointer(_element(kind))
+
+    def codegen(context, builder, signature, args):
+        data = _as_pointer(context, builder, args[0], signature.args[0], start)
+        inner = signature.return_type(start, signature.args[2])
+        return np_cfarray(context, builder, inner, (data, args[2]))
+
+    return types.Array(start.dtype, ndim, "C")(address, kind, shape), codegen
+
+
+@intrinsic
+def record_at(typingctx, address, kind):
+    """Return the record of the Numba type ``kind`` at ``address``, not a copy of it."""
+
+    def codegen(context, builder, signature, args):
+        return _as_pointer(context, builder, args[0], signature.args[0], signature.return_type)
+
+    return kind.instance_type(address, kind), codegen
 
 
 @intrinsic

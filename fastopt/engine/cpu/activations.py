@@ -9,7 +9,8 @@ Templates of routines: ``compilation.py`` binds ``real`` and, compiled from the 
 
 import numpy as np
 
-from fastopt.engine.cpu.context import layer_record, matrix, record, row_number, vector
+from fastopt.engine.cpu.context import layer_record, record, row_number
+from fastopt.kernels.intrinsics import matrix, vector
 
 
 def activate(z, a, n):
@@ -42,7 +43,7 @@ def output(z, rows, n_outputs):
 
 def normalized_output(z, rows, n_outputs):
     """Replace each row of the last layer's pre-activations at ``z`` by its softmax."""
-    z, smallest = matrix(z, real, rows, n_outputs), real(np.finfo(real).tiny)
+    z, smallest = matrix(z, real, (rows, n_outputs)), real(np.finfo(real).tiny)
     for i in range(rows):
         top = z[i, 0]
         for j in range(1, n_outputs):
@@ -73,8 +74,8 @@ def loss(context, block, lo, hi):
     c = record(context)
     layer = layer_record(c, c.n_layers - 1)
     rows, n = hi - lo, layer.n_out
-    p = matrix(layer.target + lo * layer.target_stride, real, rows, n)
-    delta = matrix(layer.delta + lo * layer.target_stride, real, rows, n)
+    at_p, at_delta = layer.target + lo * layer.target_stride, layer.delta + lo * layer.target_stride
+    p, delta = matrix(at_p, real, (rows, n)), matrix(at_delta, real, (rows, n))
     for i in range(rows):
         y = vector(c.y + row_number(c, lo + i) * layer.target_stride, real, n)
         for j in range(n):
@@ -87,7 +88,7 @@ def loss(context, block, lo, hi):
             for j in range(n):
                 delta[i, j] = gradient(p[i, j], delta[i, j]) * weight
     else:
-        flat_p, flat_delta = p.ravel(), delta.ravel()
+        flat_p, flat_delta = vector(at_p, real, rows * n), vector(at_delta, real, rows * n)
         sum_of_losses = total(flat_p, flat_delta)
         for i in range(flat_p.shape[0]):
             flat_delta[i] = gradient(flat_p[i], flat_delta[i])

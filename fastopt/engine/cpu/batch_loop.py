@@ -17,7 +17,6 @@ from fastopt.engine.cpu.context import (
     layer_record,
     record,
     row_number,
-    vector,
 )
 from fastopt.engine.cpu.forward_backward import work_on_rows, work_on_tiles
 from fastopt.engine.cpu.vector_math import INNER_JIT
@@ -32,7 +31,7 @@ from fastopt.engine.cpu.work_sharing import (
     open_tiles,
     relax,
 )
-from fastopt.kernels.intrinsics import call, fetch_add, load_shared, store_shared
+from fastopt.kernels.intrinsics import call, fetch_add, load_shared, store_shared, vector
 
 
 def sum_weights(context, out):

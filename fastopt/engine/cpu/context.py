@@ -1,15 +1,15 @@
 """The context record: all addresses and sizes of a run, which compiled code reads.
 
-Arrays stand in the record as addresses; ``vector`` turns one back into an array. So do the routines, which
-know the element type: whatever calls them through the record is compiled once for all (see
-``compilation.py``).
+Arrays stand in the record as addresses; `vector` of ``kernels/intrinsics.py`` turns one back into an array.
+So do the routines, which know the element type: whatever calls them through the record is compiled once for
+all (see ``compilation.py``).
 """
 
 import numpy as np
-from numba import carray, from_dtype, njit
+from numba import from_dtype, njit
 
 from fastopt.engine.cpu.vector_math import INNER_JIT
-from fastopt.kernels.intrinsics import pointer
+from fastopt.kernels.intrinsics import record_at, vector
 from fastopt.kernels.tape import Op
 
 #: Routines, C functions of integers that are compiled for each element type (see ``compilation.py``): those
@@ -83,21 +83,9 @@ END, RUN, EVALUATE, YIELD = map(int, (Op.END, Op.RUN, Op.EVALUATE, Op.YIELD))
 
 
 @njit(**INNER_JIT)
-def vector(address, kind, n):
-    """Return the ``n`` elements of the scalar type ``kind`` that begin at ``address``."""
-    return carray(pointer(address, kind), n)
-
-
-@njit(**INNER_JIT)
-def matrix(address, kind, n, m):
-    """Return the (n, m) C-contiguous matrix of the scalar type ``kind`` that begins at ``address``."""
-    return carray(pointer(address, kind), (n, m))
-
-
-@njit(**INNER_JIT)
 def record(address):
     """Return the record of type `CONTEXT` at ``address``."""
-    return carray(pointer(address, CONTEXT_TYPE), 1)[0]
+    return record_at(address, CONTEXT_TYPE)
 
 
 @njit(**INNER_JIT)
@@ -121,7 +109,7 @@ def first_row(c, block):
 @njit(**INNER_JIT)
 def layer_record(c, number):
     """Return the record of layer ``number``."""
-    return carray(pointer(c.layers + number * _LAYER_BYTES, LAYER_TYPE), 1)[0]
+    return record_at(c.layers + number * _LAYER_BYTES, LAYER_TYPE)
 
 
 @njit(**INNER_JIT)

@@ -7,13 +7,13 @@ the batches of an epoch, records the loss, and stops when patience has run out.
 import math
 
 import numpy as np
-from numba import carray, from_dtype, njit
+from numba import from_dtype, njit
 
-from fastopt.engine.cpu.context import record, vector
+from fastopt.engine.cpu.context import record
 from fastopt.engine.cpu.shuffling import shuffle
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.engine.cpu.work_sharing import OVER, line
-from fastopt.kernels.intrinsics import call, pointer, store_shared
+from fastopt.kernels.intrinsics import call, record_at, store_shared, vector
 from fastopt.rules import patience
 
 #: What the loop reads and, the number of epochs done, writes.
@@ -30,7 +30,7 @@ def run_epochs(epochs, number):
 
     ``epochs`` is the address of a record of type `EPOCHS`; ``number`` that of the worker, the only one.
     """
-    e = carray(pointer(epochs, _EPOCHS_TYPE), 1)[0]
+    e = record_at(epochs, _EPOCHS_TYPE)
     c = record(e.context)
     losses, result = vector(e.losses, np.float64, e.n_epochs), vector(c.result, np.float64, 2)
     constants, best, n_bad = c.constants, -e.best, e.n_bad

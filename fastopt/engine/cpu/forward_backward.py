@@ -23,11 +23,10 @@ from fastopt.engine.cpu.context import (
     TILE_COLUMNS,
     first_row,
     layer_record,
-    vector,
 )
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.engine.cpu.work_sharing import BLOCKS_DONE, TILES_DONE, finish, take_block, take_tile
-from fastopt.kernels.intrinsics import call
+from fastopt.kernels.intrinsics import call, vector
 
 
 @njit(**INNER_JIT)

@@ -16,10 +16,10 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from fastopt.engine.cpu.context import LINE, fill, first_row, record, row_number, vector
+from fastopt.engine.cpu.context import LINE, fill, first_row, record, row_number
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.kernels import simd_gemm
-from fastopt.kernels.intrinsics import prefetch
+from fastopt.kernels.intrinsics import prefetch, vector
 
 #: Bytes of rows that are asked for before they are read.
 _AHEAD = 4096

@@ -8,11 +8,10 @@ address.
 import numpy as np
 from numba import njit
 
-from fastopt.engine.cpu.context import matrix, vector
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.kernels import simd_gemm
 from fastopt.kernels.gemm import gemm
-from fastopt.kernels.intrinsics import call
+from fastopt.kernels.intrinsics import call, matrix, vector
 from fastopt.kernels.simd_gemm import COPY_BYTES
 
 #: Bytes of the right-hand matrix up to which a product in registers beats a BLAS call (``bench/README.md``).
@@ -42,7 +41,8 @@ def _dot(x, w):
 
 def dots(m, k, a, b, start, out):
     """Compute ``out[i] = start[0] + a[i] @ b`` for the rows of an (m, k) matrix."""
-    a, b, out, start = matrix(a, real, m, k), vector(b, real, k), vector(out, real, m), vector(start, real, 1)
+    a, b = matrix(a, real, (m, k)), vector(b, real, k)
+    out, start = vector(out, real, m), vector(start, real, 1)
     for i in range(m):
         out[i] = start[0] + _dot(a[i], b)
 
@@ -52,7 +52,7 @@ def sum_rows(m, n, weights, step, a, lda, out, keep):
 
     Weights stand ``step`` elements apart (0: one for all), rows ``lda``.
     """
-    a, weights, out = matrix(a, real, m, lda), vector(weights, real, m * step + 1), vector(out, real, n)
+    a, weights, out = matrix(a, real, (m, lda)), vector(weights, real, m * step + 1), vector(out, real, n)
     if not keep:
         for j in range(n):
             out[j] = 0
@@ -73,7 +73,7 @@ def sum_rows(m, n, weights, step, a, lda, out, keep):
 
 def repeat(m, n, row, out):
     """Copy ``row`` to each row of the (m, n) matrix ``out``."""
-    row, out = vector(row, real, n), matrix(out, real, m, n)
+    row, out = vector(row, real, n), matrix(out, real, (m, n))
     for i in range(m):
         for j in range(n):
             out[i, j] = row[j]

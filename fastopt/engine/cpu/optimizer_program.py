@@ -12,12 +12,12 @@ import numpy as np
 from numba import njit, types
 
 from fastopt.engine.cpu import work_sharing
-from fastopt.engine.cpu.context import END, EVALUATE, RUN, record, vector
+from fastopt.engine.cpu.context import END, EVALUATE, RUN, record
 from fastopt.engine.cpu.vector_math import ENGINE_JIT, INNER_JIT
 from fastopt.engine.cpu.work_sharing import NEXT_TASK, TASKS_DONE, line, relax
 from fastopt.kernels import tape
 from fastopt.kernels.binding import bind, compile_c, digest
-from fastopt.kernels.intrinsics import call, fetch_add, load_shared, store_shared
+from fastopt.kernels.intrinsics import call, fetch_add, load_shared, store_shared, vector
 from fastopt.kernels.tape import A0, A1, A2, A3, HEADER, KIND, PC, REGISTERS
 
 #: Registers by which the engine tells a program of the batch: its mean loss, penalty included, its weight,

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from fastopt.engine.cpu.context import vector
 from fastopt.engine.cpu.vector_math import INNER_JIT
-from fastopt.kernels.intrinsics import draw_uint32
+from fastopt.kernels.intrinsics import draw_uint32, vector
 
 
 class Draws(NamedTuple):

@@ -91,7 +91,7 @@ def exp(x):
     raise NotImplementedError("fastopt.engine.cpu.vector_math.exp works in compiled code only")
 
 
-@overload(exp, jit_options=ENGINE_JIT, inline="never")
+@overload(exp, jit_options=INNER_JIT, inline="never")
 def _exp(x):
     return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: _exp64(x))
 
@@ -101,7 +101,7 @@ def bounded_exp(x):
     raise NotImplementedError("fastopt.engine.cpu.vector_math.bounded_exp works in compiled code only")
 
 
-@overload(bounded_exp, jit_options=ENGINE_JIT, inline="never")
+@overload(bounded_exp, jit_options=INNER_JIT, inline="never")
 def _bounded_exp(x):
     return (lambda x: _bounded32(x)) if x == types.float32 else (lambda x: _bounded64(x))
 
@@ -178,7 +178,7 @@ def log(x):
     raise NotImplementedError("fastopt.engine.cpu.vector_math.log works in compiled code only")
 
 
-@overload(log, jit_options=ENGINE_JIT, inline="never")
+@overload(log, jit_options=INNER_JIT, inline="never")
 def _log(x):
     return (lambda x: _log32(x)) if x == types.float32 else (lambda x: _log64(x))
 

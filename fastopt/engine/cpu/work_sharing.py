@@ -15,9 +15,9 @@ import sys
 import numpy as np
 from numba import njit
 
-from fastopt.engine.cpu.context import LINE, vector
+from fastopt.engine.cpu.context import LINE
 from fastopt.engine.cpu.vector_math import INNER_JIT
-from fastopt.kernels.intrinsics import call, fetch_add, load_shared, pause, store_shared
+from fastopt.kernels.intrinsics import call, fetch_add, load_shared, pause, store_shared, vector
 
 #: Places of the counters, in lines: who came first; whether the run is over; whether it is to stop; the next
 #: block of rows, and how many are done; how many tiles are done; the next task of a program, and how many are

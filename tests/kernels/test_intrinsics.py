@@ -1,0 +1,40 @@
+"""Arrays and records at an address, which compiled code reads and writes in place."""
+
+import numpy as np
+import pytest
+from numba import from_dtype, njit
+
+from fastopt.kernels.intrinsics import matrix, record_at, vector
+
+_PAIR = np.dtype([("n", np.int64), ("x", np.float64)])
+_PAIR_TYPE = from_dtype(_PAIR)
+
+
+@njit
+def _double(address, like, n, m):
+    flat, rows = vector(address, like, n * m), matrix(address, like, (n, m))
+    for i in range(n):
+        for j in range(m):
+            rows[i, j] *= 2
+    return flat.shape, rows.shape, rows.strides, rows.sum() - flat.sum()
+
+
+@njit
+def _increment(address):
+    record = record_at(address, _PAIR_TYPE)
+    record.n += 1
+    return record.x
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_vectors_and_matrices_are_views_of_the_memory_at_an_address(dtype):
+    values = np.arange(6, dtype=dtype)
+    shapes = _double(values.ctypes.data, values, 2, 3)
+    assert shapes == ((6,), (2, 3), values.reshape(2, 3).strides, 0)
+    np.testing.assert_array_equal(values, 2 * np.arange(6))
+
+
+def test_a_record_at_an_address_is_not_a_copy():
+    records = np.array([(1, 0.5), (2, 1.5)], _PAIR)
+    assert _increment(records.ctypes.data + _PAIR.itemsize) == 1.5
+    assert records["n"].tolist() == [1, 3]
