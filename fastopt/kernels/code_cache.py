@@ -29,7 +29,7 @@ from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 from numba.core.typing import Signature
 
-from fastopt import _collection
+from fastopt._collection import paused
 from fastopt.kernels import cache_folders
 
 _PACKAGE = Path(__file__).parents[1]
@@ -57,7 +57,7 @@ def jit(signature: Signature | None = None, **options) -> Callable:
         if not config.DISABLE_JIT:
             compiled._cache = KernelCache(function, "Python", options)
             if signature is not None:
-                with _collection.paused():
+                with paused():
                     compiled.compile(signature)
                 compiled.disable_compile()
         return compiled
@@ -71,7 +71,7 @@ def cfunc(signature: Signature, **options) -> Callable:
     def decorate(function):
         compiled = CFunc(function, normalize_signature(signature), locals={}, options=options)
         compiled._cache = KernelCache(function, "C", options)
-        with _collection.paused():
+        with paused():
             compiled.compile()
         return compiled
 

@@ -29,8 +29,15 @@ from typing import Any
 
 import numpy as np
 
-from fastopt import persistence
 from fastopt.model_files import container
+from fastopt.persistence import (
+    STATE_VERSION,
+    Persistent,
+    check_version,
+    name_of,
+    restore,
+    state_of,
+)
 
 #: Types of arrays whose bytes are stored: text, dates, and numbers in the other byte order.
 _AS_BYTES = re.compile(r"[<>](U\d+|[Mm]8(\[\d*[a-zA-Z]+\])?|[iuf][248])")
@@ -114,12 +121,12 @@ def pack(value: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         encoded = writer.encode(value, "")
     except RecursionError:
         raise TypeError("what holds itself, or is nested too deeply, cannot be stored in a file") from None
-    return writer.arrays, {"state_version": persistence.STATE_VERSION, "value": encoded}
+    return writer.arrays, {"state_version": STATE_VERSION, "value": encoded}
 
 
 def unpack(arrays: Mapping[str, np.ndarray], content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what `pack` was given; raises ValueError, or what an attacker's values make Python raise."""
-    persistence.check_version(content.get("state_version"))
+    check_version(content.get("state_version"))
     reader = _Reader(arrays)
     value = reader.decode(content.get("value"))
     if reader.unread or not isinstance(value, dict):
@@ -146,10 +153,10 @@ class _Writer:
             return {"tuple": self._items(value, name)}
         if kind is dict:
             return {"dict": self._entries(value, name)}
-        if isinstance(value, persistence.Persistent):
-            state = persistence.state_of(value)
+        if isinstance(value, Persistent):
+            state = state_of(value)
             entries = {key: self.encode(own, f"{name}.{key}") for key, own in state.items()}
-            return {"object": [persistence.name_of(kind), entries]}
+            return {"object": [name_of(kind), entries]}
         return self._encode_numpy(value, name)
 
     def _items(self, value, name):
@@ -274,7 +281,7 @@ class _Reader:
 
     def _object(self, encoded):
         kind, entries = encoded
-        return persistence.restore(kind, {str(key): self.decode(value) for key, value in entries.items()})
+        return restore(kind, {str(key): self.decode(value) for key, value in entries.items()})
 
 
 _DECODERS = {

@@ -9,11 +9,11 @@ from sklearn.base import is_classifier
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
-from fastopt import persistence
 from fastopt.model_files.objects import load_objects, naming, save_objects
 from fastopt.neural_network import solvers
 from fastopt.neural_network._base import BaseMLP
 from fastopt.neural_network.parameters import flatten
+from fastopt.persistence import class_of, name_of
 from fastopt.rules.activations import lookup_activation, lookup_output
 from fastopt.rules.losses import lookup_loss
 from fastopt.stepping.layerwise_state import LayerwiseState
@@ -162,7 +162,7 @@ def load(path: str | os.PathLike[str]) -> "MLPClassifier | MLPRegressor":
 
 def _described(model, with_optimizer):
     """Return a network as values that a file can hold."""
-    kind = persistence.name_of(type(model))
+    kind = name_of(type(model))
     model._parameters()  # weights that the user has assigned become the network
     _check_parameters(model)
     _check_network(model)
@@ -200,7 +200,7 @@ def _described_requests(requests):
 
 def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optimizer) -> Any:
     """Return the network of the values that a file holds, which may be an attacker's."""
-    cls = persistence.class_of(kind)
+    cls = class_of(kind)
     if not issubclass(cls, BaseMLP) or params.keys() & {*_LEFT_OUT}:
         raise ValueError(f"a {kind!r} with the parameters {sorted(params)} is no network")
     model: Any = cls(**params)

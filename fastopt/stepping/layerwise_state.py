@@ -82,6 +82,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         own = {"t": "_t", "pending": "_pending"}
+        self._pending = 0.0  # which version 1 may lack
         self.__dict__.update({own.get(name, name): state[name] for name in _ATTRIBUTES if name in state})
         # Hyper-parameters that are newer than the pickle have their defaults.
         self.hyper = self.optimizer.innermost.get_params(deep=False) | self.hyper

@@ -254,7 +254,7 @@ def test_the_regressor_refuses_targets_that_are_no_numbers(y):
 
 
 def test_sizes_that_are_no_whole_numbers_are_refused():
-    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+    with pytest.raises(TypeError, match=r"hidden_layer_sizes must be whole numbers > 0, .* got \(2\.5,\)"):
         MLPClassifier((2.5,)).fit(X, Y)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit, prange, types
 
-from fastopt import _collection
+from fastopt._collection import paused
 from fastopt.engine.cpu import (
     activations,
     batch_loop,
@@ -67,7 +67,7 @@ def announced(what: str):
     timer.daemon = True
     timer.start()
     try:
-        with _collection.paused():
+        with paused():
             yield timer
     finally:
         timer.cancel()
