@@ -33,6 +33,8 @@ def fingerprint():
         cpu = names[0] if names else cpu
     packages = ("numba", "numpy", "scipy", "scikit-learn", "torch", "jax", "optax")
     blas = [pool for pool in threadpool_info() if "scipy" in pool["filepath"]]
+    threads = threading_layer.describe()
+    threads["tbb"] = threads["tbb"] and Path(threads["tbb"]).name  # results are published: no folders in them
     return {
         "cpu": cpu,
         "target": get_host_cpu_name(),
@@ -46,7 +48,7 @@ def fingerprint():
             for name in packages
             if find_spec("sklearn" if name == "scikit-learn" else name)
         },
-        "threads": threading_layer.describe(),
+        "threads": threads,
     }
 
 
