@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import LabelBinarizer
 
 import fastopt
-from fastopt.neural_network.classifier import _fitted_binarizer
+from fastopt.neural_network.class_labels import _fitted_binarizer
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
