@@ -55,6 +55,8 @@ class Persistent:
     _family: ClassVar[str | None] = None
     #: Names of the entries that the state has, of classes that are no dataclasses and stand in model files.
     _state_names: ClassVar[tuple[str, ...]] = ()
+    #: Those of them that a state may leave out.
+    _may_lack: ClassVar[tuple[str, ...]] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return rebuild, (kind_of(type(self)), STATE_VERSION), state_of(self)
@@ -167,7 +169,7 @@ def restore(kind: str, state: dict[str, Any]) -> Any:
     if is_data:
         found = cls(**state)
     else:
-        lacking = sorted({*known} - state.keys())
+        lacking = sorted({*known} - {*cls._may_lack} - state.keys())
         if lacking:
             raise ValueError(f"{kind!r} lacks {lacking}")
         found = cls.__new__(cls)

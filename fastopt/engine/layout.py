@@ -1,8 +1,8 @@
-"""The layout of a network's weights and biases in one flat vector."""
+"""The layout of a network's parameters in one flat vector."""
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Any
 
 import numpy as np
@@ -16,25 +16,31 @@ ALIGNMENT = 16
 
 
 class Layout(Persistent):
-    """The flat layout of a fully connected network: all weights, then all biases.
+    """The flat layout of a fully connected network: all weights, then all biases, then all slopes.
 
-    ``[W1 | W2 | ... | pad][b1 | b2 | ... | pad]``: weights come first, so that whatever decays is a prefix.
-    The same layout serves parameters, gradients and each state slot of an optimizer.
+    ``[W1 | W2 | ... | pad][b1 | b2 | ... | pad][s1 | s2 | ... | pad]``: weights come first, so that whatever
+    decays is a prefix. Slopes are what activations with a learnt parameter learn, one number for each unit;
+    a network without such activations has none. The same layout serves parameters, gradients and each state
+    slot of an optimizer.
 
     Parameters
     ----------
     layer_sizes : sequence of int
         Units per layer, inputs first, outputs last; at least two.
+    has_slopes : sequence of bool, optional
+        Of each hidden layer, whether its activation learns a parameter; none by default.
 
     Attributes
     ----------
     layer_sizes : tuple of int
+    has_slopes : tuple of bool
+        Empty if no layer has slopes.
     size : int
         Length of the flat vector, padding included.
     n_decay : int
         Length of the prefix that holds the weights.
-    weights_at, biases_at : ndarray of int64, shape (n_layers - 1,)
-        Offset of each layer's block.
+    weights_at, biases_at, slopes_at : ndarray of int64, shape (n_layers - 1,)
+        Offset of each layer's block; a layer without slopes has an empty one.
 
     Examples
     --------
@@ -50,27 +56,40 @@ class Layout(Persistent):
     """
 
     layer_sizes: tuple[int, ...]
+    has_slopes: tuple[bool, ...]
     shapes: tuple[tuple[int, int], ...]
     size: int
     n_decay: int
     weights_at: npt.NDArray[np.int64]
     biases_at: npt.NDArray[np.int64]
+    slopes_at: npt.NDArray[np.int64]
 
-    _state_names = ("layer_sizes",)
+    _state_names = ("layer_sizes", "has_slopes")
+    _may_lack = ("has_slopes",)
 
-    def __init__(self, layer_sizes: Sequence[int]) -> None:
+    def __init__(self, layer_sizes: Sequence[int], has_slopes: Sequence[bool] = ()) -> None:
         self.layer_sizes = tuple(int(n) for n in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
             raise ValueError(f"layer_sizes={list(layer_sizes)} needs two or more entries, each at least 1.")
         self.shapes = tuple(pairwise(self.layer_sizes))
+        self.has_slopes = tuple(map(bool, has_slopes)) if any(has_slopes) else ()
+        if self.has_slopes and len(self.has_slopes) != len(self.shapes) - 1:
+            raise ValueError(
+                f"has_slopes={list(has_slopes)} needs an entry for each of the {len(self.shapes) - 1} hidden "
+                f"layers of {list(self.layer_sizes)}."
+            )
+        vectors = [shape[1:] for shape in self.shapes]
+        slopes = [shape if has else (0,) for shape, has in zip_longest(vectors, self.has_slopes)]
         self.weights_at, self.n_decay = self._place(self.shapes, 0)
-        self.biases_at, self.size = self._place([s[1:] for s in self.shapes], self.n_decay)
+        self.biases_at, slopes_begin = self._place(vectors, self.n_decay)
+        self.slopes_at, self.size = self._place(slopes, slopes_begin)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"layer_sizes": self.layer_sizes}
+        state = {"layer_sizes": self.layer_sizes}
+        return state | {"has_slopes": self.has_slopes} if self.has_slopes else state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["layer_sizes"])
+        self.__init__(state["layer_sizes"], state.get("has_slopes", ()))
 
     @staticmethod
     def _place(shapes, at):
@@ -91,11 +110,29 @@ class Layout(Persistent):
         """Return the bias vectors, views of ``flat`` with shapes ``(fan_out,)``."""
         return [flat[at : at + m] for at, (_, m) in zip(self.biases_at, self.shapes, strict=True)]
 
+    def slopes(self, flat: np.ndarray) -> list[np.ndarray | None]:
+        """Return the slopes of each hidden layer, views of ``flat`` of shape ``(fan_out,)`` or None."""
+        hidden = zip_longest(self.slopes_at[:-1], self.layer_sizes[1:-1], self.has_slopes)
+        return [flat[at : at + n] if has else None for at, n, has in hidden]
+
+    def vectors(self, flat: np.ndarray) -> list[np.ndarray]:
+        """Return all vectors, which weight decay spares: biases, then the slopes there are."""
+        return self.biases(flat) + [slopes for slopes in self.slopes(flat) if slopes is not None]
+
+    def arrays(self, flat: np.ndarray) -> list[np.ndarray]:
+        """Return all parameters: weights, then `vectors`."""
+        return self.weights(flat) + self.vectors(flat)
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Layout) and self.layer_sizes == other.layer_sizes
+        return isinstance(other, Layout) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self.layer_sizes)
+        return hash(self._key)
+
+    @property
+    def _key(self):
+        return self.layer_sizes, self.has_slopes
 
     def __repr__(self) -> str:
-        return f"Layout({list(self.layer_sizes)})"
+        slopes = f", has_slopes={list(self.has_slopes)}" if self.has_slopes else ""
+        return f"Layout({list(self.layer_sizes)}{slopes})"

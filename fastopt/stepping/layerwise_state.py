@@ -176,15 +176,15 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         self._step(loss, weight, ends_epoch, evaluate)
 
     def _take_hyper(self, stepper):
-        """Set the present hyper-parameters; weight decay spares biases."""
+        """Set the present hyper-parameters; weight decay spares biases and slopes."""
         stepper.param_groups[0].update(self.hyper)
-        for biases in stepper.param_groups[1:]:
-            biases.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
+        for vectors in stepper.param_groups[1:]:
+            vectors.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
 
     def _take_gradient(self, gradient):
         if self._gradient is not gradient:  # the same views are known to the stepper
             self._gradient = gradient
-            self._views = self._layout.weights(gradient) + self._layout.biases(gradient)
+            self._views = self._layout.arrays(gradient)
 
     def _step(self, loss, weight, ends_epoch, evaluate):
         stepper = self._stepper
@@ -273,7 +273,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
             if optimizer.innermost.get_params(deep=False) != self.hyper:
                 optimizer = copy.deepcopy(optimizer)
                 optimizer.innermost.set_params(**self.hyper)
-            layers = self._layout.weights(params), self._layout.biases(params)
+            layers = self._layout.weights(params), self._layout.vectors(params)
             if self._n_groups == 1:
                 layers = (layers[0] + layers[1],)
             groups = [{"params": views} for views in layers]
