@@ -81,9 +81,12 @@ def instrument():
     kernels = {}
 
     @functools.cache
-    def routine_addresses(*kind, **functions):
-        plain = original(*kind, **functions)
-        return {name: timed(name, at, compilation.n_arguments(name)) for name, at in plain.items()}
+    def routine_addresses(*kind):
+        def timed_all(plain):
+            return {name: timed(name, at, compilation.n_arguments(name)) for name, at in plain.items()}
+
+        network, hidden = original(*kind)
+        return compilation.Addresses(timed_all(network), tuple(map(timed_all, hidden)))
 
     def update(self):
         plain = address(self)

@@ -1,42 +1,73 @@
 """The training objective: its functions by name, and the mean loss with the L2 penalty."""
 
 import contextlib
+import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from fastopt.engine.layout import Layout
 from fastopt.kernels.blas_threads import single_threaded
-from fastopt.rules.activations import lookup_activation, lookup_output
-from fastopt.rules.losses import lookup_loss
+from fastopt.rules.activations import Activation, lookup_activation, lookup_output
+from fastopt.rules.losses import Loss, lookup_loss
 
 _LONG_PRODUCT = 5000
 
 
-def resolve_functions(activation: str, out_activation: str, loss: str) -> dict:
+@dataclasses.dataclass(frozen=True)
+class Functions:
+    """The functions of a network: what its layers apply to their pre-activations, and its loss.
+
+    Attributes
+    ----------
+    activations : tuple of Activation
+        One for each hidden layer.
+    output : Activation
+        Of the last layer.
+    loss : Loss
+    """
+
+    activations: tuple[Activation, ...]
+    output: Activation
+    loss: Loss
+
+    def __post_init__(self) -> None:
+        self.loss.output_gradient(self.output)  # says if there is none
+
+
+def resolve_functions(
+    activation: str | Sequence[str], out_activation: str, loss: str, n_hidden: int
+) -> Functions:
     """Return the registry entries of the named activations and losses.
 
     Parameters
     ----------
-    activation, out_activation, loss : str
-
-    Returns
-    -------
-    dict
-        ``activation`` and ``output`` (`fastopt.rules.activations.Activation`), and ``loss``
-        (`fastopt.rules.losses.Loss`).
+    activation : str or sequence of str
+        Of all hidden layers, or one for each.
+    out_activation, loss : str
+    n_hidden : int
+        Number of hidden layers.
 
     Raises
     ------
     ValueError
-        If a name is not registered, or the loss has no gradient with this output.
+        If a name is not registered, there are more or fewer activations than hidden layers, or the loss has
+        no gradient with this output.
     """
-    functions = {
-        "activation": lookup_activation(activation),
-        "output": lookup_output(out_activation),
-        "loss": lookup_loss(loss),
-    }
-    functions["loss"].output_gradient(functions["output"])
-    return functions
+    return Functions(
+        _hidden_activations(activation, n_hidden), lookup_output(out_activation), lookup_loss(loss)
+    )
+
+
+def _hidden_activations(activation, n_hidden):
+    if isinstance(activation, str):
+        return (lookup_activation(activation),) * n_hidden
+    if len(activation) != n_hidden:
+        raise ValueError(
+            f"activation={activation!r} has {len(activation)} entries for {n_hidden} hidden layers; pass one "
+            "name for each hidden layer, or a single name for all"
+        )
+    return tuple(map(lookup_activation, activation))
 
 
 def penalize(

@@ -299,12 +299,12 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
             dtype = np.dtype(np.float32 if np.result_type(X.dtype, dtype) == np.float32 else np.float64)
             params = params.astype(dtype, copy=False)
         X = validation.as_engine_array(X, dtype)
-        device = validation.check_device(self.device, type(self).__name__)
-        if device == "cpu" and type(X) is np.ndarray and X.shape[0] <= MAX_ROWS:
-            few = few_rows(self._layout, self.activation, self.out_activation_, self._engine_loss, dtype)
+        network = self._network(dtype, validation.check_device(self.device, type(self).__name__))
+        if network["device"] == "cpu" and type(X) is np.ndarray and X.shape[0] <= MAX_ROWS:
+            few = few_rows(**network)
             if few.can_take(X.shape[0]):
                 return few.predict(params, X)
-        return kept_trainer("predict", **self._network(dtype, device)).predict(params, X)
+        return kept_trainer("predict", **network).predict(params, X)
 
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):
         """Return loss and gradient as scikit-learn's private method does, on its packed vector."""

@@ -2,9 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-
-from fastopt.engine import Layout, Trainer, make_trainer
+from fastopt.engine import make_trainer
 from fastopt.engine.cpu.few_rows import FewRows
 from fastopt.engine.thread_cache import ThreadCache
 from fastopt.rules.activations import ACTIVATIONS
@@ -24,26 +22,22 @@ def kept_trainer(purpose: str, **network: Any) -> Any:
     **network
         As `fastopt.engine.make_trainer` takes them.
     """
+    return _trainers.get(_key(purpose, network), lambda: make_trainer(**network))
+
+
+def few_rows(**network: Any) -> FewRows:
+    """Return this thread's predictor of few rows for a network on the CPU, made at the first call.
+
+    Parameters
+    ----------
+    **network
+        As `fastopt.engine.make_trainer` takes them.
+    """
+    return _trainers.get(_key("few rows", network), lambda: FewRows(make_trainer(**network)))
+
+
+def _key(purpose, network):
     # The functions too, because a notebook may register others under the same names.
-    functions = ACTIVATIONS.get(network["activation"]), LOSSES.get(network["loss"])
-    return _trainers.get((purpose, *network.values(), *functions), lambda: make_trainer(**network))
-
-
-def few_rows(
-    layout: Layout, activation: str, out_activation: str, loss: str, dtype: np.dtype[Any]
-) -> FewRows:
-    """Return this thread's predictor of few rows for a network on the CPU, made at the first call."""
-    functions = ACTIVATIONS.get(activation), LOSSES.get(loss)
-    key = (layout.layer_sizes, out_activation, dtype.num, *functions)
-    return _trainers.get(
-        key,
-        lambda: FewRows(
-            Trainer(
-                layout,
-                activation=activation,
-                out_activation=out_activation,
-                loss=loss,
-                dtype=dtype,
-            )
-        ),
-    )
+    activation = network["activation"]
+    names = (activation,) if isinstance(activation, str) else activation
+    return purpose, *network.values(), *map(ACTIVATIONS.get, names), LOSSES.get(network["loss"])

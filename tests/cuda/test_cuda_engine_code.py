@@ -60,7 +60,9 @@ def compiled(name, kernel, dtype, tiles, capability):
 
 
 def network_kernels(dtype, tiles, *names):
-    return compilation.plain_network_kernels(dtype, tiles=tiles, **resolve_functions(*names))
+    functions = resolve_functions(*names, n_hidden=1)
+    layer = compilation.plain_layer_kernels(dtype, *functions.activations, tiles)
+    return layer | compilation.plain_output_kernels(dtype, functions.output, functions.loss, tiles)
 
 
 def assert_in_registers(text, capability):

@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import fastopt
 from fastopt.engine.cpu import compilation
-from fastopt.engine.cpu.context import DENSE_ROUTINES, FUNCTION_ROUTINES
+from fastopt.engine.cpu.context import DENSE_ROUTINES, OUTPUT_ROUTINES
 
 PACKAGE = Path(fastopt.__file__).parent
 
@@ -33,13 +33,13 @@ trainer = Trainer(layout, dtype=np.float64, **network)
 params, X, Y = np.ones(layout.size), np.ones((4, 3)), np.ones((4, 1))
 update = SGD(lr=0.1).flat(layout.size, layout.n_decay, np.float64)
 trainer.train(params, X, Y, update, batch_size=2, alpha=0.0)
-functions = resolve_functions(*network.values())
+functions = resolve_functions(*network.values(), n_hidden=1)
 parts = {
     "worker": compilation._worker(),
     **{name: compilation.routine(name, "float64") for name in DENSE_ROUTINES},
-    **compilation.activation_routines(functions["activation"], "float64"),
-    "output": compilation.output_routine(functions["output"], "float64"),
-    "loss": compilation.loss_routine(functions["loss"], functions["output"], "float64"),
+    **compilation.activation_routines(functions.activations[0], "float64"),
+    "output": compilation.output_routine(functions.output, "float64"),
+    "loss": compilation.loss_routine(functions.loss, functions.output, "float64"),
 }
 missed = [name for name, part in parts.items() if not part.cache_hits]
 missed += ["entry"] * (not sum(compilation._entry_point(False).stats.cache_hits.values()))
@@ -80,7 +80,7 @@ def entries(cache):
     return {path.name for path in Path(cache).rglob("*.nbc")}
 
 
-EVERYTHING = sorted(["worker", "entry", *DENSE_ROUTINES, *FUNCTION_ROUTINES])
+EVERYTHING = sorted(["worker", "entry", "activate", "backpropagate", *DENSE_ROUTINES, *OUTPUT_ROUTINES])
 #: Edits of code that compiled functions only call, and what is compiled again for each: Numba alone would
 #: serve stale code. An activation stands for those of a user, whose file is none of the package's.
 EDITS = {

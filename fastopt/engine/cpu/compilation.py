@@ -12,6 +12,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ from fastopt.engine.cpu import (
 )
 from fastopt.engine.cpu.context import DENSE_ROUTINES, SPARSE_ROUTINES
 from fastopt.engine.cpu.vector_math import ENGINE_JIT, IN_PLACE_OF, INNER_JIT
+from fastopt.engine.objective import Functions
 from fastopt.kernels import cache_folders, code_cache, elementwise, intrinsics, threading_layer
 from fastopt.kernels.binding import bind, compile_c, compile_scalar, digest, fingerprint
 from fastopt.kernels.subnormals import call_flushing
@@ -144,29 +146,38 @@ def loss_routine(loss: Loss, output: Activation, dtype: str):
     return _compile_functions(activations.loss, dtype, functions, is_mean=loss.is_mean)
 
 
+class Addresses(NamedTuple):
+    """Addresses of a network's routines, by name: those of the context record, and of each hidden layer."""
+
+    network: dict[str, int]
+    hidden: tuple[dict[str, int], ...]
+
+
 @functools.cache
-def routine_addresses(
-    dtype: str, sparse: bool, activation: Activation, output: Activation, loss: Loss
-) -> dict:
-    """Return the addresses of all routines of a network, compiled or loaded from the cache, by name.
+def routine_addresses(dtype: str, sparse: bool, functions: Functions) -> Addresses:
+    """Return the addresses of all routines of a network, compiled or loaded from the cache.
 
     Parameters
     ----------
     dtype : {'float32', 'float64'}
     sparse : bool
         Whether inputs may be read by their non-zeros.
-    activation, output : Activation
-        Of the hidden layers, and of the last.
-    loss : Loss
+    functions : Functions
     """
-    with announced(f"the training engine for {dtype}, {activation.name} and {loss.name}"):
+    used = dict.fromkeys(one.name for one in (*functions.activations, functions.loss))
+    with announced(f"the training engine for {dtype}, {' and '.join(used)}"):
         prepare(False)
         worker_address()
         names = DENSE_ROUTINES + (SPARSE_ROUTINES if sparse else [])
-        routines = {name: routine(name, dtype) for name in names} | activation_routines(activation, dtype)
-        routines["output"] = output_routine(output, dtype)
-        routines["loss"] = loss_routine(loss, output, dtype)
-        return {name: compiled.address for name, compiled in routines.items()}
+        routines = {name: routine(name, dtype) for name in names}
+        routines["output"] = output_routine(functions.output, dtype)
+        routines["loss"] = loss_routine(functions.loss, functions.output, dtype)
+        hidden = [activation_routines(one, dtype) for one in functions.activations]
+    return Addresses(_addresses(routines), tuple(map(_addresses, hidden)))
+
+
+def _addresses(routines):
+    return {name: compiled.address for name, compiled in routines.items()}
 
 
 @functools.cache
@@ -268,7 +279,7 @@ def warmup(dtypes: Iterable[npt.DTypeLike] = ("float32", "float64")) -> None:
     _epoch_runner()
     for dtype in map(str, map(np.dtype, dtypes)):
         for loss in LOSSES.values():
-            routine_addresses(dtype, True, ACTIVATIONS["identity"], OUTPUTS[loss.output], loss)
+            routine_addresses(dtype, True, Functions((), OUTPUTS[loss.output], loss))
         for activation in ACTIVATIONS.values():
             activation_routines(activation, dtype)
         program_addresses(dtype)

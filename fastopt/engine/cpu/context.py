@@ -19,8 +19,8 @@ DENSE_ROUTINES = (
 ).split()
 #: ... those for inputs that are read by their non-zeros, ...
 SPARSE_ROUTINES = "mark marked_forward marked_gradient csr_forward csr_gradient sort_entries".split()
-#: ... and those of its activations and its loss.
-FUNCTION_ROUTINES = "activate backpropagate output loss".split()
+#: ... and those of its last layer and its loss. Those of a hidden layer stand in its own record.
+OUTPUT_ROUTINES = "output loss".split()
 _ADDRESSES = (
     # the network
     "layers params "
@@ -45,15 +45,17 @@ _INTEGERS = (
     "first_batch last_batch batch_size n_samples alone stopped_at n_constants step start n_rows "
     "leader batch_at first_task last_task task_workers "
     "inputs mode has_order has_weight penalized "
-    "stride update gemm give_way rectifies itemsize"
+    "stride update gemm give_way itemsize"
 ).split()
 #: A layer: its shape; addresses of its weights, bias, inputs (``source``), pre-activations, outputs
 #: (``target``) and of the gradients at inputs and outputs; address of what the derivative of the layer before
 #: takes; bytes from one row to the next; places in the flat vector; bytes into a worker's buffer of
-#: transposed weights, -1 where there are none.
+#: transposed weights, -1 where there are none; of a hidden layer, its activation's routine and whether that
+#: is the ReLU, which products apply; the routine of the derivative of the layer before.
 _LAYER = (
     "n_in n_out weights bias source pre_activations target source_delta delta source_points "
-    "source_stride target_stride weights_at bias_at transposed_at"
+    "source_stride target_stride weights_at bias_at transposed_at "
+    "activate rectifies source_backpropagate"
 ).split()
 #: A tile: rows ``first:last`` of a layer's weights (all of its bias where ``first`` is -1), and its number
 #: where partial sums are added up, the same for any number of workers.
@@ -62,10 +64,7 @@ TILE_COLUMNS = 4
 LINE = 64
 
 CONTEXT = np.dtype(
-    [
-        (name, np.int64)
-        for name in DENSE_ROUTINES + SPARSE_ROUTINES + FUNCTION_ROUTINES + _ADDRESSES + _INTEGERS
-    ]
+    [(name, np.int64) for name in DENSE_ROUTINES + SPARSE_ROUTINES + OUTPUT_ROUTINES + _ADDRESSES + _INTEGERS]
 )
 CONTEXT_TYPE = from_dtype(CONTEXT)
 LAYER = np.dtype([(name, np.int64) for name in _LAYER])

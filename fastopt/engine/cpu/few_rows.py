@@ -43,9 +43,9 @@ class FewRows:
         self._most = min(MAX_ROWS, _MAX_PRODUCTS // layout.n_decay) if is_dense else 0
         if not self._most:
             return
-        routines = compilation.routine_addresses(trainer.dtype.name, False, **functions)
+        routines = compilation.routine_addresses(trainer.dtype.name, False, functions)
         self._workspace = Workspace(
-            layout, trainer.dtype, routines, functions["activation"], MAX_ROWS, DENSE, 0, 1
+            layout, trainer.dtype, routines, functions.activations, MAX_ROWS, DENSE, 0, 1
         )
         self._workspace.set(mode=PREDICT)
         self._blas = single_threaded if self._workspace.calls_blas else contextlib.nullcontext

@@ -51,7 +51,7 @@ def _forward(context, c, lo, hi, worker):
         n_in, n_out, weights, bias = layer.n_in, layer.n_out, layer.weights, layer.bias
         is_last = number == c.n_layers - 1
         target = (layer.target if is_last else layer.pre_activations) + lo * layer.target_stride
-        rectify, can_rectify = c.rectifies and not is_last, True
+        rectify, can_rectify = layer.rectifies, True
         if number or c.inputs == DENSE:
             source = layer.source + lo * layer.source_stride
             can_rectify = layer_products.forward(
@@ -65,7 +65,7 @@ def _forward(context, c, lo, hi, worker):
         if is_last:
             call(c.output, (target, rows, n_out))
         elif not (rectify and can_rectify):
-            call(c.activate, (target, layer.target + lo * layer.target_stride, rows * n_out))
+            call(layer.activate, (target, layer.target + lo * layer.target_stride, rows * n_out))
 
 
 @njit(**INNER_JIT)
@@ -102,7 +102,8 @@ def _backward(c, lo, hi, worker):
         target = layer.source_delta + lo * layer.source_stride
         transposed = _transposed(c, layer, worker)
         layer_products.backward(c, worker, rows, n_in, n_out, delta, layer.weights, transposed, target)
-        call(c.backpropagate, (layer.source_points + lo * layer.source_stride, target, rows * n_in))
+        points = layer.source_points + lo * layer.source_stride
+        call(layer.source_backpropagate, (points, target, rows * n_in))
 
 
 @njit(**INNER_JIT)

@@ -6,6 +6,7 @@ import math
 import operator
 import threading
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,9 +49,9 @@ class Trainer:
     ----------
     layout : Layout
         Shapes of the layers, and where each lies in the flat vectors.
-    activation : str
-        Of the hidden layers: 'identity', 'relu', 'tanh', 'logistic' or what `fastopt.register_activation`
-        added.
+    activation : str or sequence of str
+        Of the hidden layers, or one for each: 'identity', 'relu', 'tanh', 'logistic' or what
+        `fastopt.register_activation` added.
     out_activation : {'identity', 'softmax', 'logistic', 'exp'}
         Of the last layer.
     loss : str
@@ -88,7 +89,7 @@ class Trainer:
         self,
         layout: Layout,
         *,
-        activation: str,
+        activation: str | Sequence[str],
         out_activation: str,
         loss: str,
         dtype: npt.DTypeLike,
@@ -97,7 +98,7 @@ class Trainer:
         self.layout: Layout = layout
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.n_threads: int | None = threading_layer.resolve(n_threads)
-        self._functions = resolve_functions(activation, out_activation, loss)
+        self._functions = resolve_functions(activation, out_activation, loss, len(layout.shapes) - 1)
         self._shape, self._runners = None, {}
         self._chosen = self._last = None
         self._dtype_name = self.dtype.name  # slow to look up
@@ -329,13 +330,13 @@ class Trainer:
 
     def _make_runner(self, mode, shape, flops):
         _, inputs, _, n_workers = shape
-        routines = compilation.routine_addresses(self._dtype_name, inputs != DENSE, **self._functions)
+        routines = compilation.routine_addresses(self._dtype_name, inputs != DENSE, self._functions)
         if n_workers > 1:
             compilation.prepare(True)
         chooser = thread_chooser((self.layout, self._dtype_name, mode, shape), n_workers, flops)
         for other in self._runners.values():
             return _BatchRunner(other.workspace, chooser, flops)
-        workspace = Workspace(self.layout, self.dtype, routines, self._functions["activation"], *shape)
+        workspace = Workspace(self.layout, self.dtype, routines, self._functions.activations, *shape)
         return _BatchRunner(workspace, chooser, flops)
 
 

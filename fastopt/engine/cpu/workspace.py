@@ -99,10 +99,10 @@ class Workspace:
     ----------
     layout : Layout
     dtype : dtype
-    routines : dict
-        Addresses of the network's routines for this dtype, by name; see `compilation.routine_addresses`.
-    activation : Activation
-        Of the hidden layers.
+    routines : Addresses
+        Of the network's routines for this dtype; see `compilation.routine_addresses`.
+    activations : tuple of Activation
+        One for each hidden layer.
     capacity : int
         Rows of the largest batch.
     inputs, block_entries : int
@@ -110,7 +110,7 @@ class Workspace:
     n_workers : int
     """
 
-    def __init__(self, layout, dtype, routines, activation, capacity, inputs, block_entries, n_workers):
+    def __init__(self, layout, dtype, routines, activations, capacity, inputs, block_entries, n_workers):
         self.context = np.zeros(1, CONTEXT)
         self._fields = self.context.view(np.int64)  # every field is one; a record's item is slow to set
         self.address = self.context.ctypes.data
@@ -123,8 +123,7 @@ class Workspace:
         self.set(
             n_layers=len(layout.shapes), n_features=layout.layer_sizes[0], capacity=capacity,
             block_rows=rows, n_workers=n_workers, itemsize=dtype.itemsize, inputs=inputs,
-            give_way=give_way_address(), rectifies=activation is ACTIVATIONS["relu"],
-            gemm=gemm_address(dtype.itemsize), **routines,
+            give_way=give_way_address(), gemm=gemm_address(dtype.itemsize), **routines.network,
         )  # fmt: skip
         self.point(
             one=np.ones(1, dtype), batch_weight=np.zeros(1),
@@ -141,7 +140,8 @@ class Workspace:
         )
         self._place_tiles(dtype, inputs, n_workers)
         self._place_inputs(dtype, inputs, rows, n_blocks, block_entries, n_workers)
-        self._place_layers(capacity, dtype, n_workers, activation.keeps_input)
+        self._place_layers(capacity, dtype, n_workers, activations)
+        self._place_activations(activations, routines.hidden)
 
     def _place_tiles(self, dtype, inputs, n_workers):
         """Divide the weights into tiles; allocate the gradient of one tile for each worker."""
@@ -182,26 +182,25 @@ class Workspace:
                 list_starts=np.empty((n_workers, rows + 1), np.int64),
             )
 
-    def _place_layers(self, capacity, dtype, n_workers, keeps_input):
+    def _place_layers(self, capacity, dtype, n_workers, activations):
         """Allocate the layers' outputs, deltas and transposed weights, and fill their records."""
         layout, itemsize = self._layout, dtype.itemsize
         shapes = np.array(layout.shapes, np.int64)
         sizes = _padded(capacity * shapes[:, 1])
         at = np.concatenate([[0], np.cumsum(sizes)]) * itemsize
         self._outputs = aligned_memory.empty(sizes.sum(), dtype)
-        self._pre_activations = np.empty(sizes.sum(), dtype) if keeps_input else self._outputs
+        keeps_input = np.array([*(one.keeps_input for one in activations), False])
+        self._pre_activations = np.empty(sizes.sum(), dtype) if keeps_input.any() else self._outputs
         self._deltas = aligned_memory.empty(sizes.sum() + _SLACK, dtype)
         layers = self._layers = np.zeros(len(shapes), LAYER)
         layers["n_in"], layers["n_out"] = shapes.T
         layers["source_stride"], layers["target_stride"] = shapes.T * itemsize
         layers["weights_at"], layers["bias_at"] = layout.weights_at, layout.biases_at
-        for name, array in (
-            ("target", self._outputs), ("pre_activations", self._pre_activations), ("delta", self._deltas)
-        ):  # fmt: skip
-            layers[name] = _address(array) + at[:-1]
+        outputs, kept = _address(self._outputs), _address(self._pre_activations)
+        layers["target"], layers["delta"] = outputs + at[:-1], _address(self._deltas) + at[:-1]
+        layers["pre_activations"] = np.where(keeps_input, kept, outputs) + at[:-1]
         for name, before in (
-            ("source", "target"), ("source_delta", "delta"),
-            ("source_points", "pre_activations" if keeps_input else "target"),
+            ("source", "target"), ("source_delta", "delta"), ("source_points", "pre_activations")
         ):  # fmt: skip
             layers[name][1:] = layers[before][:-1]
         n_weights = shapes.prod(axis=1)
@@ -211,6 +210,14 @@ class Workspace:
         layers["transposed_at"] = np.where(is_kept, (np.cumsum(room) - room) * itemsize, -1)
         self.set(transposed_stride=room.sum() * itemsize)
         self.point(layers=layers, transposed=aligned_memory.empty(n_workers * room.sum() + _SLACK, dtype))
+
+    def _place_activations(self, activations, routines):
+        """Write the activations' routines to the records of the hidden layers and of those that follow."""
+        layers = self._layers
+        for number, (activation, addresses) in enumerate(zip(activations, routines, strict=True)):
+            layers["activate"][number] = addresses["activate"]
+            layers["rectifies"][number] = activation is ACTIVATIONS["relu"]
+            layers["source_backpropagate"][number + 1] = addresses["backpropagate"]
 
     def set(self, **values):
         """Set integer fields of the record."""

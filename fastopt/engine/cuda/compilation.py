@@ -113,43 +113,49 @@ def _shared_names(dtype, tiles):
     return names | {helper.__name__: cuda.inlined(bind(helper, helper, **names)) for helper in helpers}
 
 
-def plain_network_kernels(
-    dtype: str, activation: Activation, output: Activation, loss: Loss, tiles: Tiles
-) -> dict:
-    """Return the kernels that do not depend on the optimizer, by name, bound but not compiled.
+def plain_layer_kernels(dtype: str, activation: Activation, tiles: Tiles) -> dict:
+    """Return the kernels of hidden layers with an activation, by name, bound but not compiled.
+
+    The last layer's are those of any of them: what is not theirs it does not execute.
 
     Parameters
     ----------
     dtype : {'float32', 'float64'}
-    activation, output : Activation
-        Of the hidden layers, and of the last.
+    activation : Activation
+    tiles : Tiles
+    """
+    functions = {"activate": activation.value, "backpropagate": activation.backward}
+    names = {"KEEPS_INPUT": activation.keeps_input}
+    templates = (kernels.forward, kernels.backward, kernels.conclude, kernels.descend)
+    return _bound(templates, dtype, tiles, functions, names)
+
+
+def plain_output_kernels(dtype: str, output: Activation, loss: Loss, tiles: Tiles) -> dict:
+    """Return the kernels of the last layer's outputs and of whole batches, by name, bound but not compiled.
+
+    Parameters
+    ----------
+    dtype : {'float32', 'float64'}
+    output : Activation
+        Of the last layer.
     loss : Loss
     tiles : Tiles
     """
-    scalar = np.dtype(dtype).type
     functions = {
-        "activate": activation.value,
-        "backpropagate": activation.backward,
         "finish": output.value,
         "element_loss": loss.value,
         "element_gradient": loss.output_gradient(output),
     }
+    templates = (kernels.output, kernels.gather, kernels.clear_rest)
+    return _bound(templates, dtype, tiles, functions, {"IS_NORMALIZED": output.is_normalized})
+
+
+def _bound(templates, dtype, tiles, functions, names):
+    """Return templates bound to constants and, compiled for the device, scalar functions."""
+    scalar = np.dtype(dtype).type
     replaced = ((scalar_functions.epsilon, _constant(scalar(np.finfo(dtype).eps))),)
-    names = {
-        **_shared_names(dtype, tiles),
-        "KEEPS_INPUT": activation.keeps_input,
-        "IS_NORMALIZED": output.is_normalized,
-        **{name: cuda.device_function(function, scalar, replaced) for name, function in functions.items()},
-    }
-    templates = (
-        kernels.forward,
-        kernels.output,
-        kernels.backward,
-        kernels.gather,
-        kernels.conclude,
-        kernels.descend,
-        kernels.clear_rest,
-    )
+    names |= _shared_names(dtype, tiles)
+    names |= {name: cuda.device_function(function, scalar, replaced) for name, function in functions.items()}
     return {one.__name__: bind(one, one, f"_{dtype}", **names) for one in templates}
 
 
@@ -169,9 +175,15 @@ def plain_update_kernels(rule, dtype, tiles):
 
 
 @functools.cache
-def network_kernels(dtype: str, tiles: Tiles, activation: Activation, output: Activation, loss: Loss):
-    """Return the kernels of `plain_network_kernels` as attributes, compiled at their first launch."""
-    return _launchable(plain_network_kernels(dtype, activation, output, loss, tiles), tiles)
+def layer_kernels(dtype: str, tiles: Tiles, activation: Activation):
+    """Return the kernels of `plain_layer_kernels` as attributes, compiled at their first launch."""
+    return _launchable(plain_layer_kernels(dtype, activation, tiles), tiles)
+
+
+@functools.cache
+def output_kernels(dtype: str, tiles: Tiles, output: Activation, loss: Loss):
+    """Return the kernels of `plain_output_kernels` as attributes, compiled at their first launch."""
+    return _launchable(plain_output_kernels(dtype, output, loss, tiles), tiles)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from fastopt.engine.cuda import compilation, cublas
 from fastopt.engine.cuda.cublas import Product
 from fastopt.kernels.cuda import api as cuda
 from fastopt.kernels.cuda.graph import Launch, Replay
+from fastopt.rules.activations import ACTIVATIONS
 
 #: Batches whose constants lie on the device at a time.
 MAX_BATCHES = 16 if cuda.SIMULATED else 1024
@@ -23,8 +24,7 @@ class Network:
     Parameters
     ----------
     layout : Layout
-    functions : dict
-        ``activation``, ``output`` and ``loss``, as `fastopt.engine.objective.resolve_functions` returns them.
+    functions : Functions
     dtype : dtype
     capacity : int
     rule : Rule, optional
@@ -39,9 +39,14 @@ class Network:
 
     def __init__(self, layout, functions, dtype, capacity, rule=None):
         self.layout, self.rule, self.dtype, self.capacity = layout, rule, np.dtype(dtype), capacity
-        self._loss_scale = 1.0 / layout.layer_sizes[-1] if functions["loss"].is_mean else 1.0
+        self._loss_scale = 1.0 / layout.layer_sizes[-1] if functions.loss.is_mean else 1.0
         self.tiles = _choose_tiles(layout, capacity)
-        self._kernels = compilation.network_kernels(self.dtype.name, self.tiles, **functions)
+        # The last layer's kernels are those of the layer before.
+        used = [*functions.activations, (ACTIVATIONS["identity"], *functions.activations)[-1]]
+        self._kernels = [compilation.layer_kernels(self.dtype.name, self.tiles, one) for one in used]
+        self._output_kernels = compilation.output_kernels(
+            self.dtype.name, self.tiles, functions.output, functions.loss
+        )
         to_device, device_array = cuda.module().to_device, cuda.module().device_array
         widths = np.array(layout.layer_sizes[1:], np.int64)
         self._at = np.cumsum(capacity * widths) - capacity * widths
@@ -57,10 +62,11 @@ class Network:
             self._gathered = device_array(capacity * layout.layer_sizes[0], self.dtype)
         # Zeros, because cuBLAS sums over rows that no batch may have written.
         self._activations = to_device(np.zeros(self._n_units, self.dtype))
-        #: What the activation's derivative takes.
-        self._points = self._activations
-        if functions["activation"].keeps_input:
-            self._points = to_device(np.zeros(self._n_units, self.dtype))
+        pre_activations = self._activations
+        if any(one.keeps_input for one in used):
+            pre_activations = to_device(np.zeros(self._n_units, self.dtype))
+        #: What the derivative of each layer's activation takes.
+        self._points = [pre_activations if one.keeps_input else self._activations for one in used]
         self.outputs = self._activations[int(self._at[-1]) :]
         self._batches = to_device(np.zeros((MAX_BATCHES, 2), np.int64))
         self._cells = to_device(np.zeros(2, np.int64))
@@ -178,22 +184,22 @@ class Network:
             if self._is_wide[number]:
                 if number == 0:
                     yield self._each(
-                        self._kernels.gather, self.capacity * n_in,
+                        self._output_kernels.gather, self.capacity * n_in,
                         self._data.x, n_in, self._gathered, self.capacity, *self._place,
                     )  # fmt: skip
                 shape = self.capacity, n_out, n_in
                 factors = *self._source(number), self.params, weights_at
                 yield Product(self._blas, *factors, *target[:2], shape, "")
                 yield self._each(
-                    self._kernels.conclude, self.capacity * n_out,
-                    self.params, bias_at, n_out, *target, self._points, self.capacity,
+                    self._kernels[number].conclude, self.capacity * n_out,
+                    self.params, bias_at, n_out, *target, self._points[number], self.capacity,
                 )  # fmt: skip
                 continue
             source = self._source(number) if number else (self._data.x, 0)
             yield self._launch(
-                self._kernels.forward, self._n_tiles(n_out),
+                self._kernels[number].forward, self._n_tiles(n_out),
                 self.params, weights_at, bias_at, n_in, n_out, *source, int(number == 0), *target,
-                self._points, *self._place,
+                self._points[number], *self._place,
             )  # fmt: skip
 
     def _source(self, number):
@@ -203,7 +209,7 @@ class Network:
     def _output(self, losses, deltas, is_training):
         data = self._data
         return self._launch(
-            self._kernels.output, -(-self.capacity // self.tiles.block),
+            self._output_kernels.output, -(-self.capacity // self.tiles.block),
             self._activations, int(self._at[-1]), self.layout.layer_sizes[-1],
             data.y, data.w, int(data.is_weighted), deltas, losses, int(is_training), *self._place,
         )  # fmt: skip
@@ -214,16 +220,17 @@ class Network:
             weights_at, at, source_at = (
                 int(self.layout.weights_at[number]), int(self._at[number]), int(self._at[number - 1])
             )  # fmt: skip
+            kernels, points = self._kernels[number - 1], self._points[number - 1]
             if self._is_wide[number]:
                 shape = self.capacity, n_in, n_out
                 factors = self._deltas, at, self.params, weights_at
                 yield Product(self._blas, *factors, self._deltas, source_at, shape, "b")
                 n = self.capacity * n_in
-                yield self._each(self._kernels.descend, n, self._deltas, self._points, source_at, n)
+                yield self._each(kernels.descend, n, self._deltas, points, source_at, n)
                 continue
             yield self._launch(
-                self._kernels.backward, self._n_tiles(n_in),
-                self.params, weights_at, n_in, n_out, self._deltas, at, self._points, source_at,
+                kernels.backward, self._n_tiles(n_in),
+                self.params, weights_at, n_in, n_out, self._deltas, at, points, source_at,
                 *self._place,
             )  # fmt: skip
 
@@ -234,7 +241,7 @@ class Network:
                 continue
             at, n = int(self._at[number]), n_in * n_out
             yield self._each(
-                self._kernels.clear_rest, self.capacity * n_out,
+                self._output_kernels.clear_rest, self.capacity * n_out,
                 self._deltas, at, n_out, self.capacity, self._batches, self._cells,
             )  # fmt: skip
             shape, factors = (n_in, n_out, self.capacity), (*self._source(number), self._deltas, at)

@@ -1,6 +1,7 @@
 """The trainer on a GPU. Tested in Numba's simulator; not yet run on hardware."""
 
 import functools
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class Trainer:
         self,
         layout: Layout,
         *,
-        activation: str,
+        activation: str | Sequence[str],
         out_activation: str,
         loss: str,
         dtype: npt.DTypeLike,
@@ -78,7 +79,7 @@ class Trainer:
         cuda.require(device)
         self.layout: Layout = layout
         self.dtype: np.dtype[Any] = np.dtype(dtype)
-        self._functions = resolve_functions(activation, out_activation, loss)
+        self._functions = resolve_functions(activation, out_activation, loss, len(layout.shapes) - 1)
         self._ordinal = int(device.partition(":")[2] or 0)
         self._data_bytes = data_bytes
         self._bound = None
