@@ -101,8 +101,8 @@ def _wrappers(dtype):
     adam = o.Adam()
     solvers = [o.Clip(adam, norm=1.0, value=1.0, tensor_norm=1.0), o.MultiSteps(adam, n=2)]
     solvers += [o.Adam(state_dtype=kind) for kind in ("bfloat16", "int8")]
-    kinds = "AdaptiveClip ASAM Cautious Centralize EMA GradientNoise Lookahead SAM SkipNonFinite SWA".split()
-    solvers += [getattr(o, kind)(adam) for kind in kinds]
+    kinds = "AdaptiveClip ASAM Cautious Centralize EMA GradientNoise Lookahead MaxNorm SAM SkipNonFinite SWA"
+    solvers += [getattr(o, kind)(adam) for kind in kinds.split()]
     for solver in solvers:
         params, grads = ([np.ones((8, 8), dtype), np.ones(8, dtype)] for _ in range(2))
         solver.bind(params).step(closure=lambda grads=grads: (1.0, grads))

@@ -29,6 +29,7 @@ from fastopt.optimizers.wrappers import (
     Clip,
     GradientNoise,
     Lookahead,
+    MaxNorm,
     MultiSteps,
     SkipNonFinite,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "GradientNoise",
     "Lion",
     "Lookahead",
+    "MaxNorm",
     "Mechanic",
     "MoMo",
     "MoMoAdam",

@@ -135,3 +135,15 @@ def ascend(w, g, *, share, offset, factor):
     """Move the weights uphill along the gradient (SAM: Foret et al., 2021; ASAM: Kwon et al., 2021)."""
     size = share * abs(w) + offset
     return w + factor * size * size * g
+
+
+@sweep(column_sums=1)
+def weight_squares(w):
+    """Sum the squares of the weights over each unit."""
+    return w * w
+
+
+@sweep("w", columns="f")
+def scale_weights(w, f):
+    """Multiply the weights of each unit by the unit's factor."""
+    return f * w

@@ -133,6 +133,16 @@ class FusedStepper:
         is_member = np.isin(np.arange(len(places)), list(members))
         return np.where(is_member, sums[:, places], 0.0)
 
+    def reduce_weights(self, stage):
+        """Run a stage that sums over the weights as they are now; return what `reduce` does."""
+        prepared, members = self._run([stage], ())[-1]
+        return dict(zip(members, prepared.collect()[2], strict=True)) if members else {}
+
+    def change_weights(self, stage):
+        """Run a stage that changes the weights as they are now."""
+        self._run([stage], ())
+        self.mark_changed()
+
     def apply(self, request, stage, **constants):
         """Run a stage now, on the gradients after the stages so far."""
         if self._concerns(stage, request.active):

@@ -43,6 +43,7 @@ WRAPPERS = {
     "unscaled": lambda inner: fo.Cautious(inner, scale=False),
     "centralize": lambda inner: fo.Centralize(inner),
     "adaptive": lambda inner: fo.AdaptiveClip(inner, clipping=0.05),
+    "max_norm": lambda inner: fo.EMA(fo.MaxNorm(fo.Lookahead(inner, k=2), 0.5), 0.8),
     "noise": lambda inner: GradientNoise(inner, eta=0.01, seed=3),
     "sam": lambda inner: fo.SAM(inner),
     "asam": lambda inner: fo.ASAM(inner),

@@ -20,6 +20,7 @@ from fastopt import (
     GradientNoise,
     Lion,
     Lookahead,
+    MaxNorm,
     Mechanic,
     MultiSteps,
     Muon,
@@ -63,6 +64,8 @@ WRAPPERS = {
     "SkipNonFinite": (SkipNonFinite, by_hand.skip_non_finite),
     "MultiSteps": (lambda o: MultiSteps(o, n=3), lambda *a: by_hand.multi_steps(*a, 3)),
     "Lookahead": (lambda o: Lookahead(o, k=2, alpha=0.3), lambda *a: by_hand.lookahead(*a, 2, 0.3)),
+    "MaxNorm": (lambda o: MaxNorm(o, 1.5), lambda *a: by_hand.max_norm(*a, 1.5)),
+    "MaxNorm oi": (lambda o: MaxNorm(o, 1.5, "oi"), lambda *a: by_hand.max_norm(*a, 1.5, "oi")),
     "Cautious": (Cautious, by_hand.cautious),
     "Cautious, not scaled": (lambda o: Cautious(o, scale=False), lambda *a: by_hand.cautious(*a, False)),
     "many": (

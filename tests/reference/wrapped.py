@@ -12,6 +12,7 @@ from fastopt import (
     Clip,
     GradientNoise,
     Lookahead,
+    MaxNorm,
     MultiSteps,
     SkipNonFinite,
 )
@@ -28,5 +29,6 @@ WRAPPED = {
     "Centralize": Centralize(Adam(lr=0.1)),
     "GradientNoise": GradientNoise(SGD(lr=0.1), eta=0.1, seed=3),
     "Cautious": Cautious(AdamW(lr=0.1, weight_decay=0.0)),
+    "MaxNorm": MaxNorm(Adam(lr=0.1), max_norm=0.5),
     "nested": EMA(Lookahead(Clip(MultiSteps(Adam(lr=0.1), n=2), norm=1.0), k=2), decay=0.5),
 }

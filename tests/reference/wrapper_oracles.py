@@ -115,6 +115,20 @@ def lookahead(step, params, k=5, alpha=0.5):
     return looking
 
 
+def max_norm(step, params, radius, layout="io"):
+    """Srivastava et al. (2014), section 5.1: the projection of each unit's weights onto a ball."""
+
+    def bounded(grads):
+        step(grads)
+        for p in params:
+            if p.ndim > 1 and p.size:
+                axes = tuple(range(p.ndim - 1)) if layout == "io" else tuple(range(1, p.ndim))
+                norms = np.sqrt((p * p).sum(axis=axes, keepdims=True))
+                p[...] = np.where(norms > radius, p * (radius / norms), p)
+
+    return bounded
+
+
 def cautious(step, params, scale=True, keep=1.0, l2=0.0, sign=1.0):
     """Liang et al. (2024), the authors' C-AdamW: ``mask / max(mean(mask), 1e-3)`` on all but decay."""
 
