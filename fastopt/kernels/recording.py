@@ -8,25 +8,26 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-#: Thread to its recorder. Other threads make ordinary steps meanwhile.
-_recorders: dict[int, Any] = {}
+#: Thread to its recorder. Other threads make ordinary steps meanwhile. What runs at every step tests first
+#: whether this is empty, as it nearly always is, without calling a function.
+recorders: dict[int, Any] = {}
 
 
 def current() -> Any:
-    """Return the recorder of the calling thread, or None: nearly always, so that this test is quick."""
-    return _recorders.get(threading.get_ident()) if _recorders else None
+    """Return the recorder of the calling thread, or None."""
+    return recorders.get(threading.get_ident()) if recorders else None
 
 
 @contextlib.contextmanager
 def recorded_by(recorder: Any) -> Iterator[None]:
     """Let a recorder take what the calling thread does inside; None: do it, as outside of any recording."""
     thread = threading.get_ident()
-    before = _recorders.pop(thread, None)
+    before = recorders.pop(thread, None)
     if recorder is not None:
-        _recorders[thread] = recorder
+        recorders[thread] = recorder
     try:
         yield
     finally:
-        _recorders.pop(thread, None)
+        recorders.pop(thread, None)
         if before is not None:
-            _recorders[thread] = before
+            recorders[thread] = before

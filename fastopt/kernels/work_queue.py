@@ -89,8 +89,7 @@ class WorkQueue:
 
     def run(self) -> None:
         """Run all tasks, in one parallel region or none; note it down if the thread records its step."""
-        recorder = recording.current()
-        if recorder is not None:
+        if recording.recorders and (recorder := recording.current()) is not None:
             recorder.run(self)
         elif self.n_threads == 1 or threading_layer.is_stranded():
             run_serially(*self._serial)

@@ -85,7 +85,7 @@ class Rule(Slots):
         NumPy's, which go on with infinity or NaN as IEEE 754 says.
         """
         try:
-            return self._fold(h, t, scalars)
+            return self._fold(h, t, scalars) if self.scalars else (self.constants(h, t), scalars)
         except (ZeroDivisionError, OverflowError):
             with np.errstate(all="ignore"):
                 constants, scalars = self._fold(*map(_in_numpy, (h, t, scalars)))

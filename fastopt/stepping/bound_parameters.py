@@ -173,8 +173,7 @@ class BoundParameters:
         TypeError, ValueError
             If a hyper-parameter is out of its range or a gradient does not fit; nothing is changed then.
         """
-        recorder = recording.current()
-        if recorder is not None:
+        if recording.recorders and (recorder := recording.current()) is not None:
             self._record_accept(recorder, grads)
             return
         if self._torch:

@@ -1,6 +1,7 @@
 """Bound arrays with their slots, and buckets of arrays that share constants."""
 
 import math
+import struct
 import weakref
 from typing import NamedTuple
 
@@ -109,12 +110,18 @@ def _first(rule, h, name):
 class ElementwiseBucket:
     """Parameters of one group, dtype and number of steps, which share one row of constants."""
 
-    __slots__ = ("_prologue", "_values", "group", "members", "next_scalars", "row", "rule", "scalars", "t")
+    __slots__ = (
+        "_memory", "_pack", "_prologue", "_values", "group", "members", "next_scalars", "row", "rule",
+        "scalars", "t",
+    )  # fmt: skip
 
     def __init__(self, group, members, t, scalars):
         self.group, self.members, self.t, self.scalars = group, members, t, scalars
         self.refresh()
         self.row = np.empty(3 + self.rule.n_constants, self.members[0].array.dtype)
+        # Writes numbers there, rounded to its dtype, in half the time of an assignment to the array.
+        self._memory = memoryview(self.row)
+        self._pack = struct.Struct(f"{len(self.row)}{self.row.dtype.char}").pack_into
 
     def cells(self):
         """Return the `fastopt.stepping.tracing.Cell` of each number that a step changes."""
@@ -142,13 +149,12 @@ class ElementwiseBucket:
 
     def fold(self, grad_scale):
         """Compute the constants of the next step, without counting it."""
-        recorder = recording.current()
-        if recorder is not None:
+        if recording.recorders and (recorder := recording.current()) is not None:
             self._record(recorder, grad_scale)
             return
         sign, l2, keep = self._prologue
         constants, self.next_scalars = self.rule.fold(self._values, self.t + 1, self.scalars)
-        self.row[:] = (sign * grad_scale, l2, keep, *constants)
+        self._pack(self._memory, 0, sign * grad_scale, l2, keep, *constants)
 
     def _record(self, recorder, grad_scale):
         """Note down that the next step's constants are to be stored."""
