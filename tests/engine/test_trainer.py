@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 from fastopt import SGD, Adam, AdamW, MLPClassifier
 from fastopt.engine import Layout, Trainer
-from fastopt.engine.cpu import trainer as cpu_engine
+from fastopt.engine.cpu import batch_runner
 
 CLASSES = {"activation": "relu", "out_activation": "softmax", "loss": "log_loss"}
 
@@ -51,7 +51,7 @@ def assert_same_bits(first, second):
 def test_bits_do_not_depend_on_how_often_the_engine_looks_for_ctrl_c(sizes, monkeypatch):
     case = problem(sizes)
     expected = trained(*case)
-    monkeypatch.setattr(cpu_engine, "_SLICE_FLOPS", 1)
+    monkeypatch.setattr(batch_runner, "_SLICE_FLOPS", 1)
     assert_same_bits(trained(*case), expected)
 
 
@@ -59,7 +59,7 @@ def test_bits_do_not_depend_on_how_often_the_engine_looks_for_ctrl_c(sizes, monk
 def test_bits_do_not_depend_on_whether_a_batch_counts_as_long(n_threads, monkeypatch):
     case = problem([70, 260, 130, 4])
     expected = trained(*case)
-    monkeypatch.setattr(cpu_engine, "_LONG_FLOPS", 0)
+    monkeypatch.setattr(batch_runner, "_LONG_FLOPS", 0)
     assert_same_bits(trained(*case, n_threads=n_threads), expected)
 
 

@@ -254,9 +254,9 @@ class Interrupted(Exception):
 
 
 def test_what_is_raised_between_slices_leaves_numbers_and_arrays_at_the_same_step(monkeypatch):
-    monkeypatch.setattr("fastopt.engine.cpu.trainer._SLICE_FLOPS", 1)  # a slice is a batch
+    monkeypatch.setattr("fastopt.engine.cpu.batch_runner._SLICE_FLOPS", 1)  # a slice is a batch
     training = Training(MultiSteps(Clip(GradientNoise(Adam(lr=0.01)), norm=0.1), 2), True).epochs(1)
-    run, left = fo.engine.cpu.trainer._BatchRunner.run_program, [3]
+    run, left = fo.engine.cpu.batch_runner.BatchRunner.run_program, [3]
 
     def interrupted(*arguments):
         run(*arguments)
@@ -265,7 +265,7 @@ def test_what_is_raised_between_slices_leaves_numbers_and_arrays_at_the_same_ste
             raise Interrupted
 
     with monkeypatch.context() as patch, contextlib.suppress(Interrupted):
-        patch.setattr(fo.engine.cpu.trainer._BatchRunner, "run_program", interrupted)
+        patch.setattr(fo.engine.cpu.batch_runner.BatchRunner, "run_program", interrupted)
         training.epochs(1)
     again = Training(training.update.optimizer, False)
     again.epochs(1)

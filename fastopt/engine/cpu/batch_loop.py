@@ -12,6 +12,7 @@ from fastopt.engine.cpu.context import (
     EVALUATE,
     GRADIENT,
     PREDICT,
+    SCORE,
     TRAIN,
     YIELD,
     layer_record,
@@ -61,12 +62,12 @@ def set_constants(context, batch):
 
 @njit(**INNER_JIT)
 def _batch_loss(c, weight, alpha):
-    """Return a batch's mean loss, penalty included; the sum of losses where gradients are added up."""
+    """Return a batch's mean loss, penalty included; the sum of losses where these are added up."""
     total = 0.0
     losses = vector(c.block_losses, np.float64, c.n_blocks)
     for block in range(c.n_blocks):
         total += losses[block]
-    if c.mode == GRADIENT:
+    if c.mode == GRADIENT or c.mode == SCORE:
         return total
     if c.penalized:
         squares = vector(c.tile_squares, np.float64, c.n_tiles)
@@ -77,7 +78,7 @@ def _batch_loss(c, weight, alpha):
 
 @njit(**INNER_JIT)
 def _evaluate(context, c, worker):
-    """Run a batch forward through the network and, except for predictions, backward; return its loss."""
+    """Run a batch forward through the network and, in training, backward; return its loss."""
     alpha, weight = vector(c.alpha, np.float64, 1)[0], vector(c.batch_weight, np.float64, 1)[0]
     c.step += 1
     open_blocks(c)
@@ -85,6 +86,8 @@ def _evaluate(context, c, worker):
     close_blocks(c)
     if c.mode == PREDICT:
         return 0.0
+    if c.mode == SCORE:
+        return _batch_loss(c, weight, alpha)
     if c.mode == TRAIN:
         call(c.set_constants, (context, c.batch_at))
     open_tiles(c)
@@ -103,7 +106,7 @@ def _begin(context, c, batch):
     # Rows that are not gathered, and predictions, are read and written where they are.
     first, last = layer_record(c, 0), layer_record(c, c.n_layers - 1)
     first.source = c.gathered if c.has_order else c.x + c.start * first.source_stride
-    if c.mode == PREDICT:
+    if c.mode == PREDICT or c.mode == SCORE:
         last.target = c.out + c.start * last.target_stride
     weight = vector(c.batch_weight, np.float64, 1)
     weight[0] = c.n_rows
@@ -111,7 +114,7 @@ def _begin(context, c, batch):
         call(c.sum_weights, (context, c.batch_weight))
     vector(c.result, np.float64, 2)[1] += weight[0]
     # Where no row counts, there is nothing to learn from.
-    return weight[0] != 0 or c.mode == GRADIENT or c.mode == PREDICT
+    return weight[0] != 0 or c.mode != TRAIN
 
 
 @njit(**INNER_JIT)
@@ -132,7 +135,7 @@ def _lead(context, c, worker):
         if c.stopped_at != YIELD:
             result[2] = _evaluate(context, c, worker)
         if c.stopped_at == END:
-            result[0] += result[2] if c.mode == GRADIENT else result[2] * c.n_rows
+            result[0] += result[2] * c.n_rows if c.mode == TRAIN else result[2]
         if c.program:
             c.stop_at = line(c, OVER)
             if c.stopped_at == END and load_shared(line(c, STOP)):

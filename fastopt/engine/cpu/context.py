@@ -73,9 +73,9 @@ _LAYER_BYTES = LAYER.itemsize
 
 # How inputs are read (``inputs``): dense rows whole; dense rows whose zeros are left out; CSR.
 DENSE, COMPRESS, CSR = 0, 1, 2
-# What a run is for (``mode``): update the parameters tile by tile, add to a whole gradient, or stop after the
-# forward pass.
-TRAIN, GRADIENT, PREDICT = 0, 1, 2
+# What a run is for (``mode``): update the parameters tile by tile, add to a whole gradient, stop after the
+# forward pass, or after the loss that follows it.
+TRAIN, GRADIENT, PREDICT, SCORE = 0, 1, 2, 3
 # Why a program has stopped (``stopped_at``), as `fastopt.kernels.tape` numbers it: it is at its end; to run a
 # kernel; to evaluate loss and gradient at the present weights; to call Python.
 END, RUN, EVALUATE, YIELD = map(int, (Op.END, Op.RUN, Op.EVALUATE, Op.YIELD))

@@ -20,6 +20,7 @@ from fastopt.engine.cpu.context import (
     GRADIENT,
     LINE,
     PREDICT,
+    SCORE,
     TILE_COLUMNS,
     first_row,
     layer_record,
@@ -33,7 +34,7 @@ from fastopt.kernels.intrinsics import call, vector
 def _read_inputs(context, c, block, lo, hi):
     """Read the batch's rows ``lo:hi``: gather them, mark their non-zeros, or sort their CSR entries."""
     if c.inputs == CSR:
-        if c.mode != PREDICT:
+        if c.mode != PREDICT and c.mode != SCORE:
             call(c.sort_entries, (context, block, lo, hi))
         return
     if c.has_order:
@@ -118,6 +119,7 @@ def work_on_rows(context, c, worker):
         _forward(context, c, lo, hi, worker)
         if c.mode != PREDICT:
             call(c.loss, (context, block, lo, hi))
+        if c.mode != PREDICT and c.mode != SCORE:
             _transpose_weights(c, worker)
             _backward(c, lo, hi, worker)
         finish(c, BLOCKS_DONE)

@@ -1,11 +1,7 @@
 """The trainer on the CPU."""
 
-import concurrent.futures
-import contextlib
 import math
 import operator
-import threading
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +10,14 @@ import numpy.typing as npt
 
 from fastopt.engine import validation
 from fastopt.engine.cpu import compilation
-from fastopt.engine.cpu.context import DENSE, GRADIENT, PREDICT, TRAIN
+from fastopt.engine.cpu.batch_runner import BatchRunner
+from fastopt.engine.cpu.context import DENSE, GRADIENT, PREDICT, SCORE, TRAIN
 from fastopt.engine.cpu.thread_count import thread_chooser
 from fastopt.engine.cpu.workspace import Workspace, choose_inputs
 from fastopt.engine.layout import Layout
 from fastopt.engine.objective import penalize, resolve_functions
 from fastopt.engine.validation import Rows
 from fastopt.kernels import threading_layer
-from fastopt.kernels.blas_threads import single_threaded
-from fastopt.kernels.interrupts import HeldInterrupt
 
 if TYPE_CHECKING:
     from fastopt.stepping.flat_state import FlatState
@@ -32,10 +27,6 @@ if TYPE_CHECKING:
 _MAX_ROWS = 1024
 #: Floating-point operations of a batch below which a second thread is not even tried.
 _PARALLEL_FLOPS = 1e6
-#: Operations between two looks for Ctrl-C, a tenth of a second or so; seconds, where these are measured.
-_SLICE_FLOPS, _SLICE_SECONDS = 2e9, 0.1
-#: Operations of a batch that alone may take longer than Ctrl-C should wait.
-_LONG_FLOPS = 2e10
 #: In place of a mode of `context`: TRAIN with an optimizer's program.
 PROGRAM = "program"
 #: Arrays of a call, which a workspace keeps alive until it forgets them.
@@ -277,6 +268,38 @@ class Trainer:
             self.forget()
         return out
 
+    def evaluate(
+        self,
+        params: np.ndarray,
+        X: Rows,
+        Y: np.ndarray,
+        *,
+        sample_weight: np.ndarray | None = None,
+        keep: bool = False,
+    ) -> tuple[np.ndarray, float]:
+        """Return the outputs of the last layer and their mean loss, without penalty, from one forward pass.
+
+        Parameters
+        ----------
+        params, X, Y, sample_weight
+            As in ``train``; nothing of them is written. At least one row, whose weights do not sum to 0.
+        keep : bool
+            As in ``predict``.
+
+        Returns
+        -------
+        outputs : ndarray of shape (n_samples, n_outputs)
+        loss : float
+        """
+        n_samples = X.shape[0]
+        out = np.empty((n_samples, self.layout.layer_sizes[-1]), self.dtype)
+        runner = self._prepare(SCORE, params, X, min(_MAX_ROWS, n_samples), Y, None, sample_weight)
+        runner.workspace.point(out=out)
+        loss, weight = runner.run_all(n_samples)
+        if not keep:
+            self.forget()
+        return out, loss / weight
+
     def forget(self) -> None:
         """Release the arrays of the last call and what was derived from them; keep the buffers."""
         for runner in self._runners.values():
@@ -335,91 +358,6 @@ class Trainer:
             compilation.prepare(True)
         chooser = thread_chooser((self.layout, self._dtype_name, mode, shape), n_workers, flops)
         for other in self._runners.values():
-            return _BatchRunner(other.workspace, chooser, flops)
+            return BatchRunner(other.workspace, chooser, flops)
         workspace = Workspace(self.layout, self.dtype, routines, self._functions.activations, *shape)
-        return _BatchRunner(workspace, chooser, flops)
-
-
-class _BatchRunner:
-    """Runs a workspace's batches on the fastest number of threads, in slices short enough for Ctrl-C."""
-
-    def __init__(self, workspace, chooser, flops):
-        self.workspace, self._chooser = workspace, chooser
-        self._slice = max(1, int(_SLICE_FLOPS / flops))
-        self._is_long = flops > _LONG_FLOPS
-        self._blas = single_threaded if workspace.calls_blas else contextlib.nullcontext
-
-    def plan(self, n_left):
-        """Return how many workers are to run how many of the remaining batches."""
-        n_workers, n_batches = self._chooser.next(min(n_left, self._slice))
-        return 1 if threading_layer.is_stranded() else n_workers, n_batches
-
-    def run(self, first, last, *sizes):
-        """Run the batches ``first:last`` as `plan` decided."""
-        start = time.perf_counter()
-        self._run(first, last, *sizes)
-        self._chooser.record(time.perf_counter() - start)
-
-    def run_program(self, program, first, last, *sizes):
-        """Run batches with an optimizer's program, and the Python functions that it calls.
-
-        Ctrl-C in the run of a batch is raised at the end of the batch, so that no step is left part way.
-        """
-        start, n_batches, resumes, interrupt = time.perf_counter(), last - first, False, None
-        while True:
-            try:
-                self._run(first, last, *sizes, resumes)
-            except KeyboardInterrupt as error:
-                interrupt = error
-            if not program.is_waiting:
-                break
-            try:
-                with HeldInterrupt():
-                    program.call()
-            except KeyboardInterrupt as error:
-                interrupt = error
-            first, resumes = self.workspace.batch_at, True
-            last = last if interrupt is None else first + 1
-        if interrupt is not None:
-            raise interrupt
-        elapsed = time.perf_counter() - start
-        self._chooser.record(elapsed)
-        if elapsed > 2 * _SLICE_SECONDS:  # its kernels may take many times as long as the network
-            self._slice = max(1, int(n_batches * _SLICE_SECONDS / elapsed))
-
-    def _run(self, first, last, batch_size, n_samples, n_workers, resumes=False):
-        """Run batches, from the start of the first or from within it, with BLAS limited to one thread."""
-        self.workspace.begin(first, last, batch_size, n_samples, n_workers, resumes)
-        # Signals reach the main thread only.
-        in_thread = self._is_long and threading.current_thread() is threading.main_thread()
-        with self._blas():
-            (self._run_in_thread if in_thread else compilation.run)(self.workspace.address, n_workers)
-
-    def run_epochs(self, loop):
-        """Run an `_EpochLoop` in this thread, with BLAS limited to it."""
-        start = time.perf_counter()
-        with self._blas(), loop.lock:
-            compilation.run_epochs(loop.address)
-        self._chooser.record((time.perf_counter() - start) / loop.share_done())
-
-    def _run_in_thread(self, *arguments):
-        """Run a long batch in another thread, so that this one can react to Ctrl-C."""
-        with concurrent.futures.ThreadPoolExecutor(1) as executor:
-            future = executor.submit(compilation.run, *arguments)
-            try:
-                while not future.done():
-                    concurrent.futures.wait([future], timeout=0.1)
-            except KeyboardInterrupt:
-                self.workspace.stop()
-                raise
-            future.result()
-
-    def run_all(self, n_samples):
-        """Run every batch and return the sums of losses and weights."""
-        size = self.workspace.capacity
-        n_batches, first = -(-n_samples // size), 0
-        while first < n_batches:
-            n_workers, count = self.plan(n_batches - first)
-            self.run(first, first + count, size, n_samples, n_workers)
-            first += count
-        return self.workspace.take_result()
+        return BatchRunner(workspace, chooser, flops)

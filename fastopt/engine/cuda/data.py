@@ -30,7 +30,7 @@ class Data:
     ----------
     x, y, w, rows : device arrays
         Flat. ``y`` and ``w`` have one element where there are none.
-    is_weighted : bool
+    has_targets, is_weighted : bool
     capacity : int
         Rows of the largest block.
     """
@@ -50,7 +50,7 @@ class Data:
         unused = device_array(1, X.dtype)
         self.x = self._targets[0]
         self.y = unused if Y is None else self._targets[1]
-        self.is_weighted = sample_weight is not None
+        self.has_targets, self.is_weighted = Y is not None, sample_weight is not None
         self.w = self._targets[-1] if self.is_weighted else unused
         self.rows = cuda.module().to_device(np.arange(self.capacity))
         if self.is_resident:

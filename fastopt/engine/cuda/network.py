@@ -100,11 +100,15 @@ class Network:
         """Prepare the launches that read ``data``."""
         self._data = data
         self._place = data.rows, self._batches, self._cells
-        if self.rule is None:
+        if self.rule is None and not data.has_targets:
             unused = self._activations
             self._replay = Replay([*self._forward(), self._output(unused, unused, False)])
             return
         self.losses = cuda.module().device_array(data.capacity, self.dtype)
+        if self.rule is None:  # the loss writes its gradient, too
+            deltas = cuda.module().device_array(self._n_units, self.dtype)
+            self._replay = Replay([*self._forward(), self._output(self.losses, deltas, True)])
+            return
         self._replay = Replay(
             [
                 *self._forward(),

@@ -160,14 +160,32 @@ class Trainer:
 
     def predict(self, params: np.ndarray, X: Rows, *, keep: bool = False) -> np.ndarray:
         """Return the outputs of the last layer; see `fastopt.engine.Trainer.predict`."""
-        validation.check(self.layout, self.dtype, params, X, None, None, None)
-        n, n_outputs = X.shape[0], self.layout.layer_sizes[-1]
+        return self._forward(params, X, None, None, keep)[0]
+
+    def evaluate(
+        self,
+        params: np.ndarray,
+        X: Rows,
+        Y: np.ndarray,
+        *,
+        sample_weight: np.ndarray | None = None,
+        keep: bool = False,
+    ) -> tuple[np.ndarray, float]:
+        """Return the outputs of the last layer and their mean loss; see `fastopt.engine.Trainer.evaluate`."""
+        out, loss = self._forward(params, X, Y, sample_weight, keep)
+        weight = X.shape[0] if sample_weight is None else sample_weight.sum(dtype=np.float64)
+        return out, float(loss / weight)
+
+    def _forward(self, params, X, Y, sample_weight, keep):
+        """Return the outputs of the last layer and, where there are targets, the sum of the losses."""
+        validation.check(self.layout, self.dtype, params, X, Y, None, sample_weight)
+        n, n_outputs, loss = X.shape[0], self.layout.layer_sizes[-1], 0.0
         out = np.empty((n, n_outputs), self.dtype)
         if not n:
-            return out
+            return out, loss
         size = min(_MAX_ROWS, n)
         with cuda.on_device(self._ordinal):
-            network, data = self._bind(X, None, None, n, size, None)
+            network, data = self._bind(X, Y, sample_weight, n, size, None)
             network.params.copy_to_device(params)
             for lo, hi in data.blocks(None, n):
                 for first in range(lo, hi, size):
@@ -176,9 +194,11 @@ class Trainer:
                     network.run(1)
                     part = network.outputs[: (last - first) * n_outputs].copy_to_host()
                     out[first:last] = part.reshape(-1, n_outputs)
+                if Y is not None:
+                    loss += network.loss(network.losses[: hi - lo].copy_to_host())
         if not keep:
             self.forget()
-        return out
+        return out, loss
 
     def forget(self) -> None:
         """Release what the last call put on the device."""

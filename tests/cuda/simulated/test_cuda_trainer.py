@@ -255,6 +255,19 @@ def test_prediction_streams_as_well():
             close(trainer.predict(params, data), expected, DOUBLE)
 
 
+@pytest.mark.parametrize("output", PAIRS)
+def test_an_evaluation_is_the_cpus(output):
+    layout, params, X, Y, weight = problem([3, 4, PAIRS[output][1]], np.float64, output, n=30)
+    names = network(output)
+    cpu = Trainer(layout, dtype=np.float64, **names)
+    for data_bytes, weights in ((None, weight), (1, weight), (None, None)):
+        trainer = cuda_engine.Trainer(layout, dtype=np.float64, data_bytes=data_bytes, **names)
+        outputs, loss = trainer.evaluate(params, X, Y, sample_weight=weights)
+        expected = cpu.evaluate(params, X, Y, sample_weight=weights)
+        close(outputs, expected[0], DOUBLE)
+        close(loss, expected[1], DOUBLE)
+
+
 def test_kept_data_are_not_moved_again_and_others_are(monkeypatch):
     layout, params, X, _, _ = problem([3, 4, 3], np.float64)
     trainer = cuda_engine.Trainer(layout, dtype=np.float64, **network("softmax"))
