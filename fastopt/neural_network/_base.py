@@ -23,10 +23,11 @@ from fastopt.engine.cpu.few_rows import MAX_ROWS
 from fastopt.neural_network import epochs, learning_rates, parameters, solvers, validation
 from fastopt.neural_network.caller_warnings import warn_of_version
 from fastopt.neural_network.checkpoints import Checkpoint, check_checkpoint
+from fastopt.neural_network.fit_tasks import CallbackSupportMixin, fit_tasks
 from fastopt.neural_network.initialization import initialize
 from fastopt.neural_network.kept_trainers import few_rows, kept_trainer
 from fastopt.neural_network.progress import fit_bar
-from fastopt.neural_network.unused_parameters import warn_of_unused
+from fastopt.neural_network.unused_parameters import warn_of_callbacks, warn_of_unused
 from fastopt.optimizers import Optimizer
 from fastopt.persistence import Persistent
 from fastopt.schedules import Schedule
@@ -52,7 +53,7 @@ def if_stochastic(method: _F) -> _F:
     return cast(_F, available_if(lambda self: self._check_solver())(partial_fit))
 
 
-class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=ABCMeta):
+class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class with fitting and prediction; `MLPClassifier` and `MLPRegressor` add targets and scores."""
 
     _family: ClassVar[str] = "estimator"
@@ -210,6 +211,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
         sizes = validation.layer_sizes(self.hidden_layer_sizes)
         device = validation.check_device(self.device, type(self).__name__)
         fresh = not self._has("coefs_") or (not self.warm_start and not incremental)
+        given = X, y, sample_weight
         X, targets = self._validate_input(X, y, incremental, reset=fresh)
         sample_weight = validation.check_sample_weight(sample_weight, X)
         self._seed()
@@ -223,14 +225,21 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
 
         if not incremental or not hasattr(self, "_optimizer"):
             warn_of_unused(self)
+        if incremental and not hasattr(self, "_optimizer"):
+            warn_of_callbacks(self)
         data = epochs.Data.of(X, targets, sample_weight, self._params.dtype)
+        tasks = None if incremental else fit_tasks(self, *given)
         with fit_bar(self, incremental) as report:
             if solvers.is_lbfgs(self.solver):
-                self._fit_lbfgs(data, report)
+                self._fit_lbfgs(data, report, tasks)
             else:
-                training = epochs.MiniBatchTraining(self, data, incremental=incremental, report=report)
+                training = epochs.MiniBatchTraining(
+                    self, data, incremental=incremental, report=report, tasks=tasks
+                )
                 training.run(checkpoint)
         validation.check_fitted_parameters(self._params)
+        if tasks is not None:
+            tasks.finish()
         return self
 
     def _seed(self):
@@ -261,15 +270,22 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
             "n_threads": validation.thread_count(self.n_jobs),
         }
 
-    def _fit_lbfgs(self, data, report):
+    def _fit_lbfgs(self, data, report, tasks):
         trainer = make_trainer(**self._network(self._params.dtype, self.device_))
 
         alpha = float(self.alpha) * data.weight_scale
 
         def loss_and_gradient(flat):
+            if tasks is not None:
+                tasks.begin()  # SciPy evaluates at the start of each iteration, and not after the last
             return trainer.loss_and_gradient(
                 flat, data.X, data.targets, alpha=alpha, sample_weight=data.sample_weight
             )
+
+        def iteration_ends(n_iter, loss):
+            self.n_iter_, self.loss_ = n_iter, loss
+            self._report(n_iter, loss, report)
+            return tasks is not None and tasks.end()
 
         self.n_iter_, self.loss_ = solvers.minimize_lbfgs(
             loss_and_gradient,
@@ -277,7 +293,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, BaseEstimator, metaclass=AB
             max_iter=self.max_iter,
             max_fun=self.max_fun,
             tol=self.tol,
-            report=lambda n_iter, loss: self._report(n_iter, loss, report),
+            report=iteration_ends,
         )
 
     def _report(self, n_iter, loss, show):

@@ -31,6 +31,7 @@ def can_follow(training: "MiniBatchTraining") -> bool:
         and not training.watch.keeps_best
         and not training.incremental
         and training.report is progress.ignore
+        and training.tasks is None
         and not estimator.verbose
         and estimator.device_ == "cpu"
     )

@@ -13,6 +13,7 @@ from fastopt.engine.validation import Rows
 from fastopt.neural_network import compiled_epochs, validation
 from fastopt.neural_network.caller_warnings import warn, warn_diverged, warn_interrupted, warn_not_converged
 from fastopt.neural_network.early_stopping import EarlyStopping
+from fastopt.neural_network.fit_tasks import FitTasks
 from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.neural_network.solvers import StochasticSolver
 from fastopt.schedules import Run
@@ -65,6 +66,8 @@ class MiniBatchTraining:
         Train for one epoch and keep the optimizer of the last call.
     report : callable
         Called after each epoch with the number of epochs and the loss.
+    tasks : FitTasks, optional
+        Told of each epoch's beginning and end, for the callbacks.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class MiniBatchTraining:
         *,
         incremental: bool,
         report: Callable[[int, float], object],
+        tasks: FitTasks | None = None,
     ) -> None:
         if estimator.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -83,6 +87,7 @@ class MiniBatchTraining:
                 f"{estimator.checkpoint!r}, and save the model after the calls that are not to be lost"
             )
         self.estimator, self.data, self.incremental, self.report = estimator, data, incremental, report
+        self.tasks = tasks
         self.ending: str = ""  # why training has ended; see `_ending`
         begin_history(estimator, only_if_missing=True)
         self.rows: np.ndarray | None = None
@@ -164,12 +169,16 @@ class MiniBatchTraining:
         scorer = None if self.held_out is None else make_trainer(**network)
         trainer = kept_trainer("partial_fit", **network) if self.incremental else make_trainer(**network)
         while not self.ending:
+            if self.tasks is not None:
+                self.tasks.begin()
             self._train_epoch(trainer)
             score = None if self.held_out is None else self._score(scorer)
             self.observe(estimator.loss_ if score is None else score)
             if self.solver.epoch_ends(estimator.t_, estimator.loss_, score):
                 self._begin_patience_again()
             self.ending = self._ending()
+            if self.tasks is not None and self.tasks.end() and self.ending != "diverged":
+                self.ending = "callback"
             if checkpoint is not None:
                 checkpoint.epoch_ends(self)
 

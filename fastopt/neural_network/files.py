@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastopt.model_files.objects import load_objects, naming, save_objects
 from fastopt.neural_network import solvers
 from fastopt.neural_network._base import BaseMLP
+from fastopt.neural_network.fit_tasks import CALLBACK_ATTRIBUTES
 from fastopt.neural_network.parameters import flatten
 from fastopt.persistence import class_of, name_of
 from fastopt.rules.activations import lookup_activation, lookup_output
@@ -79,7 +80,7 @@ def save(model: BaseMLP, path: str | os.PathLike[str], *, optimizer: bool = Fals
     model : MLPClassifier or MLPRegressor
         Fitted. Its parameters, its weights and everything else that a fit leaves behind are saved; what was
         registered by `fastopt.register` and its like is saved by name. ``checkpoint`` and
-        ``checkpoint_every`` are not: they name a place on this machine.
+        ``checkpoint_every`` are not: they name a place on this machine. Nor are callbacks: set them anew.
     path : path-like
         A safetensors file, whatever its name. One that exists is replaced only when the new one is on the
         disk.
@@ -167,7 +168,8 @@ def _described(model, with_optimizer):
     _check_parameters(model)
     _check_network(model)
     params = model.get_params(deep=False)
-    state = {name: value for name, value in model.__getstate__().items() if name not in params}
+    left_out = {*params, *CALLBACK_ATTRIBUTES}
+    state = {name: value for name, value in model.__getstate__().items() if name not in left_out}
     unknown = sorted(state.keys() - _FITTED.keys() - {*_CONVERTED})
     if unknown:
         raise TypeError(

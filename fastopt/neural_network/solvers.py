@@ -277,7 +277,7 @@ def minimize_lbfgs(
     tol : float
         On the largest component of the gradient.
     report : callable
-        Called with the number of iterations done and the loss.
+        Called with the number of iterations done and the loss. A true answer ends the training.
 
     Returns
     -------
@@ -289,14 +289,16 @@ def minimize_lbfgs(
     ConvergenceWarning
         With scikit-learn's text, when a limit was reached or the line search failed.
     """
-    n_iter, loss = 0, np.nan
+    n_iter, loss, stops = 0, np.nan, False
 
     def accept(intermediate_result):
-        nonlocal n_iter, loss
+        nonlocal n_iter, loss, stops
         point, now = intermediate_result.x, float(intermediate_result.fun)
         params[...] = point  # no call until all are set: Ctrl-C finds them at one iteration
         n_iter, loss = n_iter + 1, now
-        report(n_iter, loss)
+        stops = bool(report(n_iter, loss))
+        if stops:
+            raise StopIteration
 
     def evaluate(point):
         # SciPy 1.11 hands over float64, and takes nothing else.
@@ -311,6 +313,8 @@ def minimize_lbfgs(
             )
     except KeyboardInterrupt:
         warn_interrupted()
+        return n_iter, loss
+    if stops:  # SciPy versions differ in the status that they give to this
         return n_iter, loss
     params[...] = result.x
     return _check_optimize_result(LBFGS, result, max_iter), float(result.fun)

@@ -70,6 +70,15 @@ def _kind(solver):
     return solver.lower() if solver.lower() in ("lbfgs", "sgd", "adam") else "name"
 
 
+def warn_of_callbacks(estimator: Any) -> None:
+    """Warn if an estimator has callbacks, which its ``partial_fit`` does not call."""
+    if "_skl_callbacks" in vars(estimator):
+        warn(
+            f"{type(estimator).__name__}.partial_fit calls no callbacks: one call is one epoch, after which "
+            "you can do the same by hand. fit calls those that set_callbacks has set."
+        )
+
+
 def _reason(estimator, name, kind):
     """Return why a parameter has no effect; an empty string if it has one."""
     if kind not in _USED_BY[name]:

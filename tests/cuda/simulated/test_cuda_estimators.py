@@ -70,6 +70,24 @@ def test_early_stopping():
     assert len(stopped.validation_scores_) == 3
 
 
+def test_callbacks_see_each_epoch_and_stop():
+    pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from version 1.9 on")
+    seen = []
+
+    class Watch:
+        def setup(self, estimator, context): ...
+        def teardown(self, estimator, context): ...
+        def on_fit_task_begin(self, estimator, context): ...
+        def on_fit_task_end(self, estimator, context, *, X=None, fitted_estimator=None):
+            seen.append(fitted_estimator.predict_proba(X))
+            return context.task_id == 1
+
+    fitted = MLPClassifier(device="cuda", **SMALL).set_callbacks(Watch()).fit(X, CLASSES)
+    assert fitted.n_iter_ == 2
+    alone = [MLPClassifier(device="cuda", **SMALL | {"max_iter": n}).fit(X, CLASSES) for n in (1, 2, 2)]
+    np.testing.assert_array_equal(seen, [model.predict_proba(X) for model in alone])
+
+
 def test_warm_start_keeps_the_optimizer():
     def fit(estimator, y):
         return estimator.fit(X, y).fit(X, y)
