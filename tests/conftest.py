@@ -11,15 +11,16 @@ import pytest
 
 from fastopt.optimizers.base import OPTIMIZERS
 from fastopt.rules.activations import ACTIVATIONS
-from fastopt.rules.losses import LOSSES, REGRESSION_LOSSES
+from fastopt.rules.losses import CLASSIFICATION_LOSSES, LOSSES, REGRESSION_LOSSES
 from fastopt.rules.registry import RULES
 from fastopt.rules.tensorwise import TENSOR_RULES
 
 TESTS = Path(__file__).parent
 
 #: The registries as the library has them: read before any test module registers functions of its own.
-BUILT_IN = [(registry, dict(registry)) for registry in (ACTIVATIONS, LOSSES, REGRESSION_LOSSES)]
-REGISTRIES = (ACTIVATIONS, LOSSES, REGRESSION_LOSSES, RULES, TENSOR_RULES, OPTIMIZERS)
+FUNCTIONS = (ACTIVATIONS, LOSSES, REGRESSION_LOSSES, CLASSIFICATION_LOSSES)
+BUILT_IN = [(registry, dict(registry)) for registry in FUNCTIONS]
+REGISTRIES = (*FUNCTIONS, RULES, TENSOR_RULES, OPTIMIZERS)
 
 
 def pytest_collection_modifyitems(items):

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from fastopt.engine.layout import Layout
 from fastopt.kernels.blas_threads import single_threaded
@@ -32,7 +33,7 @@ class Functions:
     loss: Loss
 
     def __post_init__(self) -> None:
-        self.loss.output_gradient(self.output)  # says if there is none
+        self.loss.check_output(self.output)
 
 
 def resolve_functions(
@@ -68,6 +69,44 @@ def _hidden_activations(activation, n_hidden):
             "name for each hidden layer, or a single name for all"
         )
     return tuple(map(lookup_activation, activation))
+
+
+def loss_parameters(
+    loss: Loss, given: float | Sequence[float] | None, n_outputs: int, dtype: npt.DTypeLike
+) -> np.ndarray:
+    """Return a loss's parameter for each output, an array; empty if the loss has none.
+
+    Parameters
+    ----------
+    loss : Loss
+    given : float or sequence of float, optional
+        One number for all outputs, or one for each; by default that of the loss.
+    n_outputs : int
+    dtype : {numpy.float32, numpy.float64}
+
+    Raises
+    ------
+    ValueError
+        If the loss has no parameter, not that many outputs, or does not allow a number.
+    """
+    if n_outputs % loss.outputs_per_target:
+        raise ValueError(
+            f"loss={loss.name!r} has {loss.outputs_per_target} outputs for each target; a last layer of "
+            f"{n_outputs} units is no multiple of that"
+        )
+    known = loss.parameter
+    if known is None:
+        if given is not None:
+            raise ValueError(f"loss={loss.name!r} has no parameter; got loss_parameter={given!r}")
+        return np.empty(0, dtype)
+    numbers = [float(k) for k in np.atleast_1d(known.default if given is None else given)]
+    for k in numbers:
+        known.check(k)
+    if len(numbers) not in (1, n_outputs):
+        raise ValueError(
+            f"loss_parameter={given!r} must be one number, or one for each of {n_outputs} outputs"
+        )
+    return np.resize(np.array(numbers, dtype), n_outputs)
 
 
 def penalize(

@@ -30,6 +30,7 @@ from fastopt.neural_network.progress import fit_bar
 from fastopt.neural_network.unused_parameters import warn_of_callbacks, warn_of_unused
 from fastopt.optimizers import Optimizer
 from fastopt.persistence import Persistent
+from fastopt.rules.losses import lookup_loss
 from fastopt.schedules import Schedule
 
 _Self = TypeVar("_Self", bound="BaseMLP")
@@ -140,6 +141,14 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
     def _engine_loss(self):
         return self.loss
 
+    def _loss_parameter(self):
+        """Return the estimator's argument that the loss takes, or None; `make_trainer` takes it so."""
+        parameter = lookup_loss(self._engine_loss).parameter
+        return None if parameter is None else float(getattr(self, parameter.name))
+
+    def _conclude(self, data):
+        """Record what a fit leaves beside weights and history."""
+
     def set_params(self: _Self, **params: Any) -> _Self:
         """Set parameters of the estimator, or of its optimizer object as ``solver__name``.
 
@@ -238,6 +247,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
                 )
                 training.run(checkpoint)
         validation.check_fitted_parameters(self._params)
+        self._conclude(data)
         if tasks is not None:
             tasks.finish()
         return self
@@ -266,6 +276,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
             "activation": self.activation,
             "out_activation": self.out_activation_,
             "loss": self._engine_loss,
+            "loss_parameter": self._loss_parameter(),
             "dtype": dtype,
             "n_threads": validation.thread_count(self.n_jobs),
         }

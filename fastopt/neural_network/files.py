@@ -36,6 +36,7 @@ _FITTED = {
     "feature_names_in_": np.ndarray,
     "loss_": Real,
     "loss_curve_": list,
+    "n_crossed_": Integral,
     "n_features_in_": Integral,
     "n_iter_": Integral,
     "n_layers_": Integral,

@@ -8,35 +8,35 @@ from typing import ClassVar, TypeVar
 import numpy as np
 import numpy.typing as npt
 import sklearn.neural_network
-from scipy.sparse import issparse
 from sklearn.base import RegressorMixin
-from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import InvalidParameterError, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
-from fastopt.neural_network import scoring, validation
 from fastopt.neural_network._base import BaseMLP, if_stochastic
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
+from fastopt.neural_network.regression_targets import RegressionTargets
 from fastopt.neural_network.validation import Rows
 from fastopt.optimizers import Optimizer
-from fastopt.rules.losses import REGRESSION_LOSSES, lookup_loss
+from fastopt.rules.losses import REGRESSION_LOSSES
 from fastopt.schedules import Schedule
 
 _Self = TypeVar("_Self", bound="MLPRegressor")
 
 
 @counterpart_of(sklearn.neural_network.MLPRegressor)
-class MLPRegressor(RegressorMixin, BaseMLP):
+class MLPRegressor(RegressorMixin, RegressionTargets):
     """Multi-layer perceptron regressor, a drop-in for scikit-learn's.
 
-    Minimizes half the squared error, or half the Poisson deviance, on fastopt's compiled engine. For the
-    same arguments, data and ``random_state`` it computes what `sklearn.neural_network.MLPRegressor` computes,
-    up to rounding; docs/differences.md lists every deliberate difference. y may have several columns.
+    Minimizes half the squared error, or another loss, on fastopt's compiled engine. For the same arguments,
+    data and ``random_state`` it computes what `sklearn.neural_network.MLPRegressor` computes, up to rounding;
+    docs/differences.md lists every deliberate difference. y may have several columns.
 
     Parameters
     ----------
-    loss : {'squared_error', 'poisson'} or str, default='squared_error'
-        ``'poisson'`` predicts the exponential of the last layer and needs ``y >= 0``. Or what
-        `fastopt.register_loss` added.
+    loss : str, default='squared_error'
+        ``'squared_error'``, ``'absolute_error'``, ``'huber'``, ``'log_cosh'``, ``'quantile'``; with positive
+        predictions ``'poisson'`` (``y >= 0``), ``'gamma'`` (``y > 0``), ``'tweedie'``; ``'gaussian_nll'``,
+        which predicts a standard deviation as well; or what `fastopt.register_loss` added. The page on
+        losses has the formulas.
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer. ``()`` gives a linear model.
     activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
@@ -127,6 +127,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     checkpoint_every : int or datetime.timedelta, default=1
         Epochs from one checkpoint to the next, or the least time, as ``timedelta(minutes=5)``. At most one
         such interval is lost. Ctrl-C writes the last completed epoch.
+    delta : float, default=1.0
+        Error at which ``loss='huber'`` goes over from a square to a straight line.
+    quantile : float or list of float, default=0.5
+        What ``loss='quantile'`` predicts, between 0 and 1. Of a list of rising numbers, such as
+        ``[0.05, 0.5, 0.95]``, `predict` returns a column for each, sorted, so that none cross.
+    power : float, default=1.5
+        Power of the mean that ``loss='tweedie'`` takes for the variance: 1 is Poisson's, 2 the gamma
+        distribution's. Below 1 only numbers up to 0, where 0 is half the squared error.
+    out_activation : {'identity', 'exp', 'softplus', 'logistic', 'tanh'} or None, default=None
+        Activation of the output layer; None is that of the loss. Losses with positive predictions refuse
+        ``'identity'`` and ``'tanh'``.
 
     Attributes
     ----------
@@ -159,6 +170,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Their names, if all are strings.
     device_ : str
         Where the network was last trained: ``'cpu'`` or ``'cuda:N'``.
+    n_crossed_ : int
+        Of the rows of the last fit, for how many the network's quantiles crossed before they were sorted;
+        only with a list of quantiles.
 
     See Also
     --------
@@ -218,39 +232,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         progress: bool = False,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | datetime.timedelta = 1,
+        delta: float = 1.0,
+        quantile: float | Sequence[float] = 0.5,
+        power: float = 1.5,
+        out_activation: str | None = None,
     ) -> None:
         self._store(locals())
-
-    def _validate_params(self):
-        if not isinstance(self.loss, str):
-            raise InvalidParameterError(
-                f"The 'loss' parameter of {type(self).__name__} must be a str among "
-                f"{{{', '.join(map(repr, sorted(REGRESSION_LOSSES)))}}}. Got {self.loss!r} instead. loss is "
-                "the first argument, as in scikit-learn; name the others, as in "
-                f"{type(self).__name__}(hidden_layer_sizes=(64,))."
-            )
-        super()._validate_params()
-
-    def _validate_input(self, X, y, incremental, reset):
-        X, y = validation.fit_input(self, X, y, reset=reset, kinds="fiu", y_numeric=True)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if issparse(y) or y.dtype.kind not in "buif":
-            raise ValueError(
-                f"y must be a dense array of numbers, got {type(y).__name__} of dtype {y.dtype}."
-            )
-        if lookup_loss(self.loss).targets == "nonnegative" and y.min() < 0:
-            raise ValueError(
-                f"loss={self.loss!r} needs y >= 0, got a smallest value of {y.min()}. For such targets use "
-                "loss='squared_error'."
-            )
-        return X, y.reshape(len(y), -1)
-
-    def _output_activation(self):
-        return lookup_loss(self.loss).output
-
-    def _score_outputs(self, targets, outputs, sample_weight):
-        return scoring.r2(targets, outputs, sample_weight)
 
     @if_stochastic
     def partial_fit(
@@ -278,20 +265,56 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)
 
-    def predict(self, X: Rows) -> np.ndarray:
+    def predict(self, X: Rows, return_std: bool = False) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Predict targets.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The data.
+        return_std : bool, default=False
+            Whether to return the standard deviations as well, with ``loss='gaussian_nll'``.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            With a list of quantiles another axis at the end, one place for each.
+        std : ndarray of the same shape
+            Only with ``return_std=True``.
+
+        Raises
+        ------
+        ValueError
+            If X does not fit, or the loss predicts no standard deviation.
         """
         outputs = self._outputs(X)
-        return outputs.ravel() if outputs.shape[1] == 1 else outputs
+        predictions = self._predictions(outputs)
+        shape = (len(outputs), *predictions.shape[1 + (predictions.shape[1] == 1) :])
+        if not return_std:
+            return predictions.reshape(shape)
+        if self.loss != "gaussian_nll":
+            raise ValueError(
+                f"return_std=True is of loss='gaussian_nll' only; loss={self.loss!r} predicts no deviation"
+            )
+        std = np.exp(0.5 * self._by_target(outputs)[..., 0, 1])
+        return predictions.reshape(shape), std.reshape(shape)
+
+    def score(self, X: Rows, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+        """Return R2, of a Gaussian's mean too; with a list of quantiles the mean of their D2 pinball scores.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        if self._quantiles() is None:
+            return super().score(X, y, sample_weight)
+        return self._quantile_score(y, self.predict(X), sample_weight)
 
     def to_sklearn(self) -> sklearn.neural_network.MLPRegressor:
         """Return the equivalent fitted `sklearn.neural_network.MLPRegressor`; see `from_sklearn`."""

@@ -4,8 +4,11 @@ import functools
 import inspect
 from typing import Any
 
+import numpy as np
+
 from fastopt.neural_network.caller_warnings import warn
 from fastopt.optimizers import Optimizer, get_optimizer
+from fastopt.rules.losses import LOSSES, PARAMETERS, lookup_loss
 from fastopt.schedules import Schedule
 
 #: Kinds of solver that take mini-batches: scikit-learn's two, any other name, an optimizer object.
@@ -32,6 +35,7 @@ _USED_BY = {
     "clip_norm": _STOCHASTIC,
     "clip_value": _STOCHASTIC,
     "checkpoint_every": _STOCHASTIC,
+    **dict.fromkeys(PARAMETERS, (*_STOCHASTIC, "lbfgs")),
 }
 #: What an optimizer's class calls a parameter of ours.
 _IN_OPTIMIZER = {
@@ -50,7 +54,7 @@ def warn_of_unused(estimator: Any) -> None:
     found = {}
     for name, default in _defaults(type(estimator)).items():
         value = getattr(estimator, name)
-        if value is not default and value != default:
+        if value is not default and (np.ndim(value) or value != default):
             found.setdefault(_reason(estimator, name, kind), []).append(f"{name}={value!r}")
     found.pop("", None)
     if found:
@@ -92,6 +96,9 @@ def _reason(estimator, name, kind):
         return "of learning_rate='invscaling' only"
     if name == "validation_fraction" and not estimator.early_stopping:
         return "of early_stopping=True only"
+    if name in PARAMETERS and lookup_loss(estimator._engine_loss).parameter is not PARAMETERS[name]:
+        users = [key for key, loss in LOSSES.items() if loss.parameter is PARAMETERS[name]]
+        return f"of loss={' or '.join(repr(key) for key in users if not key.startswith('binary_'))} only"
     if name == "checkpoint_every" and estimator.checkpoint is None:
         return "of checkpoint=... only"
     if name == "reset_optimizer" and not estimator.warm_start:

@@ -31,7 +31,8 @@ from fastopt.engine import Layout, resolve
 from fastopt.engine.validation import check_compressed
 from fastopt.neural_network import plain_data
 from fastopt.optimizers import Optimizer
-from fastopt.rules.activations import ACTIVATIONS
+from fastopt.rules.activations import ACTIVATIONS, OUTPUTS
+from fastopt.rules.losses import PARAMETERS
 
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 
@@ -77,7 +78,13 @@ CONSTRAINTS = {
     "progress": ["boolean"],
     "checkpoint": [None, str, os.PathLike],
     "checkpoint_every": [Interval(Integral, 1, None, closed="left"), datetime.timedelta],
+    **{
+        name: [Interval(Real, low, high, closed=closed) for low, high, closed in one.intervals]
+        for name, one in PARAMETERS.items()
+    },
 }
+CONSTRAINTS["quantile"].append("array-like")
+CONSTRAINTS["out_activation"] = [None, StrOptions({name for name in OUTPUTS if name != "softmax"})]
 
 
 @functools.lru_cache(64)

@@ -181,6 +181,16 @@ def exponential(z):
     return math.exp(z)
 
 
+def softplus(z):
+    """Return ``log(1 + e**z)``."""
+    return max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+
+
+def softplus_derivative(p):
+    """Return the derivative of the softplus, given its value."""
+    return -math.expm1(-p)
+
+
 register_activation("identity", identity, _one)
 register_activation("relu", relu, _relu_derivative)
 register_activation("tanh", tanh, _tanh_derivative)
@@ -192,8 +202,13 @@ OUTPUTS = {
     "identity": ACTIVATIONS["identity"],
     "logistic": ACTIVATIONS["logistic"],
     "exp": Activation("exp", exponential, identity),
+    "softplus": Activation("softplus", softplus, softplus_derivative),
+    "tanh": ACTIVATIONS["tanh"],
     "softmax": Activation("softmax", bounded_exp, logistic_derivative, is_normalized=True),
 }
+
+#: Those of them that are positive, as the mean of counts and durations has to be.
+POSITIVE_OUTPUTS = ("logistic", "exp", "softplus", "softmax")
 
 
 def lookup_output(name: str) -> Activation:

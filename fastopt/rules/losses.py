@@ -1,7 +1,8 @@
-"""Loss functions as scalar functions, from which the kernels of every device are compiled.
+"""Registry of the loss functions, from which the kernels of every device are compiled.
 
-`register_loss` adds one to `LOSSES`: the loss of one output, and its derivative. Formulas, clipping and
-scales are scikit-learn's.
+`register_loss` adds one to `LOSSES`: the loss of one output, and its derivative; or, where the outputs of a
+row depend on each other, a function of the row. The library's own are plain functions of
+`fastopt.rules.regression_losses` and `fastopt.rules.classification_losses`.
 """
 
 import dataclasses
@@ -9,15 +10,64 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from fastopt.rules import classification_losses, regression_losses
 from fastopt.rules.activations import OUTPUTS, Activation, lookup_output
-from fastopt.rules.scalar_functions import enter, epsilon, lookup, with_globals
+from fastopt.rules.scalar_functions import enter, lookup, with_globals
 
-#: Losses by name; and those that regressors offer.
+#: Losses by name; those that regressors offer; and those of classifiers.
 LOSSES: dict[str, "Loss"] = {}
 REGRESSION_LOSSES: dict[str, "Loss"] = {}
+CLASSIFICATION_LOSSES: dict[str, "Loss"] = {}
 
-#: What targets may be: any numbers, numbers from 0 on, or 0 and 1 for each class.
-TARGETS = ("real", "nonnegative", "labels")
+#: What targets may be: any numbers, numbers from 0 on or above 0, or numbers from 0 to 1 for each class.
+TARGETS = ("real", "nonnegative", "positive", "labels")
+
+
+@dataclasses.dataclass(frozen=True)
+class LossParameter:
+    """A number that a loss takes at run time, an argument of the estimators.
+
+    Attributes
+    ----------
+    name : str
+        The argument.
+    default : float
+    intervals : tuple
+        Which numbers are allowed: ``(low, high, closed)`` as scikit-learn's ``Interval`` takes them.
+    """
+
+    name: str
+    default: float
+    intervals: tuple[tuple[float | None, float | None, str], ...]
+
+    def check(self, k: float) -> None:
+        """Raise ValueError if a number is not allowed."""
+        if not (math.isfinite(k) and any(_is_in(k, *interval) for interval in self.intervals)):
+            allowed = " or ".join(_in_words(*interval) for interval in self.intervals)
+            raise ValueError(f"{self.name}={k!r} must be a number {allowed}")
+
+
+def _is_in(k, low, high, closed):
+    above = low is None or k > low or (k == low and closed in ("left", "both"))
+    return above and (high is None or k < high or (k == high and closed in ("right", "both")))
+
+
+def _in_words(low, high, closed):
+    above = "" if low is None else f"{'>=' if closed in ('left', 'both') else '>'} {low}"
+    below = "" if high is None else f"{'<=' if closed in ('right', 'both') else '<'} {high}"
+    return " and ".join(filter(None, (above, below)))
+
+
+#: The parameters that losses may have, by name.
+PARAMETERS = {
+    one.name: one
+    for one in (
+        LossParameter("delta", 1.0, ((0, None, "neither"),)),
+        LossParameter("quantile", 0.5, ((0, 1, "neither"),)),
+        LossParameter("power", 1.5, ((None, 0, "right"), (1, None, "left"))),
+        LossParameter("focal_gamma", 2.0, ((0, None, "left"),)),
+    )
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,46 +78,80 @@ class Loss:
     ----------
     name : str
         The key in the registry.
-    value : callable
+    value : callable or None
         ``value(p, y)`` on scalars: the loss of an output ``p`` for the target ``y``.
-    gradient : callable
+    gradient : callable or None
         ``gradient(p, y)``: the derivative of ``value`` with respect to ``p``.
     output : str
         The activation of the last layer that the estimators use with it.
     fused : callable or None
         ``fused(p, y)``: the derivative with respect to the pre-activation for this ``output``, where that is
         simpler than the product of two derivatives.
-    targets : {'real', 'nonnegative', 'labels'}
-        What ``y`` may be. Regressors offer losses that are not for labels.
+    targets : str or callable
+        What ``y`` may be, one of `TARGETS`, or a function of the parameter that returns one. Regressors offer
+        losses that are not for labels.
     is_mean : bool
         Whether a row's loss is the mean over its outputs, not the sum. The gradient is that of the sum in
         either case, as of scikit-learn's squared error.
+    parameter : LossParameter or None
+        What every function of the loss takes as one more argument, ``k``: a number for each output.
+    row : callable or None
+        In place of ``value`` and ``gradient``, ``row(p, y, gradient)`` on the arrays of a row: returns its
+        loss and writes the gradient at the pre-activations.
+    outputs_per_target : int
+        How many outputs of the network belong to one target; `y` has as many equal columns.
     """
 
     name: str
-    value: Callable[[float, float], float]
-    gradient: Callable[[float, float], float]
+    value: Callable[..., float] | None
+    gradient: Callable[..., float] | None
     output: str = "identity"
-    fused: Callable[[float, float], float] | None = None
-    targets: str = "real"
+    fused: Callable[..., float] | None = None
+    targets: str | Callable[[float], str] = "real"
     is_mean: bool = False
+    parameter: LossParameter | None = None
+    row: Callable[..., float] | None = None
+    outputs_per_target: int = 1
 
-    def output_gradient(self, output: Activation) -> Callable[[float, float], float]:
+    def check_output(self, output: Activation) -> None:
+        """Raise ValueError if the loss has no gradient with a last layer of that activation."""
+        if (self.row is not None or output.is_normalized) and output is not OUTPUTS[self.output]:
+            raise ValueError(
+                f"loss={self.name!r} has no gradient for out_activation={output.name!r}, because outputs of "
+                f"a row depend on each other; use out_activation={self.output!r}"
+            )
+
+    def output_gradient(self, output: Activation) -> Callable[..., float]:
         """Return ``gradient(p, y)`` with respect to the last layer's pre-activation, to be compiled.
+
+        Takes the parameter as third argument if there is one. Not of losses of rows.
 
         Raises
         ------
         ValueError
             If the outputs depend on each other (softmax) and the loss does not state the gradient.
         """
+        self.check_output(output)
         if self.fused is not None and output is OUTPUTS[self.output]:
             return self.fused
-        if output.is_normalized:
-            raise ValueError(
-                f"loss={self.name!r} has no gradient for out_activation={output.name!r}, whose outputs "
-                f"depend on each other; use out_activation={self.output!r}"
-            )
-        return with_globals(_chained, gradient=self.gradient, derivative=output.derivative)
+        chained = _chained if self.parameter is None else _chained_with_parameter
+        return with_globals(chained, gradient=self.gradient, derivative=output.derivative)
+
+    def row_function(self, output: Activation) -> Callable[..., float] | None:
+        """Return ``row(p, y, gradient, k)`` of a loss of rows or with a parameter, to be compiled; else None.
+
+        It writes the gradient with respect to the last layer's pre-activations, and returns the loss.
+        """
+        self.check_output(output)
+        if self.row is not None:
+            return self.row if self.parameter else with_globals(_row_without_parameter, row=self.row)
+        if self.parameter is None:
+            return None
+        return with_globals(_row_of_elements, value=self.value, slope=self.output_gradient(output))
+
+    def targets_for(self, k: float | None = None) -> str:
+        """Return what ``y`` may be, one of `TARGETS`, for the parameter ``k``."""
+        return self.targets if isinstance(self.targets, str) else self.targets(k)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return lookup_loss, (self.name,)
@@ -77,6 +161,22 @@ def _chained(p, y):
     return gradient(p, y) * derivative(p)  # noqa: F821  bound by Loss.output_gradient
 
 
+def _chained_with_parameter(p, y, k):
+    return gradient(p, y, k) * derivative(p)  # noqa: F821  bound by Loss.output_gradient
+
+
+def _row_of_elements(p, y, gradient, k):
+    total = 0.0
+    for j in range(p.shape[0]):
+        total += value(p[j], y[j], k[j])  # noqa: F821  bound by Loss.row_function
+        gradient[j] = slope(p[j], y[j], k[j])  # noqa: F821
+    return total
+
+
+def _row_without_parameter(p, y, gradient, k):
+    return row(p, y, gradient)  # noqa: F821  bound by Loss.row_function
+
+
 def lookup_loss(name: str) -> Loss:
     """Return the loss of that name; ValueError lists those that are registered."""
     return lookup(LOSSES, "loss", name)
@@ -84,13 +184,16 @@ def lookup_loss(name: str) -> Loss:
 
 def register_loss(
     name: str,
-    value: Callable[[float, float], float],
-    gradient: Callable[[float, float], float],
+    value: Callable[..., float] | None = None,
+    gradient: Callable[..., float] | None = None,
     *,
     output: str = "identity",
-    fused: Callable[[float, float], float] | None = None,
-    targets: str = "real",
+    fused: Callable[..., float] | None = None,
+    targets: str | Callable[[float], str] = "real",
     is_mean: bool = False,
+    parameter: str | None = None,
+    row: Callable[..., float] | None = None,
+    outputs_per_target: int = 1,
 ) -> Loss:
     """Register a loss function, on every device.
 
@@ -98,29 +201,42 @@ def register_loss(
     `math`, conditional expressions, numbers and functions of their own module, and have no side effects.
     Write constants as floats (``2.0``, not ``2``): they take the array's precision.
 
-    To add one to the library, call this at the end of ``fastopt/rules/losses.py``: regressors, both devices
+    To add one to the library, call this at the end of ``fastopt/rules/losses.py``: estimators, both devices
     and the tests, which take their cases from the registry, then know it.
 
     Parameters
     ----------
     name : str
-        The name for the regressor's ``loss``.
+        The name for the estimators' ``loss``.
     value : callable
         ``value(p, y)``: the loss of one output ``p`` for its target ``y``. Losses are summed over the outputs
         of a row and averaged over rows.
     gradient : callable
         ``gradient(p, y)``: the derivative of ``value`` with respect to ``p``.
-    output : {'identity', 'logistic', 'exp', 'softmax'}, default='identity'
+    output : {'identity', 'logistic', 'exp', 'softplus', 'tanh', 'softmax'}, default='identity'
         The last layer's activation: what makes ``p`` of the pre-activation.
     fused : callable, optional
         ``fused(p, y)``: the derivative with respect to the pre-activation, in place of ``gradient`` times the
         derivative of ``output``; required with ``'softmax'``.
-    targets : {'real', 'nonnegative', 'labels'}, default='real'
-        What ``y`` may be. A regressor refuses negative targets for ``'nonnegative'``, and offers no loss for
-        ``'labels'`` (columns of 0 and 1).
+    targets : {'real', 'nonnegative', 'positive', 'labels'} or callable, default='real'
+        What ``y`` may be, or a function of the parameter that returns it. A regressor refuses other targets,
+        and offers no loss for ``'labels'`` (numbers from 0 to 1 for each class). A classifier offers those:
+        with ``output='softmax'`` for several classes, with ``'logistic'`` for two and for multilabel targets;
+        where these are two losses, that of the latter has the name of the other after ``'binary_'``.
     is_mean : bool, default=False
         Report the mean over a row's outputs in place of the sum, as scikit-learn does for its squared error;
         the gradient stays that of the sum.
+    parameter : {'delta', 'quantile', 'power', 'focal_gamma'}, optional
+        The estimators' argument that all functions of the loss take as one more argument, the last: a number
+        for each output, which may change without compiling anew. ``'focal_gamma'`` is the classifier's.
+    row : callable, optional
+        In place of ``value``, ``gradient`` and ``fused``, where the outputs of a row depend on each other:
+        ``row(p, y, gradient)`` takes arrays with the outputs and the targets of one row, writes the
+        derivatives with respect to the pre-activations to ``gradient`` and returns the row's loss. A
+        parameter is an array as well.
+    outputs_per_target : int, default=1
+        Number of neighbouring outputs that belong to one target. Their columns of ``y`` are equal, and a
+        regressor predicts the first of them.
 
     Returns
     -------
@@ -132,7 +248,7 @@ def register_loss(
     TypeError
         If one of the functions is not a Python function of two arguments.
     ValueError
-        If the name is taken by other functions, or ``output`` or ``targets`` is none of those named.
+        If the name is taken by other functions, or another argument is none of those named.
 
     Notes
     -----
@@ -157,69 +273,79 @@ def register_loss(
     True
     """
     lookup_output(output)
-    if targets not in TARGETS:
+    if not callable(targets) and targets not in TARGETS:
         raise ValueError(f"targets={targets!r} must be one of {', '.join(map(repr, TARGETS))}")
-    if fused is None and OUTPUTS[output].is_normalized:
+    arguments = [one for one in PARAMETERS if (one == "focal_gamma") == (targets == "labels")]
+    if parameter is not None and parameter not in arguments:
+        raise ValueError(f"parameter={parameter!r} must be one of {arguments}, with targets={targets!r}")
+    if row is None and fused is None and OUTPUTS[output].is_normalized:
         raise ValueError(f"loss {name!r} needs fused=: the outputs of {output!r} depend on each other")
-    entry = Loss(name, value, gradient, output, fused, targets, is_mean)
-    n_arguments = {"value": 2, "gradient": 2} | ({} if fused is None else {"fused": 2})
-    enter(LOSSES, "loss", entry, n_arguments)
-    REGRESSION_LOSSES.pop(name, None)
-    if targets != "labels":
-        REGRESSION_LOSSES[name] = entry
+    given = {"value": value, "gradient": gradient, "fused": fused, "row": row}
+    names = {field for field, function in given.items() if function is not None}
+    if names not in ({"row"}, {"value", "gradient"}, {"value", "gradient", "fused"}):
+        raise ValueError(f"loss {name!r} needs value and gradient, or row alone; got {sorted(names)}")
+    if outputs_per_target < 1 or (outputs_per_target > 1 and row is None):
+        raise ValueError(
+            f"loss {name!r} has outputs_per_target={outputs_per_target!r}: it must be 1, or more with row="
+        )
+    known = PARAMETERS.get(parameter)
+    entry = Loss(
+        name, value, gradient, output, fused, targets, is_mean, known, row, outputs_per_target
+    )  # fmt: skip
+    more = parameter is not None
+    enter(
+        LOSSES,
+        "loss",
+        entry,
+        {field: (3 if field == "row" else 2) + more for field in given if field in names},
+    )
+    for offered, is_offered in (
+        (REGRESSION_LOSSES, targets != "labels"),
+        (CLASSIFICATION_LOSSES, targets == "labels"),
+    ):
+        offered.pop(name, None)
+        if is_offered:
+            offered[name] = entry
     return entry
 
 
-def clipped(p):
-    """Clip a probability to ``[epsilon, 1 - epsilon]``, as scikit-learn does; a NaN passes."""
-    smallest = epsilon(p)
-    largest = 1.0 - smallest
-    return smallest if p < smallest else (largest if p > largest else p)
+def _targets_of_tweedie(power):
+    return "real" if power <= 0 else ("nonnegative" if power < 2 else "positive")
 
 
-def difference(p, y):
-    """Return ``p - y``, the gradient at the pre-activation of each loss below with its own output."""
-    return p - y
+def _register_own():
+    """Register the library's losses, on the scale of scikit-learn's metrics; of deviances the half."""
+    of, labels = regression_losses, classification_losses
+    at_output = of.difference
+    register_loss("squared_error", of.squared_error, of.difference, is_mean=True)
+    register_loss("absolute_error", of.absolute_error, of.absolute_error_gradient)
+    register_loss("huber", of.huber, of.huber_gradient, parameter="delta")
+    register_loss("log_cosh", of.log_cosh, of.log_cosh_gradient)
+    register_loss("quantile", of.pinball, of.pinball_gradient, parameter="quantile")
+    register_loss(
+        "poisson", of.poisson, of.poisson_gradient, output="exp", fused=at_output, targets="nonnegative"
+    )
+    register_loss(
+        "gamma", of.gamma, of.gamma_gradient, output="exp", fused=of.gamma_gradient_at_exp, targets="positive"
+    )
+    register_loss(
+        "tweedie", of.tweedie, of.tweedie_gradient, output="exp", fused=of.tweedie_gradient_at_exp,
+        targets=_targets_of_tweedie, parameter="power",
+    )  # fmt: skip
+    register_loss("gaussian_nll", row=of.gaussian_nll, outputs_per_target=2)
+    register_loss(
+        "log_loss", labels.log_loss, labels.log_loss_gradient,
+        output="softmax", fused=at_output, targets="labels",
+    )  # fmt: skip
+    register_loss(
+        "binary_log_loss", labels.binary_log_loss, labels.binary_log_loss_gradient,
+        output="logistic", fused=at_output, targets="labels",
+    )  # fmt: skip
+    register_loss("focal", row=labels.focal, output="softmax", targets="labels", parameter="focal_gamma")
+    register_loss(
+        "binary_focal", labels.binary_focal, labels.binary_focal_gradient, output="logistic",
+        fused=labels.binary_focal_gradient_at_logistic, targets="labels", parameter="focal_gamma",
+    )  # fmt: skip
 
 
-def _squared_error(p, y):
-    return 0.5 * ((p - y) * (p - y))
-
-
-def _log_loss(p, y):
-    return -(y * math.log(clipped(p)))
-
-
-def _log_loss_gradient(p, y):
-    return -y / clipped(p)
-
-
-def _binary_log_loss(p, y):
-    q = clipped(p)
-    return -(y * math.log(q) + (1.0 - y) * math.log(1.0 - q))
-
-
-def _binary_log_loss_gradient(p, y):
-    q = clipped(p)
-    return (1.0 - y) / (1.0 - q) - y / q
-
-
-def _poisson(p, y):
-    return p - y + (y * math.log(y / p) if y != 0.0 else 0.0)
-
-
-def _poisson_gradient(p, y):
-    return 1.0 - y / p
-
-
-register_loss("squared_error", _squared_error, difference, is_mean=True)
-register_loss("log_loss", _log_loss, _log_loss_gradient, output="softmax", fused=difference, targets="labels")
-register_loss(
-    "binary_log_loss",
-    _binary_log_loss,
-    _binary_log_loss_gradient,
-    output="logistic",
-    fused=difference,
-    targets="labels",
-)
-register_loss("poisson", _poisson, _poisson_gradient, output="exp", fused=difference, targets="nonnegative")
+_register_own()

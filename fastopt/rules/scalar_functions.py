@@ -60,12 +60,12 @@ def enter(registry: dict, kind: str, entry, n_arguments: Mapping[str, int]) -> N
     known = registry.get(entry.name)
     if known is not None and _origin(known) != _origin(entry):
         raise ValueError(
-            f"the {kind} {entry.name!r} is already registered, by {known.value.__module__}; "
-            "choose another name"
+            f"the {kind} {entry.name!r} is already registered, by {_origin(known)[0]}; choose another name"
         )
     registry[entry.name] = entry
 
 
 def _origin(entry):
     """Return where an entry's function was defined, so that a notebook's cell may be run again."""
-    return entry.value.__module__, entry.value.__qualname__
+    function = entry.row if entry.value is None else entry.value
+    return function.__module__, function.__qualname__

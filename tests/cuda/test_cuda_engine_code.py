@@ -20,6 +20,10 @@ PAIRS = [
     ("identity", "exp", "poisson"),
     ("silu", "identity", "huber"),
     ("relu", "exp", "half_log"),
+    ("relu", "softmax", "focal"),
+    ("relu", "softplus", "tweedie"),
+    ("relu", "identity", "gaussian_nll"),
+    ("relu", "identity", "log_cosh"),
 ]
 TILES = {"small": compilation.SMALL, "large": compilation.LARGE}
 
@@ -39,7 +43,7 @@ def signatures(dtype):
     }
     arguments = {
         "forward": "rnnnnrnnrnnriIi",
-        "output": "rnnrrnrrniIi",
+        "output": "rnnrrnrrrniIi",
         "backward": "rnnnrnrniIi",
         "update": "rrnRrrrIIriIi",
         "gather": "rnrniIi",

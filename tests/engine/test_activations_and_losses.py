@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse
-from reference import own_functions
-from scipy.special import expit
+from reference import loss_cases, own_functions
+from scipy.special import expit, softmax
 
 import fastopt
 from fastopt import MLPRegressor, register_activation, register_loss
@@ -42,20 +42,18 @@ def pairs(loss):
     return [loss.output, *(name for name in OUTPUTS if name != "softmax" and name != loss.output)]
 
 
-LOSS_AND_OUTPUT = [(name, output) for name, loss in LOSSES.items() for output in pairs(loss)]
+LOSS_AND_OUTPUT = [(name, output) for name in loss_cases.ELEMENTS for output in pairs(LOSSES[name])]
 
 
 def valid(loss, p):
     """Return whether a loss is meant for an output: a probability, a positive number, or any."""
-    return loss.targets == "real" or (p > 0 and (p < 1 or loss.targets != "labels"))
+    kind = loss.targets_for(*loss_cases.parameter(loss))
+    return kind == "real" or (p > 0 and (p < 1 or kind != "labels"))
 
 
-def targets(loss, rs, shape):
-    if loss.targets == "labels":
-        return rs.randint(2, size=shape).astype(float)
-    return (
-        rs.poisson(2.0, shape).astype(float) if loss.targets == "nonnegative" else rs.standard_normal(shape)
-    )
+def numbers(loss):
+    """Return some targets of a loss."""
+    return (0.25, 1.0) if loss.targets_for(*loss_cases.parameter(loss)) == "positive" else (0.0, 1.0)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -68,24 +66,26 @@ def test_the_derivative_of_an_activation_is_its_slope(name):
         assert activation.backward(3.0, point) == 3.0 * activation.derivative(point)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", loss_cases.ELEMENTS)
 def test_the_gradient_of_a_loss_is_its_slope(name):
     loss = LOSSES[name]
-    for y in (0.0, 1.0):
+    k = loss_cases.parameter(loss)
+    for y in numbers(loss):
         for p in (0.07, 0.4, 0.93):
-            expected = slope(lambda q, y=y: loss.value(q, y), p)
-            assert loss.gradient(p, y) == pytest.approx(expected, rel=RTOL, abs=1e-9), (p, y)
+            expected = slope(lambda q, y=y: loss.value(q, y, *k), p)
+            assert loss.gradient(p, y, *k) == pytest.approx(expected, rel=RTOL, abs=1e-9), (p, y)
 
 
 @pytest.mark.parametrize(("name", "output"), [pair for pair in LOSS_AND_OUTPUT if pair[1] != "softmax"])
 def test_the_gradient_at_the_pre_activation_is_the_slope_there(name, output):
     loss, last = LOSSES[name], OUTPUTS[output]
-    for y in (0.0, 1.0):
+    k = loss_cases.parameter(loss)
+    for y in numbers(loss):
         for z in (0.3, 0.8, -0.4, -1.1):
             if not valid(loss, last.value(z)):
                 continue
-            expected = slope(lambda x, y=y: loss.value(last.value(x), y), z)
-            actual = loss.output_gradient(last)(last.value(z), y)
+            expected = slope(lambda x, y=y: loss.value(last.value(x), y, *k), z)
+            actual = loss.output_gradient(last)(last.value(z), y, *k)
             assert actual == pytest.approx(expected, rel=RTOL, abs=1e-9), (z, y)
 
 
@@ -129,19 +129,60 @@ def test_a_compiled_loss_is_the_plain_function(name, output, dtype, weighted):
     layout.weights(params)[0][...] = np.eye(3)
     X = rs.uniform(0.1, 0.9, (40, 3)).astype(dtype)
     X = X if valid(loss, last.value(0.9)) else -X
-    Y = targets(loss, rs, X.shape).astype(dtype)
+    Y = loss_cases.targets(loss, rs, X.shape).astype(dtype)
     weight = rs.uniform(0.5, 2.0, 40).astype(dtype) if weighted else None
     value, gradient = trainer.loss_and_gradient(params, X, Y, alpha=0.0, sample_weight=weight)
     P = np.vectorize(last.value)(X.astype(float))
     w = np.ones(40) if weight is None else weight.astype(float)
-    rows = np.vectorize(loss.value, otypes=[float])(P, Y.astype(float))
+    k = [float(dtype(number)) for number in loss_cases.parameter(loss)]
+    rows = np.vectorize(loss.value, otypes=[float])(P, Y.astype(float), *k)
     rows = rows.mean(axis=1) if loss.is_mean else rows.sum(axis=1)
     # Forty terms, each rounded some times: the error of their sum is within some ulp of the largest.
     rtol = 10 * np.finfo(dtype).eps
     np.testing.assert_allclose(value, rows @ w / w.sum(), rtol=rtol)
-    slopes = np.vectorize(loss.output_gradient(last), otypes=[float])(P, Y.astype(float)) * w[:, None]
+    slopes = np.vectorize(loss.output_gradient(last), otypes=[float])(P, Y.astype(float), *k) * w[:, None]
     atol = rtol * np.abs(slopes).max()
     np.testing.assert_allclose(layout.biases(gradient)[0], slopes.sum(axis=0) / w.sum(), rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", loss_cases.ROWS)
+def test_a_compiled_loss_of_rows_is_the_plain_function(name, dtype, weighted):
+    rs = np.random.RandomState(0)
+    loss, layout = LOSSES[name], Layout([4, 4])
+    trainer = Trainer(layout, activation="relu", out_activation=loss.output, loss=name, dtype=dtype)
+    params = np.zeros(layout.size, dtype)
+    layout.weights(params)[0][...] = np.eye(4)
+    X = rs.uniform(-1, 1, (40, 4)).astype(dtype)
+    Y = loss_cases.targets(loss, rs, X.shape).astype(dtype)
+    weight = rs.uniform(0.5, 2.0, 40).astype(dtype) if weighted else None
+    value, gradient = trainer.loss_and_gradient(params, X, Y, alpha=0.0, sample_weight=weight)
+    Z, slopes = X.astype(float), np.empty((40, 4))
+    P = softmax(Z, axis=1) if loss.output == "softmax" else Z
+    w = np.ones(40) if weight is None else weight.astype(float)
+    k = [np.full(4, number) for number in loss_cases.parameter(loss)]
+    rows = [loss.row(p, y, into, *k) for p, y, into in zip(P, Y.astype(float), slopes, strict=True)]
+    rtol = 10 * np.finfo(dtype).eps  # as above
+    np.testing.assert_allclose(value, rows @ w / w.sum(), rtol=rtol)
+    atol = rtol * np.abs(slopes).max()
+    np.testing.assert_allclose(layout.biases(gradient)[0], w @ slopes / w.sum(), rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_parameter_may_differ_between_outputs_and_is_not_compiled(dtype):
+    rs = np.random.RandomState(0)
+    layout, X, Y = Layout([2, 3]), rs.standard_normal((30, 2)).astype(dtype), np.zeros((30, 3), dtype)
+    names = {"activation": "relu", "out_activation": "identity", "loss": "quantile", "dtype": dtype}
+    params = np.zeros(layout.size, dtype)
+    layout.biases(params)[0][...] = 1.0  # all above their targets: the slopes are 1 - k
+    for k in ((0.1, 0.5, 0.9), (0.2, 0.3, 0.4), 0.25):
+        gradient = Trainer(layout, loss_parameter=k, **names).loss_and_gradient(params, X, Y, alpha=0.0)[1]
+        expected = 1 - np.broadcast_to(np.array(k, dtype), 3)
+        np.testing.assert_allclose(layout.biases(gradient)[0], expected, rtol=1e-6)
+    known = compilation.loss_routine.cache_info().currsize
+    Trainer(layout, loss_parameter=0.77, **names).loss_and_gradient(params, X, Y, alpha=0.0)
+    assert compilation.loss_routine.cache_info().currsize == known
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -313,6 +354,12 @@ def one(a):
         (lambda: register_loss("mine", two, two, output="relu"), ValueError, "out_activation='relu'"),
         (lambda: register_loss("mine", two, two, output="softmax"), ValueError, "needs fused="),
         (lambda: register_loss("mine", two, two, targets="any"), ValueError, "targets='any' must be one"),
+        (lambda: register_loss("mine", two, two, parameter="beta"), ValueError, "parameter='beta' must be"),
+        (lambda: register_loss("mine", two, two, parameter="delta"), TypeError, "must take 3 arguments"),
+        (lambda: register_loss("mine", row=two), TypeError, "row of loss 'mine' must take 3 arguments"),
+        (lambda: register_loss("mine", two, row=two), ValueError, "needs value and gradient, or row alone"),
+        (lambda: register_loss("mine", two), ValueError, "needs value and gradient, or row alone"),
+        (lambda: register_loss("mine", two, two, outputs_per_target=2), ValueError, "or more with row="),
     ],
 )  # fmt: skip
 def test_what_cannot_be_registered_is_refused_and_leaves_nothing(call, error, message):
@@ -320,6 +367,12 @@ def test_what_cannot_be_registered_is_refused_and_leaves_nothing(call, error, me
     with pytest.raises(error, match=message):
         call()
     assert before == (ACTIVATIONS, LOSSES, REGRESSION_LOSSES)
+
+
+def test_a_last_layer_that_splits_a_pair_of_outputs_is_refused():
+    names = {"activation": "relu", "out_activation": "identity", "loss": "gaussian_nll"}
+    with pytest.raises(ValueError, match="2 outputs for each target; a last layer of 3 units is no multiple"):
+        Trainer(Layout([2, 3]), dtype=np.float64, **names)
 
 
 def test_unknown_names_are_refused_with_those_that_there_are():
@@ -332,6 +385,13 @@ def test_unknown_names_are_refused_with_those_that_there_are():
         ({"out_activation": "relu"}, "out_activation='relu' must be one of 'exp', 'identity'"),
         ({"loss": "hinge"}, "loss='hinge' is not registered.*register_loss"),
         ({"out_activation": "softmax"}, "loss='squared_error' has no gradient for out_activation='softmax'"),
+        (
+            {"out_activation": "exp", "loss": "gaussian_nll"},
+            "loss='gaussian_nll' has no gradient for out_act",
+        ),
+        ({"loss_parameter": 1.0}, "loss='squared_error' has no parameter; got loss_parameter=1.0"),
+        ({"loss": "huber", "loss_parameter": -1.0}, "delta=-1.0 must be a number > 0"),
+        ({"loss": "quantile", "loss_parameter": (0.1,) * 3}, "must be one number, or one for each of 2"),
     ):
         with pytest.raises(ValueError, match=message):
             Trainer(Layout([2, 2]), dtype=np.float64, **(names | change))
@@ -368,6 +428,6 @@ def test_a_name_that_is_registered_anew_is_compiled_anew(monkeypatch):
 def test_the_built_in_ones_are_scikit_learns():
     assert {"identity", "relu", "tanh", "logistic"} <= set(ACTIVATIONS)
     assert {"squared_error", "poisson"} <= set(REGRESSION_LOSSES)
-    assert set(OUTPUTS) == {"identity", "softmax", "logistic", "exp"}
+    assert {"identity", "softmax", "logistic", "exp"} <= set(OUTPUTS)
     assert activations.lookup_activation("relu") is ACTIVATIONS["relu"]
     assert losses.lookup_loss("log_loss").output == "softmax"

@@ -86,7 +86,7 @@ EVERYTHING = sorted(["worker", "entry", "activate", "backpropagate", *DENSE_ROUT
 EDITS = {
     "engine/cpu/vector_math.py": ("far = one - two / (", "far = one - one / (", EVERYTHING),
     "rules/activations.py": ("return 1.0 - a * a", "return 1.0 - 0.5 * a * a", ["backpropagate"]),
-    "rules/losses.py": ("return p - y\n", "return 2.0 * (p - y)\n", ["loss"]),
+    "rules/regression_losses.py": ("return p - y\n", "return 2.0 * (p - y)\n", ["loss"]),
 }
 
 

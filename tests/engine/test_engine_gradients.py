@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse
-from reference import own_functions  # noqa: F401  registers activations and losses
+from reference import loss_cases, own_functions  # noqa: F401  registers activations and losses
 
 from fastopt import SGD
 from fastopt.engine import Layout, Trainer
@@ -18,16 +18,15 @@ def problem(sizes, activation, loss, seed=0):
     scikit-learn's), which no difference of losses can show.
     """
     rs = np.random.RandomState(seed)
-    output, n_outputs = LOSSES[loss].output, 1 if LOSSES[loss].is_mean else 3
+    n_outputs = 1 if LOSSES[loss].is_mean else 4
     layout = Layout([*sizes, n_outputs])
     params = np.zeros(layout.size)
     for array in layout.weights(params) + layout.biases(params):
         array[...] = rs.uniform(-0.7, 0.7, array.shape)
     X = rs.standard_normal((9, sizes[0]))
-    Y = np.eye(n_outputs)[rs.randint(n_outputs, size=9)] if n_outputs > 1 else rs.standard_normal((9, 1))
-    if LOSSES[loss].targets == "real":
-        Y = rs.standard_normal((9, n_outputs))
-    trainer = Trainer(layout, activation=activation, out_activation=output, loss=loss, dtype=np.float64)
+    Y = loss_cases.targets(LOSSES[loss], rs, (9, n_outputs))
+    names = {"activation": activation, "out_activation": LOSSES[loss].output, "loss": loss}
+    trainer = Trainer(layout, dtype=np.float64, **names)
     return layout, trainer, params, X, Y
 
 

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 import sklearn.neural_network as sk
 
 import fastopt
+from fastopt.rules.losses import REGRESSION_LOSSES
 
 RS = np.random.RandomState(0)
 X = RS.standard_normal((60, 4))
@@ -105,7 +106,6 @@ SEQUENCES = {
     "one row": lambda lib: regressor(lib, early_stopping=True).fit(X[:1], REAL[:1]),
     "no loss curve": lambda lib: classifier(lib, solver="lbfgs").fit(X, BINARY).loss_curve_,
     "no coefs": lambda lib: classifier(lib).coefs_,
-    "unknown loss": lambda lib: regressor(lib, loss="x").fit(X, REAL),
 }
 
 
@@ -113,6 +113,14 @@ def assert_same_outcome(action):
     ours, theirs = outcome(action, fastopt), outcome(action, sk)
     assert ours == theirs
     return ours
+
+
+def test_an_unknown_loss_is_answered_with_all_losses_that_there_are():
+    ours, theirs = (outcome(lambda lib: regressor(lib, loss="x").fit(X, REAL), lib) for lib in (fastopt, sk))
+    names = r"\[[^]]*\]"
+    assert ours[0][0] == theirs[0][0] == "InvalidParameterError"
+    assert re.sub(names, "", ours[0][1]) == re.sub(names, "", theirs[0][1])
+    assert [eval(name) for name in eval(re.search(names, ours[0][1])[0])] == sorted(REGRESSION_LOSSES)
 
 
 @pytest.mark.parametrize("settings", BAD_SETTINGS, ids=str)
@@ -154,8 +162,9 @@ def test_of_sequences(action):
 
 
 def test_a_first_argument_that_is_no_loss_is_answered_with_the_order_of_arguments():
-    words = r"The 'loss' parameter of MLPRegressor must be a str among \{'poisson', .*Got \(64,\) instead. "
-    words += r"loss is the first argument, as in scikit-learn; .*MLPRegressor\(hidden_layer_sizes=\(64,\)\)"
+    words = r"The 'loss' parameter of MLPRegressor must be a str among \{'absolute_error', .*"
+    words += r"Got \(64,\) instead. loss is the first argument, as in scikit-learn; "
+    words += r".*MLPRegressor\(hidden_layer_sizes=\(64,\)\)"
     with pytest.raises(ValueError, match=words):
         fastopt.MLPRegressor((64,)).fit(X, REAL)
 

@@ -47,7 +47,7 @@ def half_log_gradient(p, y):
 
 #: The derivative of the SiLU is not a function of its output.
 SILU = register_activation("silu", silu, silu_derivative, derivative_from="input")
-HUBER = register_loss("huber", huber, huber_gradient)
-ABSOLUTE_ERROR = register_loss("absolute_error", absolute_error, absolute_error_gradient)
+HUBER = register_loss("own_huber", huber, huber_gradient)
+ABSOLUTE_ERROR = register_loss("own_absolute_error", absolute_error, absolute_error_gradient)
 #: Another output than the identity, without a fused gradient.
 HALF_LOG = register_loss("half_log", half_log, half_log_gradient, output="exp", targets="nonnegative")

@@ -4,7 +4,7 @@ Templates of routines: ``compilation.py`` binds ``real`` and, compiled from the 
 `fastopt.rules`,
 
 - ``value`` and ``backward`` of an activation, or ``value`` of the last layer's,
-- ``total``, ``gradient`` and ``is_mean`` of a loss with that last layer.
+- ``total``, ``gradient`` and ``is_mean`` of a loss with that last layer, or its ``row``.
 """
 
 import numpy as np
@@ -92,5 +92,26 @@ def loss(context, block, lo, hi):
         sum_of_losses = total(flat_p, flat_delta)
         for i in range(flat_p.shape[0]):
             flat_delta[i] = gradient(flat_p[i], flat_delta[i])
+    losses = vector(c.block_losses, np.float64, block + 1)
+    losses[block] = sum_of_losses / n if is_mean else sum_of_losses
+
+
+def loss_of_rows(context, block, lo, hi):
+    """Do what `loss` does by one call a row: outputs may depend on each other, and have a parameter each."""
+    c = record(context)
+    layer = layer_record(c, c.n_layers - 1)
+    rows, n = hi - lo, layer.n_out
+    p = matrix(layer.target + lo * layer.target_stride, real, (rows, n))
+    delta = matrix(layer.delta + lo * layer.target_stride, real, (rows, n))
+    k = vector(c.loss_parameters, real, n)
+    sum_of_losses = 0.0
+    for i in range(rows):
+        at, weight = row_number(c, lo + i), real(1)
+        if c.has_weight:
+            weight = vector(c.sample_weight + at * c.itemsize, real, 1)[0]
+        y = vector(c.y + at * layer.target_stride, real, n)
+        sum_of_losses += np.float64(row(p[i], y, delta[i], k)) * weight
+        for j in range(n):
+            delta[i, j] *= weight
     losses = vector(c.block_losses, np.float64, block + 1)
     losses[block] = sum_of_losses / n if is_mean else sum_of_losses

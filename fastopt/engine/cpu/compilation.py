@@ -142,6 +142,9 @@ def output_routine(output: Activation, dtype: str):
 @functools.cache
 def loss_routine(loss: Loss, output: Activation, dtype: str):
     """Return the compiled routine of a loss with the last layer's activation."""
+    row = loss.row_function(output)
+    if row is not None:
+        return _compile_functions(activations.loss_of_rows, dtype, {"row": row}, is_mean=loss.is_mean)
     functions = {"value": loss.value, "gradient": loss.output_gradient(output)}
     return _compile_functions(activations.loss, dtype, functions, is_mean=loss.is_mean)
 

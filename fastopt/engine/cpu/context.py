@@ -24,8 +24,9 @@ OUTPUT_ROUTINES = "output loss".split()
 _ADDRESSES = (
     # the network
     "layers params "
-    # the data: dense rows or CSR, targets, weights, and the order in which rows are visited
-    "x indptr indices data y sample_weight order "
+    # the data: dense rows or CSR, targets, weights, and the order in which rows are visited; what the loss
+    # takes for each output
+    "x indptr indices data y sample_weight order loss_parameters "
     # the batch: gathered rows; where they are not zero, by row and by group of columns; lists made of these,
     # a buffer a worker; CSR elements by tile
     "gathered row_bits group_bits lists list_starts entry_start entry_column entry_row entry_value "

@@ -15,7 +15,7 @@ from fastopt.engine.cpu.context import DENSE, GRADIENT, PREDICT, SCORE, TRAIN
 from fastopt.engine.cpu.thread_count import thread_chooser
 from fastopt.engine.cpu.workspace import Workspace, choose_inputs
 from fastopt.engine.layout import Layout
-from fastopt.engine.objective import penalize, resolve_functions
+from fastopt.engine.objective import loss_parameters, penalize, resolve_functions
 from fastopt.engine.validation import Rows
 from fastopt.kernels import threading_layer
 
@@ -43,15 +43,17 @@ class Trainer:
     activation : str or sequence of str
         Of the hidden layers, or one for each: 'identity', 'relu', 'tanh', 'logistic' or what
         `fastopt.register_activation` added.
-    out_activation : {'identity', 'softmax', 'logistic', 'exp'}
+    out_activation : {'identity', 'softmax', 'logistic', 'exp', 'softplus', 'tanh'}
         Of the last layer.
     loss : str
-        'squared_error', 'log_loss', 'binary_log_loss', 'poisson' or what `fastopt.register_loss` added. The
-        softmax goes with losses that were registered with it only.
+        'squared_error', 'log_loss', another of `fastopt.rules.losses` or what `fastopt.register_loss` added.
+        The softmax goes with losses that were registered with it only.
     dtype : {numpy.float32, numpy.float64}
         Of every array that is passed; arithmetic is done in it.
     n_threads : int, optional
         Most threads to use; ``None`` is Numba's current number. Results do not depend on it.
+    loss_parameter : float or sequence of float, optional
+        What the loss takes as its parameter: one number, or one for each output; by default its own default.
 
     Notes
     -----
@@ -85,11 +87,15 @@ class Trainer:
         loss: str,
         dtype: npt.DTypeLike,
         n_threads: int | None = None,
+        loss_parameter: float | Sequence[float] | None = None,
     ) -> None:
         self.layout: Layout = layout
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.n_threads: int | None = threading_layer.resolve(n_threads)
         self._functions = resolve_functions(activation, out_activation, loss, len(layout.shapes) - 1)
+        self._loss_parameters = loss_parameters(
+            self._functions.loss, loss_parameter, layout.layer_sizes[-1], self.dtype
+        )
         self._shape, self._runners = None, {}
         self._chosen = self._last = None
         self._dtype_name = self.dtype.name  # slow to look up
@@ -360,4 +366,5 @@ class Trainer:
         for other in self._runners.values():
             return BatchRunner(other.workspace, chooser, flops)
         workspace = Workspace(self.layout, self.dtype, routines, self._functions.activations, *shape)
+        workspace.point(loss_parameters=self._loss_parameters)
         return BatchRunner(workspace, chooser, flops)

@@ -141,13 +141,20 @@ def plain_output_kernels(dtype: str, output: Activation, loss: Loss, tiles: Tile
     loss : Loss
     tiles : Tiles
     """
-    functions = {
-        "finish": output.value,
-        "element_loss": loss.value,
-        "element_gradient": loss.output_gradient(output),
-    }
+    row = loss.row_function(output)
+    if row is not None:
+        share, functions = kernels.share_of_row, {"row_loss": row}
+    else:
+        share = kernels.share_of_elements
+        functions = {"element_loss": loss.value, "element_gradient": loss.output_gradient(output)}
+    share_of_loss = cuda.inlined(next(iter(_bound((share,), dtype, tiles, functions, {}).values())))
     templates = (kernels.output, kernels.gather, kernels.clear_rest)
-    return _bound(templates, dtype, tiles, functions, {"IS_NORMALIZED": output.is_normalized})
+    names = {
+        "IS_NORMALIZED": output.is_normalized,
+        "SEES_ROWS": row is not None,
+        "share_of_loss": share_of_loss,
+    }
+    return _bound(templates, dtype, tiles, {"finish": output.value}, names)
 
 
 def _bound(templates, dtype, tiles, functions, names):

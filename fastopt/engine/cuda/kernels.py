@@ -125,13 +125,13 @@ def forward(
 
 
 def output(
-    outputs, at, n_out, y, w, weighted, deltas, losses, is_training,
+    outputs, at, n_out, y, w, weighted, loss_parameters, deltas, losses, is_training,
     rows, batches, cells,
 ):  # fmt: skip
     """Turn the last pre-activations into outputs; in training also compute each row's loss and gradient.
 
     Each row is shared by ``BLOCK`` threads. ``losses`` has a place for every row of the data, in the order of
-    visit.
+    visit. ``share_of_loss`` is `share_of_elements`, or `share_of_row` where a loss sees whole rows.
     """
     parts = cuda.shared.array((BLOCK, PADDED), REAL)
     lane, line = cuda.threadIdx.x, cuda.threadIdx.y
@@ -162,19 +162,18 @@ def output(
                 total += parts[line, k]
             cuda.syncthreads()
             scale = ONE / total
-        loss = ZERO
         source = rows[start + row]
         weight = w[source] if weighted else ONE
         for j in range(lane, n_out, BLOCK):
             if is_inside:
                 p = finish(outputs[z + j] - top) * scale if IS_NORMALIZED else finish(outputs[z + j])
                 outputs[z + j] = p
-                if is_training:
-                    target = y[source * n_out + j]
-                    loss += element_loss(p, target)
-                    deltas[at + row * n_out + j] = element_gradient(p, target) * weight
         if is_training:
-            parts[line, lane] = loss
+            if SEES_ROWS:
+                cuda.syncthreads()  # other threads have written outputs
+            parts[line, lane] = share_of_loss(
+                outputs, deltas, z, y, source * n_out, loss_parameters, n_out, weight, lane, is_inside
+            )
             cuda.syncthreads()
             if lane == 0 and is_inside:
                 loss = ZERO
@@ -184,6 +183,31 @@ def output(
             cuda.syncthreads()
     if is_training and cuda.blockIdx.x == 0 and lane == 0 and line == 0:
         cells[NOW] = batch
+
+
+def share_of_elements(outputs, deltas, z, y, target, loss_parameters, n_out, weight, lane, is_inside):
+    """Write the gradient at a thread's share of a row's outputs, and return the sum of their losses.
+
+    Outputs and gradients of the row begin at ``z``, targets at ``target``.
+    """
+    loss = ZERO
+    if is_inside:
+        for j in range(lane, n_out, BLOCK):
+            loss += element_loss(outputs[z + j], y[target + j])
+            deltas[z + j] = element_gradient(outputs[z + j], y[target + j]) * weight
+    return loss
+
+
+def share_of_row(outputs, deltas, z, y, target, loss_parameters, n_out, weight, lane, is_inside):
+    """Do what `share_of_elements` does for a loss of whole rows: the first thread does all of it."""
+    loss = ZERO
+    if is_inside and lane == 0:
+        loss = row_loss(
+            outputs[z : z + n_out], y[target : target + n_out], deltas[z : z + n_out], loss_parameters
+        )
+        for j in range(n_out):
+            deltas[z + j] *= weight
+    return loss
 
 
 def backward(

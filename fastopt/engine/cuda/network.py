@@ -25,6 +25,8 @@ class Network:
     ----------
     layout : Layout
     functions : Functions
+    loss_parameters : ndarray
+        As `fastopt.engine.objective.loss_parameters` returns them.
     dtype : dtype
     capacity : int
     rule : Rule, optional
@@ -37,7 +39,7 @@ class Network:
         loss; and what the penalty adds to the loss, in parts.
     """
 
-    def __init__(self, layout, functions, dtype, capacity, rule=None):
+    def __init__(self, layout, functions, loss_parameters, dtype, capacity, rule=None):
         self.layout, self.rule, self.dtype, self.capacity = layout, rule, np.dtype(dtype), capacity
         self._loss_scale = 1.0 / layout.layer_sizes[-1] if functions.loss.is_mean else 1.0
         self.tiles = _choose_tiles(layout, capacity)
@@ -67,6 +69,8 @@ class Network:
             pre_activations = to_device(np.zeros(self._n_units, self.dtype))
         #: What the derivative of each layer's activation takes.
         self._points = [pre_activations if one.keeps_input else self._activations for one in used]
+        # An array of no elements has no address.
+        self._loss_parameters = to_device(np.append(loss_parameters, self.dtype.type(0)))
         self.outputs = self._activations[int(self._at[-1]) :]
         self._batches = to_device(np.zeros((MAX_BATCHES, 2), np.int64))
         self._cells = to_device(np.zeros(2, np.int64))
@@ -215,7 +219,8 @@ class Network:
         return self._launch(
             self._output_kernels.output, -(-self.capacity // self.tiles.block),
             self._activations, int(self._at[-1]), self.layout.layer_sizes[-1],
-            data.y, data.w, int(data.is_weighted), deltas, losses, int(is_training), *self._place,
+            data.y, data.w, int(data.is_weighted), self._loss_parameters, deltas, losses, int(is_training),
+            *self._place,
         )  # fmt: skip
 
     def _backward(self):

@@ -12,7 +12,7 @@ from fastopt.engine.cuda.compilation import COLLECT
 from fastopt.engine.cuda.data import Data
 from fastopt.engine.cuda.network import Network, complete
 from fastopt.engine.layout import Layout
-from fastopt.engine.objective import penalize, resolve_functions
+from fastopt.engine.objective import loss_parameters, penalize, resolve_functions
 from fastopt.engine.validation import Rows
 from fastopt.kernels.cuda import api as cuda
 
@@ -45,6 +45,8 @@ class Trainer:
         As of `fastopt.engine.Trainer`.
     n_threads : int, optional
         Not used.
+    loss_parameter
+        As of `fastopt.engine.Trainer`.
     device : str
         ``'cuda:N'``; which GPU.
     data_bytes : int, optional
@@ -73,6 +75,7 @@ class Trainer:
         loss: str,
         dtype: npt.DTypeLike,
         n_threads: int | None = None,
+        loss_parameter: float | Sequence[float] | None = None,
         device: str = "cuda:0",
         data_bytes: int | None = None,
     ) -> None:
@@ -80,6 +83,9 @@ class Trainer:
         self.layout: Layout = layout
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self._functions = resolve_functions(activation, out_activation, loss, len(layout.shapes) - 1)
+        self._loss_parameters = loss_parameters(
+            self._functions.loss, loss_parameter, layout.layer_sizes[-1], self.dtype
+        )
         self._ordinal = int(device.partition(":")[2] or 0)
         self._data_bytes = data_bytes
         self._bound = None
@@ -212,7 +218,7 @@ class Trainer:
             if all(a is b for a, b in zip(key[:4], known[:4], strict=True)) and key[4:] == known[4:]:
                 return self._bound[1:]
         self._bound = None  # frees its memory first
-        network = Network(self.layout, self._functions, self.dtype, batch_size, rule)
+        network = Network(self.layout, self._functions, self._loss_parameters, self.dtype, batch_size, rule)
         n_bytes = data_bytes() if self._data_bytes is None else self._data_bytes
         data = Data(X, Y, sample_weight, n_visits, batch_size, n_bytes)
         network.attach(data)

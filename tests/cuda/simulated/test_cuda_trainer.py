@@ -11,7 +11,7 @@ import numpy as np
 import own_rules  # noqa: F401  registers one
 import pytest
 import scipy.sparse
-from reference import own_functions  # noqa: F401  registers activations and losses
+from reference import loss_cases, own_functions  # noqa: F401  registers activations and losses
 from reference.naive_engine import NaiveTrainer, row_losses
 
 import fastopt
@@ -92,13 +92,7 @@ def trains_as_on_the_cpu(dtype, activation, loss, sizes=(3, 5, 4, 2)):
     """Compare gradients, a training and predictions of the two devices."""
     names = {"activation": activation, "out_activation": LOSSES[loss].output, "loss": loss}
     layout, params, X, _, weight = problem(list(sizes), dtype)
-    rs = np.random.RandomState(3)
-    draw = {"real": rs.standard_normal, "nonnegative": lambda s: rs.poisson(2, s), "labels": None}
-    shape = (len(X), sizes[-1])
-    Y = np.eye(sizes[-1])[rs.randint(sizes[-1], size=len(X))]
-    if LOSSES[loss].targets != "labels":
-        Y = draw[LOSSES[loss].targets](shape)
-    Y = np.ascontiguousarray(Y, dtype)
+    Y = loss_cases.targets(LOSSES[loss], np.random.RandomState(3), (len(X), sizes[-1])).astype(dtype)
     runs = []
     for trainer_class in (cuda_engine.Trainer, Trainer):
         trainer, mine = trainer_class(layout, dtype=dtype, **names), params.copy()

@@ -1,0 +1,150 @@
+"""Numbers as targets: their validation, the outputs that a loss has for each, predictions and scores."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.metrics import d2_pinball_score
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import InvalidParameterError
+
+from fastopt.neural_network import scoring, validation
+from fastopt.neural_network._base import BaseMLP
+from fastopt.neural_network.kept_trainers import kept_trainer
+from fastopt.rules.activations import POSITIVE_OUTPUTS, lookup_output
+from fastopt.rules.losses import PARAMETERS, REGRESSION_LOSSES, lookup_loss
+
+#: What targets of a kind must be, and whether numbers are.
+_RANGES = {"nonnegative": (">= 0", lambda y: y >= 0), "positive": ("> 0", lambda y: y > 0)}
+
+
+class RegressionTargets(BaseMLP):
+    """The part of `MLPRegressor` that deals with targets.
+
+    The network has `_width` neighbouring outputs for each target: one for each quantile of a list, and for
+    each of these as many as the loss has. Its targets are repeated as often.
+    """
+
+    delta: float
+    quantile: float | Sequence[float]
+    power: float
+    out_activation: str | None
+    n_crossed_: int
+
+    def _validate_params(self):
+        if not isinstance(self.loss, str):
+            raise InvalidParameterError(
+                f"The 'loss' parameter of {type(self).__name__} must be a str among "
+                f"{{{', '.join(map(repr, sorted(REGRESSION_LOSSES)))}}}. Got {self.loss!r} instead. loss is "
+                "the first argument, as in scikit-learn; name the others, as in "
+                f"{type(self).__name__}(hidden_layer_sizes=(64,))."
+            )
+        super()._validate_params()
+        self._quantiles()
+
+    def _quantiles(self):
+        """Return the quantiles of a list, checked, as a tuple; None where the loss has one number or none."""
+        parameter = lookup_loss(self.loss).parameter
+        if parameter is None or parameter.name != "quantile" or np.ndim(self.quantile) == 0:
+            return None
+        numbers = tuple(map(float, self.quantile))
+        if not numbers or any(a >= b for a, b in pairwise(numbers)):
+            raise ValueError(f"quantile={self.quantile!r} must be one number, or a list of rising numbers")
+        for number in numbers:
+            PARAMETERS["quantile"].check(number)
+        return numbers
+
+    def _width(self):
+        """Return the number of the network's outputs for each target."""
+        quantiles = self._quantiles()
+        return lookup_loss(self.loss).outputs_per_target * (1 if quantiles is None else len(quantiles))
+
+    def _loss_parameter(self):
+        quantiles = self._quantiles()
+        if quantiles is None:
+            return super()._loss_parameter()
+        each = lookup_loss(self.loss).outputs_per_target
+        n_targets = self._layout.layer_sizes[-1] // self._width()
+        return tuple(np.tile(np.repeat(quantiles, each), n_targets).tolist())
+
+    def _validate_input(self, X, y, incremental, reset):
+        X, y = validation.fit_input(self, X, y, reset=reset, kinds="fiu", y_numeric=True)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if issparse(y) or y.dtype.kind not in "buif":
+            raise ValueError(
+                f"y must be a dense array of numbers, got {type(y).__name__} of dtype {y.dtype}."
+            )
+        self._check_range(y)
+        if not reset and self._output_activation() != self.out_activation_:
+            raise ValueError(
+                f"The network's outputs are {self.out_activation_!r}, but loss={self.loss!r} with "
+                f"out_activation={self.out_activation!r} has {self._output_activation()!r}. To change them, "
+                "fit with warm_start=False."
+            )
+        targets = y.reshape(len(y), -1)
+        width = self._width()
+        return X, targets if width == 1 else np.repeat(targets, width, axis=1)
+
+    def _check_range(self, y):
+        loss = lookup_loss(self.loss)
+        kind = loss.targets_for(None if loss.parameter is None else getattr(self, loss.parameter.name))
+        if kind not in _RANGES:
+            return
+        allowed, holds = _RANGES[kind]
+        if not holds(y.min()):
+            given = "" if isinstance(loss.targets, str) else f" with {loss.parameter.name}={self.power}"
+            raise ValueError(
+                f"loss={self.loss!r}{given} needs y {allowed}, got a smallest value of {y.min()}. For such "
+                "targets use loss='squared_error'."
+            )
+
+    def _output_activation(self):
+        loss = lookup_loss(self.loss)
+        name = loss.output if self.out_activation is None else self.out_activation
+        loss.check_output(lookup_output(name))
+        if loss.output in POSITIVE_OUTPUTS and name not in POSITIVE_OUTPUTS:
+            raise ValueError(
+                f"loss={self.loss!r} needs positive outputs, and those of out_activation={name!r} may be "
+                "negative; use 'exp', 'softplus' or 'logistic', or None for that of the loss"
+            )
+        return name
+
+    def _by_target(self, outputs):
+        """Return network outputs as an array of shape (n_samples, n_targets, n_quantiles, of the loss)."""
+        each, width = lookup_loss(self.loss).outputs_per_target, self._width()
+        return outputs.reshape(len(outputs), outputs.shape[1] // width, width // each, each)
+
+    def _predictions(self, outputs):
+        """Return predictions of shape (n_samples, n_targets), or (n_samples, n_targets, n_quantiles)."""
+        if self._width() == 1:
+            return outputs
+        values = self._by_target(outputs)[..., 0]
+        return values[..., 0] if self._quantiles() is None else np.sort(values, axis=2)
+
+    def _score_outputs(self, targets, outputs, sample_weight):
+        targets, predictions = targets[:, :: self._width()], self._predictions(outputs)
+        if self._quantiles() is None:
+            return scoring.r2(targets, predictions, sample_weight)
+        return self._quantile_score(targets, predictions, sample_weight)
+
+    def _quantile_score(self, y, predictions, sample_weight):
+        """Return the mean over the quantiles of scikit-learn's ``d2_pinball_score``."""
+        if not np.isfinite(predictions).all():
+            return math.nan
+        quantiles = self._quantiles()
+        scores = [
+            d2_pinball_score(y, predictions[..., i], sample_weight=sample_weight, alpha=quantile)
+            for i, quantile in enumerate(quantiles)
+        ]
+        return float(np.mean(scores))
+
+    def _conclude(self, data):
+        if self._quantiles() is None:
+            return
+        network = self._network(self._params.dtype, self.device_)
+        outputs = kept_trainer("predict", **network).predict(self._params, data.X)
+        is_crossed = np.diff(self._by_target(outputs)[..., 0], axis=2) < 0
+        self.n_crossed_ = int(is_crossed.any(axis=(1, 2)).sum())
