@@ -30,10 +30,9 @@ class Case:
 
     def network(self, module, **settings):
         """Return the untrained classifier of ``fastopt`` or of ``sklearn.neural_network``."""
-        settings = {"max_iter": self.epochs, "tol": 0.0, "n_iter_no_change": 10_000} | settings
-        return module.MLPClassifier(
-            self.hidden, batch_size=self.batch_size, alpha=ALPHA, random_state=0, **settings
-        )
+        stopping = {"max_iter": self.epochs, "tol": 0.0, "n_iter_no_change": 10_000}
+        settings = stopping | {"alpha": ALPHA, "random_state": 0} | settings
+        return module.MLPClassifier(self.hidden, batch_size=self.batch_size, **settings)
 
 
 def table(n, n_features):
@@ -80,9 +79,9 @@ CASES = {
 }
 
 
-def fit_ours(case, X, y, **settings):
-    """Train with fastopt; return the fitted network."""
-    return _quietly(case.network(fastopt, **settings).fit, X, y)
+def fit_ours(case, X, y, validation=None, **settings):
+    """Train with fastopt; return the fitted network. ``validation`` are more keywords of its ``fit``."""
+    return _quietly(case.network(fastopt, **settings).fit, X, y, **(validation or {}))
 
 
 def fit_sklearn(case, X, y):
@@ -90,10 +89,10 @@ def fit_sklearn(case, X, y):
     return _quietly(case.network(neural_network).fit, X, y)
 
 
-def _quietly(function, *args):
+def _quietly(function, *args, **kwargs):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return function(*args)
+        return function(*args, **kwargs)
 
 
 def fit_torch(case, X, y, n_threads, same_order=False):
