@@ -30,6 +30,7 @@ _FAMILIES = {
 }
 #: The module of each class that belongs to no public family.
 _INTERNAL = {
+    "DropoutState": "fastopt.stepping.dropout",
     "EarlyStopping": "fastopt.neural_network.early_stopping",
     "FlatState": "fastopt.stepping.flat_state",
     "LayerwiseState": "fastopt.stepping.layerwise_state",

@@ -105,7 +105,7 @@ def _begin(context, c, batch):
     c.n_blocks = (c.n_rows + c.block_rows - 1) // c.block_rows
     # Rows that are not gathered, and predictions, are read and written where they are.
     first, last = layer_record(c, 0), layer_record(c, c.n_layers - 1)
-    first.source = c.gathered if c.has_order else c.x + c.start * first.source_stride
+    first.source = c.gathered if c.has_order or first.drops_source else c.x + c.start * first.source_stride
     if c.mode == PREDICT or c.mode == SCORE:
         last.target = c.out + c.start * last.target_stride
     weight = vector(c.batch_weight, np.float64, 1)

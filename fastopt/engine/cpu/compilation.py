@@ -22,6 +22,7 @@ from fastopt._collection import paused
 from fastopt.engine.cpu import (
     activations,
     batch_loop,
+    dropout,
     epoch_loop,
     inputs,
     layer_products,
@@ -33,6 +34,7 @@ from fastopt.engine.objective import Functions
 from fastopt.kernels import cache_folders, code_cache, elementwise, intrinsics, threading_layer
 from fastopt.kernels.binding import bind, compile_c, compile_scalar, digest, fingerprint
 from fastopt.kernels.subnormals import call_flushing
+from fastopt.rules import dropout as dropout_rules
 from fastopt.rules import patience, scalar_functions
 from fastopt.rules.activations import ACTIVATIONS, OUTPUTS, Activation
 from fastopt.rules.losses import LOSSES, Loss
@@ -154,6 +156,23 @@ class Addresses(NamedTuple):
 
     network: dict[str, int]
     hidden: tuple[dict[str, int], ...]
+
+
+@functools.cache
+def _dropout_routines(dtype):
+    names = "scale_of random_bits low_bits high_bits bits_of dropped".split()
+    functions = {name: getattr(dropout_rules, name) for name in names}
+    constants = {"RUN": dropout_rules.RUN, "LANES": dropout_rules.LANES}
+    with announced(f"dropout for {dtype}"):
+        return {
+            one.__name__: _compile_functions(one, dtype, functions, **constants)
+            for one in (dropout.drop, dropout.drop_entries)
+        }
+
+
+def dropout_addresses(dtype: str) -> dict[str, int]:
+    """Return the addresses of the routines of dropout, by their names in the context."""
+    return _addresses(_dropout_routines(dtype))
 
 
 @functools.cache
@@ -286,5 +305,6 @@ def warmup(dtypes: Iterable[npt.DTypeLike] = ("float32", "float64")) -> None:
         for activation in ACTIVATIONS.values():
             activation_routines(activation, dtype)
         program_addresses(dtype)
+        dropout_addresses(dtype)
         for rule in RULES.values():
             elementwise.update_kernel(rule, dtype)

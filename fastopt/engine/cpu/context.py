@@ -30,6 +30,8 @@ _ADDRESSES = (
     # the batch: gathered rows; where they are not zero, by row and by group of columns; lists made of these,
     # a buffer a worker; CSR elements by tile
     "gathered row_bits group_bits lists list_starts entry_start entry_column entry_row entry_value "
+    # dropout: its routines; the keys and thresholds of the first batch; CSR elements after dropout
+    "drop drop_entries dropout entry_dropped "
     # workspaces: constants; copies of columns, transposed weights and a tile's gradient, a buffer a worker
     "zeros one copies transposed buffers cleared "
     # the update: state slots, constants of each batch, and those of this one for weights and for biases
@@ -46,17 +48,18 @@ _INTEGERS = (
     "first_batch last_batch batch_size n_samples alone stopped_at n_constants step start n_rows "
     "leader batch_at first_task last_task task_workers "
     "inputs mode has_order has_weight penalized "
-    "stride update gemm give_way itemsize"
+    "stride update gemm give_way itemsize dropout_stride"
 ).split()
 #: A layer: its shape; addresses of its weights, bias, inputs (``source``), pre-activations, outputs
 #: (``target``) and of the gradients at inputs and outputs; address of what the derivative of the layer before
 #: takes; bytes from one row to the next; places in the flat vector; bytes into a worker's buffer of
 #: transposed weights, -1 where there are none; of a hidden layer, its activation's routine and whether that
-#: is the ReLU, which products apply; the routine of the derivative of the layer before.
+#: is the ReLU, which products apply; the routine of the derivative of the layer before; where outputs are
+#: before dropout, if anywhere else; whether there is dropout of inputs, and of outputs.
 _LAYER = (
     "n_in n_out weights bias source pre_activations target source_delta delta source_points "
     "source_stride target_stride weights_at bias_at transposed_at "
-    "activate rectifies source_backpropagate"
+    "activate rectifies source_backpropagate undropped drops_source drops"
 ).split()
 #: A tile: rows ``first:last`` of a layer's weights (all of its bias where ``first`` is -1), and its number
 #: where partial sums are added up, the same for any number of workers.

@@ -33,7 +33,7 @@ def run_epochs(epochs, number):
     e = record_at(epochs, _EPOCHS_TYPE)
     c = record(e.context)
     losses, result = vector(e.losses, np.float64, e.n_epochs), vector(c.result, np.float64, 2)
-    constants, best, n_bad = c.constants, -e.best, e.n_bad
+    constants, dropout, best, n_bad = c.constants, c.dropout, -e.best, e.n_bad
     while e.n_done < e.n_epochs:
         if e.next_uint32:
             shuffle(c.order, c.n_samples, e.next_uint32, e.generator)
@@ -41,9 +41,10 @@ def run_epochs(epochs, number):
         store_shared(line(c, OVER), 0)
         call(e.worker, (e.context, number))
         c.constants += c.last_batch * c.n_constants * c.itemsize
+        c.dropout += c.last_batch * c.dropout_stride
         loss = losses[e.n_done] = result[0] / c.n_samples
         e.n_done += 1
         best, n_bad = _observe(-loss, best, n_bad, e.tol)
         if n_bad > e.n_bad_allowed or not math.isfinite(loss):
             break
-    c.constants = constants
+    c.constants, c.dropout = constants, dropout

@@ -31,21 +31,34 @@ from fastopt.kernels.intrinsics import call, vector
 
 
 @njit(**INNER_JIT)
-def _read_inputs(context, c, block, lo, hi):
-    """Read the batch's rows ``lo:hi``: gather them, mark their non-zeros, or sort their CSR entries."""
-    if c.inputs == CSR:
-        if c.mode != PREDICT and c.mode != SCORE:
-            call(c.sort_entries, (context, block, lo, hi))
-        return
-    if c.has_order:
-        call(c.gather, (context, lo, hi))
-    if c.inputs == COMPRESS:
-        call(c.mark, (context, layer_record(c, 0).source, block, lo, hi))
+def _drop(c, number, source, target, first, n):
+    """Write ``n`` elements after dropout, those of layer ``number`` (0: the inputs) from the ``first`` on."""
+    row = vector(c.dropout + c.batch_at * c.dropout_stride + number * 16, np.int64, 2)
+    call(c.drop, (source, target, first, n, row[0], row[1]))
 
 
 @njit(**INNER_JIT)
-def _forward(context, c, lo, hi, worker):
-    """Compute the outputs of all layers for the batch's rows ``lo:hi``."""
+def _read_inputs(context, c, block, lo, hi):
+    """Read the batch's rows ``lo:hi``: gather them, mark their non-zeros, or sort their CSR entries."""
+    layer = layer_record(c, 0)
+    if c.inputs == CSR:
+        if layer.drops_source:
+            call(c.drop_entries, (context, block, lo, hi))
+        if c.mode != PREDICT and c.mode != SCORE:
+            call(c.sort_entries, (context, block, lo, hi))
+        return
+    if c.has_order or layer.drops_source:
+        call(c.gather, (context, lo, hi))
+    if layer.drops_source:
+        rows = layer.source + lo * layer.source_stride
+        _drop(c, 0, rows, rows, lo * layer.n_in, (hi - lo) * layer.n_in)
+    if c.inputs == COMPRESS:
+        call(c.mark, (context, layer.source, block, lo, hi))
+
+
+@njit(**INNER_JIT)
+def _forward(context, c, block, lo, hi, worker):
+    """Compute the outputs of all layers for a block of rows, ``lo:hi`` of the batch."""
     rows = hi - lo
     for number in range(c.n_layers):
         layer = layer_record(c, number)
@@ -62,11 +75,14 @@ def _forward(context, c, lo, hi, worker):
             arguments = context, worker, layer.source, lo, hi, target, weights, bias, n_out, rectify
             call(c.marked_forward, arguments)
         else:
-            call(c.csr_forward, (context, lo, hi, target, weights, bias, n_out, rectify))
+            call(c.csr_forward, (context, block, lo, hi, target, weights, bias, n_out, rectify))
         if is_last:
             call(c.output, (target, rows, n_out))
         elif not (rectify and can_rectify):
-            call(layer.activate, (target, layer.target + lo * layer.target_stride, rows * n_out))
+            call(layer.activate, (target, layer.undropped + lo * layer.target_stride, rows * n_out))
+        if layer.drops:
+            undropped, skip = layer.undropped, lo * layer.target_stride
+            _drop(c, number + 1, undropped + skip, layer.target + skip, lo * n_out, rows * n_out)
 
 
 @njit(**INNER_JIT)
@@ -103,6 +119,8 @@ def _backward(c, lo, hi, worker):
         target = layer.source_delta + lo * layer.source_stride
         transposed = _transposed(c, layer, worker)
         layer_products.backward(c, worker, rows, n_in, n_out, delta, layer.weights, transposed, target)
+        if layer.drops_source:
+            _drop(c, number, target, target, lo * n_in, rows * n_in)
         points = layer.source_points + lo * layer.source_stride
         call(layer.source_backpropagate, (points, target, rows * n_in))
 
@@ -116,7 +134,7 @@ def work_on_rows(context, c, worker):
         count += 1
         lo, hi = first_row(c, block), first_row(c, block + 1)
         _read_inputs(context, c, block, lo, hi)
-        _forward(context, c, lo, hi, worker)
+        _forward(context, c, block, lo, hi, worker)
         if c.mode != PREDICT:
             call(c.loss, (context, block, lo, hi))
         if c.mode != PREDICT and c.mode != SCORE:

@@ -172,14 +172,17 @@ def marked_gradient(context, worker, source, first, last, out, delta, n, keep):
         )  # fmt: skip
 
 
-def csr_forward(context, lo, hi, out, weights, bias, n, rectify):
+def csr_forward(context, block, lo, hi, out, weights, bias, n, rectify):
     """Write ``X @ W + b`` for the batch's rows ``lo:hi`` of a CSR matrix."""
     c = record(context)
+    dropped = c.entry_dropped + block * c.block_entries * c.itemsize
     for i in range(lo, hi):
         row = row_number(c, i)
         ends = vector(c.indptr + 8 * row, np.int64, 2)
+        data = dropped if c.entry_dropped else c.data + c.itemsize * ends[0]
+        dropped += (ends[1] - ends[0]) * c.itemsize
         simd_gemm.listed_product(
-            real(0), 1, n, ends[1] - ends[0], c.data + c.itemsize * ends[0], 0, 1, weights, n,
+            real(0), 1, n, ends[1] - ends[0], data, 0, 1, weights, n,
             c.indices + 4 * ends[0], bias, 0, out + (i - lo) * n * c.itemsize, n, rectify,
         )  # fmt: skip
 
@@ -195,6 +198,7 @@ def sort_entries(context, block, lo, hi):
     fill(start.ctypes.data, np.int64, n_tiles + 2, 0)
     # Counts stand two places up, so that after the scatter each tile's end has become its start.
     for scatter in range(2):
+        dropped = c.entry_dropped + base * c.itemsize
         for i in range(lo, hi):
             row = row_number(c, i)
             ends = vector(c.indptr + 8 * row, np.int64, 2)
@@ -204,7 +208,8 @@ def sort_entries(context, block, lo, hi):
                 _ask_for(c.indices + 4 * ahead[0], 4 * (ahead[1] - ahead[0]))
                 _ask_for(c.data + c.itemsize * ahead[0], c.itemsize * (ahead[1] - ahead[0]))
             columns = vector(c.indices + 4 * ends[0], np.int32, n)
-            values = vector(c.data + c.itemsize * ends[0], real, n)
+            values = vector(dropped if c.entry_dropped else c.data + c.itemsize * ends[0], real, n)
+            dropped += n * c.itemsize
             for p in range(n):
                 tile = columns[p] >> shift
                 if scatter:

@@ -12,6 +12,7 @@ from fastopt.engine.cpu.trainer import PROGRAM, Trainer
 from fastopt.engine.validation import Rows
 
 if TYPE_CHECKING:
+    from fastopt.stepping.dropout import DropoutState
     from fastopt.stepping.flat_state import FlatState
     from fastopt.stepping.layerwise_state import LayerwiseState
 
@@ -43,6 +44,7 @@ def train_epochs(
     n_epochs: int,
     patience: Patience,
     losses: list[float],
+    dropout: "DropoutState | None" = None,
 ) -> None:
     """Train for one or more epochs, as many as Ctrl-C can wait for.
 
@@ -64,6 +66,8 @@ def train_epochs(
         Training stops after an epoch whose loss exhausts it or is not finite.
     losses : list of float
         The mean loss of each epoch done is appended, also before a KeyboardInterrupt.
+    dropout : DropoutState, optional
+        As `Trainer.train` takes it.
     """
     n_samples = X.shape[0] if order is None else order.shape[0]
     batch_size = min(batch_size, n_samples)
@@ -71,7 +75,8 @@ def train_epochs(
     kernel = getattr(update, "address", None)
     program = None if kernel is not None else trainer._program(params, update)
     mode = TRAIN if program is None else PROGRAM
-    runner = trainer._prepare(mode, params, X, batch_size, Y, order, sample_weight)
+    drops = () if dropout is None else dropout.drops
+    runner = trainer._prepare(mode, params, X, batch_size, Y, order, sample_weight, drops)
     n_workers, count = runner.plan(n_batches * min(n_epochs, max(1, _MAX_STEPS // n_batches)))
     in_python = kernel is None and (program is None or program.calls_python)
     # Not where an epoch takes long beside what Python does between two.
@@ -80,7 +85,7 @@ def train_epochs(
             random_state.shuffle(order)
         loss = trainer.train(
             params, X, Y, update,
-            batch_size=batch_size, alpha=alpha, order=order, sample_weight=sample_weight,
+            batch_size=batch_size, alpha=alpha, order=order, sample_weight=sample_weight, dropout=dropout,
         )  # fmt: skip
         losses.append(loss / n_samples)
         return
@@ -92,6 +97,8 @@ def train_epochs(
     else:
         workspace.point_to_program(program, alpha)
         program.feed(n_epochs * n_batches)
+    if dropout is not None:
+        workspace.point_to_dropout(dropout.rows(n_epochs * n_batches))
     workspace.begin(0, n_batches, batch_size, n_samples, 1)
     loop = _EpochLoop(workspace.address, n_epochs, random_state, patience)
     try:
@@ -100,6 +107,8 @@ def train_epochs(
         done = loop.losses()
         if program is None:
             update.advance(len(done) * n_batches)
+        if dropout is not None:
+            dropout.advance(len(done) * n_batches)
         losses.extend(done)
 
 

@@ -20,6 +20,7 @@ from fastopt.engine.validation import Rows
 from fastopt.kernels import threading_layer
 
 if TYPE_CHECKING:
+    from fastopt.stepping.dropout import DropoutState
     from fastopt.stepping.flat_state import FlatState
     from fastopt.stepping.layerwise_state import LayerwiseState
 
@@ -111,6 +112,7 @@ class Trainer:
         alpha: float,
         order: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
+        dropout: "DropoutState | None" = None,
     ) -> float:
         """Train for one epoch on the rows ``X[order]`` in batches, updating ``params`` in place.
 
@@ -129,6 +131,8 @@ class Trainer:
         order : ndarray of int64, optional
             Which rows, in which order; all of them in their own order by default.
         sample_weight : ndarray of shape (n_samples,), optional
+        dropout : DropoutState, optional
+            Which units are dropped in each batch; it advances by the number of batches.
 
         Returns
         -------
@@ -149,17 +153,19 @@ class Trainer:
         address = getattr(update, "address", None)
         program = None if address is not None else self._program(params, update)
         mode = TRAIN if address is not None else GRADIENT if program is None else PROGRAM
-        runner = self._prepare(mode, params, X, batch_size, Y, order, sample_weight)
+        drops = () if dropout is None else dropout.drops
+        runner = self._prepare(mode, params, X, batch_size, Y, order, sample_weight, drops)
         if mode == PROGRAM:
-            return self._train_by_program(runner, program, n_samples, batch_size, alpha)
+            return self._train_by_program(runner, program, n_samples, batch_size, alpha, dropout)
         if mode == GRADIENT:
-            return self._train_by_gradient(runner, params, update, n_samples, batch_size, alpha)
+            return self._train_by_gradient(runner, params, update, n_samples, batch_size, alpha, dropout)
         workspace = runner.workspace
         workspace.point_to_update(update, address, alpha)
         first = 0
         while first < n_batches:
             n_workers, count = runner.plan(n_batches - first)
             workspace.point_to_constants(update.constants(count))
+            workspace.take_dropout(dropout, first, count)
             update.advance(count)  # first, because Ctrl-C during the run is raised on its return
             runner.run(first, first + count, batch_size, n_samples, n_workers)
             first += count
@@ -176,7 +182,7 @@ class Trainer:
         update.n_threads = self.n_threads
         return make(params, self.layout)
 
-    def _train_by_program(self, runner, program, n_samples, batch_size, alpha):
+    def _train_by_program(self, runner, program, n_samples, batch_size, alpha, dropout):
         """Train with an optimizer that needs whole gradients, without Python between batches."""
         workspace = runner.workspace
         workspace.point_to_program(program, alpha)
@@ -184,11 +190,12 @@ class Trainer:
         while first < n_batches:
             n_workers, count = runner.plan(n_batches - first)
             last = first + program.feed(count)
+            workspace.take_dropout(dropout, first, last - first)
             runner.run_program(program, first, last, batch_size, n_samples, n_workers)
             first = last
         return workspace.take_result()[0]
 
-    def _train_by_gradient(self, runner, params, update, n_samples, batch_size, alpha):
+    def _train_by_gradient(self, runner, params, update, n_samples, batch_size, alpha, dropout):
         """Train with an optimizer that needs whole gradients: norms, matrices, global scalars."""
         gradient = np.zeros(self.layout.size, self.dtype)
         total = 0.0
@@ -208,6 +215,7 @@ class Trainer:
 
         n_batches = -(-n_samples // batch_size)
         for batch in range(n_batches):
+            runner.workspace.take_dropout(dropout, batch, 1)
             loss, weight = evaluate(batch)
             if weight == 0:
                 continue  # no row counts
@@ -312,9 +320,9 @@ class Trainer:
             runner.workspace.forget(*_ARGUMENTS)
         self._chosen = self._last = None
 
-    def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight):
+    def _prepare(self, mode, params, X, batch_size, Y, order, sample_weight, drops=()):
         """Return the batch runner for these arguments; that of the last call if they are the same."""
-        arguments = (mode, params, X, batch_size, Y, order, sample_weight)
+        arguments = (mode, params, X, batch_size, Y, order, sample_weight, drops)
         if self._last is None or not all(map(operator.is_, arguments, self._last[0])):
             self._last = arguments, self._point(*arguments)
         runner = self._last[1]
@@ -322,7 +330,7 @@ class Trainer:
             self._last = None  # a sparse matrix may get other arrays
         return runner
 
-    def _point(self, mode, params, X, batch_size, Y, order, sample_weight):
+    def _point(self, mode, params, X, batch_size, Y, order, sample_weight, drops):
         validation.check(self.layout, self.dtype, params, X, Y, order, sample_weight)
         if self._chosen is None or self._chosen[0] is not X or self._chosen[1] != batch_size:
             self._chosen = X, batch_size, *choose_inputs(X, batch_size)
@@ -332,7 +340,7 @@ class Trainer:
         n_workers = 1
         if flops >= _PARALLEL_FLOPS:
             n_workers = self.n_threads or threading_layer.n_available()
-        shape = (batch_size, inputs, block_entries, n_workers)
+        shape = (batch_size, inputs, block_entries, n_workers, drops)
         if shape != self._shape:  # the last workspace does not fit
             self._shape, self._runners = shape, {}
         if mode not in self._runners:
@@ -358,7 +366,7 @@ class Trainer:
         return runner
 
     def _make_runner(self, mode, shape, flops):
-        _, inputs, _, n_workers = shape
+        _, inputs, _, n_workers, drops = shape
         routines = compilation.routine_addresses(self._dtype_name, inputs != DENSE, self._functions)
         if n_workers > 1:
             compilation.prepare(True)
@@ -367,4 +375,6 @@ class Trainer:
             return BatchRunner(other.workspace, chooser, flops)
         workspace = Workspace(self.layout, self.dtype, routines, self._functions.activations, *shape)
         workspace.point(loss_parameters=self._loss_parameters)
+        if drops:
+            workspace.set(**compilation.dropout_addresses(self._dtype_name))
         return BatchRunner(workspace, chooser, flops)

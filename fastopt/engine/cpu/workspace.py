@@ -108,9 +108,13 @@ class Workspace:
     inputs, block_entries : int
         As `choose_inputs` returned them.
     n_workers : int
+    drops : tuple of bool, optional
+        Whether there is dropout of the inputs, and of the outputs of each hidden layer.
     """
 
-    def __init__(self, layout, dtype, routines, activations, capacity, inputs, block_entries, n_workers):
+    def __init__(
+        self, layout, dtype, routines, activations, capacity, inputs, block_entries, n_workers, drops=()
+    ):
         self.context = np.zeros(1, CONTEXT)
         self._fields = self.context.view(np.int64)  # every field is one; a record's item is slow to set
         self.address = self.context.ctypes.data
@@ -140,7 +144,9 @@ class Workspace:
         )
         self._place_tiles(dtype, inputs, n_workers)
         self._place_inputs(dtype, inputs, rows, n_blocks, block_entries, n_workers)
-        self._place_layers(capacity, dtype, n_workers, activations)
+        if inputs == CSR and drops and drops[0]:
+            self.point(entry_dropped=np.empty(n_blocks * block_entries + 1, dtype))
+        self._place_layers(capacity, dtype, n_workers, activations, drops)
         self._place_activations(activations, routines.hidden)
 
     def _place_tiles(self, dtype, inputs, n_workers):
@@ -182,15 +188,21 @@ class Workspace:
                 list_starts=np.empty((n_workers, rows + 1), np.int64),
             )
 
-    def _place_layers(self, capacity, dtype, n_workers, activations):
+    def _place_layers(self, capacity, dtype, n_workers, activations, drops):
         """Allocate the layers' outputs, deltas and transposed weights, and fill their records."""
         layout, itemsize = self._layout, dtype.itemsize
         shapes = np.array(layout.shapes, np.int64)
         sizes = _padded(capacity * shapes[:, 1])
         at = np.concatenate([[0], np.cumsum(sizes)]) * itemsize
         self._outputs = aligned_memory.empty(sizes.sum(), dtype)
+        drops_source = np.array([bool(one) for one in drops] or [False] * len(shapes))
+        drops = np.append(drops_source[1:], False)
         keeps_input = np.array([*(one.keeps_input for one in activations), False])
-        self._pre_activations = np.empty(sizes.sum(), dtype) if keeps_input.any() else self._outputs
+        # A derivative by the outputs is by those before dropout; the ReLU's is the same by those after it.
+        is_relu = np.array([*(one is ACTIVATIONS["relu"] for one in activations), False])
+        keeps_outputs = drops & ~keeps_input & ~is_relu
+        keeps = keeps_input | keeps_outputs
+        self._pre_activations = np.empty(sizes.sum(), dtype) if keeps.any() else self._outputs
         self._deltas = aligned_memory.empty(sizes.sum() + _SLACK, dtype)
         layers = self._layers = np.zeros(len(shapes), LAYER)
         layers["n_in"], layers["n_out"] = shapes.T
@@ -198,7 +210,9 @@ class Workspace:
         layers["weights_at"], layers["bias_at"] = layout.weights_at, layout.biases_at
         outputs, kept = _address(self._outputs), _address(self._pre_activations)
         layers["target"], layers["delta"] = outputs + at[:-1], _address(self._deltas) + at[:-1]
-        layers["pre_activations"] = np.where(keeps_input, kept, outputs) + at[:-1]
+        layers["pre_activations"] = np.where(keeps, kept, outputs) + at[:-1]
+        layers["undropped"] = np.where(keeps_outputs, kept, outputs) + at[:-1]
+        layers["drops_source"], layers["drops"] = drops_source, drops
         for name, before in (
             ("source", "target"), ("source_delta", "delta"), ("source_points", "pre_activations")
         ):  # fmt: skip
@@ -268,6 +282,17 @@ class Workspace:
         """Set the update's constants, one row for each batch."""
         self.point(constants=rows)
         self.set(n_constants=rows.shape[1])
+
+    def take_dropout(self, dropout, first, count):
+        """Take the keys and thresholds of ``count`` batches from the ``first`` on, if there is dropout."""
+        if dropout is not None:
+            self.point_to_dropout(dropout.rows(count), first)
+            dropout.advance(count)
+
+    def point_to_dropout(self, rows, first=0):
+        """Set the keys and thresholds of dropout, one row for each batch from the ``first`` on."""
+        self._arrays["dropout"] = rows
+        self.set(dropout=_address(rows) - first * rows.strides[0], dropout_stride=rows.strides[0])
 
     def take_result(self):
         """Return the sums of losses and of weights since the last call."""
