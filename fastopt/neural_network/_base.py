@@ -20,14 +20,18 @@ from fastopt import __version__
 from fastopt._parameters import safe_repr
 from fastopt.engine import Layout, make_trainer
 from fastopt.engine.cpu.few_rows import MAX_ROWS
-from fastopt.neural_network import epochs, learning_rates, parameters, solvers, validation
+from fastopt.neural_network import epochs, history, learning_rates, parameters, scoring, solvers, validation
 from fastopt.neural_network.caller_warnings import warn_of_version
 from fastopt.neural_network.checkpoints import Checkpoint, check_checkpoint
+from fastopt.neural_network.data import Data
 from fastopt.neural_network.fit_tasks import CallbackSupportMixin, fit_tasks
+from fastopt.neural_network.full_batches import train_lbfgs
 from fastopt.neural_network.initialization import initialize
 from fastopt.neural_network.kept_trainers import few_rows, kept_trainer
 from fastopt.neural_network.progress import fit_bar
+from fastopt.neural_network.stopwatch import Stopwatch
 from fastopt.neural_network.unused_parameters import warn_of_callbacks, warn_of_unused
+from fastopt.neural_network.validation_sets import NO_VALIDATION, Given
 from fastopt.optimizers import Optimizer
 from fastopt.persistence import Persistent
 from fastopt.rules.losses import lookup_loss
@@ -54,7 +58,18 @@ def if_stochastic(method: _F) -> _F:
     return cast(_F, available_if(lambda self: self._check_solver())(partial_fit))
 
 
-class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+def _as_they_are(targets, sample_weight):
+    return sample_weight
+
+
+class BaseMLP(
+    parameters.FlatParameters,
+    history.TrainingHistory,
+    Persistent,
+    CallbackSupportMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
     """Base class with fitting and prediction; `MLPClassifier` and `MLPRegressor` add targets and scores."""
 
     _family: ClassVar[str] = "estimator"
@@ -94,6 +109,8 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
     progress: bool
     checkpoint: str | os.PathLike[str] | None
     checkpoint_every: int | datetime.timedelta
+    scoring: str | Callable[..., float] | None
+    max_time: float | None
 
     # What a fit leaves behind.
     device_: str
@@ -133,6 +150,18 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
     def _score_outputs(self, targets, outputs, sample_weight):
         """Return the validation score of network outputs."""
 
+    @abstractmethod
+    def _validate_more(self, X, y):
+        """Return X and the targets as `_validate_input` does, of rows that must fit those it has seen."""
+
+    @abstractmethod
+    def _labels_of(self, targets):
+        """Return y in the form in which it was passed to fit, from validated targets."""
+
+    def _class_weighing(self, targets):
+        """Return the function of targets and sample weights that multiplies these by class weights."""
+        return _as_they_are
+
     def _stratification(self, targets):
         """Return what the early-stopping split is stratified by, or None."""
         return
@@ -170,6 +199,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
         # Before scikit-learn's generic message, which cannot suggest a name.
         solvers.check_solver(self.solver, type(self).__name__)
         learning_rates.check_learning_rate(self.learning_rate, type(self).__name__)
+        scoring.check_scoring_parameter(self.scoring, type(self).__name__)
         check_checkpoint(self)
         if not validation.has_valid_parameters(self):
             super()._validate_params()
@@ -183,7 +213,14 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
 
     @in_fit_context
     def fit(
-        self: _Self, X: validation.Rows, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self: _Self,
+        X: validation.Rows,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None = None,
+        *,
+        X_val: validation.Rows | None = None,
+        y_val: npt.ArrayLike | None = None,
+        sample_weight_val: npt.ArrayLike | None = None,
     ) -> _Self:
         """Fit the network to the data.
 
@@ -195,6 +232,14 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
             Class labels or real numbers.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row in the loss.
+        X_val : {array-like, sparse matrix} of shape (n_validation, n_features), default=None
+            Rows on which loss and score are measured after each epoch. With ``early_stopping=True`` they take
+            the place of rows held out of X; otherwise they are only monitored. In a `Pipeline` with
+            ``transform_input=["X_val"]`` they go through the steps before, as X does.
+        y_val : array-like of shape (n_validation,) or (n_validation, n_outputs), default=None
+            Their targets.
+        sample_weight_val : array-like of shape (n_validation,), default=None
+            Their weights.
 
         Returns
         -------
@@ -212,17 +257,20 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
         Warns
         -----
         ConvergenceWarning
-            When ``max_iter`` ends the fit, or the loss is no longer finite.
+            When ``max_iter`` or ``max_time`` ends the fit, or the loss is no longer finite.
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, Given(X_val, y_val, sample_weight_val))
 
-    def _fit(self, X, y, sample_weight=None, incremental=False):
+    def _fit(self, X, y, sample_weight=None, given=NO_VALIDATION, incremental=False):
+        stopwatch = Stopwatch(self.max_time)
         sizes = validation.layer_sizes(self.hidden_layer_sizes)
         device = validation.check_device(self.device, type(self).__name__)
         fresh = not self._has("coefs_") or (not self.warm_start and not incremental)
-        given = X, y, sample_weight
+        arguments = X, y, sample_weight
         X, targets = self._validate_input(X, y, incremental, reset=fresh)
-        sample_weight = validation.check_sample_weight(sample_weight, X)
+        weigh = self._class_weighing(targets)
+        sample_weight = weigh(targets, validation.check_sample_weight(sample_weight, X))
+        held_out = given.validated(self, weigh, targets.shape[1])
         self._seed()
         checkpoint = None if self.checkpoint is None else Checkpoint(self, fresh)
         if fresh:
@@ -233,18 +281,18 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
         self.device_, self.n_outputs_ = device, targets.shape[1]
 
         if not incremental or not hasattr(self, "_optimizer"):
-            warn_of_unused(self)
+            warn_of_unused(self, has_validation_set=held_out is not None)
         if incremental and not hasattr(self, "_optimizer"):
             warn_of_callbacks(self)
-        data = epochs.Data.of(X, targets, sample_weight, self._params.dtype)
-        tasks = None if incremental else fit_tasks(self, *given)
+        data = Data.of(X, targets, sample_weight, self._params.dtype)
+        measured = None if held_out is None else Data.of(*held_out, self._params.dtype)
+        tasks = None if incremental else fit_tasks(self, *arguments)
         with fit_bar(self, incremental) as report:
+            call = {"validation_data": measured, "stopwatch": stopwatch, "report": report, "tasks": tasks}
             if solvers.is_lbfgs(self.solver):
-                self._fit_lbfgs(data, report, tasks)
+                train_lbfgs(self, data, **call)
             else:
-                training = epochs.MiniBatchTraining(
-                    self, data, incremental=incremental, report=report, tasks=tasks
-                )
+                training = epochs.MiniBatchTraining(self, data, incremental=incremental, **call)
                 training.run(checkpoint)
         validation.check_fitted_parameters(self._params)
         self._conclude(data)
@@ -265,7 +313,9 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
         self.n_layers_ = len(layout.layer_sizes)
         self.out_activation_ = self._output_activation()
         self._set_parameters(layout, initialize(layout, self.activation, self._random_state, dtype))
-        if not solvers.is_lbfgs(self.solver):
+        if solvers.is_lbfgs(self.solver):
+            history.begin(self, anew=True)
+        else:
             epochs.begin_history(self)
 
     def _network(self, dtype, device):
@@ -280,32 +330,6 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
             "dtype": dtype,
             "n_threads": validation.thread_count(self.n_jobs),
         }
-
-    def _fit_lbfgs(self, data, report, tasks):
-        trainer = make_trainer(**self._network(self._params.dtype, self.device_))
-
-        alpha = float(self.alpha) * data.weight_scale
-
-        def loss_and_gradient(flat):
-            if tasks is not None:
-                tasks.begin()  # SciPy evaluates at the start of each iteration, and not after the last
-            return trainer.loss_and_gradient(
-                flat, data.X, data.targets, alpha=alpha, sample_weight=data.sample_weight
-            )
-
-        def iteration_ends(n_iter, loss):
-            self.n_iter_, self.loss_ = n_iter, loss
-            self._report(n_iter, loss, report)
-            return tasks is not None and tasks.end()
-
-        self.n_iter_, self.loss_ = solvers.minimize_lbfgs(
-            loss_and_gradient,
-            self._params,
-            max_iter=self.max_iter,
-            max_fun=self.max_fun,
-            tol=self.tol,
-            report=iteration_ends,
-        )
 
     def _report(self, n_iter, loss, show):
         """Report the loss of an epoch or iteration: on the progress bar, and printed as scikit-learn does."""
@@ -336,7 +360,7 @@ class BaseMLP(parameters.FlatParameters, Persistent, CallbackSupportMixin, BaseE
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):
         """Return loss and gradient as scikit-learn's private method does, on its packed vector."""
         layout, flat = self._layout, parameters.unpack(self._layout, packed)
-        data = epochs.Data.of(X, y, sample_weight, flat.dtype)
+        data = Data.of(X, y, sample_weight, flat.dtype)
         trainer = make_trainer(**self._network(flat.dtype, "cpu"))
         alpha = float(self.alpha) * data.weight_scale
         loss, gradient = trainer.loss_and_gradient(

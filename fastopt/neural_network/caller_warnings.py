@@ -61,3 +61,12 @@ def warn_not_converged(max_iter: int) -> None:
         "hasn't converged yet.",
         ConvergenceWarning,
     )
+
+
+def warn_out_of_time(max_time: float | None, n_iter: int) -> None:
+    """Warn that ``max_time`` ended the training."""
+    warn(
+        f"Stopped after max_time={max_time!r} seconds in iteration {n_iter}, and the optimization hasn't "
+        "converged yet.",
+        ConvergenceWarning,
+    )

@@ -113,7 +113,8 @@ class Checkpoint:
         if is_due:
             self._wait()
         self._latest = {
-            "ending": training.ending,
+            # A fit that was out of time goes on when it gets more.
+            "ending": "" if training.ending == "max_time" else training.ending,
             "seconds": self._seconds + time.perf_counter() - self._began,
             "state": training_state.capture(training),
         }

@@ -1,5 +1,7 @@
 """Class labels as targets: their validation, encoding and scores."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
@@ -7,12 +9,14 @@ from sklearn.utils.multiclass import unique_labels
 
 from fastopt.neural_network import plain_data, scoring, validation
 from fastopt.neural_network._base import BaseMLP
+from fastopt.neural_network.class_weights import class_weighing
 
 
 class ClassLabels(BaseMLP):
     """The part of `MLPClassifier` that deals with labels."""
 
     classes_: np.ndarray
+    class_weight: str | dict[Any, float] | list[dict[int, float]] | None
 
     def _validate_input(self, X, y, incremental, reset):
         if incremental and not reset and not self.warm_start:
@@ -29,17 +33,44 @@ class ClassLabels(BaseMLP):
             self._check_labels(unique_labels(y))
         return X, self._encode(y, X.dtype)
 
+    def _validate_more(self, X, y):
+        X, y = validation.fit_input(self, X, y, reset=False, kinds="biuU")
+        is_multilabel, n_labels = self._is_multilabel(), len(self.classes_)
+        if y.ndim == 2 and y.shape[1] == 1 and not is_multilabel:
+            y = column_or_1d(y, warn=True)
+        if (y.ndim == 2) != is_multilabel or (is_multilabel and y.shape[1] != n_labels):
+            expected = f"an indicator matrix of {n_labels} labels" if is_multilabel else "a column of labels"
+            raise ValueError(f"y_val must be {expected}, as y is; got an array of shape {y.shape}.")
+        unknown = np.setdiff1d(unique_labels(y), self.classes_)
+        if len(unknown):
+            raise ValueError(f"y_val has labels that y has not: {unknown}. y has {self.classes_}.")
+        return X, self._encode(y, X.dtype)
+
+    def _is_multilabel(self):
+        return self._label_binarizer.y_type_.startswith("multilabel")
+
+    def _labels_of(self, targets):
+        if self._is_multilabel():
+            return targets.astype(np.intp)
+        codes = targets.argmax(axis=1) if targets.shape[1] > 1 else targets[:, 0].astype(np.intp)
+        return self.classes_[codes]
+
+    def _class_weighing(self, targets):
+        if self.class_weight is None:
+            return super()._class_weighing(targets)
+        return class_weighing(self.class_weight, self.classes_, targets, self._is_multilabel())
+
     def _plain_input(self, X, y):
         """Return plain rows with labels that are known, as `_validate_input` does; None for all others."""
         rows = plain_data.rows(self, X, reset=False, to_float=True)
-        if rows is None or self._label_binarizer.y_type_.startswith("multilabel"):
+        if rows is None or self._is_multilabel():
             return None
         codes = plain_data.codes(y, rows.shape[0], self.classes_)
         return None if codes is None else (rows, self._encode_codes(codes, rows.dtype))
 
     def _encode(self, y, dtype):
         """Return the targets as columns of 0 and 1; every label of ``y`` must be a known class."""
-        if y.ndim > 1 or self._label_binarizer.y_type_.startswith("multilabel"):
+        if y.ndim > 1 or self._is_multilabel():
             return self._label_binarizer.transform(y).astype(bool)
         # LabelBinarizer.transform would validate y four more times: longer than an epoch of a small network.
         return self._encode_codes(np.searchsorted(self.classes_, y), dtype)

@@ -122,6 +122,16 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     checkpoint_every : int or datetime.timedelta, default=1
         Epochs from one checkpoint to the next, or the least time, as ``timedelta(minutes=5)``. At most one
         such interval is lost. Ctrl-C writes the last completed epoch.
+    class_weight : 'balanced', dict, list of dict or None, default=None
+        Weights of the classes, by which those of the rows are multiplied, the validation rows' as well.
+        ``'balanced'`` is ``n_samples / (n_classes * np.bincount(y))``. For multilabel y a list of
+        ``{0: ..., 1: ...}`` for each label, or ``'balanced'``: a row has the product.
+    scoring : str, callable or None, default=None
+        The score of the validation rows, by which early stopping goes: a name of scikit-learn's scorers, a
+        function of (estimator, X, y), or ``'loss'``, the negative mean loss. None is that of `score`.
+    max_time : float or None, default=None
+        Seconds after which a call of `fit` or `partial_fit` stops, at the end of an epoch or of the batches
+        that run at once (a tenth of a second's), with a ConvergenceWarning.
 
     Attributes
     ----------
@@ -138,10 +148,17 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         Least loss so far; None with early stopping, absent with ``'lbfgs'``.
     loss_curve_ : list of float
         Loss of every epoch, over warm starts and `partial_fit` too; absent with ``'lbfgs'``.
+    validation_loss_curve_ : list of float or None
+        Loss of the validation rows after every epoch, penalty not included; None without any.
     validation_scores_ : list of float or None
-        Held-out accuracy after every epoch, with early stopping.
+        Held-out accuracy, or what ``scoring`` says, after every epoch; None without validation rows, absent
+        with ``'lbfgs'``.
     best_validation_score_ : float or None
-        The best of them.
+        The best of them, with early stopping.
+    history_ : dict of ndarray of shape (n_epochs,)
+        What was recorded after each epoch: loss, val_loss, val_score, lr, seconds.
+    best_iteration_, best_score_, evals_result_ : int, float, dict
+        The best epoch, counted from 0, its score, and the curves, as boosting libraries call them.
     n_iter_ : int
         Epochs, or iterations, of the last fit.
     t_ : int
@@ -221,6 +238,9 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         progress: bool = False,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | datetime.timedelta = 1,
+        class_weight: str | dict[Any, float] | list[dict[int, float]] | None = None,
+        scoring: str | Callable[..., float] | None = None,
+        max_time: float | None = None,
     ) -> None:
         self._store(locals())
 
@@ -263,6 +283,13 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         AttributeError
             If the solver is ``'lbfgs'``.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight 'balanced' is not supported for partial_fit. In order to use 'balanced' "
+                "weights, use compute_class_weight('balanced', classes=classes, y=y). In place of y you can "
+                "use a large enough sample of the full training set target to properly estimate the class "
+                "frequency distributions. Pass the resulting weights as the class_weight parameter."
+            )
         known = self.__dict__.get("classes_")
         is_known = known is not None and (classes is None or np.array_equal(classes, known))
         if not is_known and _check_partial_fit_first_call(self, classes):

@@ -27,7 +27,7 @@ def can_follow(training: "MiniBatchTraining") -> bool:
         not update.optimizer.innermost.has_modes  # their switch between training and evaluation rounds
         and not _reacts(update)
         and solver.rule != "invscaling"
-        and training.held_out is None
+        and training.validation_set is None
         and not training.watch.keeps_best
         and not training.incremental
         and training.report is progress.ignore
@@ -70,14 +70,16 @@ def train(training: "MiniBatchTraining", trainer: Trainer) -> None:
     """Train for one or more epochs; record what `MiniBatchTraining` does after each, also before Ctrl-C."""
     estimator, data, watch = training.estimator, training.data, training.watch
     losses: list[float] = []
-    training.solver.update.train(estimator._params)
+    ends: list[float] = []
+    solver, first_step = training.solver, training.solver.update.t
+    solver.update.train(estimator._params)
     try:
         several_epochs.train_epochs(
             trainer,
             estimator._params,
             data.X,
             data.targets,
-            training.solver.update,
+            solver.update,
             batch_size=training.batch_rows(),
             alpha=float(estimator.alpha) * data.weight_scale,
             order=training.rows,
@@ -86,10 +88,14 @@ def train(training: "MiniBatchTraining", trainer: Trainer) -> None:
             n_epochs=estimator.max_iter - estimator.n_iter_,
             patience=several_epochs.Patience(watch.best, watch.tol, watch.n_iter_no_change, watch.n_bad),
             losses=losses,
+            ends=ends,
+            until=training.until,
         )
     finally:
-        training.solver.update.eval(estimator._params)
-        for loss in losses:
-            training.record(loss)
+        solver.update.eval(estimator._params)
+        n_batches = -(-training.n_rows // training.batch_rows())
+        rates = solver.rates(first_step, len(losses), n_batches)
+        for loss, rate, end in zip(losses, rates, ends, strict=False):
+            training.record(loss, rate, training.stopwatch.seconds(end), trainer.n_visited)
             training.observe(loss)
-        training.solver.n_epochs += len(losses)
+        solver.n_epochs += len(losses)

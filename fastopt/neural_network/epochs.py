@@ -3,19 +3,27 @@
 import contextlib
 from collections.abc import Callable
 from math import isfinite
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from fastopt.engine import make_trainer
-from fastopt.engine.validation import Rows
-from fastopt.neural_network import compiled_epochs, validation
-from fastopt.neural_network.caller_warnings import warn, warn_diverged, warn_interrupted, warn_not_converged
+from fastopt.neural_network import compiled_epochs, history, validation
+from fastopt.neural_network.caller_warnings import (
+    warn,
+    warn_diverged,
+    warn_interrupted,
+    warn_not_converged,
+    warn_out_of_time,
+)
+from fastopt.neural_network.data import Data
 from fastopt.neural_network.early_stopping import EarlyStopping
 from fastopt.neural_network.fit_tasks import FitTasks
 from fastopt.neural_network.kept_trainers import kept_trainer
+from fastopt.neural_network.scoring import score_name
 from fastopt.neural_network.solvers import StochasticSolver
+from fastopt.neural_network.stopwatch import Stopwatch
+from fastopt.neural_network.validation_sets import ValidationSet
 from fastopt.schedules import Run
 from fastopt.stepping.layerwise_state import LayerwiseState
 
@@ -25,33 +33,6 @@ if TYPE_CHECKING:
 
 # scikit-learn's batch_size="auto".
 _AUTO_BATCH = 200
-
-
-class Data(NamedTuple):
-    """Rows in the form that the engine reads: ``X``, targets of shape (n_samples, n_outputs), weights.
-
-    The weights may be `weight_scale` times those that were given; ``alpha`` has to be multiplied by it, too.
-    """
-
-    X: Rows
-    targets: np.ndarray
-    sample_weight: np.ndarray | None
-    weight_scale: float = 1.0
-
-    @classmethod
-    def of(
-        cls, X: Rows, targets: npt.ArrayLike, sample_weight: np.ndarray | None, dtype: npt.DTypeLike
-    ) -> "Data":
-        """Convert validated rows to the form that the engine reads."""
-        weights = validation.as_engine_weights(sample_weight, dtype)
-        targets = np.ascontiguousarray(targets, dtype=dtype)
-        return cls(validation.as_engine_array(X, dtype), targets, *weights)
-
-    def take(self, rows: np.ndarray) -> "Data":
-        """Return some of the rows."""
-        weight = None if self.sample_weight is None else self.sample_weight[rows]
-        X = validation.as_engine_array(self.X[rows], self.X.dtype)
-        return Data(X, self.targets[rows], weight, self.weight_scale)
 
 
 class MiniBatchTraining:
@@ -64,6 +45,10 @@ class MiniBatchTraining:
     data : Data
     incremental : bool
         Train for one epoch and keep the optimizer of the last call.
+    validation_data : Data, optional
+        Rows to measure after each epoch. With early stopping some are held out of ``data`` if there are none.
+    stopwatch : Stopwatch
+        Began with the call; says when ``max_time`` is over.
     report : callable
         Called after each epoch with the number of epochs and the loss.
     tasks : FitTasks, optional
@@ -76,6 +61,8 @@ class MiniBatchTraining:
         data: Data,
         *,
         incremental: bool,
+        validation_data: Data | None,
+        stopwatch: Stopwatch,
         report: Callable[[int, float], object],
         tasks: FitTasks | None = None,
     ) -> None:
@@ -88,14 +75,18 @@ class MiniBatchTraining:
             )
         self.estimator, self.data, self.incremental, self.report = estimator, data, incremental, report
         self.tasks = tasks
+        self.stopwatch: Stopwatch = stopwatch
+        self.is_cut_short: bool = False  # whether the last epoch has left out rows, because time was over
         self.ending: str = ""  # why training has ended; see `_ending`
-        begin_history(estimator, only_if_missing=True)
+        begin_history(estimator, only_if_missing=True, has_validation_set=validation_data is not None)
+        stopwatch.go_on_from(history.elapsed(estimator))
         self.rows: np.ndarray | None = None
-        self.held_out: Data | None = None
-        self.held_out_rows: np.ndarray | None = None
-        if estimator.early_stopping:
+        self.validation_set: ValidationSet | None = None
+        if validation_data is not None:
+            self.validation_set = ValidationSet(estimator, validation_data)
+        elif estimator.early_stopping:
             self._split()
-        elif estimator.shuffle:
+        if self.rows is None and estimator.shuffle:
             self.rows = np.arange(data.X.shape[0])
         self.n_rows: int = data.X.shape[0] if self.rows is None else len(self.rows)
         self.solver: StochasticSolver = _prepared_solver(
@@ -116,13 +107,8 @@ class MiniBatchTraining:
         self.hold_out(held_out)
 
     def hold_out(self, rows: np.ndarray) -> None:
-        """Score these rows after each epoch."""
-        self.held_out_rows, self.held_out = rows, self.data.take(rows)
-        if self.held_out.sample_weight is not None and self.held_out.sample_weight.sum() == 0:
-            raise ValueError(
-                "The rows held out for early stopping have a total sample_weight of 0, so they cannot be "
-                "scored. Increase 'validation_fraction', or leave out rows without weight."
-            )
+        """Measure these rows of the data after each epoch."""
+        self.validation_set = ValidationSet(self.estimator, self.data.take(rows), rows)
 
     def batch_rows(self) -> int:
         """Return the rows of a mini-batch."""
@@ -162,17 +148,19 @@ class MiniBatchTraining:
             warn_diverged(estimator.n_iter_, estimator.loss_)
         elif self.ending == "max_iter":
             warn_not_converged(estimator.max_iter)
+        elif self.ending == "max_time":
+            warn_out_of_time(estimator.max_time, estimator.n_iter_)
 
     def _run_epoch_by_epoch(self, network, checkpoint):
         estimator = self.estimator
         # Two trainers: each keeps the buffers of its own batch size from epoch to epoch.
-        scorer = None if self.held_out is None else make_trainer(**network)
+        measuring = None if self.validation_set is None else make_trainer(**network)
         trainer = kept_trainer("partial_fit", **network) if self.incremental else make_trainer(**network)
         while not self.ending:
             if self.tasks is not None:
                 self.tasks.begin()
             self._train_epoch(trainer)
-            score = None if self.held_out is None else self._score(scorer)
+            score = self._measure(measuring)
             self.observe(estimator.loss_ if score is None else score)
             if self.solver.epoch_ends(estimator.t_, estimator.loss_, score):
                 self._begin_patience_again()
@@ -190,14 +178,17 @@ class MiniBatchTraining:
         if self.watch.has_run_out and self._stops_at_plateau():
             return "plateau"
         if self.incremental:
-            return "partial_fit"
-        return "max_iter" if estimator.n_iter_ == estimator.max_iter else ""
+            return "max_time" if self.is_cut_short else "partial_fit"
+        if estimator.n_iter_ == estimator.max_iter and not self.is_cut_short:
+            return "max_iter"
+        return "max_time" if self.stopwatch.is_over() else ""
 
     def _train_epoch(self, trainer):
         estimator, update, params = self.estimator, self.solver.update, self.estimator._params
         if estimator.shuffle:
             # The same draws and swaps as scikit-learn's, which permutes a copy.
             estimator._random_state.shuffle(self.rows)
+        rate = self.solver.rates(update.t, 1, 1)[0]
         update.train(params)
         try:
             loss = trainer.train(
@@ -209,30 +200,52 @@ class MiniBatchTraining:
                 alpha=float(estimator.alpha) * self.data.weight_scale,
                 order=self.rows,
                 sample_weight=self.data.sample_weight,
+                until=self.until,
             )
+            n_visited = trainer.n_visited
         finally:
             update.eval(params)
             if self.incremental:
                 trainer.forget()  # it outlives this call
-        self.record(loss / self.n_rows)
+        self.record(loss / n_visited, rate, self.stopwatch.seconds(), n_visited)
         estimator._report(estimator.n_iter_, estimator.loss_, self.report)
 
-    def record(self, loss: float) -> None:
-        """Record the loss of an epoch in the estimator's history."""
+    @property
+    def until(self) -> float | None:
+        """When an epoch is to be cut short; a checkpoint holds whole epochs only."""
+        return self.stopwatch.until if self.estimator.checkpoint is None else None
+
+    def record(self, loss: float, rate: float, seconds: float, n_visited: int) -> None:
+        """Record an epoch in the estimator's history.
+
+        Parameters
+        ----------
+        loss : float
+        rate : float
+            The learning rate of its first step.
+        seconds : float
+            Of training, until its end.
+        n_visited : int
+            Its rows: all, unless `until` cut it short.
+        """
         estimator = self.estimator
         estimator.n_iter_ += 1
-        estimator.t_ += self.n_rows
+        estimator.t_ += n_visited
         estimator.loss_ = loss
         estimator.loss_curve_.append(loss)
+        history.record(estimator, loss, rate, seconds)
+        self.is_cut_short = n_visited < self.n_rows
+        if self.validation_set is None and vars(estimator).get("validation_scores_") is not None:
+            estimator.validation_scores_.append(np.nan)  # an earlier call has monitored a validation set
 
-    def _score(self, scorer):
-        estimator, held_out = self.estimator, self.held_out
-        outputs = scorer.predict(estimator._params, held_out.X, keep=True)
-        score = estimator._score_outputs(held_out.targets, outputs, held_out.sample_weight)
+    def _measure(self, trainer):
+        """Measure the validation set, if there is one; return its score if training stops by that."""
+        estimator = self.estimator
+        if self.validation_set is None:
+            return None
+        score = self.validation_set.measure(estimator, trainer, self.stopwatch)
         estimator.validation_scores_.append(score)
-        if estimator.verbose:
-            print(f"Validation score: {score:f}")
-        return score
+        return score if estimator.early_stopping else None
 
     def observe(self, value: float) -> None:
         """Count an epoch of this loss or score as an improvement or not."""
@@ -263,15 +276,34 @@ class MiniBatchTraining:
         self.estimator._no_improvement_count = 0
 
 
-def begin_history(estimator: "BaseMLP", only_if_missing: bool = False) -> None:
-    """Start new curves, best values and counts; with ``only_if_missing``, only if they are not there yet."""
+def begin_history(
+    estimator: "BaseMLP", only_if_missing: bool = False, has_validation_set: bool = False
+) -> None:
+    """Begin new curves, best values and counts.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+    only_if_missing : bool
+        Go on with those that there are, unless they go by another score.
+    has_validation_set : bool
+        Whether one was passed to ``fit``.
+    """
     exists = hasattr(estimator, "loss_curve_") and (estimator.best_loss_ is None) == estimator.early_stopping
+    if estimator.early_stopping or has_validation_set:
+        name = score_name(estimator)
+        exists = exists and vars(estimator).get("_score_name", name) == name
+        estimator._score_name = name
     if only_if_missing and exists:
+        history.begin(estimator, anew=False)
+        if has_validation_set and estimator.validation_scores_ is None:
+            estimator.validation_scores_ = [np.nan] * len(estimator.loss_curve_)
         return
+    history.begin(estimator, anew=True)
     estimator.loss_curve_ = []
     estimator._no_improvement_count = 0
     estimator.best_loss_ = None if estimator.early_stopping else np.inf
-    estimator.validation_scores_ = [] if estimator.early_stopping else None
+    estimator.validation_scores_ = [] if estimator.early_stopping or has_validation_set else None
     estimator.best_validation_score_ = -np.inf if estimator.early_stopping else None
 
 

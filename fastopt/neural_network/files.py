@@ -10,7 +10,7 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
 from fastopt.model_files.objects import load_objects, naming, save_objects
-from fastopt.neural_network import solvers
+from fastopt.neural_network import history, solvers
 from fastopt.neural_network._base import BaseMLP
 from fastopt.neural_network.fit_tasks import CALLBACK_ATTRIBUTES
 from fastopt.neural_network.parameters import flatten
@@ -28,7 +28,9 @@ _NONE = type(None)
 
 #: What a fit leaves on an estimator beside its arrays and its optimizer, and of which types that is.
 _FITTED = {
+    "_history": np.ndarray,
     "_no_improvement_count": Integral,
+    "_score_name": str,
     "best_loss_": (Real, _NONE),
     "best_validation_score_": (Real, _NONE),
     "classes_": np.ndarray,
@@ -171,6 +173,8 @@ def _described(model, with_optimizer):
     params = model.get_params(deep=False)
     left_out = {*params, *CALLBACK_ATTRIBUTES}
     state = {name: value for name, value in model.__getstate__().items() if name not in left_out}
+    if "_history" in state:
+        state["_history"] = history.as_table(model)
     unknown = sorted(state.keys() - _FITTED.keys() - {*_CONVERTED})
     if unknown:
         raise TypeError(
@@ -214,6 +218,8 @@ def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optim
         if not isinstance(value, _FITTED[name]):
             raise ValueError(f"{name} is {value!r}")
         setattr(model, name, value)
+    if "_history" in fitted:
+        history.restore(model, fitted["_history"])
     model._set_parameters(*flatten(coefs_, intercepts_))
     if not {a.dtype for a in coefs_ + intercepts_} == {model._params.dtype}:
         raise ValueError("its weights and biases are not all of the type float32 or float64")

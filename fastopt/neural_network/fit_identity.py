@@ -15,6 +15,7 @@ import numpy as np
 from fastopt._parameters import plain
 from fastopt.model_files import objects
 from fastopt.neural_network import training_state, validation
+from fastopt.neural_network.validation_sets import ARGUMENTS
 from fastopt.schedules import Schedule
 from fastopt.stepping import scheduling
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from fastopt.neural_network.epochs import MiniBatchTraining
 
 #: Parameters on which the numbers do not depend; of ``device`` it is `device_` that counts.
-_WITHOUT_EFFECT = ("verbose", "progress", "n_jobs", "device", "checkpoint", "checkpoint_every")
+_WITHOUT_EFFECT = ("verbose", "progress", "n_jobs", "device", "checkpoint", "checkpoint_every", "max_time")
+#: The data among what is compared.
+_DATA = ("X", "y", "sample_weight", *ARGUMENTS)
 #: What tells functions of the user's apart: the values of hyper-parameters throughout the run.
 _COURSE = "the course of the schedule"
 #: Bytes that get a checksum of their own.
@@ -69,6 +72,7 @@ def identity(training: "MiniBatchTraining") -> dict[str, Any]:
             "X": _of_rows(data.X, pool),
             "y": _digest(labels, _of_rows(data.targets, pool)),
             "sample_weight": _of_rows(data.sample_weight, pool),
+            **_of_validation_set(training.validation_set, pool),
             _COURSE: _values_of_functions(training.solver.update),
         }
 
@@ -80,7 +84,7 @@ def differences(saved: dict[str, Any], present: dict[str, Any]) -> list[str]:
         was, now = saved.get(name), present.get(name)
         if was == now or (name == _COURSE and found):  # other arguments make another course
             continue
-        is_parameter = name.isidentifier() and name not in ("X", "y", "sample_weight")
+        is_parameter = name.isidentifier() and name not in _DATA
         found.append(f"{name} was {_short(was)} and is {_short(now)}" if is_parameter else f"{name} differs")
     return found
 
@@ -138,6 +142,17 @@ def _of_nested(state):
     arrays, content = objects.pack(state)
     raw = [np.ascontiguousarray(array).data for array in arrays.values()]
     return _digest(json.dumps(content), *(hashlib.sha256(one).hexdigest() for one in raw))
+
+
+def _of_validation_set(validation_set, pool):
+    """Return the digests of a validation set that was passed to ``fit``."""
+    if validation_set is None or validation_set.rows is not None:
+        return {}
+    data = validation_set.data
+    return {
+        name: _of_rows(array, pool)
+        for name, array in zip(ARGUMENTS, (data.X, data.targets, data.sample_weight), strict=True)
+    }
 
 
 def _of_rows(array, pool):

@@ -1,5 +1,6 @@
 """scikit-learn's callbacks: a fit is a task, each of its epochs (iterations of L-BFGS) a subtask."""
 
+import array
 import copy
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ class FitTasks:
         """Return copies of the attributes that training changes in place: of weights, curves, optimizer."""
         estimator = self._estimator
         params = estimator.get_params(deep=False)
-        changing = np.ndarray, list, dict, solvers.StochasticSolver
+        changing = np.ndarray, array.array, list, dict, solvers.StochasticSolver
         return {
             name: copy.deepcopy(value)
             for name, value in vars(estimator).items()

@@ -70,6 +70,16 @@ class RegressionTargets(BaseMLP):
         return tuple(np.tile(np.repeat(quantiles, each), n_targets).tolist())
 
     def _validate_input(self, X, y, incremental, reset):
+        X, targets = self._validate_more(X, y, reset)
+        if not reset and self._output_activation() != self.out_activation_:
+            raise ValueError(
+                f"The network's outputs are {self.out_activation_!r}, but loss={self.loss!r} with "
+                f"out_activation={self.out_activation!r} has {self._output_activation()!r}. To change them, "
+                "fit with warm_start=False."
+            )
+        return X, targets
+
+    def _validate_more(self, X, y, reset=False):
         X, y = validation.fit_input(self, X, y, reset=reset, kinds="fiu", y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -78,15 +88,13 @@ class RegressionTargets(BaseMLP):
                 f"y must be a dense array of numbers, got {type(y).__name__} of dtype {y.dtype}."
             )
         self._check_range(y)
-        if not reset and self._output_activation() != self.out_activation_:
-            raise ValueError(
-                f"The network's outputs are {self.out_activation_!r}, but loss={self.loss!r} with "
-                f"out_activation={self.out_activation!r} has {self._output_activation()!r}. To change them, "
-                "fit with warm_start=False."
-            )
         targets = y.reshape(len(y), -1)
         width = self._width()
         return X, targets if width == 1 else np.repeat(targets, width, axis=1)
+
+    def _labels_of(self, targets):
+        y = targets[:, :: self._width()]
+        return y[:, 0] if y.shape[1] == 1 else y
 
     def _check_range(self, y):
         loss = lookup_loss(self.loss)

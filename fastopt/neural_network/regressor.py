@@ -127,6 +127,12 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
     checkpoint_every : int or datetime.timedelta, default=1
         Epochs from one checkpoint to the next, or the least time, as ``timedelta(minutes=5)``. At most one
         such interval is lost. Ctrl-C writes the last completed epoch.
+    scoring : str, callable or None, default=None
+        The score of the validation rows, by which early stopping goes: a name of scikit-learn's scorers, a
+        function of (estimator, X, y), or ``'loss'``, the negative mean loss. None is that of `score`.
+    max_time : float or None, default=None
+        Seconds after which a call of `fit` or `partial_fit` stops, at the end of an epoch or of the batches
+        that run at once (a tenth of a second's), with a ConvergenceWarning.
     delta : float, default=1.0
         Error at which ``loss='huber'`` goes over from a square to a straight line.
     quantile : float or list of float, default=0.5
@@ -152,10 +158,17 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         Least loss so far; None with early stopping, absent with ``'lbfgs'``.
     loss_curve_ : list of float
         Loss of every epoch, over warm starts and `partial_fit` too; absent with ``'lbfgs'``.
+    validation_loss_curve_ : list of float or None
+        Loss of the validation rows after every epoch, penalty not included; None without any.
     validation_scores_ : list of float or None
-        Held-out R2 after every epoch, with early stopping.
+        Held-out R2, or what ``scoring`` says, after every epoch; None without validation rows, absent
+        with ``'lbfgs'``.
     best_validation_score_ : float or None
-        The best of them.
+        The best of them, with early stopping.
+    history_ : dict of ndarray of shape (n_epochs,)
+        What was recorded after each epoch: loss, val_loss, val_score, lr, seconds.
+    best_iteration_, best_score_, evals_result_ : int, float, dict
+        The best epoch, counted from 0, its score, and the curves, as boosting libraries call them.
     n_iter_ : int
         Epochs, or iterations, of the last fit.
     t_ : int
@@ -232,6 +245,8 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         progress: bool = False,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int | datetime.timedelta = 1,
+        scoring: str | Callable[..., float] | None = None,
+        max_time: float | None = None,
         delta: float = 1.0,
         quantile: float | Sequence[float] = 0.5,
         power: float = 1.5,

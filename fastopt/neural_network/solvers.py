@@ -13,8 +13,9 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from fastopt.engine import Layout
 from fastopt.kernels.blas_threads import single_threaded
-from fastopt.neural_network.caller_warnings import warn, warn_interrupted
+from fastopt.neural_network.caller_warnings import warn, warn_interrupted, warn_out_of_time
 from fastopt.neural_network.learning_rates import RULES, is_scikit_sgd, with_schedule
+from fastopt.neural_network.stopwatch import Stopwatch
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.base import suggestion
 from fastopt.optimizers.wrappers import Clip, Wrapper
@@ -22,7 +23,7 @@ from fastopt.persistence import Persistent
 from fastopt.schedules import Run, Schedule
 from fastopt.stepping.flat_state import FlatState
 from fastopt.stepping.layerwise_state import LayerwiseState
-from fastopt.stepping.scheduling import Scheduled, scheduled
+from fastopt.stepping.scheduling import Scheduled, evaluate, scheduled
 
 if TYPE_CHECKING:
     from fastopt.neural_network._base import BaseMLP
@@ -160,6 +161,24 @@ class StochasticSolver(Persistent):
     def learning_rate(self, value: float | Schedule) -> None:
         self.update.hyper["lr"] = value
 
+    def rates(self, first_step: int, n_epochs: int, n_batches: int) -> list[float]:
+        """Return the learning rate of the first step of each of some epochs; NaN if there is none.
+
+        Parameters
+        ----------
+        first_step : int
+            Completed steps at the beginning of the first of the epochs.
+        n_epochs, n_batches : int
+            How many, and the steps of each.
+        """
+        lr, update = self.update.hyper.get("lr"), self.update
+        if isinstance(lr, Schedule):
+            optimizer, steps = update.optimizer, first_step + n_batches * np.arange(n_epochs)
+            return evaluate(optimizer.innermost, update.hyper, optimizer.inner_run(update.run), steps)[
+                "lr"
+            ].tolist()
+        return [float(lr) if isinstance(lr, Real) else np.nan] * n_epochs
+
     def fits(self, params: np.ndarray) -> bool:
         """Whether the state is for a vector of this length and dtype."""
         return self.update.size == params.size and self.update.dtype == params.dtype
@@ -263,6 +282,7 @@ def minimize_lbfgs(
     max_fun: int,
     tol: float,
     report: Callable[[int, float], object],
+    stopwatch: Stopwatch,
 ) -> tuple[int, float]:
     """Train with SciPy's L-BFGS-B; ``params`` holds the last accepted point, also after Ctrl-C.
 
@@ -278,6 +298,8 @@ def minimize_lbfgs(
         On the largest component of the gradient.
     report : callable
         Called with the number of iterations done and the loss. A true answer ends the training.
+    stopwatch : Stopwatch
+        Says after each iteration whether time is over.
 
     Returns
     -------
@@ -287,20 +309,21 @@ def minimize_lbfgs(
     Warns
     -----
     ConvergenceWarning
-        With scikit-learn's text, when a limit was reached or the line search failed.
+        With scikit-learn's text, when a limit was reached or the line search failed; with ours when time was
+        over.
     """
-    n_iter, loss, stops = 0, np.nan, False
+    n_iter, loss, stops = 0, np.nan, ""
 
     def accept(intermediate_result):
         nonlocal n_iter, loss, stops
         point, now = intermediate_result.x, float(intermediate_result.fun)
         params[...] = point  # no call until all are set: Ctrl-C finds them at one iteration
         n_iter, loss = n_iter + 1, now
-        stops = bool(report(n_iter, loss))
+        stops = "callback" if report(n_iter, loss) else "max_time" if stopwatch.is_over() else ""
         if stops:
             raise StopIteration
 
-    def evaluate(point):
+    def loss_and_gradient_at(point):
         # SciPy 1.11 hands over float64, and takes nothing else.
         loss, gradient = loss_and_gradient(np.asarray(point, params.dtype))
         return loss, np.asarray(gradient, np.float64)
@@ -309,12 +332,14 @@ def minimize_lbfgs(
     try:
         with single_threaded():  # the bits of SciPy's long products depend on BLAS's threads
             result = scipy.optimize.minimize(
-                evaluate, params, method="L-BFGS-B", jac=True, callback=accept, options=options
+                loss_and_gradient_at, params, method="L-BFGS-B", jac=True, callback=accept, options=options
             )
     except KeyboardInterrupt:
         warn_interrupted()
         return n_iter, loss
     if stops:  # SciPy versions differ in the status that they give to this
+        if stops == "max_time":
+            warn_out_of_time(stopwatch.max_time, n_iter)
         return n_iter, loss
     params[...] = result.x
     return _check_optimize_result(LBFGS, result, max_iter), float(result.fun)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastopt._parameters import plain
+from fastopt.neural_network import history
 from fastopt.schedules import Run, Schedule
 from fastopt.stepping.layerwise_state import LayerwiseState
 
@@ -35,10 +36,12 @@ def capture(training: "MiniBatchTraining") -> dict[str, Any]:
     dict
         Of what `fastopt.model_files.objects` can store.
     """
+    held_out = training.validation_set
     return capture_estimator(training.estimator) | {
+        "history": history.as_table(training.estimator),
         "random_state": training.estimator._random_state.get_state(legacy=False),
         "rows": _row_numbers(training.rows),
-        "held_out_rows": _row_numbers(training.held_out_rows),
+        "held_out_rows": None if held_out is None else _row_numbers(held_out.rows),
         "watch": copy.deepcopy(training.watch),
         "n_epochs": training.solver.n_epochs,
         "update": capture_update(training.solver.update),
@@ -78,6 +81,8 @@ def restore(training: "MiniBatchTraining", state: dict[str, Any]) -> None:
         setattr(estimator, name, None if state[name] is None else state[name].tolist())
     for name in _NUMBERS:
         setattr(estimator, name, state[name])
+    history.restore(estimator, state.get("history"))  # which the files of version 0.1.0 lack
+    training.stopwatch.go_on_from(history.elapsed(estimator))
     if estimator.random_state is None:  # the state of NumPy's global generator is the caller's
         estimator._random_state = np.random.RandomState()
     estimator._random_state.set_state(state["random_state"])

@@ -35,6 +35,7 @@ _USED_BY = {
     "clip_norm": _STOCHASTIC,
     "clip_value": _STOCHASTIC,
     "checkpoint_every": _STOCHASTIC,
+    "scoring": (*_STOCHASTIC, "lbfgs"),
     **dict.fromkeys(PARAMETERS, (*_STOCHASTIC, "lbfgs")),
 }
 #: What an optimizer's class calls a parameter of ours.
@@ -48,14 +49,22 @@ _IN_OPTIMIZER = {
 }
 
 
-def warn_of_unused(estimator: Any) -> None:
-    """Warn once of all parameters that are not at their defaults and have no effect in ``fit``."""
+def warn_of_unused(estimator: Any, *, has_validation_set: bool = False) -> None:
+    """Warn once of all parameters that are not at their defaults and have no effect in ``fit``.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+    has_validation_set : bool
+        Whether one was passed to ``fit``.
+    """
     kind = _kind(estimator.solver)
     found = {}
     for name, default in _defaults(type(estimator)).items():
         value = getattr(estimator, name)
         if value is not default and (np.ndim(value) or value != default):
-            found.setdefault(_reason(estimator, name, kind), []).append(f"{name}={value!r}")
+            reason = _reason(estimator, name, kind, has_validation_set)
+            found.setdefault(reason, []).append(f"{name}={value!r}")
     found.pop("", None)
     if found:
         listed = "; ".join(f"{', '.join(settings)} ({reason})" for reason, settings in found.items())
@@ -83,7 +92,7 @@ def warn_of_callbacks(estimator: Any) -> None:
         )
 
 
-def _reason(estimator, name, kind):
+def _reason(estimator, name, kind, has_validation_set):
     """Return why a parameter has no effect; an empty string if it has one."""
     if kind not in _USED_BY[name]:
         return _where_it_is(estimator.solver, name, kind)
@@ -96,6 +105,10 @@ def _reason(estimator, name, kind):
         return "of learning_rate='invscaling' only"
     if name == "validation_fraction" and not estimator.early_stopping:
         return "of early_stopping=True only"
+    if name == "validation_fraction" and has_validation_set:
+        return "X_val takes the place of rows held out"
+    if name == "scoring" and not has_validation_set and (kind == "lbfgs" or not estimator.early_stopping):
+        return "of X_val or early_stopping=True only"
     if name in PARAMETERS and lookup_loss(estimator._engine_loss).parameter is not PARAMETERS[name]:
         users = [key for key, loss in LOSSES.items() if loss.parameter is PARAMETERS[name]]
         return f"of loss={' or '.join(repr(key) for key in users if not key.startswith('binary_'))} only"

@@ -78,6 +78,9 @@ CONSTRAINTS = {
     "progress": ["boolean"],
     "checkpoint": [None, str, os.PathLike],
     "checkpoint_every": [Interval(Integral, 1, None, closed="left"), datetime.timedelta],
+    "class_weight": [None, StrOptions({"balanced"}), dict, list],
+    "scoring": [None, str, callable],
+    "max_time": [None, Interval(Real, 0, None, closed="neither")],
     **{
         name: [Interval(Real, low, high, closed=closed) for low, high, closed in one.intervals]
         for name, one in PARAMETERS.items()

@@ -56,11 +56,13 @@ CHANGES = {
     "warmup": (0.5, {}),
     "clip_norm": (0.01, {}),
     "clip_value": (0.001, {}),
+    "class_weight": ({0: 1, 1: 9}, {}),
+    "scoring": ("loss", {"early_stopping": True, "tol": 0.1, "n_iter_no_change": 1}),
 }
 # Those whose effect is not on the weights; each has a test of its own.
 ELSEWHERE = {
     *("solver", "verbose", "warm_start", "n_jobs", "device", "progress", "reset_optimizer"),
-    *("checkpoint", "checkpoint_every"),
+    *("checkpoint", "checkpoint_every", "max_time"),
 }
 
 

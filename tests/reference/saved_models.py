@@ -4,6 +4,7 @@
 committed stays as it is, because it stands for the files that users have.
 """
 
+import array
 import pickle
 import warnings
 from pathlib import Path
@@ -73,6 +74,8 @@ def numbers(value):
         elif isinstance(value, (list, tuple)):
             for i, inner in enumerate(value):
                 walk(f"{path}.{i}", inner)
+        elif isinstance(value, array.array):  # the history, without the seconds
+            found[path] = np.array(value).reshape(-1, 5)[:, :4]
         elif isinstance(value, np.dtype):
             found[path] = value.str
         elif isinstance(value, (np.ndarray, np.generic, int, float, str)) or value is None:

@@ -17,8 +17,9 @@ from fastopt.kernels.intrinsics import call, record_at, store_shared, vector
 from fastopt.rules import patience
 
 #: What the loop reads and, the number of epochs done, writes.
+_ADDRESSES = "context worker next_uint32 generator losses clock clock_number times"
 EPOCHS = np.dtype(
-    [(name, np.int64) for name in "context worker next_uint32 generator losses n_epochs n_done n_bad".split()]
+    [(name, np.int64) for name in f"{_ADDRESSES} n_epochs n_done n_bad".split()]
     + [(name, np.float64) for name in "best tol n_bad_allowed".split()]
 )
 _EPOCHS_TYPE = from_dtype(EPOCHS)
@@ -43,6 +44,8 @@ def run_epochs(epochs, number):
         c.constants += c.last_batch * c.n_constants * c.itemsize
         c.dropout += c.last_batch * c.dropout_stride
         loss = losses[e.n_done] = result[0] / c.n_samples
+        if e.clock:
+            call(e.clock, (e.clock_number, e.times + 16 * e.n_done))  # two int64
         e.n_done += 1
         best, n_bad = _observe(-loss, best, n_bad, e.tol)
         if n_bad > e.n_bad_allowed or not math.isfinite(loss):

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from fastopt.engine import monotonic_clock
 from fastopt.engine.cpu import compilation
 from fastopt.engine.cpu.context import TRAIN
 from fastopt.engine.cpu.epoch_loop import EPOCHS
@@ -44,6 +45,8 @@ def train_epochs(
     n_epochs: int,
     patience: Patience,
     losses: list[float],
+    ends: list[float],
+    until: float | None = None,
     dropout: "DropoutState | None" = None,
 ) -> None:
     """Train for one or more epochs, as many as Ctrl-C can wait for.
@@ -66,6 +69,10 @@ def train_epochs(
         Training stops after an epoch whose loss exhausts it or is not finite.
     losses : list of float
         The mean loss of each epoch done is appended, also before a KeyboardInterrupt.
+    ends : list of float
+        The time at its end is appended, by `fastopt.engine.monotonic_clock.now`.
+    until : float, optional
+        As `Trainer.train` takes it; ``trainer.n_visited`` then says how many rows the last epoch had.
     dropout : DropoutState, optional
         As `Trainer.train` takes it.
     """
@@ -86,8 +93,10 @@ def train_epochs(
         loss = trainer.train(
             params, X, Y, update,
             batch_size=batch_size, alpha=alpha, order=order, sample_weight=sample_weight, dropout=dropout,
+            until=until,
         )  # fmt: skip
-        losses.append(loss / n_samples)
+        ends.append(monotonic_clock.now())
+        losses.append(loss / trainer.n_visited)
         return
     n_epochs = count // n_batches
     workspace = runner.workspace
@@ -100,6 +109,7 @@ def train_epochs(
     if dropout is not None:
         workspace.point_to_dropout(dropout.rows(n_epochs * n_batches))
     workspace.begin(0, n_batches, batch_size, n_samples, 1)
+    trainer.n_visited = n_samples
     loop = _EpochLoop(workspace.address, n_epochs, random_state, patience)
     try:
         runner.run_epochs(loop)
@@ -109,6 +119,7 @@ def train_epochs(
             update.advance(len(done) * n_batches)
         if dropout is not None:
             dropout.advance(len(done) * n_batches)
+        ends.extend(loop.ends())  # before the losses, in case Ctrl-C comes between them
         losses.extend(done)
 
 
@@ -120,15 +131,24 @@ class _EpochLoop:
         source = NO_DRAWS if random_state is None else draws(random_state)
         self.lock = source.lock
         self._losses, self._record = np.empty(n_epochs), np.zeros(1, EPOCHS)
+        self._times, self._began = np.empty((n_epochs, 2), np.int64), monotonic_clock.now()
         self.address = self._record.ctypes.data
         self._record[0] = (
             context, compilation.worker_address(), source.next_uint32, source.state,
-            self._losses.ctypes.data, n_epochs, 0, patience.n_bad, *patience[:3],
+            self._losses.ctypes.data, monotonic_clock.ADDRESS, monotonic_clock.CLOCK, self._times.ctypes.data,
+            n_epochs, 0, patience.n_bad, *patience[:3],
         )  # fmt: skip
 
     def share_done(self):
         """Return the epochs done, as a share of all that may be."""
         return self._record["n_done"][0] / len(self._losses)
+
+    def ends(self):
+        """Return the times at the ends of the epochs done."""
+        n_done = self._record["n_done"][0]
+        if monotonic_clock.ADDRESS:
+            return (self._times[:n_done] @ (1.0, 1e-9)).tolist()
+        return np.linspace(self._began, monotonic_clock.now(), n_done + 1)[1:].tolist()
 
     def losses(self):
         """Return the mean losses of the epochs done."""

@@ -15,6 +15,7 @@ from fastopt.engine.cpu.context import DENSE, GRADIENT, PREDICT, SCORE, TRAIN
 from fastopt.engine.cpu.thread_count import thread_chooser
 from fastopt.engine.cpu.workspace import Workspace, choose_inputs
 from fastopt.engine.layout import Layout
+from fastopt.engine.monotonic_clock import is_past
 from fastopt.engine.objective import loss_parameters, penalize, resolve_functions
 from fastopt.engine.validation import Rows
 from fastopt.kernels import threading_layer
@@ -56,6 +57,11 @@ class Trainer:
     loss_parameter : float or sequence of float, optional
         What the loss takes as its parameter: one number, or one for each output; by default its own default.
 
+    Attributes
+    ----------
+    n_visited : int
+        Rows that the last call of ``train`` trained on.
+
     Notes
     -----
     Arrays are read and written where they are, so each has to be C-contiguous and of ``dtype``; ``X`` may be
@@ -93,6 +99,7 @@ class Trainer:
         self.layout: Layout = layout
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.n_threads: int | None = threading_layer.resolve(n_threads)
+        self.n_visited: int = 0
         self._functions = resolve_functions(activation, out_activation, loss, len(layout.shapes) - 1)
         self._loss_parameters = loss_parameters(
             self._functions.loss, loss_parameter, layout.layer_sizes[-1], self.dtype
@@ -113,6 +120,7 @@ class Trainer:
         order: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
         dropout: "DropoutState | None" = None,
+        until: float | None = None,
     ) -> float:
         """Train for one epoch on the rows ``X[order]`` in batches, updating ``params`` in place.
 
@@ -133,6 +141,10 @@ class Trainer:
         sample_weight : ndarray of shape (n_samples,), optional
         dropout : DropoutState, optional
             Which units are dropped in each batch; it advances by the number of batches.
+        until : float, optional
+            Time on the clock of `fastopt.engine.monotonic_clock`, after which no more batches begin than
+            those that are run at once, a tenth of a second's or so. `n_visited` then says how many rows were
+            trained on.
 
         Returns
         -------
@@ -156,9 +168,11 @@ class Trainer:
         drops = () if dropout is None else dropout.drops
         runner = self._prepare(mode, params, X, batch_size, Y, order, sample_weight, drops)
         if mode == PROGRAM:
-            return self._train_by_program(runner, program, n_samples, batch_size, alpha, dropout)
+            return self._train_by_program(runner, program, n_samples, batch_size, alpha, dropout, until)
         if mode == GRADIENT:
-            return self._train_by_gradient(runner, params, update, n_samples, batch_size, alpha, dropout)
+            return self._train_by_gradient(
+                runner, params, update, n_samples, batch_size, alpha, dropout, until
+            )
         workspace = runner.workspace
         workspace.point_to_update(update, address, alpha)
         first = 0
@@ -169,6 +183,9 @@ class Trainer:
             update.advance(count)  # first, because Ctrl-C during the run is raised on its return
             runner.run(first, first + count, batch_size, n_samples, n_workers)
             first += count
+            if is_past(until):
+                break
+        self.n_visited = min(first * batch_size, n_samples)
         return workspace.take_result()[0]
 
     def _program(self, params, update):
@@ -182,7 +199,7 @@ class Trainer:
         update.n_threads = self.n_threads
         return make(params, self.layout)
 
-    def _train_by_program(self, runner, program, n_samples, batch_size, alpha, dropout):
+    def _train_by_program(self, runner, program, n_samples, batch_size, alpha, dropout, until):
         """Train with an optimizer that needs whole gradients, without Python between batches."""
         workspace = runner.workspace
         workspace.point_to_program(program, alpha)
@@ -193,9 +210,12 @@ class Trainer:
             workspace.take_dropout(dropout, first, last - first)
             runner.run_program(program, first, last, batch_size, n_samples, n_workers)
             first = last
+            if is_past(until):
+                break
+        self.n_visited = min(first * batch_size, n_samples)
         return workspace.take_result()[0]
 
-    def _train_by_gradient(self, runner, params, update, n_samples, batch_size, alpha, dropout):
+    def _train_by_gradient(self, runner, params, update, n_samples, batch_size, alpha, dropout, until):
         """Train with an optimizer that needs whole gradients: norms, matrices, global scalars."""
         gradient = np.zeros(self.layout.size, self.dtype)
         total = 0.0
@@ -215,6 +235,9 @@ class Trainer:
 
         n_batches = -(-n_samples // batch_size)
         for batch in range(n_batches):
+            if batch and is_past(until):
+                break
+            self.n_visited = min((batch + 1) * batch_size, n_samples)
             runner.workspace.take_dropout(dropout, batch, 1)
             loss, weight = evaluate(batch)
             if weight == 0:

@@ -12,6 +12,7 @@ from fastopt.engine.cuda.compilation import COLLECT
 from fastopt.engine.cuda.data import Data
 from fastopt.engine.cuda.network import Network, complete
 from fastopt.engine.layout import Layout
+from fastopt.engine.monotonic_clock import is_past
 from fastopt.engine.objective import loss_parameters, penalize, resolve_functions
 from fastopt.engine.validation import Rows
 from fastopt.kernels.cuda import api as cuda
@@ -89,6 +90,7 @@ class Trainer:
         self._ordinal = int(device.partition(":")[2] or 0)
         self._data_bytes = data_bytes
         self._bound = None
+        self.n_visited: int = 0
 
     def train(
         self,
@@ -101,6 +103,7 @@ class Trainer:
         alpha: float,
         order: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
+        until: float | None = None,
     ) -> float:
         """Train for one epoch on the rows ``X[order]`` in batches; see `fastopt.engine.Trainer.train`.
 
@@ -132,8 +135,10 @@ class Trainer:
             rule = update.rule if is_elementwise else COLLECT
             network, data = self._bind(X, Y, sample_weight, n_visits, batch_size, rule)
             if not is_elementwise:
-                return self._train_by_gradient(network, data, params, update, order, weight, n_rows, alpha)
-            losses = self._run_all(network, data, params, update, order, weight, n_rows, alpha)
+                return self._train_by_gradient(
+                    network, data, params, update, order, weight, n_rows, alpha, until
+                )
+            losses = self._run_all(network, data, params, update, order, weight, n_rows, alpha, until)
             penalty = network.squares.copy_to_host().sum(dtype=np.float64)
         means = np.divide(losses, weight, out=np.zeros_like(weight), where=weight != 0)
         return float(means @ n_rows + penalty)
@@ -225,13 +230,13 @@ class Trainer:
         self._bound = key, network, data
         return network, data
 
-    def _run_all(self, network, data, params, update, order, weight, n_rows, alpha):
-        """Run every batch once and return the sum of each batch's losses.
+    def _run_all(self, network, data, params, update, order, weight, n_rows, alpha, until=None):
+        """Run every batch once, or as many as there is time for, and return the sum of each batch's losses.
 
         ``params`` are written unless gradients are collected, ``update`` always.
         """
         n_visits, batch_size = int(n_rows.sum()), network.capacity
-        losses = np.empty(n_visits, self.dtype)
+        losses = np.zeros(n_visits, self.dtype)
         network.params.copy_to_device(params)
         if update.state.size:
             network.state.copy_to_device(update.state.reshape(-1))
@@ -247,7 +252,13 @@ class Trainer:
                     constants = complete(rows, weight[part], n_rows[part], alpha)
                     network.prepare(np.column_stack([starts, sizes]), constants)
                     network.train(update, last - first)
+                    self.n_visited = min(last * batch_size, n_visits)
+                    if is_past(until):
+                        break
+                hi = min(hi, self.n_visited)
                 losses[lo:hi] = network.losses[: hi - lo].copy_to_host()
+                if is_past(until):
+                    break
         finally:
             if network.rule is not COLLECT:
                 network.params.copy_to_host(params)
@@ -258,7 +269,7 @@ class Trainer:
         sums[weight == 0] = 0.0
         return sums
 
-    def _train_by_gradient(self, network, data, params, update, order, weight, n_rows, alpha):
+    def _train_by_gradient(self, network, data, params, update, order, weight, n_rows, alpha, until):
         """Train with an optimizer whose step the host takes, batch by batch; return the sum of the losses."""
         n_visits, batch_size, total = int(n_rows.sum()), network.capacity, 0.0
         collector = _Collector(self.layout.size, self.dtype)
@@ -278,6 +289,9 @@ class Trainer:
 
         for lo, hi in data.blocks(order, n_visits):
             for batch in range(lo // batch_size, -(-hi // batch_size)):
+                if batch and is_past(until):
+                    return total
+                self.n_visited = min((batch + 1) * batch_size, n_visits)
                 if weight[batch] == 0:
                     continue
                 start, n = batch * batch_size - lo, int(n_rows[batch])
