@@ -121,6 +121,15 @@ class BaseMLP(
     out_activation_: str
     t_: int
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Keep the constraints of those parameters that the class has."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" not in vars(cls):
+            return
+        known = inspect.signature(cls.__init__).parameters
+        constraints = cls._parameter_constraints.items()
+        cls._parameter_constraints = {name: allowed for name, allowed in constraints if name in known}
+
     def _store(self, arguments: dict[str, Any]) -> None:
         """Set an attribute for each argument of `__init__`, whose ``locals()`` are passed."""
         vars(self).update((name, value) for name, value in arguments.items() if name != "self")
