@@ -101,6 +101,22 @@ def _array_at(address, kind, shape, ndim):
     return types.Array(start.dtype, ndim, "C")(address, kind, shape), codegen
 
 
+@intrinsic(prefer_literal=True)
+def scratch(typingctx, kind, n):
+    """Return ``n`` elements of the scalar type ``kind`` on the stack, not initialised; ``n`` is a constant.
+
+    The compiler knows that no other array overlaps them.
+    """
+    start = types.CPointer(_element(kind))
+
+    def codegen(context, builder, signature, args):
+        data = cgutils.alloca_once(builder, context.get_value_type(start.dtype), size=n.literal_value)
+        inner = signature.return_type(start, types.intp)
+        return np_cfarray(context, builder, inner, (data, ir.Constant(_I64, n.literal_value)))
+
+    return types.Array(start.dtype, 1, "C")(kind, n), codegen
+
+
 @intrinsic
 def record_at(typingctx, address, kind):
     """Return the record of the Numba type ``kind`` at ``address``, not a copy of it."""

@@ -1,15 +1,16 @@
 """Activation functions as scalar functions, from which the kernels of every device are compiled.
 
 `register_activation` adds one to `ACTIVATIONS`: a function of a pre-activation and its derivative. The CPU
-engine compiles them into loops over blocks of rows, with `math.exp`, `math.log` and `math.tanh` in forms that
-LLVM vectorises; the CUDA engine into device functions. Formulas are scikit-learn's.
+engine compiles them into loops over blocks of rows, with the functions of `math` in forms that LLVM
+vectorises (`fastopt.engine.cpu.compiled_math`); the CUDA engine into device functions. The library's own
+formulas are in `fastopt.rules.activation_functions`.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
 
+from fastopt.rules import activation_functions as functions
 from fastopt.rules.scalar_functions import bounded_exp, enter, lookup, with_globals
 
 #: Activations of the hidden layers, by name.
@@ -60,9 +61,14 @@ class Activation:
 
 
 def _backward(delta, point):
-    slope = derivative(point)  # noqa: F821  bound by Activation.backward
-    # Where the slope is 0 the gradient is 0, also if delta has overflowed (not 0 * inf = NaN), as in
-    # scikit-learn.
+    return chained(delta, derivative(point))  # noqa: F821  bound by Activation.backward
+
+
+def chained(delta: float, slope: float) -> float:
+    """Return the gradient with respect to the input, from that to the output and the derivative there.
+
+    Where the slope is 0 it is 0, also if ``delta`` has overflowed (not 0 * inf = NaN), as in scikit-learn.
+    """
     return (delta if slope != 0.0 else slope) * slope
 
 
@@ -121,7 +127,7 @@ def register_activation(
     The SiLU (Elfwing et al., 2018), whose derivative needs the pre-activation:
 
     >>> import fastopt
-    >>> from fastopt.rules.activations import logistic
+    >>> from fastopt.rules.activation_functions import logistic
     >>> def swish(z):
     ...     return z * logistic(z)
     >>> def swish_derivative(z):
@@ -139,72 +145,28 @@ def register_activation(
     return entry
 
 
-def identity(z):
-    """Return ``z``."""
-    return z
+def _register(*names, derivative_from="output"):
+    for name in names:
+        value, derivative = getattr(functions, name), getattr(functions, f"{name}_derivative")
+        register_activation(name, value, derivative, derivative_from=derivative_from)
 
 
-def _one(a):
-    return 1.0
-
-
-def relu(z):
-    """Return the larger of 0 and ``z``."""
-    return 0.0 if z < 0.0 else z  # NaN stays NaN
-
-
-def _relu_derivative(a):
-    return 0.0 if a == 0.0 else 1.0
-
-
-def tanh(z):
-    """Return the hyperbolic tangent."""
-    return math.tanh(z)
-
-
-def _tanh_derivative(a):
-    return 1.0 - a * a
-
-
-def logistic(z):
-    """Return ``1 / (1 + e**-z)``."""
-    return 1.0 / (1.0 + bounded_exp(-z))
-
-
-def logistic_derivative(p):
-    """Return the derivative of the logistic function, given its value."""
-    return p * (1.0 - p)
-
-
-def exponential(z):
-    """Return e**z, which may overflow to infinity, so that divergence is noticed."""
-    return math.exp(z)
-
-
-def softplus(z):
-    """Return ``log(1 + e**z)``."""
-    return max(z, 0.0) + math.log1p(math.exp(-abs(z)))
-
-
-def softplus_derivative(p):
-    """Return the derivative of the softplus, given its value."""
-    return -math.expm1(-p)
-
-
-register_activation("identity", identity, _one)
-register_activation("relu", relu, _relu_derivative)
-register_activation("tanh", tanh, _tanh_derivative)
-register_activation("logistic", logistic, logistic_derivative)
+register_activation("identity", functions.identity, functions.one)
+_register("relu", "tanh", "logistic", "leaky_relu", "relu6", "elu", "selu", "softplus", "softsign")
+register_activation("celu", functions.elu, functions.elu_derivative)  # for alpha=1, torch's default
+_register(
+    "hard_swish", "silu", "mish", "gelu", "gelu_tanh", "sine", "snake", derivative_from="input"
+)  # fmt: skip
 
 #: Activations of the last layer, by name. The softmax's derivative is a matrix: it is trained by losses that
 #: state their gradient at the pre-activations, see `fastopt.rules.losses.Loss.output_gradient`.
 OUTPUTS = {
     "identity": ACTIVATIONS["identity"],
     "logistic": ACTIVATIONS["logistic"],
-    "exp": Activation("exp", exponential, identity),
-    "softplus": Activation("softplus", softplus, softplus_derivative),
+    "exp": Activation("exp", functions.exponential, functions.identity),
+    "softplus": ACTIVATIONS["softplus"],
     "tanh": ACTIVATIONS["tanh"],
-    "softmax": Activation("softmax", bounded_exp, logistic_derivative, is_normalized=True),
+    "softmax": Activation("softmax", bounded_exp, functions.logistic_derivative, is_normalized=True),
 }
 
 #: Those of them that are positive, as the mean of counts and durations has to be.

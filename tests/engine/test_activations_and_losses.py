@@ -107,7 +107,9 @@ def test_a_compiled_activation_is_the_plain_function(name, dtype):
     expected = np.array([[activation.value(float(z))] for z in X[:, 0]])
     # 3 ulp, as `test_vector_math.py` allows a quotient of exponentials; z * logistic(z) rounds once more.
     rtol = 4 * np.finfo(dtype).eps
-    np.testing.assert_allclose(trainer.predict(params, X), expected, rtol=rtol, atol=1e-37)
+    # Tails of the GELU are as accurate as the argument of their exponential.
+    atol = np.finfo(dtype).eps if name.startswith("gelu") else 1e-37
+    np.testing.assert_allclose(trainer.predict(params, X), expected, rtol=rtol, atol=atol)
     for z, a in zip(X[:, 0], expected[:, 0], strict=True):
         row = np.array([[z]])
         gradient = trainer.loss_and_gradient(params, row, np.array([[a - 1]], dtype), alpha=0.0)[1]
@@ -233,7 +235,7 @@ def numpy_silu_huber(layout, params, X, Y):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("loss", REGRESSION_LOSSES)
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-@pytest.mark.parametrize("activation", ["relu", "silu"])
+@pytest.mark.parametrize("activation", ["relu", "own_silu"])
 def test_the_regressor_takes_every_registered_loss_and_pickles(loss, solver, activation):
     rs = np.random.RandomState(0)
     X = rs.standard_normal((200, 3))
@@ -263,9 +265,9 @@ def test_huber_minds_an_outlier_less_than_the_squared_error():
 def test_the_classifier_takes_a_registered_activation():
     X = np.random.RandomState(0).standard_normal((300, 4)).astype(np.float32)
     y = X[:, 0] * X[:, 1] > 0
-    model = fastopt.MLPClassifier((32,), activation="silu", solver="lbfgs", random_state=0).fit(X, y)
+    model = fastopt.MLPClassifier((32,), activation="own_silu", solver="lbfgs", random_state=0).fit(X, y)
     assert model.score(X, y) > 0.95
-    with pytest.raises(ValueError, match="scikit-learn has no activation='silu'"):
+    with pytest.raises(ValueError, match="scikit-learn has no activation='own_silu'"):
         model.to_sklearn()
 
 
@@ -276,12 +278,13 @@ def test_a_registered_loss_is_not_converted_into_another():
 
 
 def test_compiled_activations_are_vectorised_in_single_precision():
-    for name in ("relu", "tanh", "logistic", "silu"):
+    for name in ACTIVATIONS:
         for routine, compiled in compilation.activation_routines(ACTIVATIONS[name], "float32").items():
             if compiled.cache_hits:
                 continue  # loaded from the disk cache, without its source
             text = compiled.inspect_llvm()
-            assert re.search(r"<\d+ x float>", text), (name, routine)
+            # The identity copies, and its derivative changes nothing.
+            assert name == "identity" or re.search(r"<\d+ x float>", text), (name, routine)
             assert " double" not in text, (name, routine)
 
 
@@ -379,8 +382,8 @@ def test_unknown_names_are_refused_with_those_that_there_are():
     names = {"activation": "relu", "out_activation": "identity", "loss": "squared_error"}
     for change, message in (
         (
-            {"activation": "gelu"},
-            r"activation='gelu' is not registered; there are .*'tanh'.*register_activation",
+            {"activation": "swish"},
+            r"activation='swish' is not registered; there are .*'tanh'.*register_activation",
         ),
         ({"out_activation": "relu"}, "out_activation='relu' must be one of 'exp', 'identity'"),
         ({"loss": "hinge"}, "loss='hinge' is not registered.*register_loss"),
@@ -399,9 +402,9 @@ def test_unknown_names_are_refused_with_those_that_there_are():
 
 def test_the_estimators_name_what_is_registered():
     with pytest.raises(
-        ValueError, match=r"'activation' parameter of MLPRegressor must be a str among .*'silu'"
+        ValueError, match=r"'activation' parameter of MLPRegressor must be a str among .*'own_silu'"
     ):
-        MLPRegressor(activation="gelu").fit([[0.0]], [0.0])
+        MLPRegressor(activation="swish").fit([[0.0]], [0.0])
     with pytest.raises(ValueError, match=r"'loss' parameter of MLPRegressor must be a str among .*'huber'"):
         MLPRegressor("log_loss").fit([[0.0]], [0.0])
     with pytest.raises(ValueError, match="loss='half_log' needs y >= 0"):

@@ -85,7 +85,7 @@ EVERYTHING = sorted(["worker", "entry", "activate", "backpropagate", *DENSE_ROUT
 #: serve stale code. An activation stands for those of a user, whose file is none of the package's.
 EDITS = {
     "engine/cpu/vector_math.py": ("far = one - two / (", "far = one - one / (", EVERYTHING),
-    "rules/activations.py": ("return 1.0 - a * a", "return 1.0 - 0.5 * a * a", ["backpropagate"]),
+    "rules/activation_functions.py": ("return 1.0 - a * a", "return 1.0 - 0.5 * a * a", ["backpropagate"]),
     "rules/regression_losses.py": ("return p - y\n", "return 2.0 * (p - y)\n", ["loss"]),
 }
 

@@ -3,7 +3,7 @@
 import math
 
 from fastopt import register_activation, register_loss
-from fastopt.rules.activations import logistic
+from fastopt.rules.activation_functions import logistic
 
 
 def silu(z):
@@ -46,7 +46,7 @@ def half_log_gradient(p, y):
 
 
 #: The derivative of the SiLU is not a function of its output.
-SILU = register_activation("silu", silu, silu_derivative, derivative_from="input")
+SILU = register_activation("own_silu", silu, silu_derivative, derivative_from="input")
 HUBER = register_loss("own_huber", huber, huber_gradient)
 ABSOLUTE_ERROR = register_loss("own_absolute_error", absolute_error, absolute_error_gradient)
 #: Another output than the identity, without a fused gradient.

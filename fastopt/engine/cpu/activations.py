@@ -3,31 +3,59 @@
 Templates of routines: ``compilation.py`` binds ``real`` and, compiled from the plain functions in
 `fastopt.rules`,
 
-- ``value`` and ``backward`` of an activation, or ``value`` of the last layer's,
+- ``value``, ``derivative`` and ``backward`` of an activation, or ``value`` of the last layer's,
 - ``total``, ``gradient`` and ``is_mean`` of a loss with that last layer, or its ``row``.
 """
 
 import numpy as np
 
 from fastopt.engine.cpu.context import layer_record, record, row_number
-from fastopt.kernels.intrinsics import matrix, vector
+from fastopt.kernels.intrinsics import matrix, scratch, vector
+
+#: Elements that `activate` copies at once.
+PART = 256
 
 
 def activate(z, a, n):
     """Write the outputs for the ``n`` pre-activations at ``z``, of any number of rows, to ``a``, or in place.
 
-    In place the ReLU does not vectorise, because LLVM leaves out stores that change nothing; yet memory
-    of their own for all outputs was slower all the same, with two threads on MNIST.
+    By way of the stack: LLVM vectorises no loop that reads what it may be writing, and leaves out stores that
+    change nothing. Memory of their own for all outputs was slower, with two threads on MNIST.
     """
-    z, a = vector(z, real, n), vector(a, real, n)
-    for i in range(n):
-        a[i] = value(z[i])
+    copied = scratch(real, PART)
+    for first in range(0, n, PART):
+        size = min(PART, n - first)
+        source, out = (
+            vector(z + first * copied.itemsize, real, size),
+            vector(a + first * copied.itemsize, real, size),
+        )
+        for i in range(size):
+            copied[i] = source[i]
+        for i in range(size):
+            out[i] = value(copied[i])
+
+
+def activate_with_slopes(z, a, n):
+    """Write outputs as `activate` does, and over the pre-activations the derivatives at these.
+
+    Value and derivative share most of the work, an exponential for example.
+    """
+    copied = scratch(real, PART)
+    for first in range(0, n, PART):
+        size = min(PART, n - first)
+        skip = first * copied.itemsize
+        slopes, out = vector(z + skip, real, size), vector(a + skip, real, size)
+        for i in range(size):
+            copied[i] = slopes[i]
+        for i in range(size):
+            out[i] = value(copied[i])
+            slopes[i] = derivative(copied[i])
 
 
 def backpropagate(points, delta, n):
     """Multiply the ``n`` gradients at ``delta`` by the activation's derivative.
 
-    At ``points`` is what that is a function of: outputs or pre-activations.
+    At ``points`` are the outputs, of which the derivative is a function, or the derivatives.
     """
     points, delta = vector(points, real, n), vector(delta, real, n)
     for i in range(n):

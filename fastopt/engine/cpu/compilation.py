@@ -28,15 +28,16 @@ from fastopt.engine.cpu import (
     layer_products,
     optimizer_program,
 )
+from fastopt.engine.cpu.compiled_math import IN_PLACE_OF
 from fastopt.engine.cpu.context import DENSE_ROUTINES, SPARSE_ROUTINES
-from fastopt.engine.cpu.vector_math import ENGINE_JIT, IN_PLACE_OF, INNER_JIT
+from fastopt.engine.cpu.vector_math import ENGINE_JIT, INLINED_JIT, INNER_JIT
 from fastopt.engine.objective import Functions
 from fastopt.kernels import cache_folders, code_cache, elementwise, intrinsics, threading_layer
 from fastopt.kernels.binding import bind, compile_c, compile_scalar, digest, fingerprint
 from fastopt.kernels.subnormals import call_flushing
 from fastopt.rules import dropout as dropout_rules
 from fastopt.rules import patience, scalar_functions
-from fastopt.rules.activations import ACTIVATIONS, OUTPUTS, Activation
+from fastopt.rules.activations import ACTIVATIONS, OUTPUTS, Activation, chained
 from fastopt.rules.losses import LOSSES, Loss
 from fastopt.rules.registry import RULES
 
@@ -48,8 +49,6 @@ _TEMPLATES = {
     for name, function in vars(home).items()
     if inspect.isfunction(function) and function.__module__ == home.__name__
 }
-#: Of functions of scalars: a loop with a call does not vectorise, and LLVM inlines no large one by itself.
-_SCALAR_JIT = INNER_JIT | {"forceinline": True}
 #: Seconds of compiling after which to say so; loading from the disk cache takes a tenth of that.
 _PATIENCE = 1.0
 
@@ -105,7 +104,7 @@ def _compile_functions(template, dtype, functions, **names):
     constants = "".join(f"_{name}_{value}" for name, value in names.items())
     suffix = f"_{dtype}{constants}_{fingerprint(*functions.values())}"
     compiled = {
-        name: compile_scalar(function, scalar, _SCALAR_JIT, replaced) for name, function in functions.items()
+        name: compile_scalar(function, scalar, INLINED_JIT, replaced) for name, function in functions.items()
     }
     if "value" in compiled and "gradient" in compiled:
         names["total"] = _sum_of_losses(compiled["value"], suffix)
@@ -126,11 +125,13 @@ def _sum_of_losses(value, suffix):
 @functools.cache
 def activation_routines(activation: Activation, dtype: str) -> dict:
     """Return the compiled routines of a hidden activation, by name."""
+    forward, functions, backward = activations.activate, {"value": activation.value}, activation.backward
+    if activation.keeps_input:
+        forward, functions["derivative"] = activations.activate_with_slopes, activation.derivative
+        backward = chained
     return {
-        "activate": _compile_functions(activations.activate, dtype, {"value": activation.value}),
-        "backpropagate": _compile_functions(
-            activations.backpropagate, dtype, {"backward": activation.backward}
-        ),
+        "activate": _compile_functions(forward, dtype, functions),
+        "backpropagate": _compile_functions(activations.backpropagate, dtype, {"backward": backward}),
     }
 
 

@@ -1,15 +1,14 @@
-"""exp, log and tanh as branch-free arithmetic that LLVM vectorises.
+"""exp, log, expm1, log1p and tanh as branch-free arithmetic that LLVM vectorises.
 
 Numba calls the C library for these, one element at a time. Here each is a polynomial after the range
 reduction of Cody and Waite (minimax coefficients for float32, Taylor's for float64 on |r| <= ln(2)/2),
 accurate to 2 ulp; ``tests/engine/test_vector_math.py`` holds them to that. Every function takes and returns
-one scalar, keeps its precision, and lets NaN through.
-
-`IN_PLACE_OF` says which of them compiled activations and losses get where they call `math`.
+one scalar, keeps its precision, and lets NaN through. `fastopt.engine.cpu.compiled_math` says which of them
+compiled activations and losses get where they call `math`.
 """
 
 import math
-import types as python_types
+from collections.abc import Callable
 
 import numpy as np
 from llvmlite import ir
@@ -17,13 +16,14 @@ from numba import njit, types
 from numba.extending import intrinsic, overload
 
 from fastopt.kernels.inner_functions import INNER_OPTIONS
-from fastopt.rules import scalar_functions
 
 #: ``contract`` lets a multiply and an add become one fused instruction. It changes no meaning of NaN or
 #: infinity; the engine cuts its work the same way for any number of threads, so bits do not vary.
 ENGINE_JIT = {"error_model": "numpy", "fastmath": {"contract"}}
 #: For functions that only compiled code calls.
 INNER_JIT = {**ENGINE_JIT, **INNER_OPTIONS}
+#: For those that loops call: with a call in it none vectorises, and LLVM inlines no large one by itself.
+INLINED_JIT = {**INNER_JIT, "forceinline": True}
 
 
 @intrinsic
@@ -34,6 +34,20 @@ def like(typingctx, x, value):
         return context.cast(builder, args[1], signature.args[1], signature.return_type)
 
     return x(x, value), codegen
+
+
+def of_either_precision(name: str, single: Callable, double: Callable) -> Callable:
+    """Return a function of one scalar that calls ``single`` or ``double``, in compiled code only."""
+
+    def function(x):
+        raise NotImplementedError(f"{name} of fastopt.engine.cpu works in compiled code only")
+
+    def implementation(x):
+        return (lambda x: single(x)) if x == types.float32 else (lambda x: double(x))
+
+    function.__name__ = function.__qualname__ = name
+    overload(function, jit_options=INLINED_JIT, inline="never")(implementation)
+    return function
 
 
 @intrinsic
@@ -50,8 +64,8 @@ def _power_of_two(typingctx, biased):
 
 
 def _make_exp(real, mantissa, bias, ln2_high, ln2_low, coefficients, low, high):
-    """Build exp for one precision, with the argument clamped to ``[low, high]``."""
-    low, high, log2e, one = real(low), real(high), real(math.log2(math.e)), real(1)
+    """Build exp and expm1 for one precision, with the argument clamped to ``[low, high]``."""
+    low, high, log2e, one, infinity = real(low), real(high), real(math.log2(math.e)), real(1), real(math.inf)
     ln2_high, ln2_low = real(ln2_high), real(ln2_low)
     # Adding 1.5 * 2**mantissa leaves the rounded sum in the lowest bits; the bias makes it an exponent.
     magic = real(1.5 * 2.0**mantissa + bias)
@@ -69,7 +83,19 @@ def _make_exp(real, mantissa, bias, ln2_high, ln2_low, coefficients, low, high):
             series = series * r + c
         return (series * r * r + r + one) * _power_of_two(biased)
 
-    return exp
+    @njit(**INNER_JIT)
+    def expm1(x):
+        bounded = max(min(x, high), low)
+        biased = bounded * log2e + magic
+        n = biased - magic
+        r = (bounded - n * ln2_high) - n * ln2_low
+        series = lead
+        for c in rest:
+            series = series * r + c
+        scale = _power_of_two(biased)
+        return infinity if x > high else (series * r * r + r) * scale + (scale - one)
+
+    return exp, expm1
 
 
 _EXP32 = (
@@ -81,29 +107,17 @@ _EXP64 = (
     tuple(1 / math.factorial(k) for k in range(13, 1, -1)),
 )  # fmt: skip
 # Within these bounds neither the result nor the logistic function's 1 / (1 + result) is subnormal.
-_bounded32, _bounded64 = _make_exp(*_EXP32, -87.3, 87.3), _make_exp(*_EXP64, -708.0, 708.0)
+(_bounded32, _expm1_32), (_bounded64, _expm1_64) = (
+    _make_exp(*_EXP32, -87.3, 87.3), _make_exp(*_EXP64, -708.0, 708.0)
+)  # fmt: skip
 # At these the exponent's bits are all zero, or all one: the power of two is 0, or infinite.
-_exp32, _exp64 = _make_exp(*_EXP32, -88.0, 89.0), _make_exp(*_EXP64, -709.0, 710.0)
-
-
-def exp(x):
-    """Return e**x: 0 where that is subnormal, infinity from 0.7 of the largest number. In compiled code."""
-    raise NotImplementedError("fastopt.engine.cpu.vector_math.exp works in compiled code only")
-
-
-@overload(exp, jit_options=INNER_JIT, inline="never")
-def _exp(x):
-    return (lambda x: _exp32(x)) if x == types.float32 else (lambda x: _exp64(x))
-
-
-def bounded_exp(x):
-    """Return e**x, clamped to the normal range of its type. Callable from compiled code only."""
-    raise NotImplementedError("fastopt.engine.cpu.vector_math.bounded_exp works in compiled code only")
-
-
-@overload(bounded_exp, jit_options=INNER_JIT, inline="never")
-def _bounded_exp(x):
-    return (lambda x: _bounded32(x)) if x == types.float32 else (lambda x: _bounded64(x))
+(_exp32, _), (_exp64, _) = _make_exp(*_EXP32, -88.0, 89.0), _make_exp(*_EXP64, -709.0, 710.0)
+#: e**x: 0 where that is subnormal, infinity from 0.7 of the largest number.
+exp = of_either_precision("exp", _exp32, _exp64)
+#: e**x, clamped to the normal range of its type.
+bounded_exp = of_either_precision("bounded_exp", _bounded32, _bounded64)
+#: e**x - 1, also of small x; infinity from 0.4 of the largest number.
+expm1 = of_either_precision("expm1", _expm1_32, _expm1_64)
 
 
 def _half_of_bits(part):
@@ -173,14 +187,17 @@ _log64 = _make_log(
 )  # fmt: skip
 
 
-def log(x):
-    """Return the natural logarithm, as `math.log` does in compiled code. Callable from compiled code only."""
-    raise NotImplementedError("fastopt.engine.cpu.vector_math.log works in compiled code only")
+#: The natural logarithm, as `math.log` is in compiled code.
+log = of_either_precision("log", _log32, _log64)
 
 
-@overload(log, jit_options=INNER_JIT, inline="never")
-def _log(x):
-    return (lambda x: _log32(x)) if x == types.float32 else (lambda x: _log64(x))
+@njit(**INNER_JIT)
+def log1p(x):
+    """Return log(1 + x), also of small x: the logarithm of the rounded sum, and what the rounding lost."""
+    one = like(x, 1.0)
+    total = one + x
+    lost = x - (total - one)
+    return log(total) + (lost / total if total < like(x, np.inf) else like(x, 0.0))
 
 
 @njit(**INNER_JIT)
@@ -203,16 +220,3 @@ def tanh(x):
     near = x + x * z * top / bottom
     far = far if x > like(x, 0.0) else -far
     return near if size < like(x, 0.625) else far
-
-
-#: `math`, with the functions above in place of its own.
-_vector_math = python_types.ModuleType("vector_math")
-vars(_vector_math).update(vars(math) | {"exp": exp, "log": log, "tanh": tanh})
-#: What compiled activations and losses use in place of what their plain functions read.
-IN_PLACE_OF = (
-    (math, _vector_math),
-    (math.exp, exp),
-    (math.log, log),
-    (math.tanh, tanh),
-    (scalar_functions.bounded_exp, bounded_exp),
-)
