@@ -171,6 +171,10 @@ class BaseMLP(
         """Return the function of targets and sample weights that multiplies these by class weights."""
         return _as_they_are
 
+    @abstractmethod
+    def _default_score_name(self):
+        """Return what that score is called."""
+
     def _stratification(self, targets):
         """Return what the early-stopping split is stratified by, or None."""
         return
@@ -183,6 +187,10 @@ class BaseMLP(
         """Return the estimator's argument that the loss takes, or None; `make_trainer` takes it so."""
         parameter = lookup_loss(self._engine_loss).parameter
         return None if parameter is None else float(getattr(self, parameter.name))
+
+    def _training_targets(self, targets):
+        """Return the targets that the loss sees, where they are not those that scores see."""
+        return targets
 
     def _conclude(self, data):
         """Record what a fit leaves beside weights and history."""
@@ -294,6 +302,7 @@ class BaseMLP(
         if incremental and not hasattr(self, "_optimizer"):
             warn_of_callbacks(self)
         data = Data.of(X, targets, sample_weight, self._params.dtype)
+        data = data._replace(targets=self._training_targets(data.targets), true_targets=data.targets)
         measured = None if held_out is None else Data.of(*held_out, self._params.dtype)
         tasks = None if incremental else fit_tasks(self, *arguments)
         with fit_bar(self, incremental) as report:

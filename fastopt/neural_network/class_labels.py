@@ -10,13 +10,45 @@ from sklearn.utils.multiclass import unique_labels
 from fastopt.neural_network import plain_data, scoring, validation
 from fastopt.neural_network._base import BaseMLP
 from fastopt.neural_network.class_weights import class_weighing
+from fastopt.rules.activations import OUTPUTS
+from fastopt.rules.losses import LOSSES, lookup_loss
 
 
 class ClassLabels(BaseMLP):
     """The part of `MLPClassifier` that deals with labels."""
 
+    loss: str
+    focal_gamma: float
+    label_smoothing: float
     classes_: np.ndarray
     class_weight: str | dict[Any, float] | list[dict[int, float]] | None
+
+    @property
+    def _engine_loss(self):
+        return self._loss_of(self.out_activation_)
+
+    def _loss_of(self, output):
+        single = f"binary_{self.loss}"  # of one label, for two classes or several labels
+        return single if output != "softmax" and single in LOSSES else self.loss
+
+    def _output_activation(self):
+        targets = self._label_binarizer.y_type_
+        name = "softmax" if targets == "multiclass" else "logistic"
+        loss = lookup_loss(self._loss_of(name))
+        if OUTPUTS[loss.output].is_normalized != OUTPUTS[name].is_normalized:
+            raise ValueError(
+                f"loss={self.loss!r} is registered with output={loss.output!r}, and {targets} targets need "
+                f"one with output={name!r}; see fastopt.register_loss"
+            )
+        return name
+
+    def _training_targets(self, targets):
+        share = self.label_smoothing
+        if not share:
+            return targets
+        # As torch's cross_entropy, over all classes; of each label as Keras' BinaryCrossentropy.
+        n_outcomes = targets.shape[1] if self.out_activation_ == "softmax" else 2
+        return targets * (1 - share) + share / n_outcomes
 
     def _validate_input(self, X, y, incremental, reset):
         if incremental and not reset and not self.warm_start:
@@ -94,6 +126,9 @@ class ClassLabels(BaseMLP):
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {labels}."
             )
+
+    def _default_score_name(self):
+        return "accuracy"
 
     def _stratification(self, targets):
         # Strings, so that the message about rare classes reads as scikit-learn's.

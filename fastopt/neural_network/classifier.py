@@ -3,13 +3,14 @@
 import datetime
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import sklearn.neural_network
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
 from fastopt.neural_network._base import if_stochastic
@@ -17,6 +18,7 @@ from fastopt.neural_network.class_labels import ClassLabels
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
 from fastopt.neural_network.validation import Rows
 from fastopt.optimizers import Optimizer
+from fastopt.rules.losses import CLASSIFICATION_LOSSES
 from fastopt.schedules import Schedule
 
 _Self = TypeVar("_Self", bound="MLPClassifier")
@@ -26,9 +28,10 @@ _Self = TypeVar("_Self", bound="MLPClassifier")
 class MLPClassifier(ClassifierMixin, ClassLabels):
     """Multi-layer perceptron classifier, a drop-in for scikit-learn's.
 
-    Minimizes the log-loss on fastopt's compiled engine. For the same arguments, data and ``random_state``
-    it computes what `sklearn.neural_network.MLPClassifier` computes, up to rounding; docs/differences.md
-    lists every deliberate difference. y may be binary, multiclass or a multilabel indicator.
+    Minimizes the log-loss, or another loss, on fastopt's compiled engine. For the same arguments, data and
+    ``random_state`` it computes what `sklearn.neural_network.MLPClassifier` computes, up to rounding;
+    docs/differences.md lists every deliberate difference. y may be binary, multiclass or a multilabel
+    indicator.
 
     Parameters
     ----------
@@ -132,6 +135,15 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     max_time : float or None, default=None
         Seconds after which a call of `fit` or `partial_fit` stops, at the end of an epoch or of the batches
         that run at once (a tenth of a second's), with a ConvergenceWarning.
+    loss : str, default='log_loss'
+        ``'log_loss'``; ``'focal'``, which gives less weight to rows that are classified well; or what
+        `fastopt.register_loss` added for labels.
+    focal_gamma : float, default=2.0
+        Exponent of ``loss='focal'``: the log-loss of a row whose label has probability p is multiplied by
+        ``(1 - p) ** focal_gamma``. With 0 it is the log-loss.
+    label_smoothing : float, default=0.0
+        Share, in [0, 1), of each training target that is spread evenly over all classes; of each label of
+        two classes or a multilabel target, over its two outcomes. Scores are those of the true labels.
 
     Attributes
     ----------
@@ -199,8 +211,10 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     True
     """
 
-    #: The only loss; not a parameter, as in scikit-learn.
-    loss = "log_loss"
+    _parameter_constraints: ClassVar[dict] = {
+        **ClassLabels._parameter_constraints,
+        "loss": [StrOptions(CLASSIFICATION_LOSSES.keys())],
+    }
 
     def __init__(
         self,
@@ -241,15 +255,11 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         class_weight: str | dict[Any, float] | list[dict[int, float]] | None = None,
         scoring: str | Callable[..., float] | None = None,
         max_time: float | None = None,
+        loss: str = "log_loss",
+        focal_gamma: float = 2.0,
+        label_smoothing: float = 0.0,
     ) -> None:
         self._store(locals())
-
-    @property
-    def _engine_loss(self):
-        return "log_loss" if self.out_activation_ == "softmax" else "binary_log_loss"
-
-    def _output_activation(self):
-        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
     @if_stochastic
     def partial_fit(

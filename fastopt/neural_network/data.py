@@ -13,12 +13,15 @@ class Data(NamedTuple):
     """Rows in the form that the engine reads: ``X``, targets of shape (n_samples, n_outputs), weights.
 
     The weights may be `weight_scale` times those that were given; ``alpha`` has to be multiplied by it, too.
+    `true_targets`, if any, are the targets before label smoothing: rows that are taken out to be scored have
+    them.
     """
 
     X: Rows
     targets: np.ndarray
     sample_weight: np.ndarray | None
     weight_scale: float = 1.0
+    true_targets: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -29,8 +32,13 @@ class Data(NamedTuple):
         targets = np.ascontiguousarray(targets, dtype=dtype)
         return cls(validation.as_engine_array(X, dtype), targets, *weights)
 
+    @property
+    def scored_targets(self) -> np.ndarray:
+        """Return the targets without label smoothing."""
+        return self.targets if self.true_targets is None else self.true_targets
+
     def take(self, rows: np.ndarray) -> "Data":
-        """Return some of the rows."""
+        """Return some of the rows, to be scored."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         X = validation.as_engine_array(self.X[rows], self.X.dtype)
-        return Data(X, self.targets[rows], weight, self.weight_scale)
+        return Data(X, self.scored_targets[rows], weight, self.weight_scale)

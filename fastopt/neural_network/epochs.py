@@ -100,7 +100,7 @@ class MiniBatchTraining:
         estimator, data = self.estimator, self.data
         self.rows, held_out = validation.held_out_rows(
             data.X.shape[0],
-            estimator._stratification(data.targets),
+            estimator._stratification(data.scored_targets),
             estimator._random_state,
             estimator.validation_fraction,
         )

@@ -237,8 +237,7 @@ def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optim
 def _check_parameters(model):
     """Raise unless the parameters are in their ranges, and what they name is registered here."""
     lookup_activation(model.activation)  # says what registers it
-    if model.loss != "log_loss":
-        lookup_loss(model.loss)
+    lookup_loss(model.loss)
     model._validate_params()
 
 
@@ -256,6 +255,8 @@ def _check_network(model):
     names = getattr(model, "feature_names_in_", None)
     if names is not None and names.shape != sizes[:1]:
         raise ValueError(f"{sizes[0]} features do not have {names.shape} names")
+    if not is_classifier(model) and sizes[-1] % model._width():
+        raise ValueError(f"{sizes[-1]} outputs do not belong to {model._width()} for each target")
     if is_classifier(model):
         _check_classes(model.classes_, model._label_binarizer, n_outputs=sizes[-1])
 

@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sklearn.neural_network._base import ACTIVATIONS, LOSS_FUNCTIONS
+from sklearn.base import is_classifier
+from sklearn.neural_network._base import ACTIVATIONS
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,6 +17,10 @@ from fastopt.stepping.flat_state import FlatState
 
 #: Our class and scikit-learn's, of each kind.
 _PAIRS: list[tuple[type, type]] = []
+#: scikit-learn's loss for an activation of a regressor's last layer.
+_REGRESSION_LOSSES = {"identity": "squared_error", "exp": "poisson"}
+#: What scikit-learn's networks do in place of arguments of ours that change only training.
+_TRAINING = {"label_smoothing": 0.0}
 _PRIVATE = ("_label_binarizer", "_no_improvement_count", "_random_state")
 _OWN_STATE = ("coefs_", "intercepts_", "device_")
 
@@ -81,15 +86,13 @@ def from_sklearn(estimator: Any) -> Any:
 def to_sklearn(estimator: Any) -> Any:
     """Return the scikit-learn estimator equivalent to a fitted fastopt one; see `from_sklearn`.
 
-    Where scikit-learn has no such solver, the result predicts the same but has ``solver='adam'``, and a
-    UserWarning says so. An activation or a loss that scikit-learn does not have is a ValueError.
+    Where scikit-learn has no such solver or loss, the result predicts the same but has another, and a
+    UserWarning says so. What scikit-learn cannot predict is a ValueError: with an activation that it does not
+    have, of the hidden layers or the last, or with several outputs for a target.
     """
     theirs = _counterpart(estimator, target=1)
     check_is_fitted(estimator)
-    for name, known in (("activation", ACTIVATIONS), ("loss", LOSS_FUNCTIONS)):
-        value = getattr(estimator, name)
-        if value not in known:
-            raise ValueError(f"scikit-learn has no {name}={value!r}: the network cannot be converted.")
+    _check_convertible(estimator)
     known = inspect.signature(theirs).parameters
     params = {k: v for k, v in estimator.get_params(deep=False).items() if k in known}
     solver = params["solver"]
@@ -108,6 +111,9 @@ def to_sklearn(estimator: Any) -> Any:
             stacklevel=3,
         )
         params["learning_rate"] = "constant"
+    loss = "log_loss" if is_classifier(estimator) else _REGRESSION_LOSSES[estimator.out_activation_]
+    params |= {"loss": loss} if "loss" in params else {}
+    _warn_of_training(estimator, {"loss": loss, **_TRAINING})
     new = theirs(**copy.deepcopy(params))
     _copy_state(estimator, new)
     estimator._parameters()
@@ -118,6 +124,30 @@ def to_sklearn(estimator: Any) -> Any:
     if params["solver"] == str(solver).lower() and isinstance(_update(estimator), FlatState):
         new._optimizer = _their_optimizer(new, estimator)
     return new
+
+
+def _check_convertible(estimator):
+    """Raise ValueError if scikit-learn has no network that predicts the same."""
+    network = {"activation": (estimator.activation, ACTIVATIONS)}
+    if not is_classifier(estimator):
+        network["out_activation"] = estimator.out_activation_, _REGRESSION_LOSSES
+        if estimator._width() > 1:
+            network["loss"] = estimator.loss, ()
+    for name, (value, known) in network.items():
+        if value not in known:
+            raise ValueError(f"scikit-learn has no {name}={value!r}: the network cannot be converted.")
+
+
+def _warn_of_training(estimator, theirs):
+    """Warn of arguments with which the converted estimator would train in another way: theirs by name."""
+    for name, value in theirs.items():
+        ours = getattr(estimator, name, value)
+        if ours != value:
+            warnings.warn(
+                f"scikit-learn has no {name}={ours!r}: the converted estimator predicts the same, but would "
+                f"train with {name}={value!r}.",
+                stacklevel=4,
+            )
 
 
 def _update(estimator):

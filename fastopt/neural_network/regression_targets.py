@@ -132,6 +132,9 @@ class RegressionTargets(BaseMLP):
         values = self._by_target(outputs)[..., 0]
         return values[..., 0] if self._quantiles() is None else np.sort(values, axis=2)
 
+    def _default_score_name(self):
+        return "r2" if self._quantiles() is None else "d2_pinball_score"
+
     def _score_outputs(self, targets, outputs, sample_weight):
         targets, predictions = targets[:, :: self._width()], self._predictions(outputs)
         if self._quantiles() is None:

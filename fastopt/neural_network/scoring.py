@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import sklearn.metrics
-from sklearn.base import is_classifier
 from sklearn.utils._param_validation import InvalidParameterError
 
 from fastopt._parameters import suggestion
@@ -103,7 +102,7 @@ def score_name(estimator: "BaseMLP") -> str:
     """Return what the validation score of an estimator is called."""
     scoring = estimator.scoring
     if scoring is None:
-        return "accuracy" if is_classifier(estimator) else "r2"
+        return estimator._default_score_name()
     if isinstance(scoring, str):
         return scoring
     metric = getattr(scoring, "_score_func", scoring)

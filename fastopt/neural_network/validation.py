@@ -85,9 +85,10 @@ CONSTRAINTS = {
         name: [Interval(Real, low, high, closed=closed) for low, high, closed in one.intervals]
         for name, one in PARAMETERS.items()
     },
+    "out_activation": [None, StrOptions(OUTPUTS.keys() - {"softmax"})],
+    "label_smoothing": [Interval(Real, 0, 1, closed="left")],
 }
 CONSTRAINTS["quantile"].append("array-like")
-CONSTRAINTS["out_activation"] = [None, StrOptions({name for name in OUTPUTS if name != "softmax"})]
 
 
 @functools.lru_cache(64)

@@ -271,12 +271,6 @@ def test_the_classifier_takes_a_registered_activation():
         model.to_sklearn()
 
 
-def test_a_registered_loss_is_not_converted_into_another():
-    model = MLPRegressor("huber", (2,), solver="lbfgs", max_iter=50, random_state=0)
-    with pytest.raises(ValueError, match="scikit-learn has no loss='huber'"):
-        model.fit([[0.0], [1.0]], [0.0, 1.0]).to_sklearn()
-
-
 def test_compiled_activations_are_vectorised_in_single_precision():
     for name in ACTIVATIONS:
         for routine, compiled in compilation.activation_routines(ACTIVATIONS[name], "float32").items():

@@ -9,7 +9,18 @@ from fastopt import MLPClassifier, MLPRegressor
 from fastopt.neural_network._base import BaseMLP
 
 # What one of them has alone.
-OWN = ("loss", "classes_", "class_weight", "delta", "quantile", "power", "out_activation", "n_crossed_")
+OWN = (
+    "loss",
+    "classes_",
+    "class_weight",
+    "delta",
+    "quantile",
+    "power",
+    "out_activation",
+    "n_crossed_",
+    "focal_gamma",
+    "label_smoothing",
+)
 
 
 def entries(cls, section):

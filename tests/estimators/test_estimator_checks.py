@@ -39,6 +39,6 @@ def test_column_names_are_checked_between_fit_and_predict(estimator):
 @pytest.mark.skipif(not version("scikit-learn").startswith("1.9."), reason="the counts are those of 1.9")
 @pytest.mark.parametrize(("estimator", "count"), [(MLPClassifier(), 68), (MLPRegressor(), 60)])
 def test_as_many_checks_apply_as_to_scikit_learns_own(estimator, count):
-    # One more of the classifier than of scikit-learn's, because of class_weight. The tags decide which checks run: a
-    # tag that hides a capability would hide its checks.
+    # One more of the classifier than of scikit-learn's, because of class_weight. The tags decide which checks
+    # run: a tag that hides a capability would hide its checks.
     assert len(list(estimator_checks_generator(estimator))) == count
