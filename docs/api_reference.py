@@ -21,6 +21,7 @@ Ordered by task. :doc:`/stability` lists the same names by module, and says what
 #: (heading, module whose names are shown as imported from it, what the section is for).
 _BY_MODULE = (
     ("Schedules", "fastopt.schedules", "Hyper-parameters that change during training; :doc:`/schedules`."),
+    ("Callbacks", "fastopt.callbacks", "What watches a fit, epoch by epoch; :doc:`/callbacks`."),
     ("Compare optimizers", "fastopt.study", "Which optimizer, which learning rate; :doc:`/guide`."),
     ("Draw", "fastopt.display", "Pictures of studies and fits; :doc:`/gallery`."),
     ("Write a report", "fastopt.report", "One HTML page of a study."),

@@ -18,8 +18,8 @@ PICTURE = Path(__file__).with_name("images") / "architecture.svg"
 LAYERS = (
     ("cli",),
     ("report",),
-    ("display",),
-    ("study", "datasets"),
+    ("display", "datasets"),
+    ("study", "callbacks"),
     ("neural_network",),
     ("optimizers", "model_files"),
     ("stepping", "engine"),
@@ -33,6 +33,7 @@ HELPERS = ("_collection", "_deprecation", "_extras", "_file_lock", "_live", "_pa
 #: What the picture says of each part.
 SUMMARIES = {
     "cli": "python -m fastopt: compare, sweep, bench, info, warmup",
+    "callbacks": "what watches a fit, in scikit-learn's protocol",
     "report": "one self-contained HTML page of a study",
     "display": "pictures of studies and fits",
     "study": "which optimizer, which rate: paired runs, statistics",

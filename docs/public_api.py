@@ -16,6 +16,7 @@ MODULES = (
     "fastopt.optimizers",
     "fastopt.neural_network",
     "fastopt.schedules",
+    "fastopt.callbacks",
     "fastopt.study",
     "fastopt.display",
     "fastopt.report",

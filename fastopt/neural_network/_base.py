@@ -313,9 +313,9 @@ class BaseMLP(
                 training = epochs.MiniBatchTraining(self, data, incremental=incremental, **call)
                 training.run(checkpoint)
         validation.check_fitted_parameters(self._params)
-        self._conclude(data)
         if tasks is not None:
-            tasks.finish()
+            tasks.finish()  # a callback may restore other weights
+        self._conclude(data)
         return self
 
     def _seed(self):

@@ -31,6 +31,9 @@ CALLBACK_ATTRIBUTES = (
     "_parent_callback_ctx",
 )
 
+#: What the tasks below that of a fit are called: with mini-batches, and with L-BFGS.
+EPOCH_TASKS = ("epoch", "iteration")
+
 
 class FitTasks:
     """The tasks of one fit, whose callbacks are called as each begins and ends.
@@ -59,7 +62,7 @@ class FitTasks:
         """Begin the task of an epoch or iteration, unless one is open."""
         if self._task is not None:
             return
-        name = "iteration" if solvers.is_lbfgs(self._estimator.solver) else "epoch"
+        name = EPOCH_TASKS[solvers.is_lbfgs(self._estimator.solver)]
         self._task = self._root.subcontext(task_name=name)
         self._task.call_on_fit_task_begin(**self._given, reconstruction_attributes=self._as_it_is)
 
