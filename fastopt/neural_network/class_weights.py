@@ -45,9 +45,11 @@ def class_weighing(
         tables = [compute_class_weight(class_weight, classes=classes, y=classes[codes])]
 
     def weigh(targets, sample_weight):
-        weight = np.ones(len(targets)) if sample_weight is None else np.array(sample_weight, np.float64)
+        weight = np.ones(len(targets))
         for table, codes in zip(tables, _codes(targets, is_multilabel), strict=True):
             weight *= table[codes]
+        if sample_weight is not None:
+            weight *= sample_weight
         if not weight.any():
             raise ValueError(f"class_weight={class_weight!r} leaves no row with a weight other than 0.")
         return weight

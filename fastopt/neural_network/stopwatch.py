@@ -1,6 +1,6 @@
 """The time that one call of ``fit`` takes, and when its ``max_time`` is over."""
 
-from fastopt.engine.monotonic_clock import is_past, now
+from fastopt.engine import monotonic_clock
 
 
 class Stopwatch:
@@ -20,7 +20,7 @@ class Stopwatch:
 
     def __init__(self, max_time: float | None) -> None:
         self.max_time: float | None = max_time
-        self._began = self._zero = now()
+        self._began = self._zero = monotonic_clock.now()
         self.until: float | None = None if max_time is None else self._began + max_time
 
     def go_on_from(self, seconds: float) -> None:
@@ -29,8 +29,8 @@ class Stopwatch:
 
     def seconds(self, at: float | None = None) -> float:
         """Return the seconds of training until now, or until another time of the same clock."""
-        return (now() if at is None else at) - self._zero
+        return (monotonic_clock.now() if at is None else at) - self._zero
 
     def is_over(self) -> bool:
         """Whether ``max_time`` has passed."""
-        return is_past(self.until)
+        return monotonic_clock.is_past(self.until)

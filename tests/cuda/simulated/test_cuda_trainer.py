@@ -262,6 +262,24 @@ def test_an_evaluation_is_the_cpus(output):
         close(loss, expected[1], DOUBLE)
 
 
+@pytest.mark.parametrize("solver", ["adam", "lamb"])
+@pytest.mark.parametrize("data_bytes", [None, 1])
+def test_training_stops_when_time_is_over(solver, data_bytes, monkeypatch):
+    layout, params, X, Y, _ = problem([3, 4, 3], np.float64)
+    monkeypatch.setattr(cuda_network, "_SLICE_FLOPS", 1)
+    results = []
+    for kind, settings in ((cuda_engine.Trainer, {"data_bytes": data_bytes}), (Trainer, {})):
+        mine = params.copy()
+        update = get_optimizer(solver).flat(layout.size, layout.n_decay, np.float64)
+        trainer = kind(layout, dtype=np.float64, **network("softmax"), **settings)
+        order = np.array([5, 2, 7] if kind is Trainer else [5, 2, 7, 1, 0, 9, 8])
+        loss = trainer.train(mine, X, Y, update, batch_size=3, alpha=0.1, order=order, until=0.0)
+        assert trainer.n_visited == 3
+        results.append((mine, loss))
+    close(results[0][0], results[1][0], DOUBLE)
+    close(results[0][1], results[1][1], DOUBLE)
+
+
 def test_kept_data_are_not_moved_again_and_others_are(monkeypatch):
     layout, params, X, _, _ = problem([3, 4, 3], np.float64)
     trainer = cuda_engine.Trainer(layout, dtype=np.float64, **network("softmax"))
