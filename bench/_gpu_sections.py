@@ -425,7 +425,7 @@ def _layer_seconds(machine, X, W, b):
     params = np.zeros(layout.size, np.float32)
     params[int(layout.weights_at[0]) :][: k * m] = W.ravel()
     params[int(layout.biases_at[0]) :][:m] = b
-    functions = resolve_functions("identity", "identity", "squared_error", 0)
+    functions = resolve_functions("identity", "identity", "squared_error", layout)
     network = Network(layout, functions, np.float32, n)
     network.attach(Data(X, None, None, n, n, 1 << 40))
     network.params.copy_to_device(params)

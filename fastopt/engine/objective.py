@@ -37,7 +37,7 @@ class Functions:
 
 
 def resolve_functions(
-    activation: str | Sequence[str], out_activation: str, loss: str, n_hidden: int
+    activation: str | Sequence[str], out_activation: str, loss: str, layout: Layout
 ) -> Functions:
     """Return the registry entries of the named activations and losses.
 
@@ -46,21 +46,43 @@ def resolve_functions(
     activation : str or sequence of str
         Of all hidden layers, or one for each.
     out_activation, loss : str
+    layout : Layout
+
+    Raises
+    ------
+    ValueError
+        If a name is not registered, there are more or fewer activations than hidden layers, the loss has no
+        gradient with this output, or the layout has other slopes than the activations learn.
+    """
+    hidden = resolve_activations(activation, len(layout.shapes) - 1)
+    learns = tuple(one.learns for one in hidden)
+    if learns != (layout.has_slopes or (False,) * len(hidden)):
+        raise ValueError(
+            f"activation={activation!r} learns slopes in the hidden layers {_numbers(learns)}, but the "
+            f"network has some in {_numbers(layout.has_slopes)}: fit it anew, or assign slopes_"
+        )
+    return Functions(hidden, lookup_output(out_activation), lookup_loss(loss))
+
+
+def _numbers(layers):
+    return [number for number, is_one in enumerate(layers) if is_one]
+
+
+def resolve_activations(activation: str | Sequence[str], n_hidden: int) -> tuple[Activation, ...]:
+    """Return the registry entry of each hidden layer's activation.
+
+    Parameters
+    ----------
+    activation : str or sequence of str
+        Of all hidden layers, or one for each.
     n_hidden : int
         Number of hidden layers.
 
     Raises
     ------
     ValueError
-        If a name is not registered, there are more or fewer activations than hidden layers, or the loss has
-        no gradient with this output.
+        If a name is not registered, or there are more or fewer names than hidden layers.
     """
-    return Functions(
-        _hidden_activations(activation, n_hidden), lookup_output(out_activation), lookup_loss(loss)
-    )
-
-
-def _hidden_activations(activation, n_hidden):
     if isinstance(activation, str):
         return (lookup_activation(activation),) * n_hidden
     if len(activation) != n_hidden:

@@ -20,6 +20,7 @@ from fastopt import __version__
 from fastopt._parameters import safe_repr
 from fastopt.engine import Layout, make_trainer
 from fastopt.engine.cpu.few_rows import MAX_ROWS
+from fastopt.engine.objective import resolve_activations
 from fastopt.neural_network import epochs, history, learning_rates, parameters, scoring, solvers, validation
 from fastopt.neural_network.caller_warnings import warn_of_version
 from fastopt.neural_network.checkpoints import Checkpoint, check_checkpoint
@@ -291,7 +292,7 @@ class BaseMLP(
         self._seed()
         checkpoint = None if self.checkpoint is None else Checkpoint(self, fresh)
         if fresh:
-            self._initialize(Layout([X.shape[1], *sizes, targets.shape[1]]), X.dtype)
+            self._initialize([X.shape[1], *sizes, targets.shape[1]], X.dtype)
         self._parameters()
         self._make_writable()
         validation.check_network_shape(self._layout, X.shape[1], targets.shape[1])
@@ -326,7 +327,9 @@ class BaseMLP(
             self._random_state = check_random_state(self.random_state)
             self._is_seeded = isinstance(self.random_state, Integral)
 
-    def _initialize(self, layout, dtype):
+    def _initialize(self, layer_sizes, dtype):
+        activations = resolve_activations(self.activation, len(layer_sizes) - 2)
+        layout = Layout(layer_sizes, [one.learns for one in activations])
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(layout.layer_sizes)
         self.out_activation_ = self._output_activation()

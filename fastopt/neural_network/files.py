@@ -9,13 +9,14 @@ from sklearn.base import is_classifier
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
+from fastopt.engine.objective import resolve_functions
 from fastopt.model_files.objects import load_objects, naming, save_objects
 from fastopt.neural_network import history, solvers
 from fastopt.neural_network._base import BaseMLP
 from fastopt.neural_network.fit_tasks import CALLBACK_ATTRIBUTES
 from fastopt.neural_network.parameters import flatten
 from fastopt.persistence import class_of, name_of
-from fastopt.rules.activations import lookup_activation, lookup_output
+from fastopt.rules.activations import lookup_activation
 from fastopt.rules.losses import lookup_loss
 from fastopt.stepping.layerwise_state import LayerwiseState
 
@@ -187,6 +188,7 @@ def _described(model, with_optimizer):
         "fitted": {name: value for name, value in state.items() if name in _FITTED},
         "coefs_": [*model.coefs_],
         "intercepts_": [*model.intercepts_],
+        **({"slopes_": [*model.slopes_]} if model._layout.has_slopes else {}),
         "labels": _described_binarizer(state.get("_label_binarizer")),
         "requests": _described_requests(state.get("_metadata_request")),
         "optimizer": state.get("_optimizer") if with_optimizer else None,
@@ -205,7 +207,7 @@ def _described_requests(requests):
     return {name: dict(value) for name, value in methods.items() if value}
 
 
-def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optimizer) -> Any:
+def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optimizer, slopes_=()) -> Any:
     """Return the network of the values that a file holds, which may be an attacker's."""
     cls = class_of(kind)
     if not issubclass(cls, BaseMLP) or params.keys() & {*_LEFT_OUT}:
@@ -220,9 +222,10 @@ def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optim
         setattr(model, name, value)
     if "_history" in fitted:
         history.restore(model, fitted["_history"])
-    model._set_parameters(*flatten(coefs_, intercepts_))
-    if not {a.dtype for a in coefs_ + intercepts_} == {model._params.dtype}:
-        raise ValueError("its weights and biases are not all of the type float32 or float64")
+    model._set_parameters(*flatten(coefs_, intercepts_, slopes_))
+    learnt = [a for a in slopes_ if a is not None]
+    if not {a.dtype for a in coefs_ + intercepts_ + learnt} == {model._params.dtype}:
+        raise ValueError("its weights, biases and slopes are not all of the type float32 or float64")
     if labels is not None:
         model._label_binarizer = LabelBinarizer()
         vars(model._label_binarizer).update({name: labels[name] for name in _BINARIZER})
@@ -244,7 +247,7 @@ def _check_parameters(model):
 def _check_network(model):
     """Raise ValueError unless what describes the network is what it is."""
     sizes = model._layout.layer_sizes
-    lookup_output(model.out_activation_)
+    resolve_functions(model.activation, model.out_activation_, model._engine_loss, model._layout)
     if (model.n_features_in_, model.n_outputs_) != (sizes[0], sizes[-1]):
         raise ValueError(
             f"a network with layers of {sizes} units was fitted with n_features_in_={model.n_features_in_} "

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastopt.engine import Layout
+from fastopt.engine.objective import resolve_activations
 from fastopt.kernels import aligned_memory
 
 #: Numbers drawn at once: the float64 draws of a wide layer would otherwise go through memory.
@@ -15,13 +16,15 @@ def initialize(
 ) -> np.ndarray:
     """Draw the initial parameters, in scikit-learn's order of draws (Glorot and Bengio, 2010).
 
+    Slopes begin at the value with which their activation was registered.
+
     Parameters
     ----------
     layout : Layout
     activation : str
         The hidden activation; ``'logistic'`` has narrower bounds.
     random_state : RandomState
-        Advanced by one draw per parameter, layer by layer, weights before biases.
+        Advanced by one draw per weight and bias, layer by layer, weights before biases.
     dtype : dtype
         Of the result; the draws are float64.
 
@@ -37,4 +40,8 @@ def initialize(
             for first in range(0, drawn.size, _DRAWS):
                 part = drawn[first : first + _DRAWS]
                 part[...] = random_state.uniform(-bound, bound, part.size)
+    learnt = resolve_activations(activation, len(layout.shapes) - 1)
+    for slopes, one in zip(layout.slopes(flat), learnt, strict=True):
+        if slopes is not None:
+            slopes[...] = one.parameter
     return flat

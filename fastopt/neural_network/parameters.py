@@ -1,7 +1,11 @@
-"""A network's parameters: one flat vector, with views ``coefs_`` and ``intercepts_`` as in scikit-learn."""
+"""A network's parameters: one flat vector, with views ``coefs_`` and ``intercepts_`` as in scikit-learn.
+
+Activations with a learnt parameter add ``slopes_``.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,12 +13,15 @@ import numpy.typing as npt
 from fastopt.engine import Layout
 from fastopt.kernels import aligned_memory
 
+#: The lists of arrays that make up a network.
+_LISTS = ("coefs_", "intercepts_", "slopes_")
 
-class LayerViews(list[np.ndarray]):
+
+class LayerViews(list[Any]):
     """A list of views of the flat vector; assigning an item copies into the vector.
 
     ``coefs_[0] = W`` must change the network, as it does in scikit-learn, where the list is the network.
-    Copying or pickling gives a plain list.
+    ``slopes_`` has None for a layer without slopes, which stays None. Copying or pickling gives a plain list.
     """
 
     def __setitem__(self, index, value):
@@ -22,7 +29,12 @@ class LayerViews(list[np.ndarray]):
             for i, item in zip(range(*index.indices(len(self))), value, strict=True):
                 self[i] = item
             return
-        view, value = self[index], np.asarray(value)
+        view = self[index]
+        if view is None and value is not None:
+            raise ValueError(f"item {index} is None: the activation of that hidden layer learns no slopes.")
+        if view is None:
+            return
+        value = np.asarray(value)
         if value.shape != view.shape:
             raise ValueError(
                 f"item {index} has shape {view.shape}, got {value.shape}. To change the network's sizes, "
@@ -43,7 +55,7 @@ class LayerViews(list[np.ndarray]):
 
 
 class FlatParameters:
-    """Gives an estimator ``coefs_`` and ``intercepts_`` that are views of its flat vector.
+    """Gives an estimator ``coefs_``, ``intercepts_`` and ``slopes_`` that are views of its flat vector.
 
     ``_params`` and ``_layout`` hold the network. Lists that a user assigns before there is a network, or
     whose shapes or dtype differ from it, wait in ``_loose`` (plain lists, writable item by item, as
@@ -68,8 +80,20 @@ class FlatParameters:
     def intercepts_(self, layers: Sequence[npt.ArrayLike]) -> None:
         self._assign("intercepts_", layers)
 
+    @property
+    def slopes_(self) -> list[np.ndarray | None]:
+        """What the activations learn, one per hidden layer, of shape (n_units,): a list of views.
+
+        None in place of a layer whose activation learns nothing.
+        """
+        return self._layers("slopes_")
+
+    @slopes_.setter
+    def slopes_(self, layers: Sequence[npt.ArrayLike | None]) -> None:
+        self._assign("slopes_", layers)
+
     def _has(self, name):
-        """Whether the estimator has ``coefs_`` or ``intercepts_``."""
+        """Whether the estimator has ``coefs_``, ``intercepts_`` or ``slopes_``."""
         return "_params" in self.__dict__ or name in self.__dict__.get("_loose", ())
 
     def _layers(self, name):
@@ -78,26 +102,27 @@ class FlatParameters:
             return state["_loose"][name]
         if "_params" not in state:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        views = self._layout.weights if name == "coefs_" else self._layout.biases
+        layout = self._layout
+        views = {"coefs_": layout.weights, "intercepts_": layout.biases, "slopes_": layout.slopes}[name]
         return LayerViews(views(self._params))
 
     def _assign(self, name, layers):
         layers = list(layers)
         if "_params" in self.__dict__:
             views = self._layers(name)
-            arrays = [np.asarray(a) for a in layers]
-            if [(a.shape, a.dtype) for a in arrays] == [(v.shape, v.dtype) for v in views]:
+            arrays = list(map(_as_array, layers))
+            if list(map(_form, arrays)) == list(map(_form, views)):
                 self._make_writable()
                 self._layers(name)[:] = arrays
                 return
-            self._loose = {n: [v.copy() for v in self._layers(n)] for n in ("coefs_", "intercepts_")}
+            self._loose = {n: [v if v is None else v.copy() for v in self._layers(n)] for n in _LISTS}
             del self._params
         self.__dict__.setdefault("_loose", {})[name] = layers
 
     def _parameters(self):
         """Return the flat vector, after copying into it any arrays that the user assigned."""
         if "_loose" in self.__dict__:
-            self._set_parameters(*flatten(self._loose.get("coefs_", ()), self._loose.get("intercepts_", ())))
+            self._set_parameters(*flatten(*(self._loose.get(name, ()) for name in _LISTS)))
         return self._params
 
     def _set_parameters(self, layout, flat):
@@ -110,16 +135,30 @@ class FlatParameters:
             self._params = np.array(self._params)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return "_params" in self.__dict__ or len(self.__dict__.get("_loose", ())) == 2
+        return "_params" in self.__dict__ or {*_LISTS[:2]} <= self.__dict__.get("_loose", {}).keys()
 
 
-def flatten(weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]) -> tuple[Layout, np.ndarray]:
-    """Copy weight matrices and bias vectors into one new vector.
+def _as_array(value):
+    return None if value is None else np.asarray(value)
+
+
+def _form(array):
+    return None if array is None else (array.shape, array.dtype)
+
+
+def flatten(
+    weights: Sequence[npt.ArrayLike],
+    biases: Sequence[npt.ArrayLike],
+    slopes: Sequence[npt.ArrayLike | None] = (),
+) -> tuple[Layout, np.ndarray]:
+    """Copy weight matrices, bias vectors and slopes into one new vector.
 
     Parameters
     ----------
     weights : sequence of array-like of shape (fan_in, fan_out)
     biases : sequence of array-like of shape (fan_out,)
+    slopes : sequence of None or array-like of shape (fan_out,)
+        Of the hidden layers; none at all where no layer has any.
 
     Returns
     -------
@@ -144,24 +183,32 @@ def flatten(weights: Sequence[npt.ArrayLike], biases: Sequence[npt.ArrayLike]) -
             f"coefs_ with shapes {shapes} and intercepts_ with shapes {lengths} do not form a network: each "
             "layer takes weights of shape (fan_in, fan_out) and biases of shape (fan_out,)."
         )
-    layout = Layout([shapes[0][0], *(s[1] for s in shapes)])
-    dtype = np.float32 if all(a.dtype == np.float32 for a in weights + biases) else np.float64
+    found = list(map(_as_array, slopes))
+    learnt = [a for a in found if a is not None]
+    fit = [a is None or a.shape == length for a, length in zip(found, lengths[:-1], strict=False)]
+    if learnt and not (all(fit) and len(found) == len(lengths) - 1):
+        raise ValueError(
+            f"slopes_ with shapes {[None if a is None else a.shape for a in found]} do not belong to hidden "
+            f"layers with intercepts_ of shapes {lengths[:-1]}: each takes None, or a slope for each unit."
+        )
+    layout = Layout([shapes[0][0], *(s[1] for s in shapes)], [a is not None for a in found])
+    arrays = weights + biases + learnt
+    dtype = np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64
     flat = aligned_memory.zeros(layout.size, dtype)
-    for views, arrays in ((layout.weights(flat), weights), (layout.biases(flat), biases)):
-        for view, array in zip(views, arrays, strict=True):
-            view[...] = array
+    for view, array in zip(layout.arrays(flat), arrays, strict=True):
+        view[...] = array
     return layout, flat
 
 
 def pack(layout: Layout, flat: np.ndarray) -> np.ndarray:
-    """Return the parameters without padding, in the order of scikit-learn's vector: weights, then biases."""
-    return np.concatenate([a.ravel() for a in layout.weights(flat) + layout.biases(flat)])
+    """Return the parameters without padding, in scikit-learn's order: weights, then biases; slopes follow."""
+    return np.concatenate([a.ravel() for a in layout.arrays(flat)])
 
 
 def unpack(layout: Layout, packed: np.ndarray) -> np.ndarray:
     """Return a new flat vector from one made by `pack`."""
     flat, at = aligned_memory.zeros(layout.size, packed.dtype), 0
-    for view in layout.weights(flat) + layout.biases(flat):
+    for view in layout.arrays(flat):
         view[...] = packed[at : at + view.size].reshape(view.shape)
         at += view.size
     return flat

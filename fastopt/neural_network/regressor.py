@@ -152,6 +152,9 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         unpickling. float32 if X was, otherwise float64.
     intercepts_ : list of ndarray of shape (fan_out,)
         The biases, views as well.
+    slopes_ : list of ndarray of shape (n_units,) or None
+        What ``activation='prelu'`` learns, views as well, one for each hidden layer; None for a layer whose
+        activation learns nothing.
     loss_ : float
         Mean loss of the last epoch, penalty included.
     best_loss_ : float or None

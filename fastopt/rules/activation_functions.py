@@ -31,6 +31,21 @@ def relu_derivative(a):
     return 0.0 if a == 0.0 else 1.0
 
 
+def prelu(z, slope):
+    """Return ``z``, times the slope where it is negative (He et al., 2015)."""
+    return slope * z if z < 0.0 else z
+
+
+def prelu_derivative(z, slope):
+    """Return the derivative of the PReLU: at 0 the slope, as torch's."""
+    return 1.0 if z > 0.0 else slope
+
+
+def prelu_parameter_derivative(z, slope):
+    """Return the derivative of the PReLU with respect to its slope."""
+    return 0.0 if z > 0.0 else z
+
+
 def tanh(z):
     """Return the hyperbolic tangent."""
     return math.tanh(z)

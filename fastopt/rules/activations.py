@@ -1,12 +1,14 @@
 """Activation functions as scalar functions, from which the kernels of every device are compiled.
 
-`register_activation` adds one to `ACTIVATIONS`: a function of a pre-activation and its derivative. The CPU
-engine compiles them into loops over blocks of rows, with the functions of `math` in forms that LLVM
-vectorises (`fastopt.engine.cpu.compiled_math`); the CUDA engine into device functions. The library's own
-formulas are in `fastopt.rules.activation_functions`.
+`register_activation` adds one to `ACTIVATIONS`: a function of a pre-activation and its derivative, and of a
+parameter that each unit learns if there is one, a slope for short: it is the PReLU's slope. The CPU engine
+compiles them into loops over blocks of rows, with the functions of `math` in forms that LLVM vectorises
+(`fastopt.engine.cpu.compiled_math`); the CUDA engine into device functions. The library's own formulas are in
+`fastopt.rules.activation_functions`.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -26,22 +28,29 @@ class Activation:
     name : str
         The key in the registry.
     value : callable
-        ``value(z) -> a`` on scalars: the output for a pre-activation.
+        ``value(z) -> a`` on scalars: the output for a pre-activation. With a learnt parameter,
+        ``value(z, slope)``.
     derivative : callable
-        ``derivative(a)`` or ``derivative(z)`` on scalars.
+        ``derivative(a)``, ``derivative(z)`` or ``derivative(z, slope)`` on scalars.
     derivative_from : {'output', 'input'}
         What the derivative takes: the output ``a``, or the pre-activation ``z``, which is then kept beside
         the output between the forward and the backward pass.
     is_normalized : bool
         Whether the outputs of a row are divided by their sum, and ``value`` is given the difference from the
         row's largest pre-activation: the softmax. Only of the last layer.
+    parameter : float or None
+        The initial value of a parameter that each unit learns; None if there is none.
+    parameter_derivative : callable or None
+        ``parameter_derivative(z, slope)``: the derivative with respect to the parameter.
     """
 
     name: str
-    value: Callable[[float], float]
-    derivative: Callable[[float], float]
+    value: Callable[..., float]
+    derivative: Callable[..., float]
     derivative_from: str = "output"
     is_normalized: bool = False
+    parameter: float | None = None
+    parameter_derivative: Callable[[float, float], float] | None = None
 
     @property
     def keeps_input(self) -> bool:
@@ -49,12 +58,23 @@ class Activation:
         return self.derivative_from == "input"
 
     @property
-    def backward(self) -> Callable[[float, float], float]:
+    def learns(self) -> bool:
+        """Whether each unit learns a parameter."""
+        return self.parameter is not None
+
+    @property
+    def backward(self) -> Callable[..., float]:
         """``backward(delta, point)``: gradient with respect to the input, from that to the output.
 
-        ``point`` is what `derivative` takes. Plain Python, with `derivative` as a global, to be compiled.
+        ``point`` is what `derivative` takes, ``point, slope`` with a learnt parameter. Plain Python, with
+        `derivative` as a global, to be compiled.
         """
-        return with_globals(_backward, derivative=self.derivative)
+        return with_globals(_backward_with_slope if self.learns else _backward, derivative=self.derivative)
+
+    @property
+    def parameter_backward(self) -> Callable[[float, float, float], float]:
+        """``parameter_backward(delta, z, slope)``: gradient with respect to the learnt parameter."""
+        return with_globals(_backward_with_slope, derivative=self.parameter_derivative)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return lookup_activation, (self.name,)
@@ -72,6 +92,10 @@ def chained(delta: float, slope: float) -> float:
     return (delta if slope != 0.0 else slope) * slope
 
 
+def _backward_with_slope(delta, z, parameter):
+    return chained(delta, derivative(z, parameter))  # noqa: F821  bound by Activation.backward
+
+
 def lookup_activation(name: str) -> Activation:
     """Return the activation of that name; ValueError lists those that are registered."""
     return lookup(ACTIVATIONS, "activation", name)
@@ -79,10 +103,12 @@ def lookup_activation(name: str) -> Activation:
 
 def register_activation(
     name: str,
-    value: Callable[[float], float],
-    derivative: Callable[[float], float],
+    value: Callable[..., float],
+    derivative: Callable[..., float],
     *,
     derivative_from: str = "output",
+    parameter: float | None = None,
+    parameter_derivative: Callable[[float, float], float] | None = None,
 ) -> Activation:
     """Register an activation function for the hidden layers, on every device.
 
@@ -104,6 +130,13 @@ def register_activation(
     derivative_from : {'output', 'input'}, default='output'
         Whether ``derivative`` takes the output, ``value(z)``, or the input, ``z``. The output costs less:
         with the input the pre-activations of the hidden layers are stored as well.
+    parameter : float, optional
+        The initial value of a parameter that each unit learns with the weights, as the PReLU its slope. Then
+        the functions are ``value(z, parameter)`` and ``derivative(z, parameter)``, whose derivative is from
+        the input, and ``parameter_derivative`` is needed. Neither ``alpha`` nor weight decay applies to it;
+        the estimators have it in ``slopes_``.
+    parameter_derivative : callable, optional
+        ``parameter_derivative(z, parameter)``: the derivative of ``value`` with respect to the parameter.
 
     Returns
     -------
@@ -113,9 +146,10 @@ def register_activation(
     Raises
     ------
     TypeError
-        If ``value`` or ``derivative`` is not a Python function of one argument.
+        If a function is not a Python function of one argument, or of two with a ``parameter``.
     ValueError
-        If the name is taken by other functions, or ``derivative_from`` is neither.
+        If the name is taken by other functions, ``derivative_from`` is neither, or one of ``parameter`` and
+        ``parameter_derivative`` comes without the other.
 
     Notes
     -----
@@ -137,11 +171,44 @@ def register_activation(
     >>> round(swish.value(1.0), 4)
     0.7311
     >>> network = fastopt.MLPClassifier((4,), activation="swish", max_iter=5, tol=0, n_iter_no_change=9)
+
+    The Swish of Ramachandran et al. (2017), in which each unit learns the logistic function's steepness:
+
+    >>> def steep(z, b):
+    ...     return z * logistic(b * z)
+    >>> def steep_derivative(z, b):
+    ...     p = logistic(b * z)
+    ...     return p * (1.0 + b * z * (1.0 - p))
+    >>> def by_steepness(z, b):
+    ...     p = logistic(b * z)
+    ...     return z * z * p * (1.0 - p)
+    >>> learnt = fastopt.register_activation(
+    ...     "learnt_swish", steep, steep_derivative, parameter=1.0, parameter_derivative=by_steepness)
+    >>> network = fastopt.MLPRegressor(hidden_layer_sizes=(3,), activation="learnt_swish", solver="lbfgs")
+    >>> network.fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 0.0]).slopes_[0].shape
+    (3,)
     """
     if derivative_from not in ("output", "input"):
         raise ValueError(f"derivative_from={derivative_from!r} must be 'output' or 'input'")
-    entry = Activation(name, value, derivative, derivative_from)
-    enter(ACTIVATIONS, "activation", entry, {"value": 1, "derivative": 1})
+    if (parameter is None) != (parameter_derivative is None):
+        raise ValueError(
+            f"activation {name!r} has parameter={parameter!r} and parameter_derivative="
+            f"{parameter_derivative!r}: a learnt parameter takes both, its initial value and the derivative"
+        )
+    if parameter is not None and not math.isfinite(parameter):
+        raise ValueError(
+            f"parameter={parameter!r} of activation {name!r} must be finite: each unit begins with it"
+        )
+    if parameter is None:
+        entry = Activation(name, value, derivative, derivative_from)
+        n_arguments = {"value": 1, "derivative": 1}
+    else:
+        entry = Activation(
+            name, value, derivative, "input",
+            parameter=float(parameter), parameter_derivative=parameter_derivative,
+        )  # fmt: skip
+        n_arguments = {"value": 2, "derivative": 2, "parameter_derivative": 2}
+    enter(ACTIVATIONS, "activation", entry, n_arguments)
     return entry
 
 
@@ -157,6 +224,13 @@ register_activation("celu", functions.elu, functions.elu_derivative)  # for alph
 _register(
     "hard_swish", "silu", "mish", "gelu", "gelu_tanh", "sine", "snake", derivative_from="input"
 )  # fmt: skip
+register_activation(
+    "prelu",
+    functions.prelu,
+    functions.prelu_derivative,
+    parameter=0.25,
+    parameter_derivative=functions.prelu_parameter_derivative,
+)
 
 #: Activations of the last layer, by name. The softmax's derivative is a matrix: it is trained by losses that
 #: state their gradient at the pre-activations, see `fastopt.rules.losses.Loss.output_gradient`.

@@ -5,6 +5,7 @@ import pytest
 from numba import from_dtype, types
 from reference import cuda_code, own_functions  # noqa: F401  registers activations and losses
 
+from fastopt.engine import Layout
 from fastopt.engine.cuda import compilation
 from fastopt.engine.objective import resolve_functions
 from fastopt.kernels.cuda import api as cuda
@@ -24,6 +25,7 @@ PAIRS = [
     ("relu", "softplus", "tweedie"),
     ("relu", "identity", "gaussian_nll"),
     ("relu", "identity", "log_cosh"),
+    ("prelu", "identity", "squared_error"),
 ]
 TILES = {"small": compilation.SMALL, "large": compilation.LARGE}
 
@@ -42,13 +44,14 @@ def signatures(dtype):
         "I": types.Array(types.int64, 2, "C"),
     }
     arguments = {
-        "forward": "rnnnnrnnrnnriIi",
+        "forward": "rnnnnnrnnrnnriIi",
         "output": "rnnrrnrrrniIi",
-        "backward": "rnnnrnrniIi",
+        "backward": "rnnnnrnrniIi",
         "update": "rrnRrrrIIriIi",
+        "update_slopes": "rrnRrnnnIi",
         "gather": "rnrniIi",
-        "conclude": "rnnrnnrn",
-        "descend": "rrnn",
+        "conclude": "rnnnrnnrn",
+        "descend": "rnnrrnn",
         "clear_rest": "rnnnIi",
         "apply": "rrnRrnnrnIi",
     }
@@ -64,7 +67,8 @@ def compiled(name, kernel, dtype, tiles, capability):
 
 
 def network_kernels(dtype, tiles, *names):
-    functions = resolve_functions(*names, n_hidden=1)
+    layout = Layout([1, 1, 1], [ACTIVATIONS[names[0]].learns])
+    functions = resolve_functions(*names, layout)
     layer = compilation.plain_layer_kernels(dtype, *functions.activations, tiles)
     return layer | compilation.plain_output_kernels(dtype, functions.output, functions.loss, tiles)
 

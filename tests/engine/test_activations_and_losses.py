@@ -5,6 +5,8 @@ and central differences that of the derivatives; `test_naive_engine.py` holds th
 """
 
 import copy
+import dataclasses
+import math
 import os
 import pickle
 import re
@@ -28,6 +30,8 @@ from fastopt.rules.losses import LOSSES, REGRESSION_LOSSES
 
 #: Away from 0, where the ReLU has no derivative.
 POINTS = [-30.0, -4.0, -1.3, -0.2, 0.1, 0.7, 2.0, 5.0]
+#: Of units that learn a parameter.
+SLOPE = 0.3
 #: Step of central differences: their error is of the order of its square.
 H = 1e-5
 RTOL = 1e-7
@@ -56,14 +60,44 @@ def numbers(loss):
     return (0.25, 1.0) if loss.targets_for(*loss_cases.parameter(loss)) == "positive" else (0.0, 1.0)
 
 
+def plain(activation, parameter=SLOPE):
+    """Return an activation without a learnt parameter: where there is one, as it is at this value."""
+    if not activation.learns:
+        return activation
+    return dataclasses.replace(
+        activation,
+        value=lambda z: activation.value(z, parameter),
+        derivative=lambda z: activation.derivative(z, parameter),
+        parameter=None,
+        parameter_derivative=None,
+    )
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_the_derivative_of_an_activation_is_its_slope(name):
-    activation = ACTIVATIONS[name]
+    activation = plain(ACTIVATIONS[name])
     for z in POINTS:
         point = z if activation.keeps_input else activation.value(z)
         expected = slope(activation.value, z)
         assert activation.derivative(point) == pytest.approx(expected, rel=RTOL, abs=1e-10), z
         assert activation.backward(3.0, point) == 3.0 * activation.derivative(point)
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if ACTIVATIONS[name].learns])
+@pytest.mark.parametrize("parameter", [0.25, 1.7])
+def test_the_derivative_by_a_learnt_parameter_is_the_slope_there(name, parameter):
+    activation = ACTIVATIONS[name]
+    for z in POINTS:
+        expected = slope(lambda p, z=z: activation.value(z, p), parameter)
+        assert activation.parameter_derivative(z, parameter) == pytest.approx(expected, rel=RTOL, abs=1e-10)
+        assert activation.parameter_backward(3.0, z, parameter) == pytest.approx(
+            3.0 * expected, rel=RTOL, abs=1e-9
+        )
+        assert activation.parameter_backward(math.inf, 1.0, parameter) in (
+            0.0,
+            math.inf,
+            -math.inf,
+        )  # not NaN
 
 
 @pytest.mark.parametrize("name", loss_cases.ELEMENTS)
@@ -91,10 +125,12 @@ def test_the_gradient_at_the_pre_activation_is_the_slope_there(name, output):
 
 def layer(activation, dtype):
     """Return a trainer and the parameters of a network whose hidden unit is the activation of its input."""
-    layout = Layout([1, 1, 1])
+    layout = Layout([1, 1, 1], [ACTIVATIONS[activation].learns])
     params = np.zeros(layout.size, dtype)
     for weights in layout.weights(params):
         weights[...] = 1
+    if ACTIVATIONS[activation].learns:
+        layout.slopes(params)[0][...] = SLOPE
     names = {"activation": activation, "out_activation": "identity", "loss": "squared_error"}
     return layout, Trainer(layout, dtype=dtype, **names), params
 
@@ -102,7 +138,8 @@ def layer(activation, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_a_compiled_activation_is_the_plain_function(name, dtype):
-    activation, (layout, trainer, params) = ACTIVATIONS[name], layer(name, dtype)
+    layout, trainer, params = layer(name, dtype)
+    activation = plain(ACTIVATIONS[name], float(dtype(SLOPE)))
     X = np.array(POINTS, dtype)[:, None]
     expected = np.array([[activation.value(float(z))] for z in X[:, 0]])
     # 3 ulp, as `test_vector_math.py` allows a quotient of exponentials; z * logistic(z) rounds once more.
@@ -345,6 +382,18 @@ def one(a):
         (lambda: register_activation("mine", one, two), TypeError, "derivative of activation 'mine'"),
         (lambda: register_activation("mine", np.tanh, one), TypeError, "a function written in Python"),
         (lambda: register_activation("mine", one, one, derivative_from="z"), ValueError, "'output' or 'inp"),
+        (lambda: register_activation("mine", two, two, parameter=1.0), ValueError, "takes both, its initial"),
+        (lambda: register_activation("mine", one, one, parameter_derivative=two), ValueError, "takes both"),
+        (
+            lambda: register_activation("mine", one, two, parameter=1.0, parameter_derivative=two),
+            TypeError,
+            "value of activation 'mine' must take 2 arguments",
+        ),
+        (
+            lambda: register_activation("mine", two, two, parameter=np.inf, parameter_derivative=two),
+            ValueError,
+            "parameter=inf of activation 'mine' must be finite",
+        ),
         (lambda: register_loss("poisson", two, two), ValueError, "'poisson' is already registered"),
         (lambda: register_loss("mine", one, two), TypeError, "value of loss 'mine' must take 2 arguments"),
         (lambda: register_loss("mine", two, two, fused=one), TypeError, "fused of loss 'mine' must take 2"),

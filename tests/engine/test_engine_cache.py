@@ -33,7 +33,7 @@ trainer = Trainer(layout, dtype=np.float64, **network)
 params, X, Y = np.ones(layout.size), np.ones((4, 3)), np.ones((4, 1))
 update = SGD(lr=0.1).flat(layout.size, layout.n_decay, np.float64)
 trainer.train(params, X, Y, update, batch_size=2, alpha=0.0)
-functions = resolve_functions(*network.values(), n_hidden=1)
+functions = resolve_functions(*network.values(), layout=layout)
 parts = {
     "worker": compilation._worker(),
     **{name: compilation.routine(name, "float64") for name in DENSE_ROUTINES},

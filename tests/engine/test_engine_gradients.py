@@ -7,6 +7,7 @@ from reference import loss_cases, own_functions  # noqa: F401  registers activat
 
 from fastopt import SGD
 from fastopt.engine import Layout, Trainer
+from fastopt.engine.objective import resolve_activations
 from fastopt.rules.activations import ACTIVATIONS
 from fastopt.rules.losses import LOSSES
 
@@ -19,9 +20,10 @@ def problem(sizes, activation, loss, seed=0):
     """
     rs = np.random.RandomState(seed)
     n_outputs = 1 if LOSSES[loss].is_mean else 4
-    layout = Layout([*sizes, n_outputs])
+    hidden = resolve_activations(activation, len(sizes) - 1)
+    layout = Layout([*sizes, n_outputs], [one.learns for one in hidden])
     params = np.zeros(layout.size)
-    for array in layout.weights(params) + layout.biases(params):
+    for array in layout.arrays(params):
         array[...] = rs.uniform(-0.7, 0.7, array.shape)
     X = rs.standard_normal((9, sizes[0]))
     Y = loss_cases.targets(LOSSES[loss], rs, (9, n_outputs))
@@ -31,13 +33,9 @@ def problem(sizes, activation, loss, seed=0):
 
 
 def differences(loss, layout, params, h=1e-5):
-    """Return the central difference along every weight and bias; the error is of order h**2 = 1e-10."""
+    """Return the central difference along every parameter; the error is of order h**2 = 1e-10."""
     slope = np.zeros_like(params)
-    for view, into in zip(
-        layout.weights(params) + layout.biases(params),
-        layout.weights(slope) + layout.biases(slope),
-        strict=True,
-    ):
+    for view, into in zip(layout.arrays(params), layout.arrays(slope), strict=True):
         for at in np.ndindex(view.shape):
             kept = view[at]
             view[at] = kept + h

@@ -68,6 +68,7 @@ CASES = {
     ),
     "a closure": lambda: (MLPClassifier(solver=SAM(SGD(lr=0.1, momentum=0.9)), **SMALL), X, LABELS),
     "matrices": lambda: (MLPRegressor(solver=Muon(lr=0.01), clip_norm=0.1, **SMALL), X, NUMBERS),
+    "slopes": lambda: (MLPClassifier(activation="prelu", **SMALL), X, LABELS),
     "codes": lambda: (MLPRegressor(solver=Adam(state_dtype="int8"), **SMALL), X.astype(np.float32), NUMBERS),
     "numbers of a rule": lambda: (MLPRegressor(solver="schedulefreeadamw", **SMALL), X, NUMBERS),
     "rows of a sparse matrix": lambda: (

@@ -16,6 +16,21 @@ def silu_derivative(z):
     return p * (1.0 + z * (1.0 - p))
 
 
+def learnt_softsign(z, s):
+    """Return a softsign ``z / (1 + s**2 |z|)`` that each unit bends by itself."""
+    return z / (1.0 + s * s * abs(z))
+
+
+def learnt_softsign_derivative(z, s):
+    d = 1.0 + s * s * abs(z)
+    return 1.0 / (d * d)
+
+
+def learnt_softsign_by_bend(z, s):
+    d = 1.0 + s * s * abs(z)
+    return -2.0 * s * z * abs(z) / (d * d)
+
+
 def huber(p, y):
     """Huber (1964), with the bend at 1."""
     d = abs(p - y)
@@ -47,6 +62,14 @@ def half_log_gradient(p, y):
 
 #: The derivative of the SiLU is not a function of its output.
 SILU = register_activation("own_silu", silu, silu_derivative, derivative_from="input")
+#: A learnt parameter that is no slope: neither the function nor its derivative is linear in it.
+LEARNT_SOFTSIGN = register_activation(
+    "learnt_softsign",
+    learnt_softsign,
+    learnt_softsign_derivative,
+    parameter=1.0,
+    parameter_derivative=learnt_softsign_by_bend,
+)
 HUBER = register_loss("own_huber", huber, huber_gradient)
 ABSOLUTE_ERROR = register_loss("own_absolute_error", absolute_error, absolute_error_gradient)
 #: Another output than the identity, without a fused gradient.

@@ -3,7 +3,8 @@
 Templates of routines: ``compilation.py`` binds ``real`` and, compiled from the plain functions in
 `fastopt.rules`,
 
-- ``value``, ``derivative`` and ``backward`` of an activation, or ``value`` of the last layer's,
+- ``value``, ``derivative`` and ``backward`` of an activation, and ``parameter_backward`` if its units learn a
+  parameter, or ``value`` of the last layer's,
 - ``total``, ``gradient`` and ``is_mean`` of a loss with that last layer, or its ``row``.
 """
 
@@ -16,12 +17,13 @@ from fastopt.kernels.intrinsics import matrix, scratch, vector
 PART = 256
 
 
-def activate(z, a, n):
-    """Write the outputs for the ``n`` pre-activations at ``z``, of any number of rows, to ``a``, or in place.
+def activate(z, a, rows, units, slopes):
+    """Write the outputs for the pre-activations at ``z``, of any number of rows, to ``a``, or in place.
 
     By way of the stack: LLVM vectorises no loop that reads what it may be writing, and leaves out stores that
     change nothing. Memory of their own for all outputs was slower, with two threads on MNIST.
     """
+    n = rows * units
     copied = scratch(real, PART)
     for first in range(0, n, PART):
         size = min(PART, n - first)
@@ -35,31 +37,54 @@ def activate(z, a, n):
             out[i] = value(copied[i])
 
 
-def activate_with_slopes(z, a, n):
+def activate_and_derive(z, a, rows, units, slopes):
     """Write outputs as `activate` does, and over the pre-activations the derivatives at these.
 
     Value and derivative share most of the work, an exponential for example.
     """
+    n = rows * units
     copied = scratch(real, PART)
     for first in range(0, n, PART):
         size = min(PART, n - first)
         skip = first * copied.itemsize
-        slopes, out = vector(z + skip, real, size), vector(a + skip, real, size)
+        derivatives, out = vector(z + skip, real, size), vector(a + skip, real, size)
         for i in range(size):
-            copied[i] = slopes[i]
+            copied[i] = derivatives[i]
         for i in range(size):
             out[i] = value(copied[i])
-            slopes[i] = derivative(copied[i])
+            derivatives[i] = derivative(copied[i])
 
 
-def backpropagate(points, delta, n):
-    """Multiply the ``n`` gradients at ``delta`` by the activation's derivative.
+def activate_learnt(z, a, rows, units, slopes):
+    """As `activate`, of an activation whose units have learnt the parameters at ``slopes``."""
+    z, a, slopes = matrix(z, real, (rows, units)), matrix(a, real, (rows, units)), vector(slopes, real, units)
+    for i in range(rows):
+        for j in range(units):
+            a[i, j] = value(z[i, j], slopes[j])
+
+
+def backpropagate(points, delta, rows, units, slopes):
+    """Multiply the gradients at ``delta`` by the activation's derivative.
 
     At ``points`` are the outputs, of which the derivative is a function, or the derivatives.
     """
-    points, delta = vector(points, real, n), vector(delta, real, n)
-    for i in range(n):
+    points, delta = vector(points, real, rows * units), vector(delta, real, rows * units)
+    for i in range(delta.shape[0]):
         delta[i] = backward(delta[i], points[i])
+
+
+def backpropagate_learnt(points, delta, rows, units, slopes):
+    """As `backpropagate`; replace the pre-activations at ``points``, no longer needed, by slopes' gradients.
+
+    Each row's, which the second phase of a step sums.
+    """
+    points, delta = matrix(points, real, (rows, units)), matrix(delta, real, (rows, units))
+    slopes = vector(slopes, real, units)
+    for i in range(rows):
+        for j in range(units):
+            z, d = points[i, j], delta[i, j]
+            points[i, j] = parameter_backward(d, z, slopes[j])
+            delta[i, j] = backward(d, z, slopes[j])
 
 
 def output(z, rows, n_outputs):

@@ -125,13 +125,17 @@ def _sum_of_losses(value, suffix):
 @functools.cache
 def activation_routines(activation: Activation, dtype: str) -> dict:
     """Return the compiled routines of a hidden activation, by name."""
-    forward, functions, backward = activations.activate, {"value": activation.value}, activation.backward
-    if activation.keeps_input:
-        forward, functions["derivative"] = activations.activate_with_slopes, activation.derivative
-        backward = chained
+    forward, functions = activations.activate, {"value": activation.value}
+    backward, gradients = activations.backpropagate, {"backward": activation.backward}
+    if activation.learns:
+        forward, backward = activations.activate_learnt, activations.backpropagate_learnt
+        gradients["parameter_backward"] = activation.parameter_backward
+    elif activation.keeps_input:
+        forward, functions["derivative"] = activations.activate_and_derive, activation.derivative
+        gradients["backward"] = chained
     return {
         "activate": _compile_functions(forward, dtype, functions),
-        "backpropagate": _compile_functions(activations.backpropagate, dtype, {"backward": backward}),
+        "backpropagate": _compile_functions(backward, dtype, gradients),
     }
 
 

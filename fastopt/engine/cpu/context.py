@@ -53,17 +53,20 @@ _INTEGERS = (
 #: A layer: its shape; addresses of its weights, bias, inputs (``source``), pre-activations, outputs
 #: (``target``) and of the gradients at inputs and outputs; address of what the derivative of the layer before
 #: takes; bytes from one row to the next; places in the flat vector; bytes into a worker's buffer of
-#: transposed weights, -1 where there are none; of a hidden layer, its activation's routine and whether that
-#: is the ReLU, which products apply; the routine of the derivative of the layer before; where outputs are
-#: before dropout, if anywhere else; whether there is dropout of inputs, and of outputs.
+#: transposed weights, -1 where there are none; of a hidden layer, its activation's routine, whether that is
+#: the ReLU, which products apply, and what it has learnt (``slopes``); the routine of the derivative of the
+#: layer before, and its slopes; where outputs are before dropout, if anywhere else; whether there is dropout
+#: of inputs, and of outputs.
 _LAYER = (
     "n_in n_out weights bias source pre_activations target source_delta delta source_points "
-    "source_stride target_stride weights_at bias_at transposed_at "
-    "activate rectifies source_backpropagate undropped drops_source drops"
+    "source_stride target_stride weights_at bias_at slopes_at transposed_at "
+    "activate rectifies slopes source_backpropagate source_slopes undropped drops_source drops"
 ).split()
-#: A tile: rows ``first:last`` of a layer's weights (all of its bias where ``first`` is -1), and its number
-#: where partial sums are added up, the same for any number of workers.
+#: A tile: a layer, rows ``first:last`` of its weights, and its number where partial sums are added up, the
+#: same for any number of workers.
 TILE_COLUMNS = 4
+#: In place of a tile's first row: all of the layer's bias, or of its slopes.
+BIAS, SLOPES = -1, -2
 #: Bytes of a cache line.
 LINE = 64
 

@@ -14,6 +14,7 @@ from numba import njit
 
 from fastopt.engine.cpu import layer_products
 from fastopt.engine.cpu.context import (
+    BIAS,
     COMPRESS,
     CSR,
     DENSE,
@@ -79,7 +80,8 @@ def _forward(context, c, block, lo, hi, worker):
         if is_last:
             call(c.output, (target, rows, n_out))
         elif not (rectify and can_rectify):
-            call(layer.activate, (target, layer.undropped + lo * layer.target_stride, rows * n_out))
+            outputs = layer.undropped + lo * layer.target_stride
+            call(layer.activate, (target, outputs, rows, n_out, layer.slopes))
         if layer.drops:
             undropped, skip = layer.undropped, lo * layer.target_stride
             _drop(c, number + 1, undropped + skip, layer.target + skip, lo * n_out, rows * n_out)
@@ -122,7 +124,7 @@ def _backward(c, lo, hi, worker):
         if layer.drops_source:
             _drop(c, number, target, target, lo * n_in, rows * n_in)
         points = layer.source_points + lo * layer.source_stride
-        call(layer.source_backpropagate, (points, target, rows * n_in))
+        call(layer.source_backpropagate, (points, target, rows, n_in, layer.source_slopes))
 
 
 @njit(**INNER_JIT)
@@ -159,25 +161,29 @@ def _weight_gradient(context, c, layer, number, first, last, out, worker):
 
 @njit(**INNER_JIT)
 def _work_on_tile(context, c, layer, tile, worker):
-    """Compute a tile's gradient, and update the weights while it is in cache or add it to the whole."""
+    """Compute a tile's gradient, and update the parameters while it is in cache or add it to the whole."""
     number, first, last = tile[0], tile[1], tile[2]
-    is_bias = first < 0
-    is_csr = number == 0 and not is_bias and c.inputs == CSR
-    lo = layer.bias_at if is_bias else layer.weights_at + first * layer.n_out
-    n = layer.n_out if is_bias else (last - first) * layer.n_out
+    is_vector = first < 0
+    is_csr = number == 0 and not is_vector and c.inputs == CSR
+    n = layer.n_out if is_vector else (last - first) * layer.n_out
+    if is_vector:
+        lo = layer.bias_at if first == BIAS else layer.slopes_at
+    else:
+        lo = layer.weights_at + first * layer.n_out
     if c.mode == GRADIENT:
         out = c.gradient + lo * c.itemsize
     else:
         # CSR gradients are mostly zeros: they are added to a buffer that is zero, and taken out again.
         out = (c.cleared if is_csr else c.buffers) + worker * c.buffer_stride
-    if is_bias:
-        layer_products.bias_gradient(c, layer.n_out, layer.delta, out, c.mode == GRADIENT)
+    if is_vector:
+        rows = layer.delta if first == BIAS else layer.pre_activations  # where `backpropagate` put them
+        layer_products.vector_gradient(c, layer.n_out, rows, out, c.mode == GRADIENT)
     else:
         _weight_gradient(context, c, layer, number, first, last, out, worker)
         if c.penalized:
             call(c.sum_of_squares, (n, c.params + lo * c.itemsize, c.tile_squares + tile[3] * 8))
     if c.mode != GRADIENT:
-        constants = c.bias_constants if is_bias else c.weight_constants
+        constants = c.bias_constants if is_vector else c.weight_constants
         # The kernel indexes weights, gradient and state alike; the tile's buffer begins at ``lo``.
         call(c.update, (c.params, out - lo * c.itemsize, c.state, c.stride, constants, lo, lo + n))
         if is_csr:

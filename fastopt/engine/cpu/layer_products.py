@@ -143,6 +143,6 @@ def weight_gradient(c, worker, first, last, n_in, n_out, source, delta, out, kee
 
 
 @njit(**INNER_JIT)
-def bias_gradient(c, n_out, delta, out, keep):
-    """Write (or add, to ``keep``) the column sums of the batch's ``delta``."""
-    call(c.sum_rows, (c.n_rows, n_out, c.one, 0, delta, n_out, out, keep))
+def vector_gradient(c, n_out, rows, out, keep):
+    """Write (or add, to ``keep``) the sum over the batch of each row's gradient of a bias or of slopes."""
+    call(c.sum_rows, (c.n_rows, n_out, c.one, 0, rows, n_out, out, keep))

@@ -100,7 +100,7 @@ class Trainer:
         self.dtype: np.dtype[Any] = np.dtype(dtype)
         self.n_threads: int | None = threading_layer.resolve(n_threads)
         self.n_visited: int = 0
-        self._functions = resolve_functions(activation, out_activation, loss, len(layout.shapes) - 1)
+        self._functions = resolve_functions(activation, out_activation, loss, layout)
         self._loss_parameters = loss_parameters(
             self._functions.loss, loss_parameter, layout.layer_sizes[-1], self.dtype
         )

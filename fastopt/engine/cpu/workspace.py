@@ -5,7 +5,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastopt.engine.cpu.context import COMPRESS, CONTEXT, CSR, DENSE, END, LAYER, LINE, YIELD
+from fastopt.engine.cpu.context import (
+    BIAS,
+    COMPRESS,
+    CONTEXT,
+    CSR,
+    DENSE,
+    END,
+    LAYER,
+    LINE,
+    SLOPES,
+    YIELD,
+)
 from fastopt.engine.cpu.inputs import GROUP, WORD
 from fastopt.engine.cpu.layer_products import IN_REGISTERS
 from fastopt.engine.cpu.work_sharing import CLOSED, LEADER, NEXT_TILE, OVER, STOP, give_way_address
@@ -45,7 +56,7 @@ def tile_rows(layout, layer, inputs):
 
 
 def cut_tiles(layout, inputs):
-    """Return the tiles as (layer, first row, last row, number); a first row of -1 stands for the bias."""
+    """Return tiles as (layer, first row, last row, number); `BIAS` or `SLOPES` is a vector's first row."""
     tiles = []
     for layer, (n_in, _) in enumerate(layout.shapes):
         rows = tile_rows(layout, layer, inputs)
@@ -53,7 +64,8 @@ def cut_tiles(layout, inputs):
         if not (layer == 0 and inputs == CSR):
             firsts = firsts[: max(1, round(n_in / rows))]  # a short last tile joins the one before
         tiles += [(layer, *ends) for ends in pairwise([*firsts, n_in])]
-    tiles += [(layer, -1, 0) for layer in range(len(layout.shapes))]
+    tiles += [(layer, BIAS, 0) for layer in range(len(layout.shapes))]
+    tiles += [(layer, SLOPES, 0) for layer, has in enumerate(layout.has_slopes) if has]
     return np.array([(*tile, number) for number, tile in enumerate(tiles)], dtype=np.int64)
 
 
@@ -208,6 +220,7 @@ class Workspace:
         layers["n_in"], layers["n_out"] = shapes.T
         layers["source_stride"], layers["target_stride"] = shapes.T * itemsize
         layers["weights_at"], layers["bias_at"] = layout.weights_at, layout.biases_at
+        layers["slopes_at"] = layout.slopes_at
         outputs, kept = _address(self._outputs), _address(self._pre_activations)
         layers["target"], layers["delta"] = outputs + at[:-1], _address(self._deltas) + at[:-1]
         layers["pre_activations"] = np.where(keeps, kept, outputs) + at[:-1]
@@ -301,7 +314,7 @@ class Workspace:
         return loss, weight
 
     def point_to_params(self, params):
-        """Set the addresses of weights and biases."""
+        """Set the addresses of weights, biases and slopes."""
         self.point(params=params)
         self._place_params(int(self._fields[_AT["params"]]), params.itemsize)
 
@@ -310,6 +323,8 @@ class Workspace:
             self._params_at = base
             self._layers["weights"] = base + self._layout.weights_at * itemsize
             self._layers["bias"] = base + self._layout.biases_at * itemsize
+            self._layers["slopes"] = base + self._layout.slopes_at * itemsize
+            self._layers["source_slopes"][1:] = self._layers["slopes"][:-1]
 
     def aim(self, x, params, out):
         """Set the addresses for one prediction of dense rows; the caller keeps the arrays alive."""

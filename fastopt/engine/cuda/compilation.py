@@ -124,10 +124,19 @@ def plain_layer_kernels(dtype: str, activation: Activation, tiles: Tiles) -> dic
     activation : Activation
     tiles : Tiles
     """
-    functions = {"activate": activation.value, "backpropagate": activation.backward}
-    names = {"KEEPS_INPUT": activation.keeps_input}
+    activate, backpropagate = kernels.activate, kernels.backpropagate
+    functions = {"value": activation.value, "backward": activation.backward}
+    if activation.learns:
+        activate, backpropagate = kernels.activate_with_slope, kernels.backpropagate_with_slope
+        functions["parameter_backward"] = activation.parameter_backward
+    functions = _device_functions(functions, dtype)
+    names = {
+        "KEEPS_INPUT": activation.keeps_input,
+        "activate": cuda.inlined(bind(activate, activate, **functions)),
+        "backpropagate": cuda.inlined(bind(backpropagate, backpropagate, **functions)),
+    }
     templates = (kernels.forward, kernels.backward, kernels.conclude, kernels.descend)
-    return _bound(templates, dtype, tiles, functions, names)
+    return _bound(templates, dtype, tiles, names)
 
 
 def plain_output_kernels(dtype: str, output: Activation, loss: Loss, tiles: Tiles) -> dict:
@@ -147,22 +156,27 @@ def plain_output_kernels(dtype: str, output: Activation, loss: Loss, tiles: Tile
     else:
         share = kernels.share_of_elements
         functions = {"element_loss": loss.value, "element_gradient": loss.output_gradient(output)}
-    share_of_loss = cuda.inlined(next(iter(_bound((share,), dtype, tiles, functions, {}).values())))
+    functions = _device_functions(functions, dtype)
+    share_of_loss = cuda.inlined(next(iter(_bound((share,), dtype, tiles, functions).values())))
     templates = (kernels.output, kernels.gather, kernels.clear_rest)
     names = {
         "IS_NORMALIZED": output.is_normalized,
         "SEES_ROWS": row is not None,
         "share_of_loss": share_of_loss,
     }
-    return _bound(templates, dtype, tiles, {"finish": output.value}, names)
+    return _bound(templates, dtype, tiles, names | _device_functions({"finish": output.value}, dtype))
 
 
-def _bound(templates, dtype, tiles, functions, names):
-    """Return templates bound to constants and, compiled for the device, scalar functions."""
+def _device_functions(functions, dtype):
+    """Return plain functions of scalars, by name, as device functions."""
     scalar = np.dtype(dtype).type
     replaced = ((scalar_functions.epsilon, _constant(scalar(np.finfo(dtype).eps))),)
+    return {name: cuda.device_function(function, scalar, replaced) for name, function in functions.items()}
+
+
+def _bound(templates, dtype, tiles, names):
+    """Return templates bound to ``names`` and those that all kernels share."""
     names |= _shared_names(dtype, tiles)
-    names |= {name: cuda.device_function(function, scalar, replaced) for name, function in functions.items()}
     return {one.__name__: bind(one, one, f"_{dtype}", **names) for one in templates}
 
 
@@ -177,7 +191,7 @@ def plain_update_kernels(rule, dtype, tiles):
         "learn": _learn(rule, np.dtype(dtype).type),
         "PENALTY": 3 + rule.n_constants,
     }
-    templates = (kernels.update, kernels.apply)
+    templates = (kernels.update, kernels.update_slopes, kernels.apply)
     return {one.__name__: bind(one, one, f"_{rule.name}_{dtype}", **names) for one in templates}
 
 

@@ -81,8 +81,31 @@ def accumulate(sums, left, right, y, x):
                 sums[u, v] += a * right[uint64(k), uint64(x + v * BLOCK)]
 
 
+def activate(z, params, slope_at):
+    """Return the output for a pre-activation."""
+    return value(z)
+
+
+def activate_with_slope(z, params, slope_at):
+    """As `activate`, of a unit that has learnt the parameter at ``slope_at``."""
+    return value(z, params[slope_at])
+
+
+def backpropagate(delta, deltas, points, place, params, slope_at):
+    """Write the gradient at a pre-activation, given that at the output and what the derivative takes."""
+    deltas[place] = backward(delta, points[place])
+
+
+def backpropagate_with_slope(delta, deltas, points, place, params, slope_at):
+    """As `backpropagate`; replace the pre-activation, needed no more, by the row's gradient of the slope."""
+    z, slope = points[place], params[slope_at]
+    deltas[place] = backward(delta, z, slope)
+    points[place] = parameter_backward(delta, z, slope)
+
+
 def forward(
-    params, weights_at, bias_at, n_in, n_out, source, source_at, is_first, target, target_at, is_last, inputs,
+    params, weights_at, bias_at, slopes_at, n_in, n_out, source, source_at, is_first, target, target_at,
+    is_last, inputs,
     rows, batches, cells,
 ):  # fmt: skip
     """Compute one layer's outputs ``activate(source @ weights + bias)``; the last layer's are not activated.
@@ -120,7 +143,7 @@ def forward(
                     place = uint64(target_at + i * n_out + j)
                     if KEEPS_INPUT:
                         inputs[place] = z
-                    target[place] = z if is_last else activate(z)
+                    target[place] = z if is_last else activate(z, params, uint64(slopes_at + j))
         tile += cuda.gridDim.x
 
 
@@ -211,12 +234,13 @@ def share_of_row(outputs, deltas, z, y, target, loss_parameters, n_out, weight, 
 
 
 def backward(
-    params, weights_at, n_in, n_out, deltas, at, points, source_at,
+    params, weights_at, slopes_at, n_in, n_out, deltas, at, points, source_at,
     rows, batches, cells,
 ):  # fmt: skip
     """Compute the gradient at the previous layer's pre-activations: ``deltas @ weights.T`` times the slope.
 
     ``points`` is what the activation's derivative takes: all layers' outputs, or their pre-activations.
+    ``slopes_at`` is where the previous layer's learnt slopes begin.
     """
     left = cuda.shared.array((DEPTH, PADDED), REAL)
     right = cuda.shared.array((DEPTH, PADDED), REAL)
@@ -243,7 +267,7 @@ def backward(
                 i, j = row + y + u * BLOCK, column + x + v * BLOCK
                 if i < n_rows and j < n_in:
                     place = uint64(source_at + i * n_in + j)
-                    deltas[place] = backpropagate(sums[u, v], points[place])
+                    backpropagate(sums[u, v], deltas, points, place, params, uint64(slopes_at + j))
         tile += cuda.gridDim.x
 
 
@@ -303,6 +327,37 @@ def update(
         cells[NEXT] = batch + 1
 
 
+def update_slopes(
+    params, state, stride, constants, gradients, at, n_units, slopes_at, batches, cells,
+):  # fmt: skip
+    """Sum the rows of a layer's ``gradients``, which `backpropagate_with_slope` wrote, and update its slopes.
+
+    Threads along a block's second side sum every ``BLOCK``-th row.
+    """
+    parts = cuda.shared.array((BLOCK, BLOCK), REAL)
+    lane, line = cuda.threadIdx.x, cuda.threadIdx.y
+    batch = cells[NOW]
+    n_rows = batches[batch, 1]
+    first = cuda.blockIdx.x * BLOCK
+    while first < n_units and n_rows > 0:
+        unit = first + lane
+        total = ZERO
+        row = line
+        while row < n_rows and unit < n_units:
+            total += gradients[uint64(at + row * n_units + unit)]
+            row += BLOCK
+        parts[line, lane] = total
+        cuda.syncthreads()
+        if line == 0 and unit < n_units:
+            total = ZERO
+            for k in range(BLOCK):
+                total += parts[k, lane]
+            place = uint64(slopes_at + unit)
+            params[place] = learn(params[place], total, state, stride, place, constants, batch, False)
+        cuda.syncthreads()
+        first += cuda.gridDim.x * BLOCK
+
+
 def gather(data, n_in, target, capacity, rows, batches, cells):
     """Copy the batch's rows, padded with zeros to ``capacity`` rows, for a product by cuBLAS."""
     batch = cells[NEXT]
@@ -317,24 +372,25 @@ def gather(data, n_in, target, capacity, rows, batches, cells):
         e += cuda.gridsize(1)
 
 
-def conclude(params, bias_at, n_out, target, target_at, is_last, inputs, capacity):
+def conclude(params, bias_at, slopes_at, n_out, target, target_at, is_last, inputs, capacity):
     """Turn a product by cuBLAS into a layer's outputs, as `forward` does."""
     e = cuda.grid(1)
     while e < capacity * n_out:
         place = uint64(target_at + e)
-        z = target[place] + params[uint64(bias_at + e % n_out)]
+        unit = e % n_out
+        z = target[place] + params[uint64(bias_at + unit)]
         if KEEPS_INPUT:
             inputs[place] = z
-        target[place] = z if is_last else activate(z)
+        target[place] = z if is_last else activate(z, params, uint64(slopes_at + unit))
         e += cuda.gridsize(1)
 
 
-def descend(deltas, points, at, n):
+def descend(params, slopes_at, width, deltas, points, at, n):
     """Multiply gradients computed by cuBLAS by the slope, as `backward` does."""
     e = cuda.grid(1)
     while e < n:
         place = uint64(at + e)
-        deltas[place] = backpropagate(deltas[place], points[place])
+        backpropagate(deltas[place], deltas, points, place, params, uint64(slopes_at + e % width))
         e += cuda.gridsize(1)
 
 

@@ -118,6 +118,7 @@ class Network:
                 *self._forward(),
                 self._output(self.losses, self._deltas, True),
                 *self._backward(),
+                *self._update_slopes(),
                 *self._apply(),
                 self._update(),
             ]
@@ -187,7 +188,10 @@ class Network:
     def _forward(self):
         last = len(self.layout.shapes) - 1
         for number, (n_in, n_out) in enumerate(self.layout.shapes):
-            weights_at, bias_at = int(self.layout.weights_at[number]), int(self.layout.biases_at[number])
+            layout = self.layout
+            weights_at, *vectors_at = (
+                int(at[number]) for at in (layout.weights_at, layout.biases_at, layout.slopes_at)
+            )
             target = self._activations, int(self._at[number]), int(number == last)
             if self._is_wide[number]:
                 if number == 0:
@@ -200,13 +204,13 @@ class Network:
                 yield Product(self._blas, *factors, *target[:2], shape, "")
                 yield self._each(
                     self._kernels[number].conclude, self.capacity * n_out,
-                    self.params, bias_at, n_out, *target, self._points[number], self.capacity,
+                    self.params, *vectors_at, n_out, *target, self._points[number], self.capacity,
                 )  # fmt: skip
                 continue
             source = self._source(number) if number else (self._data.x, 0)
             yield self._launch(
                 self._kernels[number].forward, self._n_tiles(n_out),
-                self.params, weights_at, bias_at, n_in, n_out, *source, int(number == 0), *target,
+                self.params, weights_at, *vectors_at, n_in, n_out, *source, int(number == 0), *target,
                 self._points[number], *self._place,
             )  # fmt: skip
 
@@ -226,22 +230,36 @@ class Network:
     def _backward(self):
         for number in range(len(self.layout.shapes) - 1, 0, -1):
             n_in, n_out = self.layout.shapes[number]
-            weights_at, at, source_at = (
-                int(self.layout.weights_at[number]), int(self._at[number]), int(self._at[number - 1])
-            )  # fmt: skip
+            weights_at, slopes_at = (
+                int(self.layout.weights_at[number]),
+                int(self.layout.slopes_at[number - 1]),
+            )
+            at, source_at = int(self._at[number]), int(self._at[number - 1])
             kernels, points = self._kernels[number - 1], self._points[number - 1]
             if self._is_wide[number]:
                 shape = self.capacity, n_in, n_out
                 factors = self._deltas, at, self.params, weights_at
                 yield Product(self._blas, *factors, self._deltas, source_at, shape, "b")
                 n = self.capacity * n_in
-                yield self._each(kernels.descend, n, self._deltas, points, source_at, n)
+                slopes = self.params, slopes_at, n_in
+                yield self._each(kernels.descend, n, *slopes, self._deltas, points, source_at, n)
                 continue
             yield self._launch(
                 kernels.backward, self._n_tiles(n_in),
-                self.params, weights_at, n_in, n_out, self._deltas, at, points, source_at,
+                self.params, weights_at, slopes_at, n_in, n_out, self._deltas, at, points, source_at,
                 *self._place,
             )  # fmt: skip
+
+    def _update_slopes(self):
+        """Yield the launches that update the slopes of layers that have some."""
+        for number, has in enumerate(self.layout.has_slopes):
+            n = self.layout.layer_sizes[number + 1]
+            if has:
+                yield self._launch(
+                    self._updates.update_slopes, -(-n // self.tiles.block),
+                    self.params, self.state, self.layout.size, self._constants, self._points[number],
+                    int(self._at[number]), n, int(self.layout.slopes_at[number]), self._batches, self._cells,
+                )  # fmt: skip
 
     def _apply(self):
         """Yield the launches that update the layers whose products cuBLAS computes."""

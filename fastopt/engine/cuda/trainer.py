@@ -83,7 +83,7 @@ class Trainer:
         cuda.require(device)
         self.layout: Layout = layout
         self.dtype: np.dtype[Any] = np.dtype(dtype)
-        self._functions = resolve_functions(activation, out_activation, loss, len(layout.shapes) - 1)
+        self._functions = resolve_functions(activation, out_activation, loss, layout)
         self._loss_parameters = loss_parameters(
             self._functions.loss, loss_parameter, layout.layer_sizes[-1], self.dtype
         )

@@ -20,6 +20,7 @@ from fastopt.engine import Layout, Trainer
 from fastopt.engine.cuda import compilation, cublas, kernels
 from fastopt.engine.cuda import network as cuda_network
 from fastopt.engine.cuda import trainer as cuda_engine
+from fastopt.engine.objective import resolve_activations
 from fastopt.rules.activations import ACTIVATIONS
 from fastopt.rules.losses import LOSSES
 
@@ -35,11 +36,11 @@ SINGLE = 2e-6
 DOUBLE = 1e-12
 
 
-def problem(sizes, dtype, output="softmax", n=11, seed=0):
+def problem(sizes, dtype, output="softmax", n=11, seed=0, activation="tanh"):
     rs = np.random.RandomState(seed)
-    layout = Layout(sizes)
+    layout = Layout(sizes, [one.learns for one in resolve_activations(activation, len(sizes) - 2)])
     params = np.zeros(layout.size, dtype)
-    for array in layout.weights(params) + layout.biases(params):
+    for array in layout.arrays(params):
         array[...] = rs.uniform(-0.7, 0.7, array.shape)
     X = rs.standard_normal((n, sizes[0])).astype(dtype)
     Y = rs.poisson(2, (n, sizes[-1])) if output == "exp" else rs.standard_normal((n, sizes[-1]))
@@ -91,7 +92,7 @@ def test_outputs_losses_and_gradients_are_those_of_float64(output, activation, h
 def trains_as_on_the_cpu(dtype, activation, loss, sizes=(3, 5, 4, 2)):
     """Compare gradients, a training and predictions of the two devices."""
     names = {"activation": activation, "out_activation": LOSSES[loss].output, "loss": loss}
-    layout, params, X, _, weight = problem(list(sizes), dtype)
+    layout, params, X, _, weight = problem(list(sizes), dtype, activation=activation)
     Y = loss_cases.targets(LOSSES[loss], np.random.RandomState(3), (len(X), sizes[-1])).astype(dtype)
     runs = []
     for trainer_class in (cuda_engine.Trainer, Trainer):
@@ -114,18 +115,24 @@ def test_every_registered_activation_trains_as_on_the_cpu(name, dtype):
     trains_as_on_the_cpu(dtype, name, "squared_error")
 
 
+@pytest.mark.parametrize("activations", [("prelu", "tanh"), ("relu", "prelu")])
+def test_layers_with_slopes_and_without_train_as_on_the_cpu(activations):
+    trains_as_on_the_cpu(np.float64, activations, "squared_error")
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_registered_loss_trains_as_on_the_cpu(name, dtype):
     trains_as_on_the_cpu(dtype, "tanh", name)
 
 
+@pytest.mark.parametrize("activation", ["silu", "prelu"])
 @pytest.mark.parametrize("n_wide", [1, 3])
-def test_pre_activations_are_kept_where_cublas_forms_the_products(n_wide, monkeypatch):
+def test_pre_activations_are_kept_where_cublas_forms_the_products(n_wide, activation, monkeypatch):
     flops = sorted(2.0 * 4 * n * m for n, m in itertools.pairwise((3, 5, 4, 2)))
     monkeypatch.setattr(cublas, "find", lambda: cublas.Blas(FakeBlas()))
     monkeypatch.setattr(cublas, "MIN_FLOPS", flops[-n_wide])
-    trains_as_on_the_cpu(np.float64, "silu", "huber")
+    trains_as_on_the_cpu(np.float64, activation, "huber")
 
 
 @pytest.mark.parametrize("tiles", ["SMALL", "LARGE"])
