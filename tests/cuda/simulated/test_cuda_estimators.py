@@ -63,6 +63,26 @@ def test_poisson():
     assert_same_model(MLPRegressor(loss="poisson", **SMALL), np.arange(24) % 4)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": "quantile", "quantile": [0.2, 0.7]},
+        {"loss": "gaussian_nll"},
+        {"loss": "tweedie", "power": 1.2, "out_activation": "softplus"},
+    ],
+    ids=lambda settings: settings["loss"],
+)
+def test_losses_with_parameters_and_of_rows(settings):
+    ours = assert_same_model(MLPRegressor(**settings, **SMALL), np.arange(24) % 4)
+    theirs = clone(ours).set_params(device="cpu").fit(X, np.arange(24) % 4)
+    assert vars(ours).get("n_crossed_") == vars(theirs).get("n_crossed_")
+
+
+@pytest.mark.parametrize("y", [CLASSES, LABELS], ids=["three", "two"])
+def test_a_focal_loss_of_smoothed_labels(y):
+    assert_same_model(MLPClassifier(loss="focal", focal_gamma=1.5, label_smoothing=0.1, **SMALL), y)
+
+
 def test_early_stopping():
     stopped = assert_same_model(
         MLPClassifier(early_stopping=True, validation_fraction=0.25, **SMALL), CLASSES
