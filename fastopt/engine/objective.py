@@ -85,6 +85,10 @@ def resolve_activations(activation: str | Sequence[str], n_hidden: int) -> tuple
     """
     if isinstance(activation, str):
         return (lookup_activation(activation),) * n_hidden
+    if not all(isinstance(name, str) for name in activation):
+        raise ValueError(
+            f"activation={activation!r} must be the name of an activation, or a sequence of names"
+        )
     if len(activation) != n_hidden:
         raise ValueError(
             f"activation={activation!r} has {len(activation)} entries for {n_hidden} hidden layers; pass one "

@@ -78,7 +78,7 @@ class BaseMLP(
 
     # The arguments of __init__, which the subclasses spell out for scikit-learn and for editors.
     hidden_layer_sizes: int | Sequence[int]
-    activation: str
+    activation: str | Sequence[str]
     solver: str | Optimizer
     alpha: float
     batch_size: int | str
@@ -112,6 +112,7 @@ class BaseMLP(
     checkpoint_every: int | datetime.timedelta
     scoring: str | Callable[..., float] | None
     max_time: float | None
+    init: str
 
     # What a fit leaves behind.
     device_: str
@@ -333,7 +334,9 @@ class BaseMLP(
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(layout.layer_sizes)
         self.out_activation_ = self._output_activation()
-        self._set_parameters(layout, initialize(layout, self.activation, self._random_state, dtype))
+        self._set_parameters(
+            layout, initialize(layout, self.activation, self._random_state, dtype, self.init)
+        )
         if solvers.is_lbfgs(self.solver):
             history.begin(self, anew=True)
         else:
@@ -344,7 +347,7 @@ class BaseMLP(
         return {
             "device": device,
             "layout": self._layout,
-            "activation": self.activation,
+            "activation": self.activation if isinstance(self.activation, str) else tuple(self.activation),
             "out_activation": self.out_activation_,
             "loss": self._engine_loss,
             "loss_parameter": self._loss_parameter(),

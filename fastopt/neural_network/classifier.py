@@ -37,8 +37,9 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     ----------
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer. ``()`` gives a linear model.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Activation of the hidden layers.
+    activation : str or sequence of str, default='relu'
+        Activation of the hidden layers, or one for each: 'identity', 'logistic', 'tanh', 'relu', 'gelu' or
+        another of `fastopt.list_activations`.
     solver : str or optimizer, default='adam'
         ``'lbfgs'``, ``'sgd'`` and ``'adam'`` are scikit-learn's algorithms with its arguments. Any other
         name of `fastopt.list_optimizers` takes ``learning_rate_init`` as its ``lr`` and its own defaults for
@@ -135,6 +136,10 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     max_time : float or None, default=None
         Seconds after which a call of `fit` or `partial_fit` stops, at the end of an epoch or of the batches
         that run at once (a tenth of a second's), with a ConvergenceWarning.
+    init : str, default='auto'
+        Distribution of the initial weights: 'sklearn', 'glorot_uniform', 'glorot_normal', 'he_uniform',
+        'he_normal', 'lecun_uniform', 'lecun_normal', 'orthogonal', or 'auto': scikit-learn's for its own
+        activations, and what suits each of the others. Biases are 0 but for 'sklearn'.
     loss : str, default='log_loss'
         ``'log_loss'``; ``'focal'``, which gives less weight to rows that are classified well; or what
         `fastopt.register_loss` added for labels.
@@ -222,7 +227,7 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (100,),
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
         *,
         solver: str | Optimizer = "adam",
         alpha: float = 0.0001,
@@ -258,6 +263,7 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         class_weight: str | dict[Any, float] | list[dict[int, float]] | None = None,
         scoring: str | Callable[..., float] | None = None,
         max_time: float | None = None,
+        init: str = "auto",
         loss: str = "log_loss",
         focal_gamma: float = 2.0,
         label_smoothing: float = 0.0,

@@ -239,7 +239,8 @@ def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optim
 
 def _check_parameters(model):
     """Raise unless the parameters are in their ranges, and what they name is registered here."""
-    lookup_activation(model.activation)  # says what registers it
+    if isinstance(model.activation, str):
+        lookup_activation(model.activation)  # says what registers it
     lookup_loss(model.loss)
     model._validate_params()
 

@@ -20,7 +20,7 @@ _PAIRS: list[tuple[type, type]] = []
 #: scikit-learn's loss for an activation of a regressor's last layer.
 _REGRESSION_LOSSES = {"identity": "squared_error", "exp": "poisson"}
 #: What scikit-learn's networks do in place of arguments of ours that change only training.
-_TRAINING = {"label_smoothing": 0.0}
+_TRAINING = {"label_smoothing": 0.0, "init": "auto"}
 _PRIVATE = ("_label_binarizer", "_no_improvement_count", "_random_state")
 _OWN_STATE = ("coefs_", "intercepts_", "device_")
 
@@ -95,6 +95,7 @@ def to_sklearn(estimator: Any) -> Any:
     _check_convertible(estimator)
     known = inspect.signature(theirs).parameters
     params = {k: v for k, v in estimator.get_params(deep=False).items() if k in known}
+    params["activation"] = _one_activation(estimator)
     solver = params["solver"]
     params["solver"] = solver.lower() if isinstance(solver, str) else None
     if params["solver"] not in ("lbfgs", "sgd", "adam"):
@@ -128,7 +129,7 @@ def to_sklearn(estimator: Any) -> Any:
 
 def _check_convertible(estimator):
     """Raise ValueError if scikit-learn has no network that predicts the same."""
-    network = {"activation": (estimator.activation, ACTIVATIONS)}
+    network = {"activation": (_one_activation(estimator), ACTIVATIONS)}
     if not is_classifier(estimator):
         network["out_activation"] = estimator.out_activation_, _REGRESSION_LOSSES
         if estimator._width() > 1:
@@ -148,6 +149,14 @@ def _warn_of_training(estimator, theirs):
                 f"train with {name}={value!r}.",
                 stacklevel=4,
             )
+
+
+def _one_activation(estimator):
+    """Return the activation of all hidden layers, or what was given where they have different ones."""
+    activation = estimator.activation
+    if isinstance(activation, str):
+        return activation
+    return activation[0] if len({*activation}) == 1 else tuple(activation)
 
 
 def _update(estimator):

@@ -39,8 +39,9 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         losses has the formulas.
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer. ``()`` gives a linear model.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        Activation of the hidden layers.
+    activation : str or sequence of str, default='relu'
+        Activation of the hidden layers, or one for each: 'identity', 'logistic', 'tanh', 'relu', 'gelu' or
+        another of `fastopt.list_activations`.
     solver : str or optimizer, default='adam'
         ``'lbfgs'``, ``'sgd'`` and ``'adam'`` are scikit-learn's algorithms with its arguments. Any other
         name of `fastopt.list_optimizers` takes ``learning_rate_init`` as its ``lr`` and its own defaults for
@@ -133,6 +134,10 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
     max_time : float or None, default=None
         Seconds after which a call of `fit` or `partial_fit` stops, at the end of an epoch or of the batches
         that run at once (a tenth of a second's), with a ConvergenceWarning.
+    init : str, default='auto'
+        Distribution of the initial weights: 'sklearn', 'glorot_uniform', 'glorot_normal', 'he_uniform',
+        'he_normal', 'lecun_uniform', 'lecun_normal', 'orthogonal', or 'auto': scikit-learn's for its own
+        activations, and what suits each of the others. Biases are 0 but for 'sklearn'.
     delta : float, default=1.0
         Error at which ``loss='huber'`` goes over from a square to a straight line.
     quantile : float or list of float, default=0.5
@@ -215,7 +220,7 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         self,
         loss: str = "squared_error",
         hidden_layer_sizes: int | Sequence[int] = (100,),
-        activation: str = "relu",
+        activation: str | Sequence[str] = "relu",
         *,
         solver: str | Optimizer = "adam",
         alpha: float = 0.0001,
@@ -250,6 +255,7 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         checkpoint_every: int | datetime.timedelta = 1,
         scoring: str | Callable[..., float] | None = None,
         max_time: float | None = None,
+        init: str = "auto",
         delta: float = 1.0,
         quantile: float | Sequence[float] = 0.5,
         power: float = 1.5,

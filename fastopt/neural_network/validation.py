@@ -32,6 +32,7 @@ from fastopt.engine.validation import check_compressed
 from fastopt.neural_network import plain_data
 from fastopt.optimizers import Optimizer
 from fastopt.rules.activations import ACTIVATIONS, OUTPUTS
+from fastopt.rules.initializations import INITIALIZATIONS
 from fastopt.rules.losses import PARAMETERS
 
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
@@ -42,7 +43,7 @@ Rows: TypeAlias = npt.ArrayLike | scipy.sparse.spmatrix | scipy.sparse.sparray
 #: What scikit-learn checks in ``fit``, by parameter.
 CONSTRAINTS = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [StrOptions(ACTIVATIONS.keys())],
+    "activation": [StrOptions(ACTIVATIONS.keys()), list, tuple],
     "solver": [str, Optimizer],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -78,6 +79,7 @@ CONSTRAINTS = {
     "progress": ["boolean"],
     "checkpoint": [None, str, os.PathLike],
     "checkpoint_every": [Interval(Integral, 1, None, closed="left"), datetime.timedelta],
+    "init": [StrOptions({"auto", *INITIALIZATIONS})],
     "class_weight": [None, StrOptions({"balanced"}), dict, list],
     "scoring": [None, str, callable],
     "max_time": [None, Interval(Real, 0, None, closed="neither")],

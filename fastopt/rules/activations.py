@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastopt.rules import activation_functions as functions
+from fastopt.rules.initializations import INITIALIZATIONS, Initialization, lookup_initialization
 from fastopt.rules.scalar_functions import bounded_exp, enter, lookup, with_globals
 
 #: Activations of the hidden layers, by name.
@@ -35,6 +36,8 @@ class Activation:
     derivative_from : {'output', 'input'}
         What the derivative takes: the output ``a``, or the pre-activation ``z``, which is then kept beside
         the output between the forward and the backward pass.
+    init : Initialization
+        Distribution of the initial weights of layers with it.
     is_normalized : bool
         Whether the outputs of a row are divided by their sum, and ``value`` is given the difference from the
         row's largest pre-activation: the softmax. Only of the last layer.
@@ -48,6 +51,7 @@ class Activation:
     value: Callable[..., float]
     derivative: Callable[..., float]
     derivative_from: str = "output"
+    init: Initialization = INITIALIZATIONS["sklearn"]
     is_normalized: bool = False
     parameter: float | None = None
     parameter_derivative: Callable[[float, float], float] | None = None
@@ -107,6 +111,7 @@ def register_activation(
     derivative: Callable[..., float],
     *,
     derivative_from: str = "output",
+    init: str | Initialization = "sklearn",
     parameter: float | None = None,
     parameter_derivative: Callable[[float, float], float] | None = None,
 ) -> Activation:
@@ -128,8 +133,12 @@ def register_activation(
     derivative : callable
         The derivative of ``value``.
     derivative_from : {'output', 'input'}, default='output'
-        Whether ``derivative`` takes the output, ``value(z)``, or the input, ``z``. The output costs less:
-        with the input the pre-activations of the hidden layers are stored as well.
+        Whether ``derivative`` takes the output, ``value(z)``, or the input, ``z``. The output costs less
+        where it is enough; with the input, derivatives are computed along with the values, and stored.
+    init : str, default='sklearn'
+        Which distribution the initial weights of such layers have with the estimators' ``init='auto'``:
+        'sklearn' (scikit-learn's, as for 'relu'), 'glorot_uniform', 'glorot_normal', 'he_uniform',
+        'he_normal', 'lecun_uniform', 'lecun_normal' or 'orthogonal'; see ``docs/activations.md``.
     parameter : float, optional
         The initial value of a parameter that each unit learns with the weights, as the PReLU its slope. Then
         the functions are ``value(z, parameter)`` and ``derivative(z, parameter)``, whose derivative is from
@@ -148,32 +157,32 @@ def register_activation(
     TypeError
         If a function is not a Python function of one argument, or of two with a ``parameter``.
     ValueError
-        If the name is taken by other functions, ``derivative_from`` is neither, or one of ``parameter`` and
-        ``parameter_derivative`` comes without the other.
+        If the name is taken by other functions, ``derivative_from`` is neither, there is no such ``init``, or
+        one of ``parameter`` and ``parameter_derivative`` comes without the other.
 
     Notes
     -----
     A registration lasts as long as the process. A pickled estimator holds the activation's name, so whoever
-    loads it registers the activation first. scikit-learn's initial weights are used, those of its ``'relu'``.
+    loads it registers the activation first.
 
     Examples
     --------
-    The SiLU (Elfwing et al., 2018), whose derivative needs the pre-activation:
+    The inverse square root linear unit (Carlile et al., 2017), whose derivative is a function of its value:
 
+    >>> import math
     >>> import fastopt
-    >>> from fastopt.rules.activation_functions import logistic
-    >>> def swish(z):
-    ...     return z * logistic(z)
-    >>> def swish_derivative(z):
-    ...     p = logistic(z)
-    ...     return p * (1.0 + z * (1.0 - p))
-    >>> swish = fastopt.register_activation("swish", swish, swish_derivative, derivative_from="input")
-    >>> round(swish.value(1.0), 4)
-    0.7311
-    >>> network = fastopt.MLPClassifier((4,), activation="swish", max_iter=5, tol=0, n_iter_no_change=9)
+    >>> def isrlu(z):
+    ...     return z if z >= 0.0 else z / math.sqrt(1.0 + z * z)
+    >>> def isrlu_derivative(a):
+    ...     return 1.0 if a >= 0.0 else (1.0 - a * a) ** 1.5
+    >>> isrlu = fastopt.register_activation("isrlu", isrlu, isrlu_derivative, init="he_normal")
+    >>> round(isrlu.value(-1.0), 4)
+    -0.7071
+    >>> network = fastopt.MLPClassifier((4, 4), activation=("isrlu", "gelu"), max_iter=5)
 
     The Swish of Ramachandran et al. (2017), in which each unit learns the logistic function's steepness:
 
+    >>> from fastopt.rules.activation_functions import logistic
     >>> def steep(z, b):
     ...     return z * logistic(b * z)
     >>> def steep_derivative(z, b):
@@ -199,12 +208,13 @@ def register_activation(
         raise ValueError(
             f"parameter={parameter!r} of activation {name!r} must be finite: each unit begins with it"
         )
+    init = init if isinstance(init, Initialization) else lookup_initialization(init)
     if parameter is None:
-        entry = Activation(name, value, derivative, derivative_from)
+        entry = Activation(name, value, derivative, derivative_from, init)
         n_arguments = {"value": 1, "derivative": 1}
     else:
         entry = Activation(
-            name, value, derivative, "input",
+            name, value, derivative, "input", init,
             parameter=float(parameter), parameter_derivative=parameter_derivative,
         )  # fmt: skip
         n_arguments = {"value": 2, "derivative": 2, "parameter_derivative": 2}
@@ -212,22 +222,44 @@ def register_activation(
     return entry
 
 
-def _register(*names, derivative_from="output"):
+def list_activations() -> list[str]:
+    """Return the names that the estimators' ``activation`` takes, those of one's own included.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> "gelu" in fastopt.list_activations()
+    True
+    """
+    return sorted(ACTIVATIONS)
+
+
+def _register(*names, init, derivative_from="output"):
     for name in names:
         value, derivative = getattr(functions, name), getattr(functions, f"{name}_derivative")
-        register_activation(name, value, derivative, derivative_from=derivative_from)
+        register_activation(name, value, derivative, derivative_from=derivative_from, init=init)
 
+
+_HE = INITIALIZATIONS["he_normal"]
+_LEAKY = dataclasses.replace(_HE, scale=2.0 / (1.0 + 0.01**2))  # He et al. (2015), equation 15
+_NARROW = dataclasses.replace(INITIALIZATIONS["sklearn"], scale=1 / 3)  # as scikit-learn's 'logistic' has it
 
 register_activation("identity", functions.identity, functions.one)
-_register("relu", "tanh", "logistic", "leaky_relu", "relu6", "elu", "selu", "softplus", "softsign")
-register_activation("celu", functions.elu, functions.elu_derivative)  # for alpha=1, torch's default
-_register(
-    "hard_swish", "silu", "mish", "gelu", "gelu_tanh", "sine", "snake", derivative_from="input"
-)  # fmt: skip
+_register("relu", "tanh", init="sklearn")
+_register("logistic", init=_NARROW)
+_register("leaky_relu", init=_LEAKY)
+_register("relu6", "elu", "softplus", init="he_normal")
+register_activation("celu", functions.elu, functions.elu_derivative, init="he_normal")  # alpha=1, as in torch
+_register("selu", init="lecun_normal")
+_register("softsign", init="glorot_uniform")
+_register("hard_swish", "silu", "mish", "gelu", "gelu_tanh", init="he_normal", derivative_from="input")
+_register("sine", init="he_uniform", derivative_from="input")  # Sitzmann et al. (2020), section 3.2
+_register("snake", init="lecun_uniform", derivative_from="input")  # Liu et al. (2020), section 5
 register_activation(
     "prelu",
     functions.prelu,
     functions.prelu_derivative,
+    init=dataclasses.replace(_HE, scale=2.0 / (1.0 + 0.25**2)),
     parameter=0.25,
     parameter_derivative=functions.prelu_parameter_derivative,
 )

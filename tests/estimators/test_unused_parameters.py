@@ -34,6 +34,7 @@ SOLVERS = {
 CHANGES = {
     "hidden_layer_sizes": (3, {}),
     "activation": ("tanh", {}),
+    "init": ("he_normal", {}),
     "alpha": (1.0, {}),
     "batch_size": (7, {}),
     "learning_rate": (cosine(), {}),

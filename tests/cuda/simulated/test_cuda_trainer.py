@@ -121,6 +121,12 @@ def test_layers_with_slopes_and_without_train_as_on_the_cpu(activations):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("names", [("gelu", "relu"), ("tanh", "snake"), ("silu", "gelu")])
+def test_layers_with_activations_of_their_own_train_as_on_the_cpu(names, dtype):
+    trains_as_on_the_cpu(dtype, names, "squared_error")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_registered_loss_trains_as_on_the_cpu(name, dtype):
     trains_as_on_the_cpu(dtype, "tanh", name)
