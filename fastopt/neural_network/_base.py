@@ -25,6 +25,7 @@ from fastopt.neural_network import epochs, history, learning_rates, parameters, 
 from fastopt.neural_network.caller_warnings import warn_of_version
 from fastopt.neural_network.checkpoints import Checkpoint, check_checkpoint
 from fastopt.neural_network.data import Data
+from fastopt.neural_network.familiar_keywords import advice, answers_keywords
 from fastopt.neural_network.fit_tasks import CallbackSupportMixin, fit_tasks
 from fastopt.neural_network.full_batches import train_lbfgs
 from fastopt.neural_network.initialization import initialize
@@ -56,7 +57,7 @@ def if_stochastic(method: _F) -> _F:
         # The context does nothing for an estimator that is fitted, but takes as long as training on a row.
         return (method if self.__sklearn_is_fitted__() else in_context)(self, *args, **kwargs)
 
-    return cast(_F, available_if(lambda self: self._check_solver())(partial_fit))
+    return cast(_F, available_if(lambda self: self._check_solver())(answers_keywords(partial_fit)))
 
 
 def _as_they_are(targets, sample_weight):
@@ -212,7 +213,14 @@ class BaseMLP(
                 f"solver={solver!r} is a name and has no parameter {inner[0]!r}. Pass an optimizer "
                 "object, such as solver=fastopt.Adam(), or set learning_rate_init."
             )
-        return super().set_params(**params)
+        try:
+            return super().set_params(**params)
+        except ValueError as error:
+            known = self.get_params(deep=False)
+            unknown = next((name for name in params if name.partition("__")[0] not in known), None)
+            if unknown is None:
+                raise
+            raise ValueError(f"{error}{advice(type(self), '__init__', unknown, params[unknown])}") from None
 
     def _validate_params(self):
         # Before scikit-learn's generic message, which cannot suggest a name.
@@ -230,6 +238,7 @@ class BaseMLP(
             )
         return True
 
+    @answers_keywords
     @in_fit_context
     def fit(
         self: _Self,

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from fastopt.neural_network._base import if_stochastic
 from fastopt.neural_network.class_labels import ClassLabels
+from fastopt.neural_network.familiar_keywords import answers_keywords
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
 from fastopt.neural_network.validation import Rows
 from fastopt.optimizers import Optimizer
@@ -224,6 +225,7 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         "loss": [StrOptions(CLASSIFICATION_LOSSES.keys())],
     }
 
+    @answers_keywords
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (100,),

@@ -20,7 +20,7 @@ _PAIRS: list[tuple[type, type]] = []
 #: scikit-learn's loss for an activation of a regressor's last layer.
 _REGRESSION_LOSSES = {"identity": "squared_error", "exp": "poisson"}
 #: What scikit-learn's networks do in place of arguments of ours that change only training.
-_TRAINING = {"label_smoothing": 0.0, "init": "auto"}
+_TRAINING = {"label_smoothing": 0.0, "init": "auto", "class_weight": None, "scoring": None, "max_time": None}
 _PRIVATE = ("_label_binarizer", "_no_improvement_count", "_random_state")
 _OWN_STATE = ("coefs_", "intercepts_", "device_")
 

@@ -1,5 +1,6 @@
 """Turns the arguments ``learning_rate`` and ``warmup`` into a schedule of the optimizer's ``lr``."""
 
+from numbers import Real
 from typing import TYPE_CHECKING
 
 from sklearn.base import clone
@@ -43,6 +44,8 @@ def check_learning_rate(rate: object, owner: str) -> None:
         hint = f" Did you mean {rate.__name__}(...)?" if issubclass(rate, Schedule) else ""
     elif callable(rate):
         return
+    elif isinstance(rate, Real):
+        hint = f" Did you mean learning_rate_init={rate!r}?"
     raise InvalidParameterError(
         f"The 'learning_rate' parameter of {owner} must be a str among {{{', '.join(map(repr, names))}}}, a "
         f"schedule such as fastopt.schedules.cosine() or a callable. Got {rate!r} instead.{hint}"

@@ -12,6 +12,7 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 
 from fastopt.neural_network._base import BaseMLP, if_stochastic
+from fastopt.neural_network.familiar_keywords import answers_keywords
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
 from fastopt.neural_network.regression_targets import RegressionTargets
 from fastopt.neural_network.validation import Rows
@@ -216,6 +217,7 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         "loss": [StrOptions(REGRESSION_LOSSES.keys())],
     }
 
+    @answers_keywords
     def __init__(
         self,
         loss: str = "squared_error",
