@@ -114,6 +114,9 @@ class BaseMLP(
     scoring: str | Callable[..., float] | None
     max_time: float | None
     init: str
+    dropout: float | Schedule | Sequence[float | Schedule]
+    weight_decay: float | Schedule
+    max_norm: float | None
 
     # What a fit leaves behind.
     device_: str

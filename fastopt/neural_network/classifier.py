@@ -150,6 +150,17 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     label_smoothing : float, default=0.0
         Share, in [0, 1), of each training target that is spread evenly over all classes; of each label of
         two classes or a multilabel target, over its two outcomes. Scores are those of the true labels.
+    dropout : float, Schedule or sequence of these, default=0.0
+        Share of each hidden layer's units that are dropped in each mini-batch of training, in [0, 1); of a
+        sequence the first is of the inputs, then one for each hidden layer. What is kept is scaled by
+        ``1 / (1 - dropout)``. A seed is drawn from ``random_state``. Not used by ``'lbfgs'``.
+    weight_decay : float or Schedule, default=0.0
+        Decoupled decay, beside the penalty ``alpha``: each step multiplies weights, not biases, by ``1 -
+        learning rate * weight_decay``, as `fastopt.AdamW`. For a ``solver`` given by name; 0 leaves the
+        solver's own, which is 0.01 for ``'adamw'``.
+    max_norm : float or None, default=None
+        Bound of the L2 norm of each unit's incoming weights after each step, as `fastopt.MaxNorm`. Not used
+        by ``'lbfgs'``.
 
     Attributes
     ----------
@@ -269,6 +280,9 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         loss: str = "log_loss",
         focal_gamma: float = 2.0,
         label_smoothing: float = 0.0,
+        dropout: float | Schedule | Sequence[float | Schedule] = 0.0,
+        weight_decay: float | Schedule = 0.0,
+        max_norm: float | None = None,
     ) -> None:
         self._store(locals())
 

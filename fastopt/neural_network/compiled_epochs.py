@@ -26,6 +26,7 @@ def can_follow(training: "MiniBatchTraining") -> bool:
     return (
         not update.optimizer.innermost.has_modes  # their switch between training and evaluation rounds
         and not _reacts(update)
+        and not _observes(solver.dropout)
         and solver.rule != "invscaling"
         and training.validation_set is None
         and not training.watch.keeps_best
@@ -43,6 +44,11 @@ def _reacts(update):
     if not scheduling.scheduled(hyper):
         return False
     return isinstance(update.optimizer, Wrapper) or scheduling.observe(hyper, math.nan, False) != hyper
+
+
+def _observes(dropout):
+    """Whether a rate of dropout follows a schedule that looks at losses."""
+    return dropout is not None and scheduling.observe(dropout.hyper, math.nan, False) != dropout.hyper
 
 
 @contextmanager
@@ -90,6 +96,7 @@ def train(training: "MiniBatchTraining", trainer: Trainer) -> None:
             losses=losses,
             ends=ends,
             until=training.until,
+            dropout=training.solver.dropout,
         )
     finally:
         solver.update.eval(estimator._params)

@@ -20,6 +20,7 @@ from fastopt.neural_network.data import Data
 from fastopt.neural_network.early_stopping import EarlyStopping
 from fastopt.neural_network.fit_tasks import FitTasks
 from fastopt.neural_network.kept_trainers import kept_trainer
+from fastopt.neural_network.regularisation import new_dropout
 from fastopt.neural_network.scoring import score_name
 from fastopt.neural_network.solvers import StochasticSolver
 from fastopt.neural_network.stopwatch import Stopwatch
@@ -201,6 +202,7 @@ class MiniBatchTraining:
                 order=self.rows,
                 sample_weight=self.data.sample_weight,
                 until=self.until,
+                dropout=self.solver.dropout,
             )
             n_visited = trainer.n_visited
         finally:
@@ -341,6 +343,7 @@ def _prepared_solver(estimator, incremental, n_batches):
             old.go_on(run)
             return old
     estimator._optimizer = StochasticSolver(estimator, estimator._layout, params.dtype, run)
+    estimator._optimizer.dropout = new_dropout(estimator, run)
     if old is not None and estimator.warm_start and not estimator.reset_optimizer:
         estimator._optimizer.continue_from(old)
     return estimator._optimizer

@@ -52,6 +52,7 @@ def beginning(estimator: "BaseMLP", fresh: bool) -> dict[str, Any]:
         state = training_state.capture_estimator(estimator)
         if not estimator.reset_optimizer and hasattr(estimator, "_optimizer"):
             state["update"] = training_state.capture_update(estimator._optimizer.update)
+            state["dropout"] = training_state.capture_dropout(estimator._optimizer.dropout)
         start["the network before the fit"] = _of_nested(state)
     return start
 
@@ -73,7 +74,7 @@ def identity(training: "MiniBatchTraining") -> dict[str, Any]:
             "y": _digest(labels, _of_rows(data.targets, pool)),
             "sample_weight": _of_rows(data.sample_weight, pool),
             **_of_validation_set(training.validation_set, pool),
-            _COURSE: _values_of_functions(training.solver.update),
+            _COURSE: _values_of_functions(training.solver.update) + _rates(training.solver.dropout),
         }
 
 
@@ -123,6 +124,15 @@ def _values_of_functions(update):
     values = scheduling.evaluate(optimizer, update.hyper, run, np.unique(steps) + update.run.origin)
     found = [value for name in names for value in _as_tuple(values[name])]
     return [np.asarray(value).tolist() for value in found]
+
+
+def _rates(dropout):
+    """Return the rates of dropout that follow a function of the user's, at points throughout the run."""
+    if dropout is None:
+        return []
+    steps = np.linspace(0, dropout.run.n_steps, _N_POINTS, endpoint=False).astype(np.int64)
+    clock = dropout.run.clock(np.unique(steps) + dropout.run.origin)
+    return [rate.at(clock).tolist() for rate in dropout.hyper["rates"] if _holds_function(rate)]
 
 
 def _as_tuple(value):

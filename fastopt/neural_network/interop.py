@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numpy as np
 from sklearn.base import is_classifier
 from sklearn.neural_network._base import ACTIVATIONS
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
@@ -20,7 +21,10 @@ _PAIRS: list[tuple[type, type]] = []
 #: scikit-learn's loss for an activation of a regressor's last layer.
 _REGRESSION_LOSSES = {"identity": "squared_error", "exp": "poisson"}
 #: What scikit-learn's networks do in place of arguments of ours that change only training.
-_TRAINING = {"label_smoothing": 0.0, "init": "auto", "class_weight": None, "scoring": None, "max_time": None}
+_TRAINING = {
+    **{"label_smoothing": 0.0, "init": "auto", "dropout": 0.0, "weight_decay": 0.0},
+    **dict.fromkeys(("class_weight", "scoring", "max_time", "max_norm")),
+}
 _PRIVATE = ("_label_binarizer", "_no_improvement_count", "_random_state")
 _OWN_STATE = ("coefs_", "intercepts_", "device_")
 
@@ -143,7 +147,7 @@ def _warn_of_training(estimator, theirs):
     """Warn of arguments with which the converted estimator would train in another way: theirs by name."""
     for name, value in theirs.items():
         ours = getattr(estimator, name, value)
-        if ours != value:
+        if np.ndim(ours) or ours != value:
             warnings.warn(
                 f"scikit-learn has no {name}={ours!r}: the converted estimator predicts the same, but would "
                 f"train with {name}={value!r}.",

@@ -139,6 +139,17 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         Distribution of the initial weights: 'sklearn', 'glorot_uniform', 'glorot_normal', 'he_uniform',
         'he_normal', 'lecun_uniform', 'lecun_normal', 'orthogonal', or 'auto': scikit-learn's for its own
         activations, and what suits each of the others. Biases are 0 but for 'sklearn'.
+    dropout : float, Schedule or sequence of these, default=0.0
+        Share of each hidden layer's units that are dropped in each mini-batch of training, in [0, 1); of a
+        sequence the first is of the inputs, then one for each hidden layer. What is kept is scaled by
+        ``1 / (1 - dropout)``. A seed is drawn from ``random_state``. Not used by ``'lbfgs'``.
+    weight_decay : float or Schedule, default=0.0
+        Decoupled decay, beside the penalty ``alpha``: each step multiplies weights, not biases, by ``1 -
+        learning rate * weight_decay``, as `fastopt.AdamW`. For a ``solver`` given by name; 0 leaves the
+        solver's own, which is 0.01 for ``'adamw'``.
+    max_norm : float or None, default=None
+        Bound of the L2 norm of each unit's incoming weights after each step, as `fastopt.MaxNorm`. Not used
+        by ``'lbfgs'``.
     delta : float, default=1.0
         Error at which ``loss='huber'`` goes over from a square to a straight line.
     quantile : float or list of float, default=0.5
@@ -258,6 +269,9 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         scoring: str | Callable[..., float] | None = None,
         max_time: float | None = None,
         init: str = "auto",
+        dropout: float | Schedule | Sequence[float | Schedule] = 0.0,
+        weight_decay: float | Schedule = 0.0,
+        max_norm: float | None = None,
         delta: float = 1.0,
         quantile: float | Sequence[float] = 0.5,
         power: float = 1.5,

@@ -15,12 +15,14 @@ from fastopt.engine import Layout
 from fastopt.kernels.blas_threads import single_threaded
 from fastopt.neural_network.caller_warnings import warn, warn_interrupted, warn_out_of_time
 from fastopt.neural_network.learning_rates import RULES, is_scikit_sgd, with_schedule
+from fastopt.neural_network.regularisation import with_max_norm, with_weight_decay
 from fastopt.neural_network.stopwatch import Stopwatch
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
 from fastopt.optimizers.base import suggestion
 from fastopt.optimizers.wrappers import Clip, Wrapper
 from fastopt.persistence import Persistent
 from fastopt.schedules import Run, Schedule
+from fastopt.stepping.dropout import DropoutState
 from fastopt.stepping.flat_state import FlatState
 from fastopt.stepping.layerwise_state import LayerwiseState
 from fastopt.stepping.scheduling import Scheduled, evaluate, scheduled
@@ -87,10 +89,10 @@ def make_optimizer(estimator: "BaseMLP") -> Optimizer:
         case "sgd":
             # scikit-learn's Nesterov form without momentum is plain descent.
             nesterov = bool(estimator.nesterovs_momentum and estimator.momentum > 0)
-            return SGD(lr=lr, momentum=estimator.momentum, nesterov=nesterov, lr_in_momentum=True)
+            own = SGD(lr=lr, momentum=estimator.momentum, nesterov=nesterov, lr_in_momentum=True)
         case "adam":
             betas = (estimator.beta_1, estimator.beta_2)
-            return Adam(lr=lr, betas=betas, eps=estimator.epsilon, eps_mode="hat")
+            own = Adam(lr=lr, betas=betas, eps=estimator.epsilon, eps_mode="hat")
         case name:
             own = get_optimizer(name)
             if isinstance(lr, Real) and lr * _STARVED <= own.lr:
@@ -98,7 +100,8 @@ def make_optimizer(estimator: "BaseMLP") -> Optimizer:
                     f"solver={solver!r} takes learning_rate_init={lr!r} as its lr, where its own is "
                     f"{own.lr!r}, and may hardly learn; pass learning_rate_init={own.lr!r} or solver={own!r}"
                 )
-            return own.set_params(lr=lr)
+            own = own.set_params(lr=lr)
+    return with_weight_decay(own, solver, estimator.weight_decay)
 
 
 class StochasticSolver(Persistent):
@@ -119,6 +122,8 @@ class StochasticSolver(Persistent):
         What the engine applies after each batch.
     n_epochs : int
         Epochs of the run so far.
+    dropout : DropoutState or None
+        Which units are dropped; set by whoever trains the network.
     """
 
     update: FlatState | LayerwiseState
@@ -126,8 +131,10 @@ class StochasticSolver(Persistent):
     rule: str
     learning_rate_init: float
     power_t: float
+    dropout: DropoutState | None = None
 
-    _state_names = ("update", "n_epochs", "rule", "learning_rate_init", "power_t")
+    _state_names = ("update", "n_epochs", "rule", "learning_rate_init", "power_t", "dropout")
+    _may_lack = ("dropout",)
 
     def __init__(
         self, estimator: "BaseMLP", layout: Layout, dtype: npt.DTypeLike, run: Run | None = None
@@ -136,6 +143,7 @@ class StochasticSolver(Persistent):
         norm, value = estimator.clip_norm, estimator.clip_value
         if norm is not None or value is not None:
             optimizer = Clip(optimizer, norm=norm, value=value)
+        optimizer = with_max_norm(optimizer, estimator.max_norm)
         try:
             self.update = optimizer.flat(layout.size, layout.n_decay, dtype, run)
         except TypeError as error:
@@ -151,6 +159,8 @@ class StochasticSolver(Persistent):
     def _check_restored(self) -> None:
         if not isinstance(self.update, Scheduled) or type(self.n_epochs) is not int or self.rule not in RULES:
             raise ValueError(f"{self.update!r} after {self.n_epochs!r} epochs is no state of a solver")
+        if not isinstance(self.dropout, (DropoutState, type(None))):
+            raise ValueError(f"{self.dropout!r} is no state of dropout")
 
     @property
     def learning_rate(self) -> Any:
@@ -198,10 +208,14 @@ class StochasticSolver(Persistent):
             theirs.hyper.update(mine.hyper)
             theirs.begin(dataclasses.replace(mine.run, origin=theirs.t))
             self.update = theirs
+            if self.dropout is not None and other.dropout is not None:
+                self.dropout.continue_from(other.dropout)
 
     def go_on(self, run: Run) -> None:
         """Update what schedules know of the run: where it stands, and how long later epochs are."""
         update = self.update
+        if self.dropout is not None:
+            self.dropout.go_on(run, self.n_epochs)
         ends_as_before = update.run.epochs_end_steps == run.epochs_end_steps
         if ends_as_before and not scheduled(update.hyper):
             return  # nothing looks at the run
@@ -230,7 +244,9 @@ class StochasticSolver(Persistent):
         if isinstance(self.update.optimizer, Wrapper):  # `SkipNonFinite` may have made fewer steps
             self.go_on(self.update.run)
         rate = self._scheduled_rate()
-        self.update.observe(loss if score is None else score, greater_is_better=score is not None)
+        for state in (self.update, self.dropout):
+            if state is not None:
+                state.observe(loss if score is None else score, greater_is_better=score is not None)
         if self.rule == "invscaling":
             self.learning_rate = self.learning_rate_init / (n_seen + 1) ** self.power_t
         return self._is_lower_than(rate)

@@ -14,6 +14,7 @@ from fastopt.stepping.layerwise_state import LayerwiseState
 if TYPE_CHECKING:
     from fastopt.neural_network._base import BaseMLP
     from fastopt.neural_network.epochs import MiniBatchTraining
+    from fastopt.stepping.dropout import DropoutState
     from fastopt.stepping.flat_state import FlatState
 
 #: Curves of an estimator, each a list of floats or None.
@@ -45,6 +46,7 @@ def capture(training: "MiniBatchTraining") -> dict[str, Any]:
         "watch": copy.deepcopy(training.watch),
         "n_epochs": training.solver.n_epochs,
         "update": capture_update(training.solver.update),
+        "dropout": capture_dropout(training.solver.dropout),
     }
 
 
@@ -63,6 +65,14 @@ def capture_update(update: "FlatState | LayerwiseState") -> dict[str, Any]:
     if "state" in state:
         state["state"] = state["state"].copy()
     return state
+
+
+def capture_dropout(dropout: "DropoutState | None") -> dict[str, Any] | None:
+    """Return a copy of the state of dropout, if there is any."""
+    if dropout is None:
+        return None
+    rates = _described(dropout.hyper["rates"])
+    return {"rates": rates, "seed": dropout.seed, "t": dropout.t, "run": dataclasses.asdict(dropout.run)}
 
 
 def is_left_in(estimator: "BaseMLP", state: dict[str, Any]) -> bool:
@@ -93,6 +103,7 @@ def restore(training: "MiniBatchTraining", state: dict[str, Any]) -> None:
     training.watch = state["watch"]
     training.solver.n_epochs = state["n_epochs"]
     _restore_update(training.solver.update, state["update"], estimator._layout)
+    _restore_dropout(training.solver.dropout, state.get("dropout"))
 
 
 def _check_form(training, state):
@@ -120,6 +131,16 @@ def _restore_update(update, saved, layout):
     update._check_restored()
     if isinstance(update, LayerwiseState):
         update.n_threads = n_threads  # which a pickle does not keep
+
+
+def _restore_dropout(dropout, saved):
+    if (dropout is None) != (saved is None):
+        raise ValueError(f"the checkpoint's dropout is {saved!r}, not that of {dropout!r}")
+    if dropout is not None:
+        rates = _from_description(saved["rates"], dropout.hyper["rates"])
+        run = Run(**saved["run"] | {"seen": tuple(saved["run"]["seen"])})
+        dropout.__setstate__({"hyper": {"rates": rates}, "seed": saved["seed"], "t": saved["t"], "run": run})
+        dropout._check_restored()
 
 
 def _copied(value):

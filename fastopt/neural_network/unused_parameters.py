@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.neural_network.caller_warnings import warn
+from fastopt.neural_network.validation import layer_sizes
 from fastopt.optimizers import Optimizer, get_optimizer
 from fastopt.rules.losses import LOSSES, PARAMETERS, lookup_loss
 from fastopt.schedules import Schedule
@@ -36,6 +37,9 @@ _USED_BY = {
     "clip_value": _STOCHASTIC,
     "checkpoint_every": _STOCHASTIC,
     "scoring": (*_STOCHASTIC, "lbfgs"),
+    "dropout": _STOCHASTIC,
+    "weight_decay": ("sgd", "adam", "name"),
+    "max_norm": _STOCHASTIC,
     **dict.fromkeys(PARAMETERS, (*_STOCHASTIC, "lbfgs")),
 }
 #: What an optimizer's class calls a parameter of ours.
@@ -46,6 +50,7 @@ _IN_OPTIMIZER = {
     "beta_1": "betas",
     "beta_2": "betas",
     "epsilon": "eps",
+    "weight_decay": "weight_decay",
 }
 
 
@@ -112,6 +117,8 @@ def _reason(estimator, name, kind, has_validation_set):
     if name in PARAMETERS and lookup_loss(estimator._engine_loss).parameter is not PARAMETERS[name]:
         users = [key for key, loss in LOSSES.items() if loss.parameter is PARAMETERS[name]]
         return f"of loss={' or '.join(repr(key) for key in users if not key.startswith('binary_'))} only"
+    if name == "dropout" and not np.ndim(estimator.dropout) and not layer_sizes(estimator.hidden_layer_sizes):
+        return "there are no hidden layers; that of the inputs is dropout=(rate,)"
     if name == "checkpoint_every" and estimator.checkpoint is None:
         return "of checkpoint=... only"
     if name == "reset_optimizer" and not estimator.warm_start:

@@ -34,6 +34,7 @@ from fastopt.optimizers import Optimizer
 from fastopt.rules.activations import ACTIVATIONS, OUTPUTS
 from fastopt.rules.initializations import INITIALIZATIONS
 from fastopt.rules.losses import PARAMETERS
+from fastopt.schedules import Schedule
 
 _DEVICE = re.compile(r"cpu|auto|cuda(:\d+)?")
 
@@ -83,6 +84,9 @@ CONSTRAINTS = {
     "class_weight": [None, StrOptions({"balanced"}), dict, list],
     "scoring": [None, str, callable],
     "max_time": [None, Interval(Real, 0, None, closed="neither")],
+    "dropout": [Interval(Real, 0, 1, closed="left"), Schedule, "array-like"],
+    "weight_decay": [Interval(Real, 0, None, closed="left"), Schedule],
+    "max_norm": [None, Interval(Real, 0, None, closed="neither")],
     **{
         name: [Interval(Real, low, high, closed=closed) for low, high, closed in one.intervals]
         for name, one in PARAMETERS.items()

@@ -119,9 +119,10 @@ class DropoutState(Persistent):
         """Count ``n`` mini-batches as trained."""
         self.t += n
 
-    def begin(self, run: Run) -> None:
-        """Set the run that schedules follow from the next mini-batch on."""
-        self.run = run
+    def go_on(self, run: Run, n_epochs: int) -> None:
+        """Update what schedules know of the run: where it stands, and how long later epochs are."""
+        origin = self.run.origin
+        self.run = dataclasses.replace(run, origin=origin, seen=(self.t - origin, n_epochs))
 
     def observe(self, metric: float, *, greater_is_better: bool = False) -> None:
         """Pass the loss or score of an epoch to the schedules; `plateau` reacts to it."""

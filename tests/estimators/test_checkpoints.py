@@ -74,6 +74,13 @@ CASES = {
     "rows of a sparse matrix": lambda: (
         MLPClassifier(early_stopping=True, **SMALL), scipy.sparse.csc_matrix(np.maximum(X, 0)), LABELS,
     ),
+    "dropped units": lambda: (
+        MLPClassifier(dropout=(0.1, plateau(0.5, patience=0), function(np.sqrt, unit="run") * 0.3), **SMALL),
+        X, LABELS,
+    ),
+    "bounded weights and dropped units": lambda: (
+        MLPRegressor(dropout=0.2, max_norm=0.5, weight_decay=0.1, early_stopping=True, **SMALL), X, NUMBERS,
+    ),
     "a generator of the caller's": lambda: (
         MLPRegressor(**SMALL | {"random_state": np.random.RandomState(np.random.PCG64(1))}), X, NUMBERS,
     ),

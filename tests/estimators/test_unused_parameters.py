@@ -59,6 +59,9 @@ CHANGES = {
     "clip_value": (0.001, {}),
     "class_weight": ({0: 1, 1: 9}, {}),
     "scoring": ("loss", {"early_stopping": True, "tol": 0.1, "n_iter_no_change": 1}),
+    "dropout": (0.5, {}),
+    "weight_decay": (5.0, {}),
+    "max_norm": (0.1, {}),
 }
 # Those whose effect is not on the weights; each has a test of its own.
 ELSEWHERE = {
