@@ -49,7 +49,8 @@ def signatures(dtype):
         "backward": "rnnnnrnrniIi",
         "update": "rrnRrrrIIriIi",
         "update_slopes": "rrnRrnnnIi",
-        "gather": "rnrniIi",
+        "gather": "rnrnniIi",
+        "drop": "rnnrnnIRniIi",
         "conclude": "rnnnrnnrn",
         "descend": "rnnrrnn",
         "clear_rest": "rnnnIi",
@@ -70,6 +71,7 @@ def network_kernels(dtype, tiles, *names):
     layout = Layout([1, 1, 1], [ACTIVATIONS[names[0]].learns])
     functions = resolve_functions(*names, layout)
     layer = compilation.plain_layer_kernels(dtype, *functions.activations, tiles)
+    layer |= compilation.plain_drop_kernel(dtype, tiles)
     return layer | compilation.plain_output_kernels(dtype, functions.output, functions.loss, tiles)
 
 

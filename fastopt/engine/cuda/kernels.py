@@ -278,7 +278,8 @@ def update(
     """Compute the gradient of each tile of all layers, and apply the optimizer's rule at once.
 
     A layer's gradient has one row more than its weights, that of the biases: the batch's sum. A row of
-    ``layers`` is ``[n_in, n_out, weights, bias, source, deltas]``, the last four places in flat vectors; a
+    ``layers`` is ``[n_in, n_out, weights, bias, source, deltas]``, the last four places in flat vectors, of
+    the source -1 where it is the data, whose rows ``rows`` picks; a
     row of ``tiles`` is ``[layer, row, column]``. The last column of ``constants`` is what a squared weight
     adds to the loss; ``squares`` collects it for each thread of each tile.
     """
@@ -297,7 +298,7 @@ def update(
         n_in, n_out = layers[number, 0], layers[number, 1]
         weights_at, bias_at, deltas_at = layers[number, 2], layers[number, 3], layers[number, 5]
         source, source_at, picked = activations, layers[number, 4], -1
-        if number == 0:
+        if source_at < 0:
             source, source_at, picked = data, 0, start
         clear(sums)
         k = 0
@@ -358,8 +359,26 @@ def update_slopes(
         first += cuda.gridDim.x * BLOCK
 
 
-def gather(data, n_in, target, capacity, rows, batches, cells):
-    """Copy the batch's rows, padded with zeros to ``capacity`` rows, for a product by cuBLAS."""
+def drop(values, at, width, kept, keeps, number, dropout, scales, goes_back, rows, batches, cells):
+    """Write a layer's outputs, or their gradients, after dropout; with ``keeps`` copy them to ``kept`` before.
+
+    Layer ``number`` of a batch has its key and threshold in ``dropout``, and its scale in ``scales``.
+    """
+    batch = cells[NOW] if goes_back else cells[NEXT]
+    key, threshold = uint32(dropout[batch, 2 * number]), int32(dropout[batch, 2 * number + 1])
+    scale = scales[batch, number]
+    e = cuda.grid(1)
+    while e < batches[batch, 1] * width:
+        place = uint64(at + e)
+        x = values[place]
+        if keeps:
+            kept[place] = x
+        values[place] = dropped(x, bits_of(key, e), threshold, scale)
+        e += cuda.gridsize(1)
+
+
+def gather(data, n_in, target, target_at, capacity, rows, batches, cells):
+    """Copy the batch's rows, padded with zeros to ``capacity`` rows, for dropout or a product by cuBLAS."""
     batch = cells[NEXT]
     start, n_rows = batches[batch, 0], batches[batch, 1]
     e = cuda.grid(1)
@@ -368,7 +387,7 @@ def gather(data, n_in, target, capacity, rows, batches, cells):
         value = ZERO
         if row < n_rows:
             value = data[uint64(rows[uint64(start + row)] * n_in + column)]
-        target[uint64(e)] = value
+        target[uint64(target_at + e)] = value
         e += cuda.gridsize(1)
 
 

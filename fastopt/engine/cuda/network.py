@@ -9,6 +9,7 @@ from fastopt.engine.cuda.cublas import Product
 from fastopt.kernels.cuda import api as cuda
 from fastopt.kernels.cuda.graph import Launch, Replay
 from fastopt.rules.activations import ACTIVATIONS
+from fastopt.rules.dropout import scale_of
 
 #: Batches whose constants lie on the device at a time.
 MAX_BATCHES = 16 if cuda.SIMULATED else 1024
@@ -31,6 +32,8 @@ class Network:
     capacity : int
     rule : Rule, optional
         The optimizer's, or `compilation.COLLECT`; none for prediction.
+    drops : tuple of bool, optional
+        Whether there is dropout of the inputs, and of the outputs of each hidden layer.
 
     Attributes
     ----------
@@ -39,7 +42,7 @@ class Network:
         loss; and what the penalty adds to the loss, in parts.
     """
 
-    def __init__(self, layout, functions, loss_parameters, dtype, capacity, rule=None):
+    def __init__(self, layout, functions, loss_parameters, dtype, capacity, rule=None, drops=()):
         self.layout, self.rule, self.dtype, self.capacity = layout, rule, np.dtype(dtype), capacity
         self._loss_scale = 1.0 / layout.layer_sizes[-1] if functions.loss.is_mean else 1.0
         self.tiles = _choose_tiles(layout, capacity)
@@ -60,22 +63,32 @@ class Network:
             self._blas is not None and 2.0 * capacity * n_in * n_out >= cublas.MIN_FLOPS
             for n_in, n_out in layout.shapes
         ]
-        if self._is_wide[0]:
-            self._gathered = device_array(capacity * layout.layer_sizes[0], self.dtype)
+        self._drops = drops or (False,) * len(layout.shapes)
+        #: Whether a batch's inputs are copied, to behind the layers' outputs.
+        self._gathers = self._is_wide[0] or self._drops[0]
+        n_gathered = capacity * layout.layer_sizes[0] if self._gathers else 0
         # Zeros, because cuBLAS sums over rows that no batch may have written.
-        self._activations = to_device(np.zeros(self._n_units, self.dtype))
-        pre_activations = self._activations
-        if any(one.keeps_input for one in used):
-            pre_activations = to_device(np.zeros(self._n_units, self.dtype))
+        self._activations = to_device(np.zeros(self._n_units + n_gathered, self.dtype))
+        #: Of which layers the derivative takes the outputs before dropout; the ReLU's is the same after it.
+        self._keeps_outputs = [
+            drops and not (one.keeps_input or one is ACTIVATIONS["relu"])
+            for one, drops in zip(used, (*self._drops[1:], False), strict=True)
+        ]
+        keeps = [one.keeps_input or other for one, other in zip(used, self._keeps_outputs, strict=True)]
+        kept = to_device(np.zeros(self._n_units, self.dtype)) if any(keeps) else self._activations
         #: What the derivative of each layer's activation takes.
-        self._points = [pre_activations if one.keeps_input else self._activations for one in used]
+        self._points = [kept if keep else self._activations for keep in keeps]
         # An array of no elements has no address.
         self._loss_parameters = to_device(np.append(loss_parameters, self.dtype.type(0)))
-        self.outputs = self._activations[int(self._at[-1]) :]
+        self.outputs = self._activations[int(self._at[-1]) : self._n_units]
         self._batches = to_device(np.zeros((MAX_BATCHES, 2), np.int64))
         self._cells = to_device(np.zeros(2, np.int64))
         if rule is None:
             return
+        if any(self._drops):
+            self._drop_kernel = compilation.drop_kernel(self.dtype.name, self.tiles)
+            self._dropout = to_device(np.zeros((MAX_BATCHES, 2 * len(self._drops)), np.int64))
+            self._scales = to_device(np.zeros((MAX_BATCHES, len(self._drops)), self.dtype))
         self._updates = compilation.update_kernels(rule, self.dtype.name, self.tiles)
         self._deltas = device_array(self._n_units, self.dtype)
         wide = np.array(layout.shapes)[self._is_wide]
@@ -87,7 +100,7 @@ class Network:
                 np.array(layout.shapes, np.int64),
                 layout.weights_at,
                 layout.biases_at,
-                np.append(0, self._at[:-1]),
+                np.append(self._n_units if self._gathers else -1, self._at[:-1]),
                 self._at,
             ])
         )  # fmt: skip
@@ -128,7 +141,7 @@ class Network:
         """Reset the sum of penalties."""
         self.squares.copy_to_device(self._no_squares)
 
-    def prepare(self, batches, constants=None):
+    def prepare(self, batches, constants=None, dropout=None):
         """Set the next batches: their rows and constants.
 
         Parameters
@@ -137,19 +150,25 @@ class Network:
             First row, among those of ``data.rows``, and number of rows; at most `MAX_BATCHES`.
         constants : ndarray of shape (n, 4 + n_constants), optional
             As `kernels.update` reads them.
+        dropout : ndarray of int64, shape (n, layers, 2), optional
+            The keys and thresholds of dropout.
         """
         self._batches[: len(batches)].copy_to_device(batches)
         self._cells.copy_to_device(np.zeros(2, np.int64))
         if constants is not None:
             self._constants[: len(constants)].copy_to_device(constants)
+        if dropout is not None:
+            self._dropout[: len(dropout)].copy_to_device(dropout.reshape(len(dropout), -1))
+            scales = scale_of(dropout[:, :, 1]).astype(self.dtype)
+            self._scales[: len(dropout)].copy_to_device(scales)
 
     def run(self, n_batches):
         """Run a number of batches and wait for them."""
         self._replay.run(n_batches)
         cuda.module().synchronize()
 
-    def train(self, update, n_batches):
-        """Run prepared batches, and count their steps in the optimizer, also after Ctrl-C."""
+    def train(self, update, n_batches, dropout=None):
+        """Run prepared batches, and count them in the optimizer and in dropout, also after Ctrl-C."""
         try:
             self.run(n_batches)
         except KeyboardInterrupt:
@@ -157,6 +176,8 @@ class Network:
             raise
         finally:
             update.advance(n_batches)
+            if dropout is not None:
+                dropout.advance(n_batches)
 
     def slices(self, first, last):
         """Split batches into slices short enough for Ctrl-C and for the tables on the device."""
@@ -193,12 +214,13 @@ class Network:
                 int(at[number]) for at in (layout.weights_at, layout.biases_at, layout.slopes_at)
             )
             target = self._activations, int(self._at[number]), int(number == last)
+            if number == 0 and self._gathers:
+                yield self._each(
+                    self._output_kernels.gather, self.capacity * n_in,
+                    self._data.x, n_in, self._activations, self._n_units, self.capacity, *self._place,
+                )  # fmt: skip
+                yield from self._drop(0, self._activations, self._n_units)
             if self._is_wide[number]:
-                if number == 0:
-                    yield self._each(
-                        self._output_kernels.gather, self.capacity * n_in,
-                        self._data.x, n_in, self._gathered, self.capacity, *self._place,
-                    )  # fmt: skip
                 shape = self.capacity, n_out, n_in
                 factors = *self._source(number), self.params, weights_at
                 yield Product(self._blas, *factors, *target[:2], shape, "")
@@ -206,17 +228,32 @@ class Network:
                     self._kernels[number].conclude, self.capacity * n_out,
                     self.params, *vectors_at, n_out, *target, self._points[number], self.capacity,
                 )  # fmt: skip
-                continue
-            source = self._source(number) if number else (self._data.x, 0)
-            yield self._launch(
-                self._kernels[number].forward, self._n_tiles(n_out),
-                self.params, weights_at, *vectors_at, n_in, n_out, *source, int(number == 0), *target,
-                self._points[number], *self._place,
-            )  # fmt: skip
+            else:
+                is_data = number == 0 and not self._gathers
+                source = (self._data.x, 0) if is_data else self._source(number)
+                yield self._launch(
+                    self._kernels[number].forward, self._n_tiles(n_out),
+                    self.params, weights_at, *vectors_at, n_in, n_out, *source, int(is_data), *target,
+                    self._points[number], *self._place,
+                )  # fmt: skip
+            if number < last:
+                yield from self._drop(number + 1, *target[:2], kept=self._points[number])
 
     def _source(self, number):
         """Return where a layer's inputs are: an array, and an offset in it."""
-        return (self._activations, int(self._at[number - 1])) if number else (self._gathered, 0)
+        return self._activations, int(self._at[number - 1]) if number else self._n_units
+
+    def _drop(self, number, values, at, kept=None, goes_back=False):
+        """Yield the launch of dropout for the inputs of layer ``number``, if there is any."""
+        if not self._drops[number]:
+            return
+        width = self.layout.layer_sizes[number]
+        keeps = kept is not None and self._keeps_outputs[number - 1]
+        yield self._each(
+            self._drop_kernel, self.capacity * width,
+            values, at, width, kept if keeps else values, int(keeps), number,
+            self._dropout, self._scales, int(goes_back), *self._place,
+        )  # fmt: skip
 
     def _output(self, losses, deltas, is_training):
         data = self._data
@@ -243,12 +280,15 @@ class Network:
                 n = self.capacity * n_in
                 slopes = self.params, slopes_at, n_in
                 yield self._each(kernels.descend, n, *slopes, self._deltas, points, source_at, n)
-                continue
-            yield self._launch(
-                kernels.backward, self._n_tiles(n_in),
-                self.params, weights_at, slopes_at, n_in, n_out, self._deltas, at, points, source_at,
-                *self._place,
-            )  # fmt: skip
+            else:
+                yield self._launch(
+                    kernels.backward, self._n_tiles(n_in),
+                    self.params, weights_at, slopes_at, n_in, n_out, self._deltas, at, points, source_at,
+                    *self._place,
+                )  # fmt: skip
+            yield from self._drop(number, self._deltas, source_at, goes_back=True)
+            if self.layout.has_slopes[number - 1]:  # whose gradients stand in place of the points
+                yield from self._drop(number, points, source_at, goes_back=True)
 
     def _update_slopes(self):
         """Yield the launches that update the slopes of layers that have some."""

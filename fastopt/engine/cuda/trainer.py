@@ -18,6 +18,7 @@ from fastopt.engine.validation import Rows
 from fastopt.kernels.cuda import api as cuda
 
 if TYPE_CHECKING:
+    from fastopt.stepping.dropout import DropoutState
     from fastopt.stepping.flat_state import FlatState
     from fastopt.stepping.layerwise_state import LayerwiseState
 
@@ -104,6 +105,7 @@ class Trainer:
         order: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
         until: float | None = None,
+        dropout: "DropoutState | None" = None,
     ) -> float:
         """Train for one epoch on the rows ``X[order]`` in batches; see `fastopt.engine.Trainer.train`.
 
@@ -133,12 +135,12 @@ class Trainer:
         is_elementwise = hasattr(type(update), "address")
         with cuda.on_device(self._ordinal):
             rule = update.rule if is_elementwise else COLLECT
-            network, data = self._bind(X, Y, sample_weight, n_visits, batch_size, rule)
+            drops = () if dropout is None else dropout.drops
+            network, data = self._bind(X, Y, sample_weight, n_visits, batch_size, rule, drops)
+            run = self._run_all if is_elementwise else self._train_by_gradient
+            losses = run(network, data, params, update, order, weight, n_rows, alpha, until, dropout)
             if not is_elementwise:
-                return self._train_by_gradient(
-                    network, data, params, update, order, weight, n_rows, alpha, until
-                )
-            losses = self._run_all(network, data, params, update, order, weight, n_rows, alpha, until)
+                return losses
             penalty = network.squares.copy_to_host().sum(dtype=np.float64)
         means = np.divide(losses, weight, out=np.zeros_like(weight), where=weight != 0)
         return float(means @ n_rows + penalty)
@@ -215,22 +217,23 @@ class Trainer:
         """Release what the last call put on the device."""
         self._bound = None
 
-    def _bind(self, X, Y, sample_weight, n_visits, batch_size, rule):
+    def _bind(self, X, Y, sample_weight, n_visits, batch_size, rule, drops=()):
         """Return the network and the data on the device; those of the last call if they are the same."""
-        key = X, Y, sample_weight, rule, n_visits, batch_size
+        key = X, Y, sample_weight, rule, n_visits, batch_size, drops
         if self._bound is not None:
             known = self._bound[0]
             if all(a is b for a, b in zip(key[:4], known[:4], strict=True)) and key[4:] == known[4:]:
                 return self._bound[1:]
         self._bound = None  # frees its memory first
-        network = Network(self.layout, self._functions, self._loss_parameters, self.dtype, batch_size, rule)
+        described = self.layout, self._functions, self._loss_parameters, self.dtype
+        network = Network(*described, batch_size, rule, drops)
         n_bytes = data_bytes() if self._data_bytes is None else self._data_bytes
         data = Data(X, Y, sample_weight, n_visits, batch_size, n_bytes)
         network.attach(data)
         self._bound = key, network, data
         return network, data
 
-    def _run_all(self, network, data, params, update, order, weight, n_rows, alpha, until=None):
+    def _run_all(self, network, data, params, update, order, weight, n_rows, alpha, until=None, dropout=None):
         """Run every batch once, or as many as there is time for, and return the sum of each batch's losses.
 
         ``params`` are written unless gradients are collected, ``update`` always.
@@ -250,8 +253,9 @@ class Trainer:
                     sizes = np.where(weight[part] != 0, n_rows[part], 0)
                     rows = update.constants(last - first)
                     constants = complete(rows, weight[part], n_rows[part], alpha)
-                    network.prepare(np.column_stack([starts, sizes]), constants)
-                    network.train(update, last - first)
+                    masks = None if dropout is None else dropout.rows(last - first)
+                    network.prepare(np.column_stack([starts, sizes]), constants, masks)
+                    network.train(update, last - first, dropout)
                     self.n_visited = min(last * batch_size, n_visits)
                     if is_past(until):
                         break
@@ -269,18 +273,18 @@ class Trainer:
         sums[weight == 0] = 0.0
         return sums
 
-    def _train_by_gradient(self, network, data, params, update, order, weight, n_rows, alpha, until):
+    def _train_by_gradient(self, network, data, params, update, order, weight, n_rows, alpha, until, dropout):
         """Train with an optimizer whose step the host takes, batch by batch; return the sum of the losses."""
         n_visits, batch_size, total = int(n_rows.sum()), network.capacity, 0.0
         collector = _Collector(self.layout.size, self.dtype)
         gradient = np.zeros(self.layout.size, self.dtype)
 
-        def evaluate(start, n, weight):
+        def evaluate(start, n, weight, masks):
             collector.state[:] = 0
             network.params.copy_to_device(params)
             network.state.copy_to_device(collector.state[0])
             constants = complete(collector.constants(1), np.ones(1), np.array([n]), 0.0)
-            network.prepare(np.array([[start, n]]), constants)
+            network.prepare(np.array([[start, n]]), constants, masks)
             network.run(1)
             network.state.copy_to_host(gradient)
             losses = network.loss(network.losses[start : start + n].copy_to_host())
@@ -292,10 +296,14 @@ class Trainer:
                 if batch and is_past(until):
                     return total
                 self.n_visited = min((batch + 1) * batch_size, n_visits)
+                masks = None
+                if dropout is not None:
+                    masks = dropout.rows(1)
+                    dropout.advance(1)
                 if weight[batch] == 0:
                     continue
                 start, n = batch * batch_size - lo, int(n_rows[batch])
-                again = functools.partial(evaluate, start, n, float(weight[batch]))
+                again = functools.partial(evaluate, start, n, float(weight[batch]), masks)
                 loss = again()
                 total += loss * n
                 update.apply(
