@@ -102,7 +102,8 @@ def test_several_epochs_at_once_are_those_one_by_one(optimizer):
     while len(found) < 5:
         several_epochs.train_epochs(
             trainer, params, X, Y, update, batch_size=BATCH, alpha=0.01, order=None, sample_weight=None,
-            random_state=None, n_epochs=5 - len(found), patience=patience, losses=found, dropout=dropout,
+            random_state=None, n_epochs=5 - len(found), patience=patience, losses=found, ends=[],
+            dropout=dropout,
         )  # fmt: skip
     np.testing.assert_array_equal(params, expected)
     np.testing.assert_allclose(np.array(found) * 150, losses, rtol=1e-12)
@@ -142,6 +143,32 @@ def test_gradients_are_torchs_with_the_same_masks():
         ):
             into[...] = tensor.grad.numpy()
         np.testing.assert_allclose(params - found, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_slopes_learn_from_the_units_that_are_kept():
+    """torch 2.13.0, executed: ``prelu`` with masks by hand, one step of gradient descent at the rate 1."""
+    torch = pytest.importorskip("torch")
+    layout, rs = Layout([6, 7, 2], [True]), np.random.RandomState(0)
+    params = np.zeros(layout.size)
+    for array in layout.weights(params) + layout.biases(params) + layout.slopes(params)[:1]:
+        array[...] = rs.uniform(-1, 1, array.shape)
+    X, Y = rs.standard_normal((20, 6)), rs.standard_normal((20, 2))
+    network = {"activation": "prelu", "out_activation": "identity", "loss": "squared_error"}
+    masks = dropout_masks(state(layout), layout, 20, np.float64)
+    found, _ = trained(
+        Trainer(layout, dtype=np.float64, **network),
+        layout, params, X, Y, SGD(lr=1.0), state(layout), 1, batch_size=20, alpha=0.0,
+    )  # fmt: skip
+    w, b = (
+        [torch.tensor(a, requires_grad=True) for a in arrays]
+        for arrays in (layout.weights(params), layout.biases(params))
+    )
+    slopes = torch.tensor(layout.slopes(params)[0], requires_grad=True)
+    h = torch.nn.functional.prelu((torch.tensor(X * masks[0])) @ w[0] + b[0], slopes)
+    p = (h * torch.tensor(masks[1])) @ w[1] + b[1]
+    (0.5 * ((p - torch.tensor(Y)) ** 2).sum() / 20).backward()
+    expected = slopes.grad.numpy()
+    np.testing.assert_allclose(layout.slopes(params - found)[0], expected, rtol=1e-12, atol=1e-13)
 
 
 def test_a_dropped_layer_is_in_the_mean_over_masks_what_it_was():

@@ -135,8 +135,11 @@ def test_what_has_no_effect_is_warned_of():
 
 
 def test_scikit_learns_estimator_predicts_the_same_and_trains_without():
-    network = fitted(dropout=0.1, max_norm=2.0)
-    with pytest.warns(UserWarning, match=r"no dropout=0.1, max_norm=2.0: the converted estimator predicts"):
+    network = fitted(dropout=(0.0, 0.1, 0.0), max_norm=2.0)
+    with (
+        pytest.warns(UserWarning, match=r"no dropout=\(0.0, 0.1, 0.0\): the converted estimator predicts"),
+        pytest.warns(UserWarning, match=r"no max_norm=2.0: the converted estimator predicts"),
+    ):
         theirs = network.to_sklearn()
     np.testing.assert_allclose(theirs.predict_proba(X), network.predict_proba(X), rtol=1e-12)
 

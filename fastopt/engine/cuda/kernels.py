@@ -360,7 +360,7 @@ def update_slopes(
 
 
 def drop(values, at, width, kept, keeps, number, dropout, scales, goes_back, rows, batches, cells):
-    """Write a layer's outputs, or their gradients, after dropout; with ``keeps`` copy them to ``kept`` before.
+    """Write a layer's outputs, or their gradients, after dropout; with ``keeps`` copy to ``kept`` before.
 
     Layer ``number`` of a batch has its key and threshold in ``dropout``, and its scale in ``scales``.
     """

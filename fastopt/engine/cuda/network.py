@@ -287,7 +287,9 @@ class Network:
                     *self._place,
                 )  # fmt: skip
             yield from self._drop(number, self._deltas, source_at, goes_back=True)
-            if self.layout.has_slopes[number - 1]:  # whose gradients stand in place of the points
+            if any(
+                self.layout.has_slopes[number - 1 : number]
+            ):  # whose gradients stand in place of the points
                 yield from self._drop(number, points, source_at, goes_back=True)
 
     def _update_slopes(self):

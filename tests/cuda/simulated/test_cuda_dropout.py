@@ -29,10 +29,10 @@ def trained(cls, case, kind, optimizer, dropout, n_epochs=2, **options):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("activation", ["relu", "tanh", "silu"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "silu", "prelu"])
 @pytest.mark.parametrize("rates", [RATES, (0.0, 0.5, 0.0), (0.4, 0.0, 0.0)], ids=str)
 def test_training_is_the_cpus(rates, activation, dtype):
-    case = problem([5, 7, 4, 3], dtype)
+    case = problem([5, 7, 4, 3], dtype, activation=activation)
     found, expected = (
         trained(cls, case, ("softmax", activation), SGD(lr=0.1, momentum=0.9), DropoutState(rates, 5))
         for cls in (cuda_engine.Trainer, Trainer)
