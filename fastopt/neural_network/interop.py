@@ -22,7 +22,10 @@ _PAIRS: list[tuple[type, type]] = []
 _REGRESSION_LOSSES = {"identity": "squared_error", "exp": "poisson"}
 #: What scikit-learn's networks do in place of arguments of ours that change only training.
 _TRAINING = {
-    **{"label_smoothing": 0.0, "init": "auto", "dropout": 0.0, "weight_decay": 0.0},
+    "label_smoothing": 0.0,
+    "init": "auto",
+    "dropout": 0.0,
+    "weight_decay": 0.0,
     **dict.fromkeys(("class_weight", "scoring", "max_time", "max_norm")),
 }
 _PRIVATE = ("_label_binarizer", "_no_improvement_count", "_random_state")
