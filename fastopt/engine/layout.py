@@ -83,6 +83,8 @@ class Layout(Persistent):
         self.weights_at, self.n_decay = self._place(self.shapes, 0)
         self.biases_at, slopes_begin = self._place(vectors, self.n_decay)
         self.slopes_at, self.size = self._place(slopes, slopes_begin)
+        self._key = self.layer_sizes, self.has_slopes
+        self._hash = hash(self._key)  # layouts are keys of what is kept between calls
 
     def __getstate__(self) -> dict[str, Any]:
         state = {"layer_sizes": self.layer_sizes}
@@ -127,11 +129,7 @@ class Layout(Persistent):
         return isinstance(other, Layout) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash(self._key)
-
-    @property
-    def _key(self):
-        return self.layer_sizes, self.has_slopes
+        return self._hash
 
     def __repr__(self) -> str:
         slopes = f", has_slopes={list(self.has_slopes)}" if self.has_slopes else ""

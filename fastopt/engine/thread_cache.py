@@ -29,8 +29,9 @@ class ThreadCache:
     def get(self, key: Hashable, make: Callable[[], _Value]) -> _Value:
         """Return this thread's entry for ``key``, made by ``make()`` at the first call."""
         entries = self._local.__dict__.setdefault("entries", {})
-        if key not in entries:
+        entry = entries.get(key, self)  # which is no entry
+        if entry is self:
             if len(entries) >= self.max_size:
                 del entries[next(iter(entries))]
-            entries[key] = make()
-        return entries[key]
+            entry = entries[key] = make()
+        return entry

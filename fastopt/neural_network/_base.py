@@ -36,7 +36,7 @@ from fastopt.neural_network.unused_parameters import warn_of_callbacks, warn_of_
 from fastopt.neural_network.validation_sets import NO_VALIDATION, Given
 from fastopt.optimizers import Optimizer
 from fastopt.persistence import Persistent
-from fastopt.rules.losses import lookup_loss
+from fastopt.rules.losses import LOSSES, lookup_loss
 from fastopt.schedules import Schedule
 
 _Self = TypeVar("_Self", bound="BaseMLP")
@@ -189,10 +189,9 @@ class BaseMLP(
     def _engine_loss(self):
         return self.loss
 
-    def _loss_parameter(self):
-        """Return the estimator's argument that the loss takes, or None; `make_trainer` takes it so."""
-        parameter = lookup_loss(self._engine_loss).parameter
-        return None if parameter is None else float(getattr(self, parameter.name))
+    def _parameter_of_outputs(self, name):
+        """Return the value of a loss's parameter, or a tuple with one for each output."""
+        return float(getattr(self, name))
 
     def _training_targets(self, targets):
         """Return the targets that the loss sees, where they are not those that scores see."""
@@ -356,13 +355,15 @@ class BaseMLP(
 
     def _network(self, dtype, device):
         """Return the arguments of `make_trainer` for this network."""
+        loss = self._engine_loss
+        parameter = (LOSSES.get(loss) or lookup_loss(loss)).parameter  # which says what registers it
         return {
             "device": device,
             "layout": self._layout,
             "activation": self.activation if isinstance(self.activation, str) else tuple(self.activation),
             "out_activation": self.out_activation_,
-            "loss": self._engine_loss,
-            "loss_parameter": self._loss_parameter(),
+            "loss": loss,
+            "loss_parameter": None if parameter is None else self._parameter_of_outputs(parameter.name),
             "dtype": dtype,
             "n_threads": validation.thread_count(self.n_jobs),
         }

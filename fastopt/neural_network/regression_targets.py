@@ -14,7 +14,7 @@ from fastopt.neural_network import scoring, validation
 from fastopt.neural_network._base import BaseMLP
 from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.rules.activations import POSITIVE_OUTPUTS, lookup_output
-from fastopt.rules.losses import PARAMETERS, REGRESSION_LOSSES, lookup_loss
+from fastopt.rules.losses import LOSSES, PARAMETERS, REGRESSION_LOSSES, lookup_loss
 
 #: What targets of a kind must be, and whether numbers are.
 _RANGES = {"nonnegative": (">= 0", lambda y: y >= 0), "positive": ("> 0", lambda y: y > 0)}
@@ -44,10 +44,13 @@ class RegressionTargets(BaseMLP):
         super()._validate_params()
         self._quantiles()
 
+    @property
+    def _loss_entry(self):
+        return LOSSES.get(self.loss) or lookup_loss(self.loss)  # which says what registers it
+
     def _quantiles(self):
         """Return the quantiles of a list, checked, as a tuple; None where the loss has one number or none."""
-        parameter = lookup_loss(self.loss).parameter
-        if parameter is None or parameter.name != "quantile" or np.ndim(self.quantile) == 0:
+        if self._loss_entry.parameter is not PARAMETERS["quantile"] or np.ndim(self.quantile) == 0:
             return None
         numbers = tuple(map(float, self.quantile))
         if not numbers or any(a >= b for a, b in pairwise(numbers)):
@@ -58,16 +61,19 @@ class RegressionTargets(BaseMLP):
 
     def _width(self):
         """Return the number of the network's outputs for each target."""
+        loss = self._loss_entry
+        if loss.row is None and loss.parameter is not PARAMETERS["quantile"]:
+            return 1
         quantiles = self._quantiles()
-        return lookup_loss(self.loss).outputs_per_target * (1 if quantiles is None else len(quantiles))
+        return loss.outputs_per_target * (1 if quantiles is None else len(quantiles))
 
-    def _loss_parameter(self):
-        quantiles = self._quantiles()
+    def _parameter_of_outputs(self, name):
+        quantiles = self._quantiles() if name == "quantile" else None
         if quantiles is None:
-            return super()._loss_parameter()
-        each = lookup_loss(self.loss).outputs_per_target
+            return super()._parameter_of_outputs(name)
         n_targets = self._layout.layer_sizes[-1] // self._width()
-        return tuple(np.tile(np.repeat(quantiles, each), n_targets).tolist())
+        each = np.repeat(quantiles, self._loss_entry.outputs_per_target)
+        return tuple(np.tile(each, n_targets).tolist())
 
     def _validate_input(self, X, y, incremental, reset):
         X, targets = self._validate_more(X, y, reset)
@@ -97,7 +103,7 @@ class RegressionTargets(BaseMLP):
         return y[:, 0] if y.shape[1] == 1 else y
 
     def _check_range(self, y):
-        loss = lookup_loss(self.loss)
+        loss = self._loss_entry
         kind = loss.targets_for(None if loss.parameter is None else getattr(self, loss.parameter.name))
         if kind not in _RANGES:
             return
@@ -110,7 +116,7 @@ class RegressionTargets(BaseMLP):
             )
 
     def _output_activation(self):
-        loss = lookup_loss(self.loss)
+        loss = self._loss_entry
         name = loss.output if self.out_activation is None else self.out_activation
         loss.check_output(lookup_output(name))
         if loss.output in POSITIVE_OUTPUTS and name not in POSITIVE_OUTPUTS:
@@ -122,7 +128,7 @@ class RegressionTargets(BaseMLP):
 
     def _by_target(self, outputs):
         """Return network outputs as an array of shape (n_samples, n_targets, n_quantiles, of the loss)."""
-        each, width = lookup_loss(self.loss).outputs_per_target, self._width()
+        each, width = self._loss_entry.outputs_per_target, self._width()
         return outputs.reshape(len(outputs), outputs.shape[1] // width, width // each, each)
 
     def _predictions(self, outputs):
