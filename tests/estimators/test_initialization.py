@@ -1,7 +1,10 @@
 """Initial weights: the deviations that the papers state, and scikit-learn's for its own activations."""
 
+import dataclasses
 import itertools
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +79,19 @@ def test_every_name_has_its_variance():
 
 def test_every_activation_has_its_variance(registries):
     assert AUTO.keys() == ACTIVATIONS.keys()
+
+
+def test_the_page_has_a_row_for_every_activation_with_its_weights(registries):
+    page = (Path(__file__).parents[2] / "docs" / "activations.md").read_text()
+    rows = re.findall(
+        r"^\| (`'\w+'`(?:, `'\w+'`)*) \|.*\| (output|input) \| `(\w+)`.*\|$", page, re.MULTILINE
+    )
+    found = {name: (point, init) for names, point, init in rows for name in re.findall(r"'(\w+)'", names)}
+    assert found.keys() == ACTIVATIONS.keys()
+    for name, (point, init) in found.items():
+        entry = ACTIVATIONS[name]
+        assert point == entry.derivative_from
+        assert dataclasses.replace(INITIALIZATIONS[init], scale=entry.init.scale) == entry.init
 
 
 @pytest.mark.parametrize("name", AUTO)
