@@ -68,9 +68,17 @@ class LearningRateLog(ScoringMonitor):
         super().setup(estimator, context)
 
     def on_fit_task_end(
-        self, estimator: Any, context: Any, *, X: Any = None, y: Any = None, fitted_estimator: Any = None
+        self,
+        estimator: Any,
+        context: Any,
+        *,
+        X: Any = None,
+        y: Any = None,
+        fitted_estimator: Any = None,
+        metadata: Any = None,
     ) -> None:
         """Keep the learning rate of an epoch: a hook, called by scikit-learn."""
+        # Without metadata: a rate has no use for sample weights.
         if context.task_name in EPOCH_TASKS:
             super().on_fit_task_end(estimator, context, X=X, y=y, fitted_estimator=fitted_estimator)
 

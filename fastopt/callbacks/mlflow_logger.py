@@ -56,12 +56,11 @@ class MLflowLogger(NetworkCallback):
             # A process of joblib's may be older than what was set, and lives on.
             mlflow.set_tracking_uri(self._began_in["store"])
             experiment = self._began_in["experiment"]
-        active = mlflow.active_run()
-        is_own = active is None or is_one_of_many(context)
-        if is_own:
+        active = run = mlflow.active_run()
+        if active is None or is_one_of_many(context):
             name = self.run_name or type(estimator).__name__
-            active = mlflow.start_run(experiment_id=experiment, run_name=name, nested=True)
-        state = {"mlflow": mlflow, "run_id": active.info.run_id, "is_own": is_own, "has_ended": False}
+            run = mlflow.start_run(experiment_id=experiment, run_name=name, nested=True)
+        state = {"mlflow": mlflow, "run_id": run.info.run_id, "is_own": run is not active, "has_ended": False}
         self._fits[estimator] = state  # the next line may raise, and the run is to be ended
         mlflow.log_params(estimator.get_params(), run_id=state["run_id"])
         return state

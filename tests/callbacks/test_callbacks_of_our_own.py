@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -162,6 +163,26 @@ def test_early_stopping_inside_a_search_with_two_processes():
     results = cross_validate(inner, X, Y, cv=2, return_estimator=True)
     assert [fitted[-1].n_iter_ for fitted in results["estimator"]] == [3, 3]
     assert stop._fits == {}
+
+
+@needs_callbacks
+def test_fits_side_by_side_in_threads_stop_independently():
+    seen = {}
+
+    def monitor(estimator):  # rises from epoch 3 or 6 on, after alpha
+        seen.setdefault(estimator.alpha, []).append(estimator.n_iter_)
+        return abs(estimator.n_iter_ - (3 if estimator.alpha == 0 else 6))
+
+    stop = EarlyStopping(monitor, mode="min", patience=1, restore_best=True)
+    with parallel_config(backend="threading"):
+        GridSearchCV(network(max_iter=50).set_callbacks(stop), {"alpha": [0.0, 0.1]}, cv=3, n_jobs=4).fit(
+            X, Y
+        )
+    fits = {alpha: epochs.count(1) for alpha, epochs in seen.items()}
+    assert sum(fits.values()) == 7  # two candidates, three splits, and the refit
+    assert all(seen[alpha].count(last) == fits[alpha] for alpha, last in ((0.0, 4), (0.1, 7)))
+    assert max(seen[0.0]) == 4
+    assert max(seen[0.1]) == 7
 
 
 @needs_callbacks
