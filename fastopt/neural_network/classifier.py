@@ -39,8 +39,8 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     hidden_layer_sizes : array-like of int or int, default=(100,)
         Units of each hidden layer. ``()`` gives a linear model.
     activation : str or sequence of str, default='relu'
-        Activation of the hidden layers, or one for each: 'identity', 'logistic', 'tanh', 'relu', 'gelu' or
-        another of `fastopt.list_activations`.
+        Activation of the hidden layers, or one for each: 'identity', 'logistic', 'tanh', 'relu', 'gelu',
+        'prelu' or another of `fastopt.list_activations`.
     solver : str or optimizer, default='adam'
         ``'lbfgs'``, ``'sgd'`` and ``'adam'`` are scikit-learn's algorithms with its arguments. Any other
         name of `fastopt.list_optimizers` takes ``learning_rate_init`` as its ``lr`` and its own defaults for

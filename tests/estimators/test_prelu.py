@@ -89,6 +89,9 @@ def test_every_kind_of_solver_learns_slopes_from_a_quarter_on(solver, dtype):
 
 
 def test_layers_without_slopes_have_none():
+    model = classifier(activation=("prelu", "tanh")).fit(X, LABELS)
+    assert model.slopes_[0].shape == (9,)
+    assert model.slopes_[1] is None
     assert classifier(activation="relu").fit(X, LABELS).slopes_ == [None, None]
     assert MLPClassifier((), activation="prelu", max_iter=2).fit(X, LABELS).slopes_ == []
 
@@ -115,10 +118,11 @@ def test_slopes_are_views_of_the_network():
     linear = classifier(activation="identity").fit(X, LABELS)
     linear.coefs_, linear.intercepts_ = model.coefs_, model.intercepts_
     np.testing.assert_allclose(model.predict_proba(X), linear.predict_proba(X), rtol=1e-13)
+    mixed = classifier(activation=("prelu", "tanh")).fit(X, LABELS)
     with pytest.raises(
         ValueError, match="item 1 is None: the activation of that hidden layer learns no slopes"
     ):
-        linear.slopes_[1] = np.zeros(5)
+        mixed.slopes_[1] = np.zeros(5)
     model.slopes_ = [np.zeros(9), np.zeros(4)]
     with pytest.raises(
         ValueError, match=r"slopes_ with shapes \[\(9,\), \(4,\)\] do not belong to hidden layers"
@@ -152,7 +156,7 @@ def test_warm_starts_clones_and_searches():
     assert not hasattr(clone(model), "slopes_")
     again = clone(model).set_params(warm_start=False, max_iter=8).fit(X, LABELS)
     np.testing.assert_array_equal(again._parameters(), classifier().fit(X, LABELS)._parameters())
-    search = GridSearchCV(classifier(max_iter=3), {"activation": ["relu", "prelu"]}, cv=2)
+    search = GridSearchCV(classifier(max_iter=3), {"activation": ["relu", "prelu", ("prelu", "tanh")]}, cv=2)
     assert np.isfinite(search.fit(X, LABELS).cv_results_["mean_test_score"]).all()
 
 
