@@ -7,7 +7,7 @@ mean. Elements that lie 16 apart share a 32-bit number: a loop over 16 numbers m
 
 import numpy as np
 
-from fastopt.rules.randomness import keys, random_bits
+from fastopt.rules.randomness import keys, mix
 
 #: Values of an element's random bits.
 LEVELS = 1 << 16
@@ -30,6 +30,24 @@ def scale_of(threshold):
     return LEVELS / (LEVELS - threshold)
 
 
+def second_key(key):
+    """Return what `number` takes beside a key."""
+    return mix(np.uint32(key ^ np.uint32(0x9E3779B9)))
+
+
+def number(key, second, i):
+    """Return the 32-bit random number ``i`` under a key: `mix`, with a second key added half way.
+
+    Without it, keys that differ in low bits alone would give the same numbers in another order.
+    """
+    x = np.uint32(np.uint32(i) ^ key)
+    x = np.uint32(x ^ np.uint32(x >> np.uint32(16)))
+    x = np.uint32(x * np.uint32(0x85EBCA6B))
+    x = np.uint32(np.uint32(x ^ np.uint32(x >> np.uint32(13))) + second)
+    x = np.uint32(x * np.uint32(0xC2B2AE35))
+    return np.uint32(x ^ np.uint32(x >> np.uint32(16)))
+
+
 def low_bits(number):
     """Return the random bits of the first of the two elements that share a number, as an int32."""
     return np.int32(number & np.uint32(0xFFFF))
@@ -40,10 +58,10 @@ def high_bits(number):
     return np.int32(number >> np.uint32(16))
 
 
-def bits_of(key, at):
+def bits_of(key, second, at):
     """Return the 16 random bits of element ``at`` under a key, as an int32."""
-    number = random_bits(key, np.uint32(((at >> 5) << 4) | (at & 15)))
-    return high_bits(number) if at & 16 else low_bits(number)
+    shared = number(key, second, np.uint32(((at >> 5) << 4) | (at & 15)))
+    return high_bits(shared) if at & 16 else low_bits(shared)
 
 
 def dropped(x, bits, threshold, scale):

@@ -21,18 +21,13 @@ def mix(x):
     return np.uint32(x ^ np.uint32(x >> np.uint32(16)))
 
 
-def random_bits(key, i):
-    """Return 32 random bits, those of number ``i`` under a 32-bit key."""
-    return mix(np.uint32(mix(np.uint32(np.uint32(i) ^ key)) + key))
-
-
 def gaussian(key, i):
     """Return the standard normal number of element ``i`` under a 32-bit key.
 
     The normal quantile of 32 bits, 31 of which choose a probability of at most 1/2 and one the side, so that
     both tails reach 6.2 deviations. Right to 2e-6 in float32 and to 1e-7 in float64.
     """
-    bits = random_bits(key, i)
+    bits = mix(np.uint32(mix(np.uint32(np.uint32(i) ^ key)) + key))
     place = float(np.float32(np.int32(bits & np.uint32(0x7FFFFFFF)))) + 0.5
     # The quantile is a ratio of polynomials in t = sqrt(-2 log p) to 4e-8: a minimax fit over p from
     # 2^-33 to 1/2 to SciPy's quantile. It calls nothing, so that the loop around it vectorises.

@@ -9,7 +9,7 @@ import ctypes
 import numpy as np
 from scipy.special import expit, xlogy
 
-from fastopt.rules.randomness import random_bits
+from fastopt.rules import dropout as rules
 
 ACTIVATIONS = {
     "identity": lambda z: z,
@@ -78,7 +78,8 @@ def dropout_masks(dropout, layout, n_rows, dtype):
     for key, threshold, width in zip(keys, thresholds, layout.layer_sizes[:-1], strict=True):
         at = np.arange(n_rows * width)
         with np.errstate(over="ignore"):
-            number = random_bits(np.uint32(key), (at // 32 * 16 + at % 16).astype(np.uint32))
+            second = rules.second_key(np.uint32(key))
+            number = rules.number(np.uint32(key), second, (at // 32 * 16 + at % 16).astype(np.uint32))
         bits = np.where(at % 32 < 16, number % 65536, number // 65536)
         kept = bits >= threshold
         masks.append((kept / (1 - threshold / 65536)).astype(dtype).reshape(n_rows, width))

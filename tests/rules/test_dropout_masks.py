@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from fastopt.rules import dropout
-from fastopt.rules.randomness import random_bits
 
 N = 1 << 18
 
@@ -20,7 +19,8 @@ def kept(seed=0, step=0, layer=0, rate=0.5, n=N):
     key = dropout.layer_keys(seed, np.array([step]), layer + 1)[0, layer]
     at = np.arange(n)
     with np.errstate(over="ignore"):
-        number = random_bits(key, ((at >> 5 << 4) | (at & 15)).astype(np.uint32))
+        second = dropout.second_key(key)
+        number = dropout.number(key, second, ((at >> 5 << 4) | (at & 15)).astype(np.uint32))
     return np.where(at & 16, number >> 16, number & 0xFFFF) >= dropout.thresholds(rate)
 
 
@@ -58,7 +58,8 @@ def test_each_unit_is_dropped_as_often_as_others_over_steps():
 def test_the_sixteen_bits_of_an_element_are_uniform():
     key = dropout.layer_keys(5, np.array([9]), 1)[0, 0]
     with np.errstate(over="ignore"):
-        bits = np.array([dropout.bits_of(key, at) for at in range(20_000)])
+        second = dropout.second_key(key)
+        bits = np.array([dropout.bits_of(key, second, at) for at in range(20_000)])
     counts = np.bincount(bits >> 8, minlength=256)
     statistic = ((counts - len(bits) / 256) ** 2).sum() / (len(bits) / 256)
     assert abs(statistic - 255) < 5 * np.sqrt(2 * 255)
@@ -67,7 +68,8 @@ def test_the_sixteen_bits_of_an_element_are_uniform():
 def test_one_element_alone_and_all_in_arrays_have_the_same_bits():
     key = dropout.layer_keys(1, np.array([4]), 3)[0, 2]
     with np.errstate(over="ignore"):
-        alone = [dropout.bits_of(key, at) >= dropout.thresholds(0.5) for at in range(500)]
+        second = dropout.second_key(key)
+        alone = [dropout.bits_of(key, second, at) >= dropout.thresholds(0.5) for at in range(500)]
     np.testing.assert_array_equal(alone, kept(1, 4, 2, n=500))
 
 

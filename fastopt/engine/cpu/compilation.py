@@ -165,7 +165,7 @@ class Addresses(NamedTuple):
 
 @functools.cache
 def _dropout_routines(dtype):
-    names = "scale_of random_bits low_bits high_bits bits_of dropped".split()
+    names = "scale_of second_key number low_bits high_bits bits_of dropped".split()
     functions = {name: getattr(dropout_rules, name) for name in names}
     constants = {"RUN": dropout_rules.RUN, "LANES": dropout_rules.LANES}
     with announced(f"dropout for {dtype}"):

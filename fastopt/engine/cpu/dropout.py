@@ -16,6 +16,7 @@ def drop(source, target, first, n, key, threshold):
     ``source`` may be ``target``. Another array is copied before, because only changes in place vectorise.
     """
     key, least, scale = np.uint32(key), np.int32(threshold), real(scale_of(threshold))
+    second = second_key(key)
     x, y = vector(target, real, n), vector(source, real, n)
     if source != target:
         for i in range(n):
@@ -24,14 +25,14 @@ def drop(source, target, first, n, key, threshold):
     n_runs = (n - begin) // RUN
     for run in range(n_runs):
         at = begin + run * RUN
-        number, near, far = (first + at) // RUN * LANES, x[at : at + LANES], x[at + LANES : at + RUN]
+        word, near, far = (first + at) // RUN * LANES, x[at : at + LANES], x[at + LANES : at + RUN]
         for k in range(LANES):
-            bits = random_bits(key, np.uint32(number + k))
+            bits = number(key, second, np.uint32(word + k))
             near[k] = dropped(near[k], low_bits(bits), least, scale)
             far[k] = dropped(far[k], high_bits(bits), least, scale)
     for lo, hi in ((0, begin), (begin + n_runs * RUN, n)):
         for i in range(lo, hi):
-            x[i] = dropped(x[i], bits_of(key, first + i), least, scale)
+            x[i] = dropped(x[i], bits_of(key, second, first + i), least, scale)
 
 
 def drop_entries(context, block, lo, hi):
@@ -39,11 +40,13 @@ def drop_entries(context, block, lo, hi):
     c = record(context)
     row = vector(c.dropout + c.batch_at * c.dropout_stride, np.int64, 2)
     key, least, scale = np.uint32(row[0]), np.int32(row[1]), real(scale_of(row[1]))
+    second = second_key(key)
     target, at = vector(c.entry_dropped, real, (block + 1) * c.block_entries), block * c.block_entries
     for i in range(lo, hi):
         ends = vector(c.indptr + 8 * row_number(c, i), np.int64, 2)
         columns = vector(c.indices, np.int32, ends[1])
         values = vector(c.data, real, ends[1])
         for p in range(ends[0], ends[1]):
-            target[at] = dropped(values[p], bits_of(key, i * c.n_features + columns[p]), least, scale)
+            bits = bits_of(key, second, i * c.n_features + columns[p])
+            target[at] = dropped(values[p], bits, least, scale)
             at += 1

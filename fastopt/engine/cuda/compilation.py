@@ -11,7 +11,7 @@ from fastopt.engine.cuda import kernels
 from fastopt.kernels.binding import bind
 from fastopt.kernels.cuda import api as cuda
 from fastopt.kernels.cuda import elementwise
-from fastopt.rules import dropout, randomness, scalar_functions
+from fastopt.rules import dropout, scalar_functions
 from fastopt.rules.activations import Activation
 from fastopt.rules.losses import Loss
 from fastopt.rules.registry import Rule
@@ -169,21 +169,27 @@ def plain_output_kernels(dtype: str, output: Activation, loss: Loss, tiles: Tile
 
 def plain_drop_kernel(dtype: str, tiles: Tiles) -> dict:
     """Return the kernel of dropout, by name, bound but not compiled."""
-    replaced = ((randomness.random_bits, _random_bits),) if cuda.SIMULATED else ()
-    functions = _device_functions({"bits_of": dropout.bits_of, "dropped": dropout.dropped}, dtype, replaced)
+    names = "second_key", "bits_of", "dropped"
+    functions = _device_functions({name: getattr(dropout, name) for name in names}, dtype)
+    if cuda.SIMULATED:
+        functions = {name: _quietly(function) for name, function in functions.items()}
     return _bound((kernels.drop,), dtype, tiles, {"uint32": np.uint32, "int32": np.int32} | functions)
 
 
-def _random_bits(key, i):
-    """Return `random_bits` without NumPy's warnings of overflow, which compiled code does not have."""
-    with np.errstate(over="ignore"):
-        return randomness.random_bits(key, i)
+def _quietly(function):
+    """Return a function without NumPy's warnings of overflow, which compiled code does not have."""
+
+    def called(*arguments):
+        with np.errstate(over="ignore"):
+            return function(*arguments)
+
+    return called
 
 
-def _device_functions(functions, dtype, replaced=()):
+def _device_functions(functions, dtype):
     """Return plain functions of scalars, by name, as device functions."""
     scalar = np.dtype(dtype).type
-    replaced += ((scalar_functions.epsilon, _constant(scalar(np.finfo(dtype).eps))),)
+    replaced = ((scalar_functions.epsilon, _constant(scalar(np.finfo(dtype).eps))),)
     return {name: cuda.device_function(function, scalar, replaced) for name, function in functions.items()}
 
 

@@ -366,14 +366,14 @@ def drop(values, at, width, kept, keeps, number, dropout, scales, goes_back, row
     """
     batch = cells[NOW] if goes_back else cells[NEXT]
     key, threshold = uint32(dropout[batch, 2 * number]), int32(dropout[batch, 2 * number + 1])
-    scale = scales[batch, number]
+    second, scale = second_key(key), scales[batch, number]
     e = cuda.grid(1)
     while e < batches[batch, 1] * width:
         place = uint64(at + e)
         x = values[place]
         if keeps:
             kept[place] = x
-        values[place] = dropped(x, bits_of(key, e), threshold, scale)
+        values[place] = dropped(x, bits_of(key, second, e), threshold, scale)
         e += cuda.gridsize(1)
 
 
