@@ -11,6 +11,7 @@ _PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "scikit-learn", "threadpoolc
 _EXTRAS = {
     "cli": ("rich", "matplotlib", "jinja2", "pandas"),
     "files": ("safetensors",),
+    "mlflow": ("mlflow",),
     "optuna": ("optuna",),
     "tables": ("pyarrow", "openpyxl"),
 }
