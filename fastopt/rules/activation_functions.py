@@ -8,7 +8,7 @@ before the second could be infinite. Numbers are literals, because these take th
 
 import math
 
-from fastopt.rules.scalar_functions import bounded_exp
+from fastopt.rules.scalar_functions import bounded_exp, normal_tail
 
 
 def identity(z):
@@ -184,13 +184,14 @@ def _mish_parts(z):
 
 def gelu(z):
     """Return ``z`` times the normal distribution function of ``z`` (Hendrycks and Gimpel, 2016)."""
-    return z * (0.5 * math.erfc(-0.7071067811865476 * z))
+    size = abs(z)
+    return max(z, 0.0) - size * normal_tail(size)
 
 
 def gelu_derivative(z):
     """Return the derivative of `gelu` from its argument."""
-    x = -0.7071067811865476 * z
-    return 0.5 * math.erfc(x) + z * (0.3989422804014327 * math.exp(-(x * x)))
+    tail, density = normal_tail(abs(z)), 0.3989422804014327 * math.exp(-0.5 * (z * z))
+    return (1.0 - tail if z >= 0.0 else tail) + z * density
 
 
 def gelu_tanh(z):

@@ -27,6 +27,14 @@ def bounded_exp(z):
     return math.exp(z)
 
 
+def normal_tail(x):
+    """Return the probability that a standard normal number exceeds ``x``, which is not negative.
+
+    The CPU engine takes its exponential, of ``-0.5 * (x * x)``, for the density as well.
+    """
+    return 0.5 * math.erfc(0.7071067811865476 * x)
+
+
 def with_globals(function: Callable, **names) -> Callable:
     """Return a copy of a plain function that has ``names`` as globals, beside its own."""
     return types.FunctionType(function.__code__, {**function.__globals__, **names}, function.__name__)

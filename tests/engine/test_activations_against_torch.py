@@ -11,12 +11,16 @@ from fastopt.rules.activations import ACTIVATIONS
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
+#: Of the PReLU.
+SLOPE = 0.3125
+
 PEERS = {
     "identity": torch.clone,
     "relu": F.relu,
     "tanh": torch.tanh,
     "logistic": torch.sigmoid,
     "leaky_relu": F.leaky_relu,
+    "prelu": lambda z: F.prelu(z, torch.tensor([SLOPE], dtype=z.dtype)),
     "relu6": F.relu6,
     "elu": F.elu,
     "selu": F.selu,
@@ -39,8 +43,8 @@ TOLERANCE = {np.float64: 1e-12, np.float32: 4 * float(np.finfo(np.float32).eps)}
 
 
 @njit
-def run(routine, first, second, n):
-    call(routine, (first, second, n))
+def run(routine, first, second, n, learnt):
+    call(routine, (first, second, n, 1, learnt))
 
 
 def compiled(name, z):
@@ -48,13 +52,14 @@ def compiled(name, z):
     activation = ACTIVATIONS[name]
     routines = compilation.activation_routines(activation, z.dtype.name)
     points, a, slopes = z.copy(), np.empty_like(z), np.ones_like(z)
-    run(routines["activate"].address, points.ctypes.data, a.ctypes.data, len(z))
+    learnt = np.array([SLOPE], z.dtype)  # read by the PReLU alone
+    run(routines["activate"].address, points.ctypes.data, a.ctypes.data, len(z), learnt.ctypes.data)
     if not activation.keeps_input:
         in_place = z.copy()
-        run(routines["activate"].address, in_place.ctypes.data, in_place.ctypes.data, len(z))
+        run(routines["activate"].address, *[in_place.ctypes.data] * 2, len(z), learnt.ctypes.data)
         np.testing.assert_array_equal(in_place, a)
         points = a
-    run(routines["backpropagate"].address, points.ctypes.data, slopes.ctypes.data, len(z))
+    run(routines["backpropagate"].address, points.ctypes.data, slopes.ctypes.data, len(z), learnt.ctypes.data)
     return a, slopes
 
 

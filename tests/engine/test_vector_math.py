@@ -11,7 +11,7 @@ from numba import njit
 from reference.control_register import flushing, needs_register
 
 from fastopt.engine.cpu.compiled_math import IN_PLACE_OF
-from fastopt.engine.cpu.vector_erf import erf, erfc
+from fastopt.engine.cpu.vector_erf import erf, erfc, normal_tail
 from fastopt.engine.cpu.vector_math import ENGINE_JIT, INNER_JIT, bounded_exp, exp, expm1, log, log1p, tanh
 from fastopt.engine.cpu.vector_trigonometry import cos, sin
 from fastopt.kernels import subnormals
@@ -50,6 +50,7 @@ COMPILED = {
     "cos": over_arrays(cos),
     "erf": over_arrays(erf),
     "erfc": over_arrays(erfc),
+    "normal_tail": over_arrays(normal_tail),
     "logistic": logistic_over_arrays(),
 }
 WIDE = {
@@ -157,6 +158,16 @@ def test_the_error_function_is_mpmaths(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_the_normal_tail_is_half_the_complement(dtype):
+    x = np.linspace(0, 12, 20_001).astype(dtype)
+    wide = (x.astype(np.longdouble) * np.sqrt(np.longdouble(0.5))).astype(np.float64)
+    expected = 0.5 * call("erfc", wide, np.float64)
+    # The exponential takes the rounding of its argument, the expectation that of ``wide``.
+    rtol = (4 + x.max() ** 2 / 2) * np.finfo(dtype).eps + 2 * x.max() ** 2 * np.finfo(np.float64).eps
+    np.testing.assert_allclose(call("normal_tail", x, dtype), expected, rtol=rtol, atol=np.finfo(dtype).tiny)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_the_two_forms_of_the_error_function_meet(dtype):
     x = np.linspace(0.49, 0.51, 2001).astype(dtype)
     up = call("erf", x, dtype)
@@ -243,7 +254,7 @@ def test_float32_stays_float32_and_the_loop_is_vectorised(name):
 
 
 def test_plain_python_is_told_where_exp_works():
-    for function in (exp, bounded_exp, log, expm1, erf, erfc, sin, cos):
+    for function in (exp, bounded_exp, log, expm1, erf, erfc, normal_tail, sin, cos):
         with pytest.raises(NotImplementedError, match="compiled code only"):
             function(1.0)
 

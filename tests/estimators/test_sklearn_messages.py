@@ -44,7 +44,7 @@ def _sorted_sets(text):
 
 
 BAD_SETTINGS = [
-    {"activation": "foo"}, {"alpha": -1}, {"batch_size": 0}, {"batch_size": "x"},
+    {"alpha": -1}, {"batch_size": 0}, {"batch_size": "x"},
     {"learning_rate_init": 0}, {"power_t": -1}, {"max_iter": 0}, {"max_iter": 1.5}, {"shuffle": "x"},
     {"random_state": "x"}, {"tol": -1}, {"verbose": -1}, {"warm_start": "y"}, {"momentum": 2},
     {"nesterovs_momentum": 3}, {"early_stopping": "n"}, {"validation_fraction": 1}, {"beta_1": 1},
@@ -121,6 +121,19 @@ def test_an_unknown_loss_is_answered_with_all_losses_that_there_are():
     assert ours[0][0] == theirs[0][0] == "InvalidParameterError"
     assert re.sub(names, "", ours[0][1]) == re.sub(names, "", theirs[0][1])
     assert [eval(name) for name in eval(re.search(names, ours[0][1])[0])] == sorted(REGRESSION_LOSSES)
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_an_unknown_activation_is_answered_with_all_activations_that_there_are(make):
+    ours, theirs = (
+        outcome(lambda lib: make(lib, activation="x").fit(X, BINARY), lib) for lib in (fastopt, sk)
+    )
+    names = r"\[[^]]*\]"
+    assert ours[0][0] == theirs[0][0] == "InvalidParameterError"
+    assert re.sub(names, "", ours[0][1]).replace(", an instance of 'list' or an instance of 'tuple'", "") == (
+        re.sub(names, "", theirs[0][1])
+    )
+    assert [eval(name) for name in eval(re.search(names, ours[0][1])[0])] == fastopt.list_activations()
 
 
 @pytest.mark.parametrize("settings", BAD_SETTINGS, ids=str)

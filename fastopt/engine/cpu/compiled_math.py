@@ -3,7 +3,7 @@
 import math
 import types
 
-from fastopt.engine.cpu.vector_erf import erf, erfc
+from fastopt.engine.cpu.vector_erf import erf, erfc, normal_tail
 from fastopt.engine.cpu.vector_math import bounded_exp, exp, expm1, log, log1p, tanh
 from fastopt.engine.cpu.vector_trigonometry import cos, sin
 from fastopt.rules import scalar_functions
@@ -27,4 +27,5 @@ IN_PLACE_OF = (
     (math, _vector_math),
     *((getattr(math, name), function) for name, function in _VECTORISED.items()),
     (scalar_functions.bounded_exp, bounded_exp),
+    (scalar_functions.normal_tail, normal_tail),
 )

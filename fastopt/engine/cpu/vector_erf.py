@@ -17,19 +17,22 @@ from fastopt.engine.cpu.vector_math import INLINED_JIT, exp, of_either_precision
 _NEAR = 0.5
 
 
-def _make_erfc(real, end, coefficients):
-    """Build erfc for one precision; the polynomial's variable runs from -1 to 1 for x in [0, ``end``]."""
-    zero, one, two, slope = real(0), real(1), real(2), real(0.3)
+def _make_scaled(real, end, slope, factor, coefficients):
+    """Build ``factor`` times the scaled complement of ``slope / 0.3`` times a number that is not negative.
+
+    The polynomial's variable runs from -1 to 1 for results up to ``end``.
+    """
+    one, slope = real(1), real(slope)
     last = 1 / (1 + 0.3 * end)
     scale, shift = real(2 / (1 - last)), real((1 + last) / (1 - last))
     # Every third power by itself, because LLVM unrolls no loop over twenty constants.
-    parts = (tuple(map(real, coefficients[i::3])) for i in range(3))
+    parts = (tuple(real(factor * c) for c in coefficients[i::3]) for i in range(3))
     (lead0, *rest0), (lead1, *rest1), (lead2, *rest2) = parts
     rest0, rest1, rest2 = tuple(rest0), tuple(rest1), tuple(rest2)
 
     @njit(**INLINED_JIT)
-    def erfc(x):
-        w = one / (one + slope * abs(x))
+    def scaled(x):
+        w = one / (one + slope * x)
         t = w * scale - shift
         cube, sum0, sum1, sum2 = t * t * t, lead0, lead1, lead2
         for c in rest0:  # tuples of constants: unrolled
@@ -38,18 +41,18 @@ def _make_erfc(real, end, coefficients):
             sum1 = sum1 * cube + c
         for c in rest2:
             sum2 = sum2 * cube + c
-        tail = exp(-(x * x)) * (((sum0 * t + sum1) * t + sum2) * w)
-        return tail if x >= zero else two - tail
+        return ((sum0 * t + sum1) * t + sum2) * w
 
-    return erfc
+    return scaled
 
 
-_erfc32 = _make_erfc(
+#: Type, end and coefficients of the polynomial.
+_SINGLE = (
     np.float32, 10.0,
     (-5.036517914e-05, -1.68852499e-04, 5.428231319e-04, 6.221532749e-03, 2.730999647e-02,
      8.004736917e-02, 1.758464369e-01, 3.016179561e-01, 4.086330882e-01),
 )  # fmt: skip
-_erfc64 = _make_erfc(
+_DOUBLE = (
     np.float64, 27.0,
     (-2.109730002464788e-10, 3.6453862118078215e-10, 2.4550701118087422e-09, -5.5103481775948936e-09,
      -1.8605605045319616e-08, 5.5097958736303574e-08, 1.4202921861263469e-07, -4.8810529507185103e-07,
@@ -58,8 +61,33 @@ _erfc64 = _make_erfc(
      4.3280086390592491e-02, 1.0319960243673684e-01, 1.919941700544463e-01, 2.8913460434254545e-01,
      3.5793375613857276e-01),
 )  # fmt: skip
+
+
+def _make_erfc(real, end, coefficients):
+    zero, two, scaled = real(0), real(2), _make_scaled(real, end, 0.3, 1.0, coefficients)
+
+    @njit(**INLINED_JIT)
+    def erfc(x):
+        tail = exp(-(x * x)) * scaled(abs(x))
+        return tail if x >= zero else two - tail
+
+    return erfc
+
+
+def _make_normal_tail(real, end, coefficients):
+    half, scaled = real(0.5), _make_scaled(real, end, 0.3 * math.sqrt(0.5), 0.5, coefficients)
+
+    @njit(**INLINED_JIT)
+    def normal_tail(x):
+        return exp(-half * (x * x)) * scaled(x)
+
+    return normal_tail
+
+
 #: 1 - erf(x). Where it is small, the rounding of x**2 shows: by x**2 units in the last place at most.
-erfc = of_either_precision("erfc", _erfc32, _erfc64)
+erfc = of_either_precision("erfc", _make_erfc(*_SINGLE), _make_erfc(*_DOUBLE))
+#: The probability of a normal number beyond x, which is not negative: erfc(x / sqrt(2)) / 2.
+normal_tail = of_either_precision("normal_tail", _make_normal_tail(*_SINGLE), _make_normal_tail(*_DOUBLE))
 
 
 def _make_erf(real, n_terms):
