@@ -42,7 +42,8 @@ class MaxIterEstimator(MLPRegressor):
 def _upstream(spec):
     """Execute an installed test module with our estimator in the place of scikit-learn's double."""
     source = Path(spec.origin).read_text(encoding="utf-8")
-    source = source.replace("@pytest.mark.thread_unsafe\n", "")  # a plugin of theirs defines it
+    # A mark that a plugin of theirs defines. No line may go: `inspect.getsource` counts those of the file.
+    source = source.replace("@pytest.mark.thread_unsafe\n", "\n")
     source = source.replace('f"iteration {i}"', '"epoch"').replace(
         'startswith("iteration")', '__eq__("epoch")'
     )
@@ -67,6 +68,6 @@ for _name, _spec in _SPECS.items():
 
 
 def test_the_upstream_modules_have_these_tests():
-    """So that a renamed double cannot leave this file without tests: 1.9.1 has 36 of them."""
+    """So that a renamed double cannot leave this file without tests: 1.9.1 has 42 of them."""
     found = [name for name in globals() if name.startswith(tuple(f"test_{name}_" for name in _NAMES))]
     assert len(found) >= 30
