@@ -27,6 +27,7 @@ class RegressionTargets(BaseMLP):
     each of these as many as the loss has. Its targets are repeated as often.
     """
 
+    loss: str
     delta: float
     quantile: float | Sequence[float]
     power: float

@@ -3,7 +3,7 @@
 import datetime
 import os
 from collections.abc import Callable, Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -304,6 +304,12 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
             If the solver is ``'lbfgs'``.
         """
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)
+
+    @overload
+    def predict(self, X: Rows, return_std: Literal[False] = False) -> np.ndarray: ...
+
+    @overload
+    def predict(self, X: Rows, return_std: Literal[True]) -> tuple[np.ndarray, np.ndarray]: ...
 
     def predict(self, X: Rows, return_std: bool = False) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Predict targets.

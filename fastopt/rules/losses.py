@@ -151,7 +151,9 @@ class Loss:
 
     def targets_for(self, k: float | None = None) -> str:
         """Return what ``y`` may be, one of `TARGETS`, for the parameter ``k``."""
-        return self.targets if isinstance(self.targets, str) else self.targets(k)
+        if isinstance(self.targets, str):
+            return self.targets
+        return self.targets(math.nan if k is None else k)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return lookup_loss, (self.name,)
@@ -288,7 +290,7 @@ def register_loss(
         raise ValueError(
             f"loss {name!r} has outputs_per_target={outputs_per_target!r}: it must be 1, or more with row="
         )
-    known = PARAMETERS.get(parameter)
+    known = None if parameter is None else PARAMETERS[parameter]
     entry = Loss(
         name, value, gradient, output, fused, targets, is_mean, known, row, outputs_per_target
     )  # fmt: skip

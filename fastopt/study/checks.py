@@ -44,6 +44,20 @@ def check_parameters(study):
             )
 
 
+def default_scoring(network):
+    """Return the scorer that a study goes by if none is given, and the metrics beside it."""
+    if is_classifier(network):
+        return "accuracy", ("recall_macro",)
+    # Of a regressor of several quantiles, whose predictions r2 cannot score.
+    name = getattr(network, "_default_score_name", lambda: "r2")()
+    return (d2_pinball_score if name == "d2_pinball_score" else "r2"), ()
+
+
+def d2_pinball_score(estimator, X, y, sample_weight=None):
+    """Return a network's own score, the mean over its quantiles."""
+    return estimator.score(X, y, sample_weight)
+
+
 def check_scorer(network, scoring, y, *, is_weighted=False):
     """Raise ValueError if `scoring` is no scorer, or does not suit the target `y` or weighted rows."""
     if isinstance(scoring, str) and scoring not in get_scorer_names():

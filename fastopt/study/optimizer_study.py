@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.exceptions import NotFittedError
 
 from . import tables, verdict
-from .checks import check_parameters, check_scorer
+from .checks import check_parameters, check_scorer, default_scoring
 from .contenders import DEFAULT_OPTIMIZERS, Config, network_of, unseeded
 from .experiment import Experiment
 from .progress import Progress, shown
@@ -374,7 +374,7 @@ class OptimizerStudy(BaseEstimator):
         check_parameters(self)
         network = network_of(self.estimator)
         is_classification = is_classifier(network)
-        default, more = ("accuracy", ("recall_macro",)) if is_classification else ("r2", ())
+        default, more = default_scoring(network)
         self.scoring_ = default if self.scoring is None else self.scoring
         self.metrics_ = more if self.metrics is None else tuple(self.metrics)
         experiment = Experiment(self, rows, self.scoring_, self.metrics_, is_classification)

@@ -6,7 +6,7 @@ import scipy.sparse
 import sklearn.linear_model as linear
 from reference.peers import needs_torch, torch
 from sklearn.base import clone
-from sklearn.metrics import d2_pinball_score, r2_score
+from sklearn.metrics import d2_pinball_score, log_loss, mean_pinball_loss, r2_score
 from sklearn.model_selection import GridSearchCV
 
 import fastopt
@@ -230,6 +230,28 @@ def test_scores_are_those_of_true_labels(kind):
     plain = MLPClassifier((8,), restore_best_weights=False, **settings).fit(X, LABELS[kind])
     assert set(np.round(np.array(model.validation_scores_) * 12, 9)) <= set(range(13))  # of 12 rows
     assert abs(model.validation_scores_[0] - plain.validation_scores_[0]) < 0.5  # the same rows are held out
+
+
+def test_validation_losses_are_those_of_true_labels():
+    settings = {"max_iter": 3, "random_state": 0, "label_smoothing": 0.3, "restore_best_weights": False}
+    y = LABELS["multiclass"]
+    model = MLPClassifier((8,), **settings).fit(X, y, X_val=X[:50], y_val=y[:50])
+    expected = log_loss(y[:50], model.predict_proba(X[:50]))
+    assert model.validation_loss_curve_[-1] == pytest.approx(expected, rel=1e-12)
+    # Rows that differ in nothing but their label: whichever are held out, half of them have each.
+    same, y = np.ones((120, 1)), np.tile([0, 1], 60)
+    model = MLPClassifier((8,), early_stopping=True, **settings).fit(same, y)
+    expected = log_loss(y, model.predict_proba(same))
+    assert model.validation_loss_curve_[-1] == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_validation_loss_of_quantiles_is_the_sum_of_scikit_learns():
+    model = MLPRegressor("quantile", (8,), quantile=[0.2, 0.7], max_iter=3, random_state=0, scoring="loss")
+    model.fit(X, Y, X_val=X[:50], y_val=Y[:50])
+    outputs = model._outputs(X[:50])
+    expected = sum(mean_pinball_loss(Y[:50], outputs[:, i], alpha=q) for i, q in enumerate((0.2, 0.7)))
+    assert model.validation_loss_curve_[-1] == pytest.approx(expected, rel=1e-12)
+    assert model.validation_scores_[-1] == pytest.approx(-expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("settings", CLASSIFIERS, ids=str)

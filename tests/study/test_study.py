@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import confusion_matrix, make_scorer
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+import fastopt
 from fastopt.report import render_report
 from fastopt.study import OptimizerStudy
 
@@ -343,3 +344,13 @@ def test_a_result_before_fit_says_that_the_study_has_not_run():
     assert not hasattr(study, "results_")
     with pytest.raises(AttributeError, match="no attribute 'verdikt'"):
         study.verdikt  # noqa: B018
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_study_of_quantiles_goes_by_their_own_score():
+    X = np.random.RandomState(0).standard_normal((80, 2))
+    network = fastopt.MLPRegressor("quantile", (4,), quantile=[0.2, 0.8])
+    study = OptimizerStudy(network, ["adam", "sgd"], lr=[0.01], n_seeds=2, n_tuning_seeds=1, max_epochs=2)
+    study.fit(X, X[:, 0])
+    assert np.isfinite(study.results_["d2_pinball_score"]).all()
+    assert study.configured().get_params()["quantile"] == [0.2, 0.8]
