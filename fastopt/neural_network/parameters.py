@@ -62,6 +62,8 @@ class FlatParameters:
     scikit-learn's) until the network is next used.
     """
 
+    _loose: dict[str, list[Any]]
+
     @property
     def coefs_(self) -> list[np.ndarray]:
         """Weight matrices, one per layer, of shape (fan_in, fan_out): a list of views."""
