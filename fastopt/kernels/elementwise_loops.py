@@ -1,6 +1,6 @@
 """The template of the loop over a chunk of an array, generated for a number of slots.
 
-Each slice is taken before the loop: an index that might be negative would keep LLVM from vectorising.
+Each part is taken before the loop: an index that might be negative would keep LLVM from vectorising.
 ``rule``, ``n_constants``, ``prologue``, ``flush`` and ``tiny`` are bound by `fastopt.kernels.elementwise`;
 slot ``k`` lies ``k * stride`` elements after the first.
 """
@@ -8,13 +8,11 @@ slot ``k`` lies ``k * stride`` elements after the first.
 import functools
 from collections.abc import Callable
 
-from numba import carray
-from numba.np.unsafe.ndarray import to_fixed_tuple
-
 from fastopt.kernels import templates
+from fastopt.kernels.intrinsics import elements, tuple_at
 
 #: Names to bind that do not depend on the rule.
-NAMES = {"carray": carray, "to_fixed_tuple": to_fixed_tuple}
+NAMES = {"elements": elements, "tuple_at": tuple_at}
 
 
 def prologue(w, g, c):
@@ -29,11 +27,11 @@ def prologue(w, g, c):
 #: itself only as long as the rule is short; left inside, it costs Adam 13 % of its speed in cache.
 _LOOP = """
 def loop(w, g, s, stride, c, lo, hi):
-    w = carray(w, hi)[lo:]
-    g = carray(g, hi)[lo:]
+    w = elements(w, lo, hi)
+    g = elements(g, lo, hi)
     {opened}
-    head = to_fixed_tuple(carray(c, 3), 3)
-    k = to_fixed_tuple(carray(c, 3 + n_constants)[3:], n_constants)
+    head = tuple_at(c, 0, 3)
+    k = tuple_at(c, 3, n_constants)
     if head[1]:
         {body}
     else:
@@ -52,8 +50,7 @@ for i in range(w.shape[0]):
 def loop(n_slots: int) -> Callable:
     """Return the template of the loop for rules with ``n_slots`` slots."""
     slots = range(n_slots)
-    opened = [f"s = carray(s, {n_slots - 1} * stride + hi)"] * bool(n_slots)
-    opened += [f"s{k} = s[{k} * stride + lo : {k} * stride + hi]" for k in slots]
+    opened = [f"s{k} = elements(s, {k} * stride + lo, {k} * stride + hi)" for k in slots]
     body = templates.fill(
         _BODY,
         results=", ".join(["x", *(f"x{k}" for k in slots)]),

@@ -77,7 +77,7 @@ def pointer(typingctx, address, like):
     return types.CPointer(_element(like))(address, like), codegen
 
 
-# As functions around `numba.carray` the next three would be compiled again for each type and literal size.
+# As functions around `numba.carray` the next ones would be compiled again for each type and literal size.
 @intrinsic
 def vector(typingctx, address, kind, n):
     """Return the ``n`` elements of the scalar type ``kind`` that begin at ``address``."""
@@ -115,6 +115,39 @@ def scratch(typingctx, kind, n):
         return np_cfarray(context, builder, inner, (data, ir.Constant(_I64, n.literal_value)))
 
     return types.Array(start.dtype, 1, "C")(kind, n), codegen
+
+
+@intrinsic
+def elements(typingctx, start, lo, hi):
+    """Return the elements ``lo`` to ``hi``, not negative, of the array that begins at a pointer."""
+
+    def codegen(context, builder, signature, args):
+        lo, hi = (
+            context.cast(builder, value, kind, types.int64)
+            for value, kind in zip(args[1:], signature.args[1:], strict=True)
+        )
+        inner = signature.return_type(signature.args[0], types.int64)
+        return np_cfarray(context, builder, inner, (builder.gep(args[0], [lo]), builder.sub(hi, lo)))
+
+    return types.Array(start.dtype, 1, "C")(start, lo, hi), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tuple_at(typingctx, start, first, n):
+    """Return the ``n`` elements from ``first`` on of the array that begins at a pointer, as a tuple."""
+    if not isinstance(n, types.IntegerLiteral):
+        return None
+    kind = types.UniTuple(start.dtype, n.literal_value)
+
+    def codegen(context, builder, signature, args):
+        at = builder.gep(args[0], [context.cast(builder, args[1], signature.args[1], types.int64)])
+        values = [
+            context.unpack_value(builder, start.dtype, builder.gep(at, [ir.Constant(_I64, k)]))
+            for k in range(kind.count)
+        ]
+        return context.make_tuple(builder, kind, values)
+
+    return kind(start, first, n), codegen
 
 
 @intrinsic

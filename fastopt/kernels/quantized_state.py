@@ -9,10 +9,9 @@ the bits do not depend on how arrays are split into tasks.
 
 import numpy as np
 from numba import carray
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from fastopt.kernels import quantization, templates
-from fastopt.kernels.intrinsics import pointer
+from fastopt.kernels.intrinsics import pointer, tuple_at
 from fastopt.kernels.quantization import DROPPED
 from fastopt.rules.quantized_state import BLOCK, UNSIGNED
 
@@ -21,8 +20,8 @@ LINE = 64
 
 _UPDATE = """
 def update(w, g, s, stride, c, lo, hi):
-    head = to_fixed_tuple(carray(pointer(c, real), 3), 3)
-    k = to_fixed_tuple(carray(pointer(c, real), 3 + {own})[3:], {own})
+    head = tuple_at(pointer(c, real), 0, 3)
+    k = tuple_at(pointer(c, real), 3, {own})
     key = uint32(uint32(carray(pointer(c, real), 4 + {own})[3 + {own}]) << uint32(8))
     counter = counter_at(lo, key)
     {body}
@@ -132,5 +131,5 @@ def names(scalar):
         "pointer": pointer,
         "range": range,
         "real": scalar,
-        "to_fixed_tuple": to_fixed_tuple,
+        "tuple_at": tuple_at,
     }

@@ -12,11 +12,10 @@ import functools
 
 import numpy as np
 from numba import carray, types
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from fastopt.kernels import elementwise_loops, recording, subnormals, templates, work_queue
 from fastopt.kernels.binding import bind, compile_c, compile_scalar
-from fastopt.kernels.intrinsics import pointer
+from fastopt.kernels.intrinsics import pointer, tuple_at
 
 #: Elements whose terms are added up before they meet those of others.
 CHUNK = 16_384
@@ -67,9 +66,8 @@ def _source(sweep):
         "def sweep(operands, constants, outputs, per_chunk, width, lo, hi):",
         f"at = carray(pointer(operands, int64), {len(names)})",
         "out = carray(pointer(outputs, int64), 3)",
-        "head = to_fixed_tuple(carray(pointer(constants, real), 3), 3)",
-        f"c = carray(pointer(constants, real), {3 + len(sweep.constants)})",
-        *[f"k = to_fixed_tuple(c[3:], {len(sweep.constants)})"] * bool(sweep.constants),
+        "head = tuple_at(pointer(constants, real), 0, 3)",
+        *[f"k = tuple_at(pointer(constants, real), 3, {len(sweep.constants)})"] * bool(sweep.constants),
         "chunk = lo // per_chunk",
         *(f"t{k} = 0.0" for k in range(sweep.sums)),
     ]
@@ -128,7 +126,7 @@ def sweep_kernel(sweep, dtype):
         flush=compile_scalar(subnormals.flush, scalar),
         tiny=scalar(subnormals.TINY[dtype]),
         carray=carray,
-        to_fixed_tuple=to_fixed_tuple,
+        tuple_at=tuple_at,
         pointer=pointer,
         real=scalar,
         itemsize=np.dtype(dtype).itemsize,

@@ -44,6 +44,34 @@ def test_inner_functions_compute_within_others_and_have_no_machine_code():
     assert result.target_context.codegen()._engine.is_symbol_defined(result.fndesc.llvm_func_name)
 
 
+@njit(**INNER_OPTIONS)
+def by_a_closure(x, powers):
+    def power(n):
+        return x**n
+
+    return sum([power(n) for n in range(powers)])
+
+
+@njit(**INNER_OPTIONS)
+def of_arrays(x, y):
+    return (2.0 * x + y).sum()
+
+
+@njit
+def both(x, y):
+    return by_a_closure(2.0, 4), of_arrays(x, y)
+
+
+def test_inner_functions_may_have_closures_comprehensions_and_expressions_of_arrays():
+    # The passes that serve these are left out of functions that have none.
+    assert both(np.ones(3), np.arange(3.0)) == (15.0, 9.0)
+    (result,) = of_arrays.overloads.values()
+    times = result.metadata["pipeline_times"]["nopython"]
+    assert any("rewrites" in name and "nopython_rewrites" in name for name in times)
+    (result,) = double.overloads.values()
+    assert not any("nopython_rewrites" in name for name in result.metadata["pipeline_times"]["nopython"])
+
+
 def test_collection_resumes_after_a_pause_unless_it_was_off():
     assert gc.isenabled()
     with _collection.paused():

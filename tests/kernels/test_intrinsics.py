@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import from_dtype, njit
 
-from fastopt.kernels.intrinsics import matrix, record_at, vector
+from fastopt.kernels.intrinsics import elements, matrix, pointer, record_at, tuple_at, vector
 
 _PAIR = np.dtype([("n", np.int64), ("x", np.float64)])
 _PAIR_TYPE = from_dtype(_PAIR)
@@ -17,6 +17,14 @@ def _double(address, like, n, m):
         for j in range(m):
             rows[i, j] *= 2
     return flat.shape, rows.shape, rows.strides, rows.sum() - flat.sum()
+
+
+@njit
+def _parts(address, like, lo, hi):
+    start = pointer(address, like)
+    part, three = elements(start, lo, hi), tuple_at(start, 1, 3)
+    part[0] = -1
+    return part.shape, three, tuple_at(start, lo, 2)
 
 
 @njit
@@ -38,3 +46,14 @@ def test_a_record_at_an_address_is_not_a_copy():
     records = np.array([(1, 0.5), (2, 1.5)], _PAIR)
     assert _increment(records.ctypes.data + _PAIR.itemsize) == 1.5
     assert records["n"].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_parts_and_tuples_hold_the_elements_from_an_index_on(dtype):
+    values = np.arange(8, dtype=dtype) + dtype(0.1)
+    before = values.copy()
+    shape, three, two = _parts(values.ctypes.data, values, 2, 7)
+    assert shape == (5,)
+    assert three == tuple(before[1:4])  # taken before the write at index 2, and no view
+    assert two == (-1.0, before[3])
+    np.testing.assert_array_equal(values, [*before[:2], -1, *before[3:]])

@@ -10,6 +10,7 @@ from numba import njit
 from fastopt.engine.cpu.context import (
     END,
     EVALUATE,
+    FIRST_LAYER,
     GRADIENT,
     PREDICT,
     SCORE,
@@ -23,6 +24,7 @@ from fastopt.engine.cpu.forward_backward import work_on_rows, work_on_tiles
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.engine.cpu.work_sharing import (
     LEADER,
+    NOT_IDLE,
     OVER,
     STOP,
     close_blocks,
@@ -101,10 +103,11 @@ def _begin(context, c, batch):
     """Describe a batch in the context record and count its weight; tell whether there is anything to do."""
     c.batch_at, c.stop_at = batch, line(c, STOP)
     c.start = batch * c.batch_size
-    c.n_rows = min(c.batch_size, c.n_samples - c.start)
+    n_left = c.n_samples - c.start
+    c.n_rows = c.batch_size if c.batch_size < n_left else n_left
     c.n_blocks = (c.n_rows + c.block_rows - 1) // c.block_rows
     # Rows that are not gathered, and predictions, are read and written where they are.
-    first, last = layer_record(c, 0), layer_record(c, c.n_layers - 1)
+    first, last = layer_record(c, FIRST_LAYER), layer_record(c, c.n_layers - 1)
     first.source = c.gathered if c.has_order or first.drops_source else c.x + c.start * first.source_stride
     if c.mode == PREDICT or c.mode == SCORE:
         last.target = c.out + c.start * last.target_stride
@@ -157,9 +160,9 @@ def work(context, worker):
     if c.alone or fetch_add(line(c, LEADER)) == 0:
         _lead(context, c, worker)
         return
-    idle = 0
+    idle = NOT_IDLE
     while not load_shared(line(c, OVER)):
         n_items = work_on_rows(context, c, worker) + work_on_tiles(context, c, worker)
         if c.program:
             call(c.share_tasks, (context, worker))
-        idle = 0 if n_items else relax(c, idle)
+        idle = NOT_IDLE if n_items else relax(c, idle)

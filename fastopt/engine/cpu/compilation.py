@@ -29,7 +29,7 @@ from fastopt.engine.cpu import (
     optimizer_program,
 )
 from fastopt.engine.cpu.compiled_math import IN_PLACE_OF
-from fastopt.engine.cpu.context import DENSE_ROUTINES, SPARSE_ROUTINES
+from fastopt.engine.cpu.context import DENSE_ROUTINES, RARE_ROUTINES, SPARSE_ROUTINES
 from fastopt.engine.cpu.vector_math import ENGINE_JIT, INLINED_JIT, INNER_JIT
 from fastopt.engine.objective import Functions
 from fastopt.kernels import cache_folders, code_cache, elementwise, intrinsics, threading_layer
@@ -311,5 +311,7 @@ def warmup(dtypes: Iterable[npt.DTypeLike] = ("float32", "float64")) -> None:
             activation_routines(activation, dtype)
         program_addresses(dtype)
         dropout_addresses(dtype)
+        for name in RARE_ROUTINES:
+            routine(name, dtype)
         for rule in RULES.values():
             elementwise.update_kernel(rule, dtype)

@@ -14,9 +14,9 @@ from fastopt.kernels.tape import Op
 
 #: Routines, C functions of integers that are compiled for each element type (see ``compilation.py``): those
 #: that every network needs, ...
-DENSE_ROUTINES = (
-    "multiply transpose dots sum_rows repeat sum_of_squares gather sum_weights set_constants"
-).split()
+DENSE_ROUTINES = "multiply transpose dots sum_rows sum_of_squares gather set_constants".split()
+#: ... those for weighted rows, and for layers that BLAS multiplies, ...
+RARE_ROUTINES = "sum_weights repeat".split()
 #: ... those for inputs that are read by their non-zeros, ...
 SPARSE_ROUTINES = "mark marked_forward marked_gradient csr_forward csr_gradient sort_entries".split()
 #: ... and those of its last layer and its loss. Those of a hidden layer stand in its own record.
@@ -70,13 +70,14 @@ BIAS, SLOPES = -1, -2
 #: Bytes of a cache line.
 LINE = 64
 
-CONTEXT = np.dtype(
-    [(name, np.int64) for name in DENSE_ROUTINES + SPARSE_ROUTINES + OUTPUT_ROUTINES + _ADDRESSES + _INTEGERS]
-)
+_ROUTINES = DENSE_ROUTINES + RARE_ROUTINES + SPARSE_ROUTINES + OUTPUT_ROUTINES
+CONTEXT = np.dtype([(name, np.int64) for name in _ROUTINES + _ADDRESSES + _INTEGERS])
 CONTEXT_TYPE = from_dtype(CONTEXT)
 LAYER = np.dtype([(name, np.int64) for name in _LAYER])
 LAYER_TYPE = from_dtype(LAYER)
 _LAYER_BYTES = LAYER.itemsize
+#: Number of the first layer. Numba compiles a function anew for each literal integer, not so for NumPy's.
+FIRST_LAYER = np.int64(0)
 
 # How inputs are read (``inputs``): dense rows whole; dense rows whose zeros are left out; CSR.
 DENSE, COMPRESS, CSR = 0, 1, 2
@@ -109,7 +110,8 @@ def first_row(c, block):
 
     Blocks are even shares, rounded to the fours of rows that products take: 52, 48, 52, 48 of 200.
     """
-    return min((block * c.n_rows // c.n_blocks + 3) // 4 * 4, c.n_rows)
+    row = (block * c.n_rows // c.n_blocks + 3) // 4 * 4
+    return row if row < c.n_rows else c.n_rows
 
 
 @njit(**INNER_JIT)

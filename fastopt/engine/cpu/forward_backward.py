@@ -18,6 +18,7 @@ from fastopt.engine.cpu.context import (
     COMPRESS,
     CSR,
     DENSE,
+    FIRST_LAYER,
     GRADIENT,
     LINE,
     PREDICT,
@@ -41,7 +42,7 @@ def _drop(c, number, source, target, first, n):
 @njit(**INNER_JIT)
 def _read_inputs(context, c, block, lo, hi):
     """Read the batch's rows ``lo:hi``: gather them, mark their non-zeros, or sort their CSR entries."""
-    layer = layer_record(c, 0)
+    layer = layer_record(c, FIRST_LAYER)
     if c.inputs == CSR:
         if layer.drops_source:
             call(c.drop_entries, (context, block, lo, hi))
@@ -52,7 +53,7 @@ def _read_inputs(context, c, block, lo, hi):
         call(c.gather, (context, lo, hi))
     if layer.drops_source:
         rows = layer.source + lo * layer.source_stride
-        _drop(c, 0, rows, rows, lo * layer.n_in, (hi - lo) * layer.n_in)
+        _drop(c, FIRST_LAYER, rows, rows, lo * layer.n_in, (hi - lo) * layer.n_in)
     if c.inputs == COMPRESS:
         call(c.mark, (context, layer.source, block, lo, hi))
 

@@ -383,6 +383,8 @@ class Trainer:
             has_order=order is not None,
             has_weight=sample_weight is not None,
         )
+        if sample_weight is not None:
+            workspace.set(sum_weights=compilation.routine("sum_weights", self._dtype_name).address)
         for name, array in (("y", Y), ("order", order), ("sample_weight", sample_weight)):
             if array is not None:
                 workspace.point(**{name: array})

@@ -28,6 +28,8 @@ LEADER, OVER, STOP, NEXT_BLOCK, BLOCKS_DONE, TILES_DONE, NEXT_TASK, TASKS_DONE, 
 )
 #: What a counter holds while its phase is closed.
 CLOSED = np.int64(1 << 62)
+#: Number of spins so far of who has found work.
+NOT_IDLE = np.int64(0)
 #: Spins before yielding: some 20 microseconds.
 _PATIENCE = 500
 
@@ -133,7 +135,7 @@ def close_tiles(c):
 @njit(**INNER_JIT)
 def _wait(c, place, n_items):
     """Wait until ``n_items`` are done, or the run has ended."""
-    idle = 0
+    idle = NOT_IDLE
     while not c.alone and load_shared(line(c, place)) < n_items and not _is_over(c):
         idle = relax(c, idle)
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastopt.engine.cpu import compilation
 from fastopt.engine.cpu.context import (
     BIAS,
     COMPRESS,
@@ -154,6 +155,8 @@ class Workspace:
         self.calls_blas = any(
             max(n_in, capacity) * n_out * dtype.itemsize > IN_REGISTERS for n_in, n_out in layout.shapes
         )
+        if self.calls_blas:
+            self.set(repeat=compilation.routine("repeat", dtype.name).address)
         self._place_tiles(dtype, inputs, n_workers)
         self._place_inputs(dtype, inputs, rows, n_blocks, block_entries, n_workers)
         if inputs == CSR and drops and drops[0]:
