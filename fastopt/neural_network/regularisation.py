@@ -25,12 +25,11 @@ def new_dropout(estimator: "BaseMLP", run: Run) -> DropoutState | None:
     TypeError, ValueError
         If ``dropout`` does not fit the network, or is no rate.
     """
-    rates, n_hidden = estimator.dropout, len(estimator._layout.shapes) - 1
-    if isinstance(rates, (Real, Schedule)):
-        rates = [0.0, *[rates] * n_hidden]
-    elif len(rates) != n_hidden + 1:
+    given, n_hidden = estimator.dropout, len(estimator._layout.shapes) - 1
+    rates = [0.0, *[given] * n_hidden] if isinstance(given, (int, float, Real, Schedule)) else [*given]
+    if len(rates) != n_hidden + 1:
         raise ValueError(
-            f"dropout={rates!r} has {len(rates)} entries, and a network of {n_hidden} hidden layers needs "
+            f"dropout={given!r} has {len(rates)} entries, and a network of {n_hidden} hidden layers needs "
             f"{n_hidden + 1}: the inputs' rate, then each hidden layer's. One number is of all hidden layers"
         )
     rates = tuple(rate.item() if isinstance(rate, np.generic) else rate for rate in rates)

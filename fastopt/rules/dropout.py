@@ -22,7 +22,7 @@ def thresholds(rates) -> np.ndarray:
 
 def layer_keys(seed: int, steps: np.ndarray, n_layers: int) -> np.ndarray:
     """Return the 32-bit key of each step and layer, shape (steps, layers)."""
-    return keys(seed, np.asarray(steps)[:, None], np.arange(n_layers))
+    return np.asarray(keys(seed, np.asarray(steps)[:, None], np.arange(n_layers)))
 
 
 def scale_of(threshold):

@@ -35,6 +35,21 @@ def test_the_bound_is_torchs(layout, expected):
     np.testing.assert_allclose(w, expected, rtol=1.1e-7, atol=0)
 
 
+def test_keras_shrinks_weights_inside_the_bound_too():
+    """keras 3.15.1 ``MaxNorm(1.0, axis=0)``, executed: every norm is divided by itself and 1e-7 more."""
+    theirs = np.array(
+        [
+            [0.5999999880000002, 0.8944271109999229, 0.1999999465477659],
+            [0.7999999840000003, 0.0, 0.09999997327388295],
+            [0.0, 0.44721355549996145, -0.2999999198216488],
+        ]
+    )
+    w = W.copy()
+    MaxNorm(SGD(lr=1.0), 1.0).bind(w).step(np.zeros_like(w))
+    np.testing.assert_allclose(w, theirs, rtol=3e-7, atol=0)  # 1e-7 beside a norm of 0.37
+    assert w[0, 2] == 0.2
+
+
 def test_weights_within_the_bound_keep_their_bits():
     rng = np.random.default_rng(0)
     for dtype in (np.float32, np.float64):
