@@ -24,6 +24,7 @@ from fastopt.engine.objective import resolve_activations
 from fastopt.neural_network import epochs, history, learning_rates, parameters, scoring, solvers, validation
 from fastopt.neural_network.caller_warnings import warn_of_version
 from fastopt.neural_network.checkpoints import Checkpoint, check_checkpoint
+from fastopt.neural_network.class_weights import as_they_are
 from fastopt.neural_network.data import Data
 from fastopt.neural_network.familiar_keywords import advice, answers_keywords
 from fastopt.neural_network.fit_tasks import CallbackSupportMixin, fit_tasks
@@ -58,10 +59,6 @@ def if_stochastic(method: _F) -> _F:
         return (method if self.__sklearn_is_fitted__() else in_context)(self, *args, **kwargs)
 
     return cast(_F, available_if(lambda self: self._check_solver())(answers_keywords(partial_fit)))
-
-
-def _as_they_are(targets, sample_weight):
-    return sample_weight
 
 
 class BaseMLP(
@@ -175,7 +172,7 @@ class BaseMLP(
 
     def _class_weighing(self, targets):
         """Return the function of targets and sample weights that multiplies these by class weights."""
-        return _as_they_are
+        return as_they_are
 
     @abstractmethod
     def _default_score_name(self):
@@ -300,7 +297,7 @@ class BaseMLP(
         X, targets = self._validate_input(X, y, incremental, reset=fresh)
         weigh = self._class_weighing(targets)
         sample_weight = weigh(targets, validation.check_sample_weight(sample_weight, X))
-        held_out = given.validated(self, weigh, targets.shape[1])
+        held_out = None if given is NO_VALIDATION else given.validated(self, weigh, targets.shape[1])
         self._seed()
         checkpoint = None if self.checkpoint is None else Checkpoint(self, fresh)
         if fresh:
@@ -315,7 +312,9 @@ class BaseMLP(
         if incremental and not hasattr(self, "_optimizer"):
             warn_of_callbacks(self)
         data = Data.of(X, targets, sample_weight, self._params.dtype)
-        data = data._replace(targets=self._training_targets(data.targets), true_targets=data.targets)
+        smoothed = self._training_targets(data.targets)
+        if smoothed is not data.targets:
+            data = data._replace(targets=smoothed, true_targets=data.targets)
         measured = None if held_out is None else Data.of(*held_out, self._params.dtype)
         tasks = None if incremental else fit_tasks(self, *arguments)
         with fit_bar(self, incremental) as report:

@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import unique_labels
 
 from fastopt.neural_network import plain_data, scoring, validation
 from fastopt.neural_network._base import BaseMLP
-from fastopt.neural_network.class_weights import class_weighing
+from fastopt.neural_network.class_weights import as_they_are, class_weighing
 from fastopt.rules.activations import OUTPUTS
 from fastopt.rules.losses import LOSSES, lookup_loss
 
@@ -89,7 +89,7 @@ class ClassLabels(BaseMLP):
 
     def _class_weighing(self, targets):
         if self.class_weight is None:
-            return super()._class_weighing(targets)
+            return as_they_are
         return class_weighing(self.class_weight, self.classes_, targets, self._is_multilabel())
 
     def _plain_input(self, X, y):

@@ -16,7 +16,7 @@ COLUMNS = ("loss", "val_loss", "val_score", "lr", "seconds")
 def begin(estimator: "BaseMLP", *, anew: bool) -> None:
     """Begin a history, or go on with the one that is there."""
     rows = () if anew else _rows(estimator)
-    if not isinstance(rows, array):
+    if type(rows) is not array:
         # A quarter of the memory of a list of tuples, for whoever calls partial_fit a million times.
         estimator._history = array("d", () if rows is None else np.ravel(rows))
 
