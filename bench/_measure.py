@@ -31,7 +31,7 @@ def fingerprint():
             if "model name" in line
         ]
         cpu = names[0] if names else cpu
-    packages = ("numba", "numpy", "scipy", "scikit-learn", "torch", "jax", "optax")
+    packages = ("numba", "numpy", "scipy", "scikit-learn", "torch", "jax", "optax", "keras", "skorch")
     blas = [pool for pool in threadpool_info() if "scipy" in pool["filepath"]]
     threads = threading_layer.describe()
     threads["tbb"] = threads["tbb"] and Path(threads["tbb"]).name  # results are published: no folders in them
