@@ -70,3 +70,12 @@ def warn_out_of_time(max_time: float | None, n_iter: int) -> None:
         "converged yet.",
         ConvergenceWarning,
     )
+
+
+def warn_without_score(name: str, restores: bool) -> None:
+    """Warn that early stopping has had no score to go by."""
+    left = "the fit leaves the weights with which it began" if restores else "the fit leaves the last weights"
+    warn(
+        f"The validation score {name!r} was NaN or -inf after every epoch, so {left}. Pass a scoring that is "
+        "a number for the validation rows, or early_stopping=False."
+    )

@@ -1,6 +1,8 @@
 """Class weights: what ``class_weight`` multiplies the sample weights by."""
 
+import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,8 +38,9 @@ def class_weighing(
     Raises
     ------
     ValueError
-        If the weights do not belong to these classes, or leave no row with weight.
+        If the weights do not belong to these classes, are no weights, or leave no row with weight.
     """
+    _check_weights(class_weight)
     if is_multilabel:
         tables = _tables_of_labels(class_weight, targets)
     else:
@@ -60,6 +63,17 @@ def class_weighing(
         return weight
 
     return weigh
+
+
+def _check_weights(class_weight):
+    """Raise ValueError unless the weights are finite numbers from 0 on; scikit-learn looks at none."""
+    tables = class_weight if isinstance(class_weight, list) else [class_weight]
+    for weight in (one for table in tables if isinstance(table, dict) for one in table.values()):
+        if not (isinstance(weight, Real) and 0 <= weight < math.inf):
+            raise ValueError(
+                f"class_weight={class_weight!r}: the weight of a class must be a finite number >= 0, not "
+                f"{weight!r}; 0 leaves its rows out."
+            )
 
 
 def _codes(targets, is_multilabel):

@@ -15,6 +15,7 @@ from fastopt.neural_network.caller_warnings import (
     warn_interrupted,
     warn_not_converged,
     warn_out_of_time,
+    warn_without_score,
 )
 from fastopt.neural_network.data import Data
 from fastopt.neural_network.early_stopping import EarlyStopping
@@ -133,6 +134,8 @@ class MiniBatchTraining:
                 self._run_epochs(checkpoint)
             except KeyboardInterrupt:
                 warn_interrupted()
+        if self.watch.best == -np.inf and self.ending not in ("", "diverged"):
+            warn_without_score(score_name(self.estimator), self.watch.keeps_best)
         self.watch.restore(self.estimator._params)
 
     def _run_epochs(self, checkpoint):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Real
 
 import numpy as np
 from scipy.sparse import issparse
@@ -51,11 +52,16 @@ class RegressionTargets(BaseMLP):
 
     def _quantiles(self):
         """Return the quantiles of a list, checked, as a tuple; None where the loss has one number or none."""
-        if self._loss_entry.parameter is not PARAMETERS["quantile"] or np.ndim(self.quantile) == 0:
+        if self._loss_entry.parameter is not PARAMETERS["quantile"] or isinstance(self.quantile, Real):
             return None
-        numbers = tuple(map(float, self.quantile))
-        if not numbers or any(a >= b for a, b in pairwise(numbers)):
-            raise ValueError(f"quantile={self.quantile!r} must be one number, or a list of rising numbers")
+        numbers = tuple(self.quantile) if np.ndim(self.quantile) == 1 else ()
+        are_numbers = numbers and all(isinstance(number, Real) for number in numbers)
+        if not are_numbers or any(a >= b for a, b in pairwise(numbers)):
+            raise ValueError(
+                f"quantile={self.quantile!r} must be one number, or a list of rising numbers, such as "
+                "[0.05, 0.5, 0.95]"
+            )
+        numbers = tuple(map(float, numbers))
         for number in numbers:
             PARAMETERS["quantile"].check(number)
         return numbers

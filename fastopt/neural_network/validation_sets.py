@@ -109,13 +109,15 @@ class Given(NamedTuple):
         try:
             X, targets = estimator._validate_more(self.X, self.y)
             if targets.shape[1] != n_outputs:
-                raise ValueError(f"y_val has {targets.shape[1]} outputs, but y has {n_outputs}.")
-            weight = validation.check_sample_weight(self.sample_weight, X)
+                raise ValueError(
+                    f"y_val stands for {targets.shape[1]} outputs of the network, but y for {n_outputs}."
+                )
+            weight = weigh(targets, validation.check_sample_weight(self.sample_weight, X))
         except ValueError as error:
             raise ValueError(f"In the validation set (X_val, y_val): {error}") from error
         except TypeError as error:
             raise TypeError(f"In the validation set (X_val, y_val): {error}") from error
-        return X, targets, weigh(targets, weight)
+        return X, targets, weight
 
 
 NO_VALIDATION = Given()

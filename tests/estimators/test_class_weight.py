@@ -93,6 +93,10 @@ def test_balanced_is_refused_by_partial_fit_in_scikit_learns_words():
         (LABELS, {0: 1, 1: 2}, "a list of 3 dicts"),
         (LABELS, [{0: 1, 1: 2}], "a list of 3 dicts"),
         (CLASSES, {0: 0, 1: 0, 2: 0}, "leaves no row with a weight"),
+        (CLASSES, {0: 1, 1: -1, 2: 1}, "weight of a class must be a finite number >= 0, not -1"),
+        (CLASSES, {0: np.nan, 1: 1, 2: 1}, "must be a finite number >= 0, not nan"),
+        (CLASSES, {0: 1, 1: "2", 2: 1}, "must be a finite number >= 0, not '2'"),
+        (LABELS, [{0: 1, 1: np.inf}] * 3, "must be a finite number >= 0, not inf"),
         (CLASSES, "heavy", "'class_weight' parameter of MLPClassifier"),
     ],
 )

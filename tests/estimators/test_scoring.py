@@ -132,6 +132,13 @@ def test_an_error_of_the_scorer_is_the_fits_error():
         fitted(broken)
 
 
+@pytest.mark.parametrize(("restores", "left"), [("auto", "with which it began"), (False, "the last weights")])
+def test_scores_that_are_never_numbers_are_warned_of(restores, left):
+    model = MLPClassifier(scoring=lambda *_: np.nan, restore_best_weights=restores, **STOPPED)
+    with pytest.warns(UserWarning, match=f"was NaN or -inf after every epoch, .*{left}"):
+        model.fit(X, Y)
+
+
 def test_scikit_learn_refuses_the_same_metric_functions():
     # Executed: its own check is the one that is called.
     from sklearn.metrics import check_scoring

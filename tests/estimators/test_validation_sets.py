@@ -98,10 +98,12 @@ def test_what_does_not_fit_is_refused_in_words_and_leaves_no_model(given, messag
 def test_targets_of_another_form_are_refused():
     with pytest.raises(ValueError, match="an indicator matrix of 3 labels"):
         MLPClassifier(**SMALL).fit(X, LABELS, X_val=X, y_val=LABELS[:, :2])
-    with pytest.raises(ValueError, match="y_val has 1 outputs, but y has 2"):
+    with pytest.raises(ValueError, match="y_val stands for 1 outputs of the network, but y for 2"):
         MLPRegressor(**SMALL).fit(X, X[:, :2], X_val=X, y_val=Y)
     with pytest.raises(ValueError, match=r"\(X_val, y_val\): loss='poisson' needs y >= 0"):
         MLPRegressor("poisson", **SMALL).fit(X, Y, X_val=X, y_val=Y - 1.0)
+    with pytest.raises(ValueError, match=r"\(X_val, y_val\): class_weight=.* leaves no row"):
+        MLPClassifier(class_weight={0: 0, 1: 1, 2: 1}, **SMALL).fit(X, Y, X_val=X[Y == 0], y_val=Y[Y == 0])
 
 
 def test_names_of_features_are_held_against_those_of_x():
