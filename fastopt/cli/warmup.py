@@ -9,7 +9,7 @@ import time
 _USUAL = {
     "networks on dense rows": 6,
     "networks on sparse rows": 3,
-    "update rules": 24,
+    "update rules": 30,
     "optimizers": 19,
     "wrappers": 9,
 }

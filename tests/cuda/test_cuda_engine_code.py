@@ -93,6 +93,17 @@ def test_float32_passes_stay_in_registers_and_never_compute_in_double(names, siz
         assert_in_registers(text, capability)
 
 
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_stays_in_registers_and_never_computes_in_double(name):
+    tiles = compilation.LARGE
+    for kernel_name, kernel in compilation.plain_layer_kernels("float32", ACTIVATIONS[name], tiles).items():
+        text = compiled(kernel_name, kernel, "float32", tiles, (9, 0))
+        # libdevice reduces large angles by the digits of 2 / pi, in local memory, and one product in double.
+        if name not in ("sine", "snake"):
+            assert_in_registers(text, (9, 0))
+            assert ".f64" not in text, kernel_name
+
+
 @pytest.mark.parametrize("name", cuda_code.built_in())
 def test_the_update_of_every_rule_never_computes_in_double(name):
     for kernel_name, kernel in compilation.plain_update_kernels(
