@@ -70,8 +70,9 @@ def torches(name, z):
     return value.detach().numpy(), z.grad.numpy()
 
 
-def test_every_activation_has_its_peer(registries):
-    assert PEERS.keys() == ACTIVATIONS.keys()
+def test_every_activation_has_its_peer():
+    built_in = [name for name, entry in ACTIVATIONS.items() if entry.value.__module__.startswith("fastopt.")]
+    assert PEERS.keys() == {*built_in}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

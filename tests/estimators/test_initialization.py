@@ -77,11 +77,11 @@ def test_every_name_has_its_variance():
     assert {*VARIANCE, "orthogonal"} == INITIALIZATIONS.keys()
 
 
-def test_every_activation_has_its_variance(registries):
+def test_every_activation_has_its_variance():
     assert AUTO.keys() == ACTIVATIONS.keys()
 
 
-def test_the_page_has_a_row_for_every_activation_with_its_weights(registries):
+def test_the_page_has_a_row_for_every_activation_with_its_weights():
     page = (Path(__file__).parents[2] / "docs" / "activations.md").read_text()
     rows = re.findall(
         r"^\| (`'\w+'`(?:, `'\w+'`)*) \|.*\| (output|input) \| `(\w+)`.*\|$", page, re.MULTILINE
