@@ -23,18 +23,18 @@ _KEPT_BYTES = 1 << 19
 def can_follow(training: "MiniBatchTraining") -> bool:
     """Whether a `MiniBatchTraining` may run several epochs before it returns to Python."""
     estimator, solver, update = training.estimator, training.solver, training.solver.update
-    return (
-        not update.optimizer.innermost.has_modes  # their switch between training and evaluation rounds
-        and not _reacts(update)
-        and not _observes(solver.dropout)
-        and solver.rule != "invscaling"
+    return (  # what takes longest to tell comes last
+        not training.incremental
         and training.validation_set is None
         and not training.watch.keeps_best
-        and not training.incremental
         and training.report is progress.ignore
         and training.tasks is None
         and not estimator.verbose
         and estimator.device_ == "cpu"
+        and solver.rule != "invscaling"
+        and not update.optimizer.innermost.has_modes  # their switch between training and evaluation rounds
+        and not _reacts(update)
+        and not _observes(solver.dropout)
     )
 
 
