@@ -48,7 +48,7 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         values; its parameters can be searched as ``solver__lr`` and so on. Names ignore case.
     alpha : float, default=0.0001
         L2 penalty on the weights, divided by the sum of the batch's sample weights; biases are free.
-        Decoupled decay is an optimizer's own ``weight_decay``.
+        Decoupled decay is ``weight_decay``.
     batch_size : int or 'auto', default='auto'
         Rows per step; ``'auto'`` is ``min(200, n_samples)``. Not used by ``'lbfgs'``.
     learning_rate : str, schedule or callable, default='constant'
@@ -135,8 +135,8 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         The score of the validation rows, by which early stopping goes: a name of scikit-learn's scorers, a
         function of (estimator, X, y), or ``'loss'``, the negative mean loss. None is that of `score`.
     max_time : float or None, default=None
-        Seconds after which a call of `fit` or `partial_fit` stops, at the end of an epoch or of the batches
-        that run at once (a tenth of a second's), with a ConvergenceWarning.
+        Seconds after which a call of `fit` or `partial_fit` stops, with a ConvergenceWarning. The clock is
+        looked at between groups of batches that take about a tenth of a second, and between epochs.
     init : str, default='auto'
         Distribution of the initial weights: 'sklearn', 'glorot_uniform', 'glorot_normal', 'he_uniform',
         'he_normal', 'lecun_uniform', 'lecun_normal', 'orthogonal', or 'auto': scikit-learn's for its own

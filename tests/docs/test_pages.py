@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from fastopt import cli
+from fastopt import MLPClassifier, MLPRegressor, cli
 
 ROOT = Path(__file__).parents[2]
 if not (ROOT / "docs").exists():
@@ -133,3 +133,26 @@ def exists(name):
             return False
         return True
     return False
+
+
+def test_every_page_is_in_a_table_of_contents_and_the_changelog_links_to_none():
+    """Sphinx warns of both; the changelog is included in a page of docs/, where its links would break."""
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
+    listed = set(
+        re.findall(r"^([\w/-]+)$", "".join(re.findall(r"```{toctree}.*?```", index, re.DOTALL)), re.M)
+    )
+    assert {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"} <= listed
+    assert not re.findall(r"\]\((?!https?:)[^)]+\)", (ROOT / "CHANGELOG.md").read_text("utf-8"))
+
+
+def test_the_reference_leaves_out_what_scikit_learn_adds_for_metadata():
+    """Sphinx cannot resolve the labels of scikit-learn in their docstrings."""
+    template = (ROOT / "docs" / "_templates" / "autosummary" / "class.rst").read_text("utf-8")
+    added = {
+        name
+        for cls in (MLPClassifier, MLPRegressor)
+        for name in dir(cls)
+        if re.match("set_.*_request$", name)
+    }
+    assert added
+    assert added <= set(re.findall(r"\w+_request", template))

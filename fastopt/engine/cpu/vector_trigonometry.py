@@ -2,7 +2,7 @@
 
 The angle is brought to within pi / 4 of 0 by three fused multiplications (pi / 2 in three parts), then each
 function is its Taylor series. Accurate to 2 ulp for angles up to 2**22 (float32) and 2**51 (float64). Larger
-numbers, which lie a whole quarter turn or so apart, count as 0.
+numbers, which lie half a radian or more apart, count as 0.
 """
 
 import math
