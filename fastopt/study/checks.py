@@ -12,6 +12,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import check_scoring, get_scorer_names
 
 from .._parameters import suggestion
+from ..neural_network import MLPRegressor
 from . import search as searches
 
 
@@ -48,8 +49,11 @@ def default_scoring(network):
     """Return the scorer that a study goes by if none is given, and the metrics beside it."""
     if is_classifier(network):
         return "accuracy", ("recall_macro",)
+    if not isinstance(network, MLPRegressor):
+        return "r2", ()
+    network._validate_params()  # the score depends on them
     # Of a regressor of several quantiles, whose predictions r2 cannot score.
-    name = getattr(network, "_default_score_name", lambda: "r2")()
+    name = network._default_score_name()
     return (d2_pinball_score if name == "d2_pinball_score" else "r2"), ()
 
 

@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from ..neural_network._base import BaseMLP
 from ..schedules import Schedule, exponential
 from .contenders import network_of
+from .epoch_by_epoch import for_partial_fit
 from .preprocessing import pipeline_of, prepared
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def range_test(
     if (pipeline := pipeline_of(estimator)) is not None:
         X, y, _ = prepared(pipeline, X, y, None, random_state.randint(2**31))
     growing = exponential(low, (high / low) ** (1.0 / (n_steps - 1)), 1)
-    network = _prepared(network, growing, random_state)
+    network = for_partial_fit(_prepared(network, growing, random_state), y)
     losses, smoothed, average = [], [], 0.0
     for loss in _losses(network, X, np.asarray(y), n_steps, random_state):
         losses.append(loss)

@@ -12,6 +12,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.metrics import check_scoring, confusion_matrix
 
+from .epoch_by_epoch import for_partial_fit
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -72,7 +74,9 @@ def train_and_record(
         None), `n_train`, `n_val`, `diverged`, `error`.
     """
     split = splits.get(seed, is_tuning=is_tuning)
-    network = contender.network_for(_clipped(config, len(split.y_train)), seed)
+    network = for_partial_fit(
+        contender.network_for(_clipped(config, len(split.y_train)), seed), split.y_train
+    )
     first = splits.first_call
     scorer = check_scoring(network, scoring=scoring)
     loss, score, seconds, error = [], [], [], None
@@ -122,7 +126,7 @@ def warm_up(contender, config, splits):
     """Train on a few rows and discard the result, so that compilation is not timed."""
     split = splits.get(0)
     n = min(len(split.y_train), 2 * (config.batch_size or 32))
-    network = contender.network_for(_clipped(config, n), 0)
+    network = for_partial_fit(contender.network_for(_clipped(config, n), 0), split.y_train)
     try:
         network.partial_fit(
             split.X_train[:n], split.y_train[:n], **_weighted(split.weight_train, n), **splits.first_call
