@@ -139,7 +139,7 @@ def _check_convertible(estimator):
     network = {"activation": (_one_activation(estimator), ACTIVATIONS)}
     if not is_classifier(estimator):
         network["out_activation"] = estimator.out_activation_, _REGRESSION_LOSSES
-        if estimator._width() > 1:
+        if estimator._width() > 1 or estimator._quantiles() is not None:
             network["loss"] = estimator.loss, ()
     for name, (value, known) in network.items():
         if value not in known:

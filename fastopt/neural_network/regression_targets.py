@@ -74,6 +74,12 @@ class RegressionTargets(BaseMLP):
         quantiles = self._quantiles()
         return loss.outputs_per_target * (1 if quantiles is None else len(quantiles))
 
+    def _predicts_outputs(self):
+        """Return whether predictions are the network's outputs as they are: none is sorted or left out."""
+        loss = self._loss_entry
+        is_list = loss.parameter is PARAMETERS["quantile"] and not isinstance(self.quantile, Real)
+        return loss.row is None and not is_list
+
     def _parameter_of_outputs(self, name):
         quantiles = self._quantiles() if name == "quantile" else None
         if quantiles is None:
@@ -140,7 +146,7 @@ class RegressionTargets(BaseMLP):
 
     def _predictions(self, outputs):
         """Return predictions of shape (n_samples, n_targets), or (n_samples, n_targets, n_quantiles)."""
-        if self._width() == 1:
+        if self._predicts_outputs():
             return outputs
         values = self._by_target(outputs)[..., 0]
         return values[..., 0] if self._quantiles() is None else np.sort(values, axis=2)

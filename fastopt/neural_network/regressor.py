@@ -334,7 +334,7 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
             If X does not fit, or the loss predicts no standard deviation.
         """
         outputs = self._outputs(X)
-        if not return_std and self._width() == 1:
+        if not return_std and self._predicts_outputs():
             return outputs.ravel() if outputs.shape[1] == 1 else outputs
         predictions = self._predictions(outputs)
         shape = (len(outputs), *predictions.shape[1 + (predictions.shape[1] == 1) :])

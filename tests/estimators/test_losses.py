@@ -393,6 +393,18 @@ def test_a_search_tries_parameters_of_a_loss():
     assert len(set(search.cv_results_["mean_test_score"])) == 2
 
 
+def test_a_list_of_one_quantile_has_its_axis_too():
+    for y, n_outputs in ((Y, ()), (np.column_stack([Y, -3 * Y]), (2,))):
+        settings = {"hidden_layer_sizes": (4,), "early_stopping": True, "max_iter": 3, "random_state": 0}
+        of_list = MLPRegressor("quantile", quantile=[0.3], **settings).fit(X, y)
+        of_number = MLPRegressor("quantile", quantile=0.3, **settings).fit(X, y)
+        assert of_list.predict(X).shape == (120, *n_outputs, 1)
+        np.testing.assert_array_equal(of_list.predict(X)[..., 0], of_number.predict(X))
+        assert of_list.score(X, y) == d2_pinball_score(y, of_number.predict(X), alpha=0.3)
+    with pytest.raises(ValueError, match="scikit-learn has no loss='quantile'"):
+        of_list.to_sklearn()
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
