@@ -134,7 +134,7 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         function of (estimator, X, y), or ``'loss'``, the negative mean loss. None is that of `score`.
     max_time : float or None, default=None
         Seconds after which a call of `fit` or `partial_fit` stops, with a ConvergenceWarning. The clock is
-        looked at between groups of batches that take about a tenth of a second, and between epochs.
+        looked at between runs of compiled code, of about a tenth of a second each.
     init : str, default='auto'
         Distribution of the initial weights: 'sklearn', 'glorot_uniform', 'glorot_normal', 'he_uniform',
         'he_normal', 'lecun_uniform', 'lecun_normal', 'orthogonal', or 'auto': scikit-learn's for its own
@@ -188,7 +188,8 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
     history_ : dict of ndarray of shape (n_epochs,)
         What was recorded after each epoch: loss, val_loss, val_score, lr, seconds.
     best_iteration_, best_score_, evals_result_ : int, float, dict
-        The best epoch, counted from 0, its score, and the curves, as boosting libraries call them.
+        The best epoch, counted from 0; its validation score, or its loss where nothing was validated; and the
+        curves. The names are those of boosting libraries.
     n_iter_ : int
         Epochs, or iterations, of the last fit.
     t_ : int
