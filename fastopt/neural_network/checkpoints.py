@@ -200,7 +200,8 @@ class Checkpoint:
     def _check_same_fit(self, saved, estimator):
         """Raise ValueError unless the file is of a fit with these arguments, data and beginning."""
         with naming(self._path):
-            found = fit_identity.differences(saved["identity"], self._identity)
+            identity = fit_identity.with_newer_parameters(saved["identity"], estimator)
+            found = fit_identity.differences(identity, self._identity)
             began = fit_identity.differences(saved["beginning"], self._beginning)
             if saved["ending"] or not training_state.is_left_in(estimator, saved["state"]):
                 found += began

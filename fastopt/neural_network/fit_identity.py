@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import hashlib
+import inspect
 import json
 import math
 import re
@@ -76,6 +77,13 @@ def identity(training: "MiniBatchTraining") -> dict[str, Any]:
             **_of_validation_set(training.validation_set, pool),
             _COURSE: _values_of_functions(training.solver.update) + _rates(training.solver.dropout),
         }
+
+
+def with_newer_parameters(saved: dict[str, Any], estimator: "BaseMLP") -> dict[str, Any]:
+    """Return an `identity` with the defaults of parameters that its version of fastopt did not have."""
+    known = inspect.signature(type(estimator)).parameters.values()
+    defaults = {one.name: _shown(one.default) for one in known if one.name not in _WITHOUT_EFFECT}
+    return defaults | saved
 
 
 def differences(saved: dict[str, Any], present: dict[str, Any]) -> list[str]:

@@ -33,6 +33,7 @@ from fastopt import (
     _file_lock,
 )
 from fastopt._file_lock import file_lock
+from fastopt.model_files.objects import load_objects, save_objects
 from fastopt.schedules import cosine, function, plateau
 
 pytestmark = [
@@ -160,6 +161,21 @@ def test_a_resumed_fit_says_where_it_stands_and_warns_as_if_it_had_not_been_inte
     assert f"Resumed from {str(path)!r} after iteration 3 and " in out
     assert "Iteration 4," in out
     assert "Iteration 3," not in out
+
+
+@pytest.mark.parametrize("alpha", [0.0001, 0.5], ids=["default", "other"])
+def test_parameters_that_an_earlier_version_did_not_have_count_as_at_their_defaults(alpha, path):
+    network = MLPClassifier((4,), max_iter=5, random_state=0)
+    interrupt(clone(network).set_params(checkpoint=path), 3, X, LABELS)
+    saved = load_objects(path, "checkpoint")
+    del saved["identity"]["alpha"]  # as if it were new
+    save_objects(path, saved, "checkpoint")
+    again = clone(network).set_params(checkpoint=path, alpha=alpha)
+    if alpha == 0.0001:
+        assert_same(again.fit(X, LABELS), network.fit(X, LABELS))
+    else:
+        with pytest.raises(ValueError, match=r"alpha was 0.0001 and is 0.5\. Choose"):
+            again.fit(X, LABELS)
 
 
 def test_numpys_global_generator_is_followed_and_left_alone(path, monkeypatch):
