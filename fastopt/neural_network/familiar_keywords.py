@@ -131,6 +131,8 @@ def advice(cls: type, method: str, name: str, value: object) -> str:
     is_constructor, parameters = method == "__init__", inspect.signature(cls).parameters
     if not is_constructor and name == "classes" and name in inspect.signature(cls.partial_fit).parameters:
         return " Only partial_fit has it; fit takes the classes of y."
+    if method == "partial_fit" and name in inspect.signature(cls.fit).parameters:
+        return " Only fit has it: after partial_fit you can score any rows yourself."
     answer = _answer(cls.__name__, is_constructor, name, value, parameters)
     if answer:
         return answer

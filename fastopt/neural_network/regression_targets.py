@@ -84,9 +84,14 @@ class RegressionTargets(BaseMLP):
         quantiles = self._quantiles() if name == "quantile" else None
         if quantiles is None:
             return super()._parameter_of_outputs(name)
-        n_targets = self._layout.layer_sizes[-1] // self._width()
+        n_outputs, width = self._layout.layer_sizes[-1], self._width()
+        if n_outputs % width:
+            raise ValueError(
+                f"quantile={self.quantile!r} takes {width} outputs of the network for each target, and it "
+                f"has {n_outputs}, because it was fitted with another loss or quantile: fit it anew."
+            )
         each = np.repeat(quantiles, self._loss_entry.outputs_per_target)
-        return tuple(np.tile(each, n_targets).tolist())
+        return tuple(np.tile(each, n_outputs // width).tolist())
 
     def _validate_input(self, X, y, incremental, reset):
         X, targets = self._validate_more(X, y, reset)

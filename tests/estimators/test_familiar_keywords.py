@@ -76,6 +76,10 @@ def test_what_is_not_known_anywhere_is_refused_as_well():
         TypeError, match=r"^MLPClassifier.partial_fit has no argument 'epochs'. Pass max_iter=3"
     ):
         MLPClassifier().partial_fit(X, Y, classes=np.unique(Y), epochs=3)
+    with pytest.raises(
+        TypeError, match=r"^MLPClassifier.partial_fit has no argument 'X_val'. Only fit has it"
+    ):
+        MLPClassifier().partial_fit(X, Y, classes=np.unique(Y), X_val=X, y_val=Y)
     with pytest.raises(TypeError, match=r"^MLPRegressor.fit has no argument 'classes'.$"):
         MLPRegressor().fit(X, Y, classes=Y)
 

@@ -339,6 +339,10 @@ def test_other_outputs_need_another_network():
         model.set_params(loss="poisson").fit(X, Y)
     with pytest.raises(ValueError, match="y stands for 2 outputs"):
         model.set_params(loss="quantile", quantile=[0.1, 0.2]).fit(X, Y)
+    with pytest.raises(
+        ValueError, match=r"takes 2 outputs of the network for each target, and it has 1.*anew"
+    ):
+        model.predict(X)
 
 
 @pytest.mark.parametrize(
