@@ -388,7 +388,7 @@ class BaseMLP(
         X = validation.as_engine_array(X, dtype)
         network = self._network(dtype, validation.check_device(self.device, type(self).__name__))
         if network["device"] == "cpu" and type(X) is np.ndarray and X.shape[0] <= MAX_ROWS:
-            few = few_rows(**network)
+            few = few_rows(network)
             if few.can_take(X.shape[0]):
                 return few.predict(params, X)
         return kept_trainer("predict", **network).predict(params, X)
