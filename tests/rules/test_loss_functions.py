@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+from reference import loss_cases
 from reference.peers import needs_torch, torch
 from scipy.special import softmax
 from sklearn._loss import loss as sklearn_loss
@@ -192,7 +193,7 @@ def test_the_binary_focal_loss_follows_lin_et_al(k):
     np.testing.assert_allclose(ours("binary_focal", p, y, 0.0), plain, rtol=RTOL)
 
 
-@pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.row is None])
+@pytest.mark.parametrize("name", [name for name in loss_cases.BUILT_IN if LOSSES[name].row is None])
 def test_a_nan_output_gives_a_nan_gradient(name):
     loss = LOSSES[name]
     k = () if loss.parameter is None else (loss.parameter.default,)
