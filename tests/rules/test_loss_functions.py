@@ -83,7 +83,7 @@ def test_the_quantile_loss_is_scikit_learns(k):
         ("gamma", sklearn_loss.HalfGammaLoss(), ()),
         *(("tweedie", sklearn_loss.HalfTweedieLoss(power=k), (k,)) for k in POWERS),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if isinstance(value, sklearn_loss.BaseLoss) else str(value),
 )
 def test_deviances_are_twice_the_losses_and_gradients_scikit_learns(name, theirs, k):
     z = RS.standard_normal(100)
