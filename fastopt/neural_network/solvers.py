@@ -184,7 +184,7 @@ class StochasticSolver(Persistent):
         lr, update = self.update.hyper.get("lr"), self.update
         if type(lr) is float:  # the quick way: a test for abstract classes takes longer
             return [lr] * n_epochs
-        if isinstance(lr, Schedule):
+        if isinstance(lr, Schedule) and n_epochs:  # an error may end the first epoch
             optimizer, steps = update.optimizer, first_step + n_batches * np.arange(n_epochs)
             return evaluate(optimizer.innermost, update.hyper, optimizer.inner_run(update.run), steps)[
                 "lr"

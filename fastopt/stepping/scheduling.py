@@ -22,7 +22,7 @@ def scheduled(h):
 
 def _is_scheduled(value):
     if isinstance(value, (tuple, list)):
-        return any(type(v) not in _PLAIN and isinstance(v, Schedule) for v in value)
+        return not _PLAIN.issuperset(map(type, value)) and any(isinstance(v, Schedule) for v in value)
     return isinstance(value, Schedule)
 
 
