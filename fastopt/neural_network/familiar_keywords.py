@@ -86,7 +86,8 @@ def answers_keywords(method: _F) -> _F:
     method : function
         ``__init__``, or one that trains.
     """
-    known = inspect.signature(method).parameters
+    signature = inspect.signature(method)
+    known = signature.parameters
 
     @functools.wraps(method)
     def answering(self, *args, **kwargs):
@@ -98,6 +99,8 @@ def answers_keywords(method: _F) -> _F:
                 raise
             raise TypeError(refusal(type(self), method.__name__, unknown, kwargs[unknown])) from None
 
+    # scikit-learn asks for it at each get_params and clone: this way it is not made again each time.
+    answering.__signature__ = signature  # type: ignore[attr-defined]
     return cast(_F, answering)
 
 

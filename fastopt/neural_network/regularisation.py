@@ -26,6 +26,8 @@ def new_dropout(estimator: "BaseMLP", run: Run) -> DropoutState | None:
         If ``dropout`` does not fit the network, or is no rate.
     """
     given, n_hidden = estimator.dropout, len(estimator._layout.shapes) - 1
+    if type(given) is float and given == 0.0:  # the quick way
+        return None
     rates = [0.0, *[given] * n_hidden] if isinstance(given, (int, float, Real, Schedule)) else [*given]
     if len(rates) != n_hidden + 1:
         raise ValueError(
