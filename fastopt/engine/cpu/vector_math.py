@@ -73,7 +73,8 @@ def _make_exp(real, mantissa, bias, ln2_high, ln2_low, coefficients, low, high):
     rest = tuple(rest)
 
     @njit(**INNER_JIT)
-    def exp(x):
+    def factors(x):
+        """Return ``e**r - 1`` and ``2**n`` of ``x = n * log(2) + r``."""
         x = max(min(x, high), low)
         biased = x * log2e + magic
         n = biased - magic
@@ -81,19 +82,17 @@ def _make_exp(real, mantissa, bias, ln2_high, ln2_low, coefficients, low, high):
         series = lead
         for c in rest:  # a tuple of constants: unrolled
             series = series * r + c
-        return (series * r * r + r + one) * _power_of_two(biased)
+        return series * r * r + r, _power_of_two(biased)
+
+    @njit(**INNER_JIT)
+    def exp(x):
+        part, scale = factors(x)
+        return (part + one) * scale
 
     @njit(**INNER_JIT)
     def expm1(x):
-        bounded = max(min(x, high), low)
-        biased = bounded * log2e + magic
-        n = biased - magic
-        r = (bounded - n * ln2_high) - n * ln2_low
-        series = lead
-        for c in rest:
-            series = series * r + c
-        scale = _power_of_two(biased)
-        return infinity if x > high else (series * r * r + r) * scale + (scale - one)
+        part, scale = factors(x)
+        return infinity if x > high else part * scale + (scale - one)
 
     return exp, expm1
 
