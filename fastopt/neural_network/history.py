@@ -59,7 +59,10 @@ def as_table(estimator: "BaseMLP") -> np.ndarray:
     """Return the history as an array with a row for each epoch, or raise AttributeError if there is none."""
     rows = _rows(estimator)
     if rows is None:
-        raise AttributeError(f"{type(estimator).__name__} has no history before it is trained")
+        raise AttributeError(
+            f"{type(estimator).__name__} has no history: it is not trained, or was by 'lbfgs' in a version "
+            "of fastopt that kept none. Fit it to have one."
+        )
     return np.array(rows, np.float64).reshape(-1, len(COLUMNS))
 
 

@@ -222,6 +222,19 @@ def test_smoothed_labels_are_keras(kind):
     assert model.loss_ == pytest.approx(losses.mean(), rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_smoothed_labels_give_the_loss_that_keras_gave():
+    # Two rows of three labels whose logits are the weights of a linear network, which does not learn.
+    p, y = np.array([[0.9, 0.2, 0.6], [0.3, 0.05, 0.5]]), np.array([[1, 0, 1], [0, 0, 1]])
+    settings = {"label_smoothing": 0.1, "alpha": 0.0, "max_iter": 1, "warm_start": True}
+    model = MLPClassifier((), solver=fastopt.SGD(lr=0.0), **settings).fit(np.eye(2), y)
+    model.coefs_[0][...], model.intercepts_[0][...] = np.log(p / (1 - p)), 0.0
+    # keras.losses.BinaryCrossentropy(label_smoothing=0.1, reduction=None)(y, p) of Keras 3.15.1, on JAX:
+    # means over labels, where ours are sums, in float32, hence seven digits.
+    keras = np.array([0.3462596535682678, 0.43023407459259033])
+    assert model.fit(np.eye(2), y).loss_ == pytest.approx(3 * keras.mean(), rel=2e-7)
+
+
 @pytest.mark.parametrize("kind", LABELS)
 def test_scores_are_those_of_true_labels(kind):
     settings = {"early_stopping": True, "max_iter": 30, "random_state": 0, "learning_rate_init": 0.02}
