@@ -26,6 +26,7 @@ _BY_MODULE = (
     ("Draw", "fastopt.display", "Pictures of studies and fits; :doc:`/gallery`."),
     ("Write a report", "fastopt.report", "One HTML page of a study."),
     ("Load data", "fastopt.datasets", "Tables of your own and bundled sets, made ready for a study."),
+    ("Data larger than memory", "fastopt.data", "Rows on disk that `fit` reads in blocks."),
 )
 
 

@@ -21,6 +21,7 @@ MODULES = (
     "fastopt.display",
     "fastopt.report",
     "fastopt.datasets",
+    "fastopt.data",
 )
 
 
