@@ -46,6 +46,11 @@ class HeldInterrupt:
     def _note(self, *arguments: Any) -> None:
         self._arguments = arguments
 
+    @property
+    def was_pressed(self) -> bool:
+        """Whether Ctrl-C is being held back: a long run looks here whether to end early."""
+        return self._arguments is not None
+
     def release(self) -> None:
         """Restore the handler, and call it if Ctrl-C was pressed meanwhile."""
         before = self._before

@@ -22,6 +22,7 @@ class BatchRunner:
     def __init__(self, workspace, chooser, flops):
         self.workspace, self._chooser = workspace, chooser
         self._slice = max(1, int(_SLICE_FLOPS / flops))
+        self.flops = flops
         self._is_long = flops > _LONG_FLOPS
         self._blas = single_threaded if workspace.calls_blas else contextlib.nullcontext
 
@@ -72,7 +73,7 @@ class BatchRunner:
             (self._run_in_thread if in_thread else compilation.run)(self.workspace.address, n_workers)
 
     def run_epochs(self, loop):
-        """Run an `_EpochLoop` in this thread, with BLAS limited to it."""
+        """Run an `EpochLoop` in this thread, with BLAS limited to it."""
         start = time.perf_counter()
         with self._blas(), loop.lock:
             compilation.run_epochs(loop.address)

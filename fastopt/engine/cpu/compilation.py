@@ -265,9 +265,9 @@ def run(context: int, n_workers: int) -> None:
 
 
 @functools.cache
-def _epoch_runner():
+def _epoch_runner(template=epoch_loop.run_epochs):
     with announced("the loop over epochs"):
-        return _compile(epoch_loop.run_epochs, f"_{fingerprint(patience.observe)}")
+        return _compile(template, f"_{fingerprint(patience.observe)}")
 
 
 def alone():
@@ -284,6 +284,20 @@ def run_epochs(epochs: int) -> None:
         Address of a record of type `epoch_loop.EPOCHS`.
     """
     _entry_point(False)(_epoch_runner().address, epochs, 1)
+
+
+def run_members(members: int, n_workers: int) -> None:
+    """Train the networks that a record describes, on ``n_workers`` threads.
+
+    Parameters
+    ----------
+    members : int
+        Address of a record of type `epoch_loop.MEMBERS`.
+    n_workers : int
+    """
+    runner = _epoch_runner(epoch_loop.run_members)
+    with threading_layer.region(n_workers):
+        _entry_point(n_workers > 1)(runner.address, members, n_workers)
 
 
 def warmup(dtypes: Iterable[npt.DTypeLike] = ("float32", "float64")) -> None:
@@ -304,6 +318,7 @@ def warmup(dtypes: Iterable[npt.DTypeLike] = ("float32", "float64")) -> None:
     for parallel in (False, True):
         prepare(parallel)
     _epoch_runner()
+    _epoch_runner(epoch_loop.run_members)
     for dtype in map(str, map(np.dtype, dtypes)):
         for loss in LOSSES.values():
             routine_addresses(dtype, True, Functions((), OUTPUTS[loss.output], loss))

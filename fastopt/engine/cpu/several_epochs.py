@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fastopt.stepping.layerwise_state import LayerwiseState
 
 #: Most steps of a run, whose constants stand in one table.
-_MAX_STEPS = 4096
+MAX_STEPS = 4096
 
 
 class Patience(NamedTuple):
@@ -84,7 +84,7 @@ def train_epochs(
     mode = TRAIN if program is None else PROGRAM
     drops = () if dropout is None else dropout.drops
     runner = trainer._prepare(mode, params, X, batch_size, Y, order, sample_weight, drops)
-    n_workers, count = runner.plan(n_batches * min(n_epochs, max(1, _MAX_STEPS // n_batches)))
+    n_workers, count = runner.plan(n_batches * min(n_epochs, max(1, MAX_STEPS // n_batches)))
     in_python = kernel is None and (program is None or program.calls_python)
     # Not where an epoch takes long beside what Python does between two.
     if in_python or n_workers > 1 or count < 2 * n_batches:
@@ -110,7 +110,7 @@ def train_epochs(
         workspace.point_to_dropout(dropout.rows(n_epochs * n_batches))
     workspace.begin(0, n_batches, batch_size, n_samples, 1)
     trainer.n_visited = n_samples
-    loop = _EpochLoop(workspace.address, n_epochs, random_state, patience)
+    loop = EpochLoop(np.zeros(1, EPOCHS), workspace.address, n_epochs, n_batches, random_state, patience)
     try:
         runner.run_epochs(loop)
     finally:
@@ -123,33 +123,57 @@ def train_epochs(
         losses.extend(done)
 
 
-class _EpochLoop:
-    """The arguments of `epoch_loop.run_epochs` for a context record, and the losses that it writes."""
+class EpochLoop:
+    """The arguments of the loop over epochs for a context record, and what it writes.
 
-    def __init__(self, context, n_epochs, random_state, patience):
+    Parameters
+    ----------
+    record : ndarray of shape (1,)
+        Of type `epoch_loop.EPOCHS`; written.
+    context : int
+        Address of the context record.
+    n_epochs, n_batches : int
+        Epochs, and batches of each.
+    random_state : RandomState or None
+        What shuffles.
+    patience : Patience
+    """
+
+    def __init__(self, record, context, n_epochs, n_batches, random_state, patience):
         self._random_state = random_state  # keeps the generator alive
         source = NO_DRAWS if random_state is None else draws(random_state)
         self.lock = source.lock
-        self._losses, self._record = np.empty(n_epochs), np.zeros(1, EPOCHS)
+        self._losses, self.record = np.empty(n_epochs), record
         self._times, self._began = np.empty((n_epochs, 2), np.int64), monotonic_clock.now()
-        self.address = self._record.ctypes.data
-        self._record[0] = (
-            context, compilation.worker_address(), source.next_uint32, source.state,
-            self._losses.ctypes.data, monotonic_clock.ADDRESS, monotonic_clock.CLOCK, self._times.ctypes.data,
-            n_epochs, 0, patience.n_bad, *patience[:3],
+        self.address = record.ctypes.data
+        self.set(
+            context=context, worker=compilation.worker_address(), next_uint32=source.next_uint32,
+            generator=source.state, losses=self._losses.ctypes.data, clock=monotonic_clock.ADDRESS,
+            clock_number=monotonic_clock.CLOCK, times=self._times.ctypes.data,
+            n_epochs=n_epochs, n_batches=n_batches, n_bad=patience.n_bad,
+            best=patience.best, tol=patience.tol, n_bad_allowed=patience.n_bad_allowed,
         )  # fmt: skip
+
+    def set(self, **values):
+        """Set fields of the record."""
+        for name, value in values.items():
+            self.record[name] = value
+
+    @property
+    def n_done(self):
+        """Epochs done."""
+        return int(self.record["n_done"][0])
 
     def share_done(self):
         """Return the epochs done, as a share of all that may be."""
-        return self._record["n_done"][0] / len(self._losses)
+        return self.n_done / len(self._losses)
 
     def ends(self):
         """Return the times at the ends of the epochs done."""
-        n_done = self._record["n_done"][0]
         if monotonic_clock.ADDRESS:
-            return (self._times[:n_done] @ (1.0, 1e-9)).tolist()
-        return np.linspace(self._began, monotonic_clock.now(), n_done + 1)[1:].tolist()
+            return (self._times[: self.n_done] @ (1.0, 1e-9)).tolist()
+        return np.linspace(self._began, monotonic_clock.now(), self.n_done + 1)[1:].tolist()
 
     def losses(self):
         """Return the mean losses of the epochs done."""
-        return self._losses[: self._record["n_done"][0]].tolist()
+        return self._losses[: self.n_done].tolist()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastopt.stepping.layerwise_state import LayerwiseState
 
 #: Most rows of a batch in prediction, and for the gradient of all rows.
-_MAX_ROWS = 1024
+MAX_ROWS = 1024
 #: Floating-point operations of a batch below which a second thread is not even tried.
 _PARALLEL_FLOPS = 1e6
 #: In place of a mode of `context`: TRAIN with an optimizer's program.
@@ -277,7 +277,7 @@ class Trainer:
         gradient = np.zeros(self.layout.size, self.dtype) if out is None else out
         gradient[:] = 0
         n_samples = X.shape[0]
-        runner = self._prepare(GRADIENT, params, X, min(_MAX_ROWS, n_samples), Y, None, sample_weight)
+        runner = self._prepare(GRADIENT, params, X, min(MAX_ROWS, n_samples), Y, None, sample_weight)
         runner.workspace.point(gradient=gradient)
         runner.workspace.set(penalized=False)
         loss, weight = runner.run_all(n_samples)
@@ -298,7 +298,7 @@ class Trainer:
         out = np.empty((n_samples, self.layout.layer_sizes[-1]), self.dtype)
         if not n_samples:
             return out
-        runner = self._prepare(PREDICT, params, X, min(_MAX_ROWS, n_samples), None, None, None)
+        runner = self._prepare(PREDICT, params, X, min(MAX_ROWS, n_samples), None, None, None)
         runner.workspace.point(out=out)
         runner.run_all(n_samples)
         if not keep:
@@ -330,7 +330,7 @@ class Trainer:
         """
         n_samples = X.shape[0]
         out = np.empty((n_samples, self.layout.layer_sizes[-1]), self.dtype)
-        runner = self._prepare(SCORE, params, X, min(_MAX_ROWS, n_samples), Y, None, sample_weight)
+        runner = self._prepare(SCORE, params, X, min(MAX_ROWS, n_samples), Y, None, sample_weight)
         runner.workspace.point(out=out)
         loss, weight = runner.run_all(n_samples)
         if not keep:
