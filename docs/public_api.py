@@ -15,6 +15,7 @@ MODULES = (
     "fastopt",
     "fastopt.optimizers",
     "fastopt.neural_network",
+    "fastopt.tabular",
     "fastopt.schedules",
     "fastopt.callbacks",
     "fastopt.study",

@@ -30,13 +30,17 @@ _FAMILIES = {
 }
 #: The module of each class that belongs to no public family.
 _INTERNAL = {
+    "CategoryColumn": "fastopt.tabular.category_columns",
+    "DroppedColumn": "fastopt.tabular.encoding",
     "DropoutState": "fastopt.stepping.dropout",
     "EarlyStopping": "fastopt.neural_network.early_stopping",
     "FlatState": "fastopt.stepping.flat_state",
     "LayerwiseState": "fastopt.stepping.layerwise_state",
     "Layout": "fastopt.engine.layout",
+    "NumberColumn": "fastopt.tabular.number_columns",
     "Run": "fastopt.schedules.clock",
     "StochasticSolver": "fastopt.neural_network.solvers",
+    "TableEncoder": "fastopt.tabular.columns",
 }
 #: The family of the optimizer classes that `fastopt.register` and its like make from a rule.
 _REGISTERED = "registered"

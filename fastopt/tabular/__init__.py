@@ -1,6 +1,5 @@
-"""Tables as they are: columns of every kind made into numbers, and bags of small networks trained on them.
+"""Tables as they are: columns of every kind made into numbers, and bags of small networks trained on them."""
 
-Internal until it has its estimators: what is public of it will stand here.
-"""
+from fastopt.tabular.columns import TableEncoder
 
-__all__: list[str] = []
+__all__ = ["TableEncoder"]

@@ -1,0 +1,230 @@
+"""Tables of every kind read column by column: arrays, sparse matrices, and frames of several libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils.validation import validate_data
+
+from fastopt._extras import require
+from fastopt.tabular import column_kinds
+from fastopt.tabular.column_kinds import BOOLEAN, DATE, DURATION, EMPTY, MIXED, NUMBER, TEXT, Column
+
+
+class Table:
+    """A table whose columns are read one by one.
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+    names : sequence of str, optional
+        Default: ``x0``, ``x1``, ...
+    read : callable
+        Gives the `Column` at a position, and is told its name.
+    order : sequence of int, optional
+        The positions of the columns, if they are wanted in another order.
+    """
+
+    #: All columns as one array or CSR matrix of numbers, or None where they have to be read one by one.
+    matrix: Any = None
+
+    def __init__(
+        self,
+        n_rows: int,
+        n_columns: int,
+        names: Sequence[str] | None,
+        read: Callable[[int, str], Column],
+        order: Sequence[int] | None = None,
+    ) -> None:
+        self.n_rows, self.n_columns, self._read, self._order = n_rows, n_columns, read, order
+        self._names = names
+
+    def name(self, j: int) -> str:
+        """Return the name of a column."""
+        return f"x{j}" if self._names is None else str(self._names[j])
+
+    def column(self, j: int) -> Column:
+        """Return a column, whose numbers are finite or missing.
+
+        Raises
+        ------
+        ValueError
+            If it holds infinity or a complex number.
+        TypeError
+            If it holds what columns cannot hold.
+        """
+        column = self._read(j if self._order is None else self._order[j], self.name(j))
+        if column.levels is None:
+            check_finite(column.values, lambda _: self.name(j))
+        return column
+
+
+def check_finite(values: np.ndarray, name: Callable[[int], str]) -> np.ndarray | None:
+    """Refuse infinite numbers; return where numbers are missing, or None if they are nowhere.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows,) or (n_rows, n_columns)
+    name : callable
+        Gives the name of a column for the message.
+
+    Raises
+    ------
+    ValueError
+    """
+    is_finite = np.isfinite(values)
+    if is_finite.all():
+        return None
+    infinite = np.argwhere(np.isinf(values))
+    if len(infinite):
+        row, *column = infinite[0].tolist()
+        raise ValueError(
+            f"Input X contains infinity: column {name(*column or [0])!r} holds {values[tuple(infinite[0])]} "
+            f"in row {row}. Write what is meant: NaN where the number is not known, or a large number."
+        )
+    return ~is_finite
+
+
+def read(X: Any, estimator: Any, *, reset: bool) -> Table:
+    """Return a table of what a user passes as ``X``.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
+        Frames of pandas, polars, pyarrow and whatever else narwhals reads.
+    estimator : estimator
+        Whose number and names of features are set (``reset=True``), or checked: a frame's columns may come
+        in another order, and are put in the order of `fit`.
+    reset : bool
+
+    Raises
+    ------
+    ValueError
+        If X is no table, or its columns are not those of `fit`.
+    TypeError
+        As `Table.column`.
+    MissingExtraError
+        If X is a frame that only narwhals can read, and this is not installed.
+    """
+    if not reset and _is_plain(X, estimator):
+        return _of_array(X, None)
+    if type(X).__name__ == "LazyFrame":
+        raise TypeError("X is a LazyFrame, which holds no rows yet: pass X.collect().")
+    if hasattr(X, "columns") and (hasattr(X, "__dataframe__") or hasattr(X, "__arrow_c_stream__")):
+        return _of_frame(X, estimator, reset)
+    names = None if reset else getattr(estimator, "feature_names_in_", None)
+    if not hasattr(X, "__array__") and not scipy.sparse.issparse(X):
+        X = np.array(X, object)  # numbers beside text, and booleans beside numbers, stay what they are
+    X = validate_data(estimator, X, reset=reset, dtype=None, ensure_all_finite=False, accept_sparse="csr")
+    if scipy.sparse.issparse(X):
+        table = Table(*X.shape, names, lambda j, _: column_kinds.of_numbers(X[:, [j]].toarray().ravel()))
+        table.matrix = X
+        return table
+    return _of_array(X, names)
+
+
+def _is_plain(X, estimator):
+    """Whether X is an array of numbers that needs no more checks than these."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype.kind in "fiu"
+        and X.ndim == 2
+        and X.shape[1] == estimator.n_features_in_
+        and len(X) > 0
+        and not hasattr(estimator, "feature_names_in_")
+    )
+
+
+def _of_array(X, names):
+    kind = X.dtype.kind
+    if kind in "OUSTV":
+        return Table(*X.shape, names, lambda j, name: column_kinds.of_objects(X[:, j].tolist(), name))
+    if kind in "Mm":
+        convert, of = (column_kinds.days_of, DATE) if kind == "M" else (column_kinds.seconds_of, DURATION)
+        return Table(*X.shape, names, lambda j, _: column_kinds.of_numbers(convert(X[:, j]), of))
+    of = BOOLEAN if kind == "b" else NUMBER
+    table = Table(*X.shape, names, lambda j, _: column_kinds.of_numbers(X[:, j], of))
+    table.matrix = X if of == NUMBER else None
+    return table
+
+
+def _of_frame(X, estimator, reset):
+    names = list(X.columns) if not hasattr(X, "column_names") else list(X.column_names)
+    repeated = sorted({str(name) for name in names if names.count(name) > 1}) if _repeats(names) else []
+    if repeated:
+        raise ValueError(
+            f"X has more than one column of the name {', '.join(map(repr, repeated))}: rename them."
+        )
+    known = None if reset else getattr(estimator, "feature_names_in_", None)
+    order = None
+    if known is not None and names != known.tolist() and {*names} == {*known}:
+        place = {name: j for j, name in enumerate(names)}
+        order = [place[name] for name in known]
+    elif known is None or names != known.tolist():
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+    labels = [str(name) for name in (names if known is None else known)]
+    if X.shape[0] == 0 or not names:
+        what = f"Found array with {X.shape[0]} sample(s)" if names else "Found array with 0 feature(s)"
+        raise ValueError(f"{what} (shape={tuple(X.shape)}) while a minimum of 1 is required.")
+    kinds = [_kind_of_pandas(of) for of in X.dtypes] if hasattr(X, "iloc") else [""] * len(names)
+    if all(kind in "iuf" and kind for kind in kinds):
+        array = X.to_numpy()
+        return _of_array(array if order is None else array[:, order], labels)
+    nw = require("narwhals", "a data frame as X", extra="tables")
+    frame = nw.from_native(X, eager_only=True)
+
+    def read(j, name):
+        if kinds[j]:
+            return column_kinds.of_numbers(X.iloc[:, j].to_numpy(), BOOLEAN if kinds[j] == "b" else NUMBER)
+        return _of_series(nw, frame.get_column(names[j]), name)
+
+    return Table(*X.shape, labels, read, order)
+
+
+def _kind_of_pandas(dtype):
+    """Return the kind of a dtype of NumPy's numbers or booleans, or nothing."""
+    return dtype.kind if isinstance(dtype, np.dtype) and dtype.kind in "iufb" else ""
+
+
+def _repeats(names):
+    return len({*names}) < len(names)
+
+
+def _of_series(nw, series, name):
+    """Return a column of a frame, by its type."""
+    of = series.dtype
+    is_category = of in (nw.Categorical, nw.Enum)
+    if is_category and hasattr(series.to_native(), "cat") and hasattr(series.to_native().cat, "codes"):
+        return _of_categorical(series.to_native().cat, name)
+    if of.is_numeric() or of == nw.Boolean:
+        kind = BOOLEAN if of == nw.Boolean else NUMBER
+        return column_kinds.of_numbers(series.cast(nw.Float64).to_numpy(), kind)
+    if of == nw.Date:
+        series, of = series.cast(nw.Datetime("us")), nw.Datetime
+    if of == nw.Datetime:
+        days = _float64(nw, series.dt.timestamp("us")) / column_kinds.MICROSECONDS_PER_DAY
+        return column_kinds.of_numbers(days, DATE)
+    if of == nw.Duration:
+        return column_kinds.of_numbers(_float64(nw, series.dt.total_microseconds()) / 1e6, DURATION)
+    return column_kinds.of_objects(series.to_list(), name, is_category)
+
+
+def _float64(nw, series):
+    return series.cast(nw.Float64).to_numpy()
+
+
+def _of_categorical(categorical, name):
+    """Return a column of pandas' categories, whose levels may be of any type."""
+    levels = categorical.categories.tolist()
+    codes = categorical.codes.to_numpy().astype(np.int64)
+    used = [levels[code] for code in np.unique(codes[codes >= 0])]
+    if not used:
+        return Column(EMPTY, np.full(len(codes), np.nan), None, True)
+    texts = [
+        value if isinstance(value, (str, bytes, int, float, np.generic)) else str(value) for value in used
+    ]
+    kind = column_kinds.of_objects(texts, name).kind
+    return column_kinds.of_levels(codes, levels, kind if kind in (BOOLEAN, NUMBER, TEXT) else MIXED, True)
