@@ -38,6 +38,7 @@ _INTERNAL = {
     "LayerwiseState": "fastopt.stepping.layerwise_state",
     "Layout": "fastopt.engine.layout",
     "NumberColumn": "fastopt.tabular.number_columns",
+    "RateFactors": "fastopt.stepping.rate_factors",
     "Run": "fastopt.schedules.clock",
     "StochasticSolver": "fastopt.neural_network.solvers",
     "TableEncoder": "fastopt.tabular.columns",

@@ -16,12 +16,13 @@ ALIGNMENT = 16
 
 
 class Layout(Persistent):
-    """The flat layout of a fully connected network: all weights, then all biases, then all slopes.
+    """The flat layout of a fully connected network: all weights, biases, slopes, then the input scale.
 
-    ``[W1 | W2 | ... | pad][b1 | b2 | ... | pad][s1 | s2 | ... | pad]``: weights come first, so that whatever
-    decays is a prefix. Slopes are what activations with a learnt parameter learn, one number for each unit;
-    a network without such activations has none. The same layout serves parameters, gradients and each state
-    slot of an optimizer.
+    ``[W1 | W2 | ... | pad][b1 | b2 | ... | pad][s1 | s2 | ... | pad][scale | pad]``: weights come first, so
+    that whatever decays is a prefix. Slopes are what activations with a learnt parameter learn, one number
+    for each unit; a network without such activations has none. The input scale is one factor for each input
+    column, ``(x * scale) @ W1 + b1``. The same layout serves parameters, gradients and each state slot of an
+    optimizer.
 
     Parameters
     ----------
@@ -29,18 +30,23 @@ class Layout(Persistent):
         Units per layer, inputs first, outputs last; at least two.
     has_slopes : sequence of bool, optional
         Of each hidden layer, whether its activation learns a parameter; none by default.
+    scales_inputs : bool, optional
+        Whether the network multiplies its inputs by a learnt scale, one factor for each column.
 
     Attributes
     ----------
     layer_sizes : tuple of int
     has_slopes : tuple of bool
         Empty if no layer has slopes.
+    scales_inputs : bool
     size : int
         Length of the flat vector, padding included.
     n_decay : int
         Length of the prefix that holds the weights.
     weights_at, biases_at, slopes_at : ndarray of int64, shape (n_layers - 1,)
         Offset of each layer's block; a layer without slopes has an empty one.
+    scale_at : int
+        Offset of the input scale; ``size`` if there is none.
 
     Examples
     --------
@@ -57,17 +63,21 @@ class Layout(Persistent):
 
     layer_sizes: tuple[int, ...]
     has_slopes: tuple[bool, ...]
+    scales_inputs: bool
     shapes: tuple[tuple[int, int], ...]
     size: int
     n_decay: int
     weights_at: npt.NDArray[np.int64]
     biases_at: npt.NDArray[np.int64]
     slopes_at: npt.NDArray[np.int64]
+    scale_at: int
 
-    _state_names = ("layer_sizes", "has_slopes")
-    _may_lack = ("has_slopes",)
+    _state_names = ("layer_sizes", "has_slopes", "scales_inputs")
+    _may_lack = ("has_slopes", "scales_inputs")
 
-    def __init__(self, layer_sizes: Sequence[int], has_slopes: Sequence[bool] = ()) -> None:
+    def __init__(
+        self, layer_sizes: Sequence[int], has_slopes: Sequence[bool] = (), scales_inputs: bool = False
+    ) -> None:
         self.layer_sizes = tuple(int(n) for n in layer_sizes)
         if len(self.layer_sizes) < 2 or min(self.layer_sizes) < 1:
             raise ValueError(f"layer_sizes={list(layer_sizes)} needs two or more entries, each at least 1.")
@@ -82,16 +92,19 @@ class Layout(Persistent):
         slopes = [shape if has else (0,) for shape, has in zip_longest(vectors, self.has_slopes)]
         self.weights_at, self.n_decay = self._place(self.shapes, 0)
         self.biases_at, slopes_begin = self._place(vectors, self.n_decay)
-        self.slopes_at, self.size = self._place(slopes, slopes_begin)
-        self._key = self.layer_sizes, self.has_slopes
+        self.slopes_at, self.scale_at = self._place(slopes, slopes_begin)
+        self.scales_inputs = bool(scales_inputs)
+        scale = [self.layer_sizes[:1]] if self.scales_inputs else []
+        self.size = self._place(scale, self.scale_at)[1]
+        self._key = self.layer_sizes, self.has_slopes, self.scales_inputs
         self._hash = hash(self._key)  # layouts are keys of what is kept between calls
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {"layer_sizes": self.layer_sizes}
-        return state | {"has_slopes": self.has_slopes} if self.has_slopes else state
+        state = {name: getattr(self, name) for name in self._state_names}
+        return {name: value for name, value in state.items() if value or name == "layer_sizes"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["layer_sizes"], state.get("has_slopes", ()))
+        self.__init__(**state)
 
     @staticmethod
     def _place(shapes, at):
@@ -117,9 +130,14 @@ class Layout(Persistent):
         hidden = zip_longest(self.slopes_at[:-1], self.layer_sizes[1:-1], self.has_slopes)
         return [flat[at : at + n] if has else None for at, n, has in hidden]
 
+    def scale(self, flat: np.ndarray) -> np.ndarray | None:
+        """Return the input scale, a view of ``flat`` of shape ``(n_features,)``, or None if there is none."""
+        return flat[self.scale_at : self.scale_at + self.layer_sizes[0]] if self.scales_inputs else None
+
     def vectors(self, flat: np.ndarray) -> list[np.ndarray]:
-        """Return all vectors, which weight decay spares: biases, then the slopes there are."""
-        return self.biases(flat) + [slopes for slopes in self.slopes(flat) if slopes is not None]
+        """Return all vectors, which weight decay spares: biases, the slopes there are, the input scale."""
+        found = [*self.slopes(flat), self.scale(flat)]
+        return self.biases(flat) + [vector for vector in found if vector is not None]
 
     def arrays(self, flat: np.ndarray) -> list[np.ndarray]:
         """Return all parameters: weights, then `vectors`."""
@@ -133,4 +151,5 @@ class Layout(Persistent):
 
     def __repr__(self) -> str:
         slopes = f", has_slopes={list(self.has_slopes)}" if self.has_slopes else ""
-        return f"Layout({list(self.layer_sizes)}{slopes})"
+        scale = ", scales_inputs=True" if self.scales_inputs else ""
+        return f"Layout({list(self.layer_sizes)}{slopes}{scale})"

@@ -207,9 +207,9 @@ class StochasticSolver(Persistent):
         """
         mine, theirs = self.update, other.update
         if _kinds(mine.optimizer) == _kinds(theirs.optimizer) and mine.state.shape == theirs.state.shape:
-            theirs.hyper.update(mine.hyper)
-            theirs.begin(dataclasses.replace(mine.run, origin=theirs.t))
-            self.update = theirs
+            self.update = theirs.continue_as(mine)
+            if self.update is theirs:
+                theirs.begin(dataclasses.replace(mine.run, origin=theirs.t))
             if self.dropout is not None and other.dropout is not None:
                 self.dropout.continue_from(other.dropout)
 

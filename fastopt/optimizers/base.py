@@ -20,6 +20,7 @@ from fastopt.stepping.cuda_stepper import DeviceStepper
 from fastopt.stepping.flat_state import FlatState
 from fastopt.stepping.layerwise_state import LayerwiseState
 from fastopt.stepping.param_groups import rule_of, to_groups, to_list
+from fastopt.stepping.rate_factors import RateFactors, check_rates
 from fastopt.stepping.stepper import Stepper
 
 #: Canonical name to class.
@@ -205,7 +206,12 @@ class Optimizer(Parameters):
         return run
 
     def flat(
-        self, size: int, n_decay: int, dtype: npt.DTypeLike, run: Run | None = None
+        self,
+        size: int,
+        n_decay: int,
+        dtype: npt.DTypeLike,
+        run: Run | None = None,
+        rate_factors: RateFactors | None = None,
     ) -> FlatState | LayerwiseState:
         """Return the state for one flat vector of parameters, which the training engine uses.
 
@@ -219,6 +225,8 @@ class Optimizer(Parameters):
             float32 or float64.
         run : fastopt.schedules.Run, optional
             Length of the run and of an epoch, for schedules that count by them.
+        rate_factors : RateFactors, optional
+            Factors of the learning rate for each layer; see `fastopt.stepping.rate_factors`.
 
         Returns
         -------
@@ -228,13 +236,15 @@ class Optimizer(Parameters):
         Raises
         ------
         ValueError
-            If a hyper-parameter is out of its range.
+            If a hyper-parameter is out of its range, or there are factors for an optimizer without ``lr``.
         """
         h, run = self.get_params(deep=False), run or Run()
         self.check(scheduling.at_step(self, h, run, 0))
         rule = rule_of(type(self), h, (2, 2))
+        check_rates(self, rate_factors)
         whole = isinstance(rule, (TensorRule, Reduced)) or self.decays_in_rule(h)
-        return (LayerwiseState if whole else FlatState)(self, size, n_decay, dtype, run)
+        make = LayerwiseState if whole else FlatState
+        return make(self, size, n_decay, dtype, run, rate_factors=rate_factors)
 
 
 @dataclasses.dataclass(repr=False)

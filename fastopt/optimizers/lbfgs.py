@@ -11,6 +11,7 @@ from fastopt.stepping import scheduling
 from fastopt.stepping.cuda_stepper import refuse_on_gpu
 from fastopt.stepping.layerwise_state import LayerwiseState
 from fastopt.stepping.lbfgs import LBFGSStepper
+from fastopt.stepping.rate_factors import RateFactors, check_rates
 from fastopt.stepping.stepper import Stepper
 
 
@@ -86,8 +87,16 @@ class LBFGS(Optimizer):
         refuse_on_gpu(self, groups)
         return LBFGSStepper(self, groups, n_threads, run)
 
-    def flat(self, size: int, n_decay: int, dtype: npt.DTypeLike, run: Run | None = None) -> LayerwiseState:
+    def flat(
+        self,
+        size: int,
+        n_decay: int,
+        dtype: npt.DTypeLike,
+        run: Run | None = None,
+        rate_factors: RateFactors | None = None,
+    ) -> LayerwiseState:
         """Return the state for the training engine; see `Optimizer.flat`."""
+        check_rates(self, rate_factors)
         run = run or Run()
         self.check(scheduling.at_step(self, self.get_params(deep=False), run, 0))
         return LayerwiseState(self, size, n_decay, dtype, run, n_groups=1)

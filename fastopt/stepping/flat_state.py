@@ -12,6 +12,7 @@ from fastopt.persistence import Persistent
 from fastopt.schedules import Run
 from fastopt.stepping import scheduling
 from fastopt.stepping.arrays import check_dtype
+from fastopt.stepping.rate_factors import RateFactors, scaled
 
 if TYPE_CHECKING:
     from fastopt.optimizers.base import Optimizer
@@ -38,7 +39,9 @@ class FlatState(scheduling.Scheduled, Persistent):
     state : ndarray of shape (n_slots, size)
         The slots, in the order of ``rule.slots``. Written by the kernel.
     scalars : tuple of float
-        State that is one number, for rules that declare ``scalars``.
+        State that is one number, for rules that declare ``scalars``; those of one group after another.
+    rate_factors : RateFactors or None
+        Factors of the learning rate for parts of the vector; None where all have the same rate.
     is_training : bool
         Whether the parameters are those of training (`train`) or of evaluation (`eval`).
     """
@@ -53,10 +56,23 @@ class FlatState(scheduling.Scheduled, Persistent):
     state: np.ndarray
     scalars: tuple[float, ...]
     is_training: bool
+    rate_factors: RateFactors | None = None
 
-    _state_names = tuple("optimizer hyper run t dtype size n_decay state scalars is_training".split())
+    _state_names = (
+        *"optimizer hyper run t dtype size n_decay state scalars is_training".split(),
+        "rate_factors",
+    )
+    _may_lack = ("rate_factors",)
 
-    def __init__(self, optimizer: "Optimizer", size: int, n_decay: int, dtype: npt.DTypeLike, run: Run):
+    def __init__(
+        self,
+        optimizer: "Optimizer",
+        size: int,
+        n_decay: int,
+        dtype: npt.DTypeLike,
+        run: Run,
+        rate_factors: RateFactors | None = None,
+    ):
         self.optimizer = copy.deepcopy(optimizer)
         self.hyper = self.optimizer.get_params(deep=False)
         self.run, self.t = run, 0
@@ -67,12 +83,18 @@ class FlatState(scheduling.Scheduled, Persistent):
         self.state = aligned_memory.zeros((len(rule.slots), self.size), self.dtype)
         for name, row in zip(rule.slots, self.state, strict=True):
             row[:] = rule.first(first, rule.initial, name)
-        self.scalars = tuple(rule.first(first, rule.scalars, name) for name in rule.scalars)
+        self.rate_factors = rate_factors if rate_factors is not None and rate_factors.differ else None
+        by_group = [scaled(first, factor) for factor in self._groups]
+        self._check_slots(first, by_group)
+        self.scalars = tuple(rule.first(h, rule.scalars, name) for h in by_group for name in rule.scalars)
         self.is_training = True
         self._table = self._kernel = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._state_names}
+        state = {name: getattr(self, name) for name in self._state_names}
+        if self.rate_factors is None:
+            del state["rate_factors"]  # earlier versions read it, too
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -88,8 +110,14 @@ class FlatState(scheduling.Scheduled, Persistent):
             self.dtype,
         ):
             raise ValueError(f"the state of {self.optimizer!r} is no array of {self.dtype} and shape {shape}")
-        if len(self.scalars) != len(rule.scalars) or not all(isinstance(one, float) for one in self.scalars):
-            raise ValueError(f"{self.optimizer!r} keeps {len(rule.scalars)} numbers, not {self.scalars!r}")
+        if not isinstance(self.rate_factors, (RateFactors, type(None))):
+            raise ValueError(f"{self.rate_factors!r} are no factors of the learning rate")
+        if len(self.scalars) != len(rule.scalars) * len(self._groups) or not all(
+            isinstance(one, float) for one in self.scalars
+        ):
+            raise ValueError(
+                f"{self.optimizer!r} keeps {len(rule.scalars)} numbers a group, not {self.scalars!r}"
+            )
 
     @property
     def rule(self) -> Any:
@@ -123,8 +151,9 @@ class FlatState(scheduling.Scheduled, Persistent):
 
         Returns
         -------
-        ndarray of shape (n_steps, 3 + n_constants)
-            Row ``i`` belongs to step ``t + 1 + i``.
+        ndarray of shape (n_steps, n_groups * (3 + n_constants))
+            Row ``i`` belongs to step ``t + 1 + i``; in it stand the constants of one group after another, in
+            the order of ``rate_factors.groups``. Without these there is one.
         """
         if not decay or self.scalars:
             return self._fold(n_steps, decay)[0]
@@ -167,7 +196,39 @@ class FlatState(scheduling.Scheduled, Persistent):
         h = scheduling.evaluate(self.optimizer, self.hyper, self.run, steps)
         if not decay:
             h = h | {"weight_decay": 0.0}
-        rows = scheduling.fold_ahead(self.optimizer, self.rule, h, self.t, n_steps, self.scalars)
-        width = 3 + self.rule.n_constants
-        scalars = tuple(rows[-1, width:].tolist()) if n_steps else self.scalars
-        return rows[:, :width].astype(self.dtype), scalars
+        rule, groups = self.rule, self._groups
+        width, n = 3 + rule.n_constants, len(rule.scalars)
+        constants = np.empty((n_steps, len(groups), width), self.dtype)
+        scalars = ()
+        for number, factor in enumerate(groups):
+            before = self.scalars[number * n : (number + 1) * n]
+            own = scaled(h, factor)
+            rows = scheduling.fold_ahead(self.optimizer, rule, own, self.t, n_steps, before)
+            constants[:, number] = rows[:, :width]
+            scalars += tuple(rows[-1, width:].tolist()) if n_steps else before
+        return constants.reshape(n_steps, -1), scalars
+
+    def continue_as(self, new: "FlatState") -> "FlatState":
+        """Return the state, with the hyper-parameters and the factors of a ``new`` one."""
+        self.hyper.update(new.hyper)
+        if self.rate_factors != new.rate_factors:
+            n = len(self.rule.scalars)
+            self.rate_factors, self._table = new.rate_factors, None
+            self.scalars = self.scalars[:n] * len(self._groups)
+        return self
+
+    def _check_slots(self, first, by_group):
+        """Raise ValueError if a slot begins at a value that depends on the learning rate."""
+        rule = self.rule
+        for name in rule.slots:
+            begins = [rule.first(h, rule.initial, name) for h in (first, *by_group)]
+            if any(one != begins[0] for one in begins):
+                raise ValueError(
+                    f"{self.optimizer!r} adapts a step size for each parameter, which only begins at lr: it "
+                    "takes no factors of the learning rate for each layer"
+                )
+
+    @property
+    def _groups(self):
+        """The factors of the learning rate that differ."""
+        return (1.0,) if self.rate_factors is None else self.rate_factors.groups

@@ -12,6 +12,7 @@ from fastopt.persistence import Persistent
 from fastopt.schedules import Run
 from fastopt.stepping import scheduling
 from fastopt.stepping.arrays import check_dtype
+from fastopt.stepping.rate_factors import RateFactors, scaled
 from fastopt.stepping.step_program import StepProgram
 from fastopt.stepping.tracing import Cell, TraceError
 
@@ -39,6 +40,8 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         As in `Optimizer.bind`, when the layers are bound.
     state : ndarray of shape (0, size)
         There are no flat slots.
+    rate_factors : RateFactors or None
+        Factors of the learning rate for each layer, whose arrays are then groups of their own.
     """
 
     optimizer: "Optimizer"
@@ -49,8 +52,10 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
     n_decay: int
     n_threads: int | None
     state: np.ndarray
+    rate_factors: RateFactors | None = None
 
-    _state_names = (*_ATTRIBUTES, "n_groups", "layout", "stepper")
+    _state_names = (*_ATTRIBUTES, "n_groups", "layout", "stepper", "rate_factors")
+    _may_lack = ("rate_factors",)
 
     def __init__(
         self,
@@ -60,12 +65,14 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         dtype: npt.DTypeLike,
         run: Run,
         n_groups: int = 2,
+        rate_factors: RateFactors | None = None,
     ):
         self.optimizer, self.run = copy.deepcopy(optimizer), run
         self.hyper = self.optimizer.innermost.get_params(deep=False)
         self.dtype = check_dtype(dtype)
         self.size, self.n_decay = int(size), int(n_decay)
         self._n_groups = n_groups
+        self.rate_factors = rate_factors if rate_factors is not None and rate_factors.differ else None
         self.n_threads = None
         self._t, self._pending, self.state = 0, 0.0, np.zeros((0, self.size), self.dtype)
         self._saved = self._layout = None
@@ -78,6 +85,8 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
 
     def __getstate__(self) -> dict[str, Any]:
         saved = {name: getattr(self, name) for name in _ATTRIBUTES}
+        if self.rate_factors is not None:
+            saved["rate_factors"] = self.rate_factors
         return saved | {"n_groups": self._n_groups, "layout": self._layout, "stepper": self._stepper_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -88,6 +97,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         self.hyper = self.optimizer.innermost.get_params(deep=False) | self.hyper
         self.state = np.zeros((0, self.size), self.dtype)
         self._n_groups, self._layout, self._saved = state["n_groups"], state["layout"], state["stepper"]
+        self.rate_factors = state.get("rate_factors")
         self.n_threads = None  # another machine may have fewer
         self._forget_stepper()
         self._adds_penalty = self._pending == 0
@@ -96,6 +106,8 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         super()._check_restored()
         if not isinstance(self.pending, (int, float)) or self._n_groups not in (1, 2):
             raise ValueError(f"no state has pending={self.pending!r} and {self._n_groups!r} groups")
+        if not isinstance(self.rate_factors, (RateFactors, type(None))):
+            raise ValueError(f"{self.rate_factors!r} are no factors of the learning rate")
         # What the slots are is checked when they are bound, by load_state_dict.
         if not isinstance(self._saved, (dict, type(None))) or (
             self.t and None in (self._saved, self._layout)
@@ -176,10 +188,10 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         self._step(loss, weight, ends_epoch, evaluate)
 
     def _take_hyper(self, stepper):
-        """Set the present hyper-parameters; weight decay spares biases and slopes."""
-        stepper.param_groups[0].update(self.hyper)
-        for vectors in stepper.param_groups[1:]:
-            vectors.update({k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()})
+        """Set the present hyper-parameters; weight decay spares biases, slopes and the input scale."""
+        spared = {k: 0.0 if k.startswith("weight_decay") else v for k, v in self.hyper.items()}
+        for group, (are_weights, factor, _) in zip(stepper.param_groups, self._parts, strict=True):
+            group.update(scaled(self.hyper if are_weights else spared, factor))
 
     def _take_gradient(self, gradient):
         if self._gradient is not gradient:  # the same views are known to the stepper
@@ -273,16 +285,31 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
             if optimizer.innermost.get_params(deep=False) != self.hyper:
                 optimizer = copy.deepcopy(optimizer)
                 optimizer.innermost.set_params(**self.hyper)
-            layers = self._layout.weights(params), self._layout.vectors(params)
-            if self._n_groups == 1:
-                layers = (layers[0] + layers[1],)
-            groups = [{"params": views} for views in layers]
+            self._parts = self._divided(params)
+            groups = [{"params": views} for *_, views in self._parts]
             self._stepper = optimizer.stepper(groups, self.n_threads, self.run)
             if saved is not None:
                 self._stepper.load_state_dict(saved)
                 self._stepper.begin(self.run)  # which already knows of the steps that were skipped
             self._params = params
         return self._stepper
+
+    def continue_as(self, new: "LayerwiseState") -> "LayerwiseState":
+        """Return the state with the hyper-parameters of a ``new`` one, or that if its groups are others."""
+        if self.rate_factors != new.rate_factors:
+            return new
+        self.hyper.update(new.hyper)
+        return self
+
+    def _divided(self, params):
+        """Return the groups of arrays: whether they are weights, the factor of their rate, and the arrays."""
+        layout = self._layout
+        if self.rate_factors is not None:
+            blocks = layout.weights(params), layout.biases(params), layout.slopes(params)
+            return self.rate_factors.arrays(*blocks, layout.scale(params))
+        if self._n_groups == 1:
+            return [(True, 1.0, layout.arrays(params))]
+        return [(True, 1.0, layout.weights(params)), (False, 1.0, layout.vectors(params))]
 
 
 def _is_foreign(stepper):

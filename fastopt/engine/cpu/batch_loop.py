@@ -12,6 +12,7 @@ from fastopt.engine.cpu.context import (
     EVALUATE,
     FIRST_LAYER,
     GRADIENT,
+    MAX_CONSTANTS,
     PREDICT,
     SCORE,
     TRAIN,
@@ -20,7 +21,7 @@ from fastopt.engine.cpu.context import (
     record,
     row_number,
 )
-from fastopt.engine.cpu.forward_backward import work_on_rows, work_on_tiles
+from fastopt.engine.cpu.forward_backward import scale_weights, work_on_rows, work_on_tiles
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.engine.cpu.work_sharing import (
     LEADER,
@@ -47,19 +48,25 @@ def sum_weights(context, out):
 
 
 def set_constants(context, batch):
-    """Complete a batch's constants: the scale of the mean gradient, and scikit-learn's penalty."""
+    """Complete a batch's constants: the scale of the mean gradient, and scikit-learn's penalty.
+
+    A batch has a row for each group of parameters, which differ in their learning rates.
+    """
     c = record(context)
-    width = c.n_constants
+    width = c.n_constants // c.n_groups
     weight, alpha = vector(c.batch_weight, np.float64, 1)[0], vector(c.alpha, np.float64, 1)[0]
-    source = vector(c.constants + (batch - c.first_batch) * width * c.itemsize, real, width)
-    weights, biases = vector(c.weight_constants, real, width), vector(c.bias_constants, real, width)
-    for i in range(width):
-        weights[i] = biases[i] = source[i]
-    weights[0] /= weight
-    weights[1] += alpha / weight
-    biases[0] /= weight
-    biases[1] = 0  # decay spares biases
-    biases[2] = 1
+    for group in range(c.n_groups):
+        at = (batch - c.first_batch) * c.n_constants + group * width
+        source, skip = vector(c.constants + at * c.itemsize, real, width), group * MAX_CONSTANTS * c.itemsize
+        weights = vector(c.weight_constants + skip, real, width)
+        biases = vector(c.bias_constants + skip, real, width)
+        for i in range(width):
+            weights[i] = biases[i] = source[i]
+        weights[0] /= weight
+        weights[1] += alpha / weight
+        biases[0] /= weight
+        biases[1] = 0  # decay spares biases
+        biases[2] = 1
 
 
 @njit(**INNER_JIT)
@@ -83,6 +90,8 @@ def _evaluate(context, c, worker):
     """Run a batch forward through the network and, in training, backward; return its loss."""
     alpha, weight = vector(c.alpha, np.float64, 1)[0], vector(c.batch_weight, np.float64, 1)[0]
     c.step += 1
+    if c.program:
+        scale_weights(c)
     open_blocks(c)
     work_on_rows(context, c, worker)
     close_blocks(c)
@@ -127,6 +136,8 @@ def _lead(context, c, worker):
     Where a program calls Python the run ends within a batch; by ``stopped_at`` the next one goes on there.
     """
     outputs = layer_record(c, c.n_layers - 1).target
+    if not c.program:
+        scale_weights(c)
     c.leader, batch, result = worker, c.first_batch, vector(c.result, np.float64, 3)
     while batch < c.last_batch:
         if c.stopped_at == END:

@@ -15,8 +15,8 @@ from fastopt.kernels.tape import Op
 #: Routines, C functions of integers that are compiled for each element type (see ``compilation.py``): those
 #: that every network needs, ...
 DENSE_ROUTINES = "multiply transpose dots sum_rows sum_of_squares gather set_constants".split()
-#: ... those for weighted rows, and for layers that BLAS multiplies, ...
-RARE_ROUTINES = "sum_weights repeat".split()
+#: ... those for weighted rows, for layers that BLAS multiplies, and for a learnt scale of the inputs, ...
+RARE_ROUTINES = "sum_weights repeat scale_rows scale_gradient".split()
 #: ... those for inputs that are read by their non-zeros, ...
 SPARSE_ROUTINES = "mark marked_forward marked_gradient csr_forward csr_gradient sort_entries".split()
 #: ... and those of its last layer and its loss. Those of a hidden layer stand in its own record.
@@ -34,8 +34,11 @@ _ADDRESSES = (
     "drop drop_entries dropout entry_dropped "
     # workspaces: constants; copies of columns, transposed weights and a tile's gradient, a buffer a worker
     "zeros one copies transposed buffers cleared "
-    # the update: state slots, constants of each batch, and those of this one for weights and for biases
-    "state constants weight_constants bias_constants alpha batch_weight "
+    # the first layer's weights times the input scale, and the address of that; 0 where there is none
+    "scaled_weights input_scale "
+    # the update: state slots, constants of each batch, and those of this one for each group of parameters,
+    # for weights and for vectors; those of the input scale
+    "state constants weight_constants bias_constants scale_constants alpha batch_weight "
     # the optimizer's program, the functions that execute it, and the kernel that it runs now
     "program advance follow share_tasks task_routine task_arguments penalty stop_at "
     # the work: tiles and which worker begins with which, shared counters, partial sums, the whole gradient,
@@ -45,7 +48,7 @@ _ADDRESSES = (
 _INTEGERS = (
     "n_layers n_features capacity block_rows n_blocks n_tiles n_workers "
     "list_length block_entries input_shift n_input_tiles buffer_stride transposed_stride "
-    "first_batch last_batch batch_size n_samples alone stopped_at n_constants step start n_rows "
+    "first_batch last_batch batch_size n_samples alone stopped_at n_constants n_groups step start n_rows "
     "leader batch_at first_task last_task task_workers "
     "inputs mode has_order has_weight penalized "
     "stride update gemm give_way itemsize dropout_stride"
@@ -56,17 +59,20 @@ _INTEGERS = (
 #: transposed weights, -1 where there are none; of a hidden layer, its activation's routine, whether that is
 #: the ReLU, which products apply, and what it has learnt (``slopes``); the routine of the derivative of the
 #: layer before, and its slopes; where outputs are before dropout, if anywhere else; whether there is dropout
-#: of inputs, and of outputs.
+#: of inputs, and of outputs; addresses of the constants of its weights, bias and slopes.
 _LAYER = (
     "n_in n_out weights bias source pre_activations target source_delta delta source_points "
     "source_stride target_stride weights_at bias_at slopes_at transposed_at "
-    "activate rectifies slopes source_backpropagate source_slopes undropped drops_source drops"
+    "activate rectifies slopes source_backpropagate source_slopes undropped drops_source drops "
+    "weight_constants bias_constants slope_constants"
 ).split()
 #: A tile: a layer, rows ``first:last`` of its weights, and its number where partial sums are added up, the
 #: same for any number of workers.
 TILE_COLUMNS = 4
 #: In place of a tile's first row: all of the layer's bias, or of its slopes.
 BIAS, SLOPES = -1, -2
+#: Width of the widest row of constants that an update kernel may take.
+MAX_CONSTANTS = 64
 #: Bytes of a cache line.
 LINE = 64
 

@@ -149,9 +149,9 @@ def work_on_rows(context, c, worker):
 
 
 @njit(**INNER_JIT)
-def _weight_gradient(context, c, layer, number, first, last, out, worker):
-    """Write rows ``first:last`` of a layer's weight gradient, or add them to the whole gradient."""
-    n_in, n_out, source, delta, keep = layer.n_in, layer.n_out, layer.source, layer.delta, c.mode == GRADIENT
+def _weight_gradient(context, c, layer, number, first, last, out, worker, keep):
+    """Write (or add, to ``keep``) rows ``first:last`` of the gradient of a layer's weights."""
+    n_in, n_out, source, delta = layer.n_in, layer.n_out, layer.source, layer.delta
     if number or c.inputs == DENSE:
         layer_products.weight_gradient(c, worker, first, last, n_in, n_out, source, delta, out, keep)
     elif c.inputs == COMPRESS:
@@ -161,34 +161,73 @@ def _weight_gradient(context, c, layer, number, first, last, out, worker):
 
 
 @njit(**INNER_JIT)
+def scale_weights(c):
+    """Write the first layer's weights times the input scale, if there is one, as the products take them."""
+    if c.input_scale:
+        layer = layer_record(c, FIRST_LAYER)
+        weights = c.params + layer.weights_at * c.itemsize
+        call(c.scale_rows, (layer.n_in, layer.n_out, weights, c.input_scale, c.scaled_weights))
+
+
+@njit(**INNER_JIT)
+def _update(c, gradient, constants, lo, n):
+    """Update ``n`` parameters from the ``lo``-th on."""
+    # The kernel indexes weights, gradient and state alike; this gradient begins at ``lo``.
+    call(c.update, (c.params, gradient - lo * c.itemsize, c.state, c.stride, constants, lo, lo + n))
+
+
+@njit(**INNER_JIT)
+def _work_on_vector(c, layer, which, worker):
+    """Compute the gradient of a bias or of slopes, and update these or add it to the whole."""
+    is_bias, keep = which == BIAS, c.mode == GRADIENT
+    lo = layer.bias_at if is_bias else layer.slopes_at
+    rows = layer.delta if is_bias else layer.pre_activations  # where `backpropagate` put them
+    out = c.gradient + lo * c.itemsize if keep else c.buffers + worker * c.buffer_stride
+    layer_products.vector_gradient(c, layer.n_out, rows, out, keep)
+    if not keep:
+        _update(c, out, layer.bias_constants if is_bias else layer.slope_constants, lo, layer.n_out)
+
+
+@njit(**INNER_JIT)
+def _work_on_scaled(c, layer, first, last, gradient, worker):
+    """Follow the input scale: split the gradient of scaled rows, and update both factors and the product."""
+    m, n_out, size = last - first, layer.n_out, c.itemsize
+    lo, scale_lo = layer.weights_at + first * n_out, (c.input_scale - c.params) // size + first
+    out = c.buffers + worker * c.buffer_stride
+    scale_out, weights, scale = out + m * n_out * size, c.params + lo * size, c.input_scale + first * size
+    keep = c.mode == GRADIENT
+    if keep:
+        out, scale_out = c.gradient + lo * size, c.gradient + scale_lo * size
+    call(c.scale_gradient, (m, n_out, weights, scale, gradient, out, scale_out, keep))
+    if not keep:
+        _update(c, out, layer.weight_constants, lo, m * n_out)
+        _update(c, scale_out, c.scale_constants, scale_lo, m)
+        scaled = c.scaled_weights + first * n_out * size
+        call(c.scale_rows, (m, n_out, weights, scale, scaled))
+
+
+@njit(**INNER_JIT)
 def _work_on_tile(context, c, layer, tile, worker):
     """Compute a tile's gradient, and update the parameters while it is in cache or add it to the whole."""
     number, first, last = tile[0], tile[1], tile[2]
-    is_vector = first < 0
-    is_csr = number == 0 and not is_vector and c.inputs == CSR
-    n = layer.n_out if is_vector else (last - first) * layer.n_out
-    if is_vector:
-        lo = layer.bias_at if first == BIAS else layer.slopes_at
-    else:
-        lo = layer.weights_at + first * layer.n_out
-    if c.mode == GRADIENT:
+    if first < 0:
+        _work_on_vector(c, layer, first, worker)
+        return
+    is_csr, is_scaled = number == 0 and c.inputs == CSR, number == 0 and c.input_scale != 0
+    n, lo, keep = (last - first) * layer.n_out, layer.weights_at + first * layer.n_out, c.mode == GRADIENT
+    # CSR gradients are mostly zeros: they are added to a buffer that is zero, and taken out again.
+    out = (c.cleared if is_csr else c.buffers) + worker * c.buffer_stride
+    if keep and not is_scaled:
         out = c.gradient + lo * c.itemsize
-    else:
-        # CSR gradients are mostly zeros: they are added to a buffer that is zero, and taken out again.
-        out = (c.cleared if is_csr else c.buffers) + worker * c.buffer_stride
-    if is_vector:
-        rows = layer.delta if first == BIAS else layer.pre_activations  # where `backpropagate` put them
-        layer_products.vector_gradient(c, layer.n_out, rows, out, c.mode == GRADIENT)
-    else:
-        _weight_gradient(context, c, layer, number, first, last, out, worker)
-        if c.penalized:
-            call(c.sum_of_squares, (n, c.params + lo * c.itemsize, c.tile_squares + tile[3] * 8))
-    if c.mode != GRADIENT:
-        constants = c.bias_constants if is_vector else c.weight_constants
-        # The kernel indexes weights, gradient and state alike; the tile's buffer begins at ``lo``.
-        call(c.update, (c.params, out - lo * c.itemsize, c.state, c.stride, constants, lo, lo + n))
-        if is_csr:
-            call(c.csr_gradient, (context, first, out, layer.delta, layer.n_out, True))
+    _weight_gradient(context, c, layer, number, first, last, out, worker, keep and not is_scaled)
+    if c.penalized:
+        call(c.sum_of_squares, (n, c.params + lo * c.itemsize, c.tile_squares + tile[3] * 8))
+    if is_scaled:
+        _work_on_scaled(c, layer, first, last, out, worker)
+    elif not keep:
+        _update(c, out, layer.weight_constants, lo, n)
+    if is_csr and (is_scaled or not keep):
+        call(c.csr_gradient, (context, first, out, layer.delta, layer.n_out, True))
 
 
 @njit(**INNER_JIT)

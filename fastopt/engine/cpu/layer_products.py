@@ -85,6 +85,30 @@ def sum_of_squares(n, a, out):
     vector(out, np.float64, 1)[0] = _dot(a, a)
 
 
+def scale_rows(m, n, a, scale, out):
+    """Write each row of an (m, n) matrix times its element of ``scale`` to ``out``."""
+    a, out, scale = matrix(a, real, (m, n)), matrix(out, real, (m, n)), vector(scale, real, m)
+    for i in range(m):
+        for j in range(n):
+            out[i, j] = scale[i] * a[i, j]
+
+
+def scale_gradient(m, n, weights, scale, gradient, out, scale_out, keep):
+    """Turn the gradient of ``scale[:, None] * weights`` into those of both factors.
+
+    Writes (or adds, to ``keep``) that of the (m, n) weights to ``out``, which may be ``gradient``, and
+    that of the scale to ``scale_out``.
+    """
+    weights, gradient = matrix(weights, real, (m, n)), matrix(gradient, real, (m, n))
+    out, scale, scale_out = matrix(out, real, (m, n)), vector(scale, real, m), vector(scale_out, real, m)
+    for i in range(m):
+        product = _dot(weights[i], gradient[i])
+        scale_out[i] = scale_out[i] + product if keep else product
+        for j in range(n):
+            own = scale[i] * gradient[i, j]
+            out[i, j] = out[i, j] + own if keep else own
+
+
 @njit(**INNER_JIT)
 def _copy_at(c, worker):
     """Return the address at which a worker may copy columns of a right-hand matrix."""

@@ -15,6 +15,7 @@ from fastopt.engine.cpu.context import (
     END,
     LAYER,
     LINE,
+    MAX_CONSTANTS,
     SLOPES,
     YIELD,
 )
@@ -37,8 +38,6 @@ MIN_TILES, MIN_TILE = 8, 2048
 TILE_ROWS = 12
 #: Elements after the last that products may read, a vector.
 _SLACK = 16
-#: Width of the widest row of constants that an update kernel may take.
-MAX_CONSTANTS = 64
 
 
 def block_rows(n_rows):
@@ -89,6 +88,8 @@ def share_tiles(tiles, layout, inputs, n_workers):
     return tiles[[number for share in shares for number in share]], bounds
 
 
+#: Fields for this batch's constants of each group of parameters: of weights, and of vectors.
+_CONSTANTS = ("weight_constants", "bias_constants")
 #: Place of each field in the record.
 _AT = {name: i for i, name in enumerate(CONTEXT.names)}
 _BEGIN = slice(_AT["first_batch"], _AT["stopped_at"] + 1)
@@ -148,8 +149,7 @@ class Workspace:
             copies=aligned_memory.empty(n_workers * COPY_BYTES, np.uint8),
             counters=self._counters, result=self._result, alpha=self._alpha,
             transposed_for=np.zeros((n_workers, LINE // 8), np.int64),
-            block_losses=np.zeros(n_blocks), weight_constants=np.zeros(MAX_CONSTANTS, dtype),
-            bias_constants=np.zeros(MAX_CONSTANTS, dtype),
+            block_losses=np.zeros(n_blocks),
         )  # fmt: skip
         #: Whether a right-hand matrix, weights or the batch's deltas, is too large for the registers.
         self.calls_blas = any(
@@ -162,6 +162,8 @@ class Workspace:
         if inputs == CSR and drops and drops[0]:
             self.point(entry_dropped=np.empty(n_blocks * block_entries + 1, dtype))
         self._place_layers(capacity, dtype, n_workers, activations, drops)
+        self._place_scale(dtype)
+        self._place_groups(None)
         self._place_activations(activations, routines.hidden)
 
     def _place_tiles(self, dtype, inputs, n_workers):
@@ -169,6 +171,8 @@ class Workspace:
         layout = self._layout
         tiles, bounds = share_tiles(cut_tiles(layout, inputs), layout, inputs, n_workers)
         largest = max((last - first) * layout.shapes[layer][1] for layer, first, last, _ in tiles)
+        if layout.scales_inputs:  # a tile of the first layer has the gradient of its rows' scale, too
+            largest += max(last - first for layer, first, last, _ in tiles if layer == 0)
         size = int(_padded(max(largest, *layout.layer_sizes[1:])))
         self.set(n_tiles=len(tiles), buffer_stride=size * dtype.itemsize)
         self.point(
@@ -241,6 +245,34 @@ class Workspace:
         self.set(transposed_stride=room.sum() * itemsize)
         self.point(layers=layers, transposed=aligned_memory.empty(n_workers * room.sum() + _SLACK, dtype))
 
+    def _place_scale(self, dtype):
+        """Allocate the first layer's weights times the input scale, if there is one."""
+        if self._layout.scales_inputs:
+            for name in ("scale_rows", "scale_gradient"):
+                self.set(**{name: compilation.routine(name, dtype.name).address})
+            size = int(np.prod(self._layout.shapes[0])) + _SLACK
+            self.point(scaled_weights=aligned_memory.empty(size, dtype))
+
+    def _place_groups(self, factors):
+        """Point the layers to the constants of their groups, which differ in the learning rate's factor."""
+        self._factors, n_layers = factors, len(self._layout.shapes)
+        n_groups = 1 if factors is None else len(factors.groups)
+        dtype = self._arrays["zeros"].dtype
+        rows = {name: np.zeros((n_groups, MAX_CONSTANTS), dtype) for name in _CONSTANTS}
+        self.set(n_groups=n_groups)
+        self.point(**rows)
+
+        def addresses(name, numbers):
+            return _address(rows[name]) + np.asarray(numbers, np.int64) * rows[name].strides[0]
+
+        weights, biases, slopes, scale = (
+            factors.numbers if factors else ([0] * n_layers, [0] * n_layers, 0, 0)
+        )
+        self._layers["weight_constants"] = addresses("weight_constants", weights)
+        self._layers["bias_constants"] = addresses("bias_constants", biases)
+        self._layers["slope_constants"] = addresses("bias_constants", slopes)
+        self.set(scale_constants=int(addresses("bias_constants", scale)))
+
     def _place_activations(self, activations, routines):
         """Write the activations' routines to the records of the hidden layers and of those that follow."""
         layers = self._layers
@@ -284,12 +316,16 @@ class Workspace:
 
     def point_to_update(self, update, kernel, alpha):
         """Set the optimizer's state, the address of its kernel, and the penalty."""
+        if update.rate_factors is not self._factors:
+            self._place_groups(update.rate_factors)
         self.point(state=update.state)
         self.set(stride=update.state.shape[1], update=kernel, penalized=alpha > 0)
         self._alpha[0] = alpha
 
     def point_to_program(self, program, alpha):
         """Set the optimizer's program, where it expects the gradient, and the penalty."""
+        if self._factors is not None:
+            self._place_groups(None)
         self.point(state=program.gradient)
         self.set(program=program.header, penalty=program.penalty_at)
         self._alpha[0] = alpha
@@ -323,8 +359,11 @@ class Workspace:
 
     def _place_params(self, base, itemsize):
         if base != self._params_at:
-            self._params_at = base
+            self._params_at = self._fields[_AT["params"]] = base
             self._layers["weights"] = base + self._layout.weights_at * itemsize
+            if self._layout.scales_inputs:
+                self._layers["weights"][0] = self._fields[_AT["scaled_weights"]]
+                self.set(input_scale=base + self._layout.scale_at * itemsize)
             self._layers["bias"] = base + self._layout.biases_at * itemsize
             self._layers["slopes"] = base + self._layout.slopes_at * itemsize
             self._layers["source_slopes"][1:] = self._layers["slopes"][:-1]

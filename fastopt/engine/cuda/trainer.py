@@ -81,6 +81,11 @@ class Trainer:
         device: str = "cuda:0",
         data_bytes: int | None = None,
     ) -> None:
+        if layout.scales_inputs:
+            raise ValueError(
+                f"the training engine on {device!r} has no learnt scale of the inputs; train with "
+                "device='cpu', or without input_scale"
+            )
         cuda.require(device)
         self.layout: Layout = layout
         self.dtype: np.dtype[Any] = np.dtype(dtype)
@@ -133,6 +138,11 @@ class Trainer:
             visited = sample_weight if order is None else sample_weight[order]
             weight = np.add.reduceat(visited, starts, dtype=np.float64)
         is_elementwise = hasattr(type(update), "address")
+        if is_elementwise and update.rate_factors is not None:
+            raise ValueError(
+                "the training engine on a GPU has no learning rate for each layer; train with device='cpu', "
+                "or without factors of the learning rate"
+            )
         with cuda.on_device(self._ordinal):
             rule = update.rule if is_elementwise else COLLECT
             drops = () if dropout is None else dropout.drops

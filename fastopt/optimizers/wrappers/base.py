@@ -19,6 +19,7 @@ from fastopt.stepping.attributes import KnownAttributes
 from fastopt.stepping.fusion import FusedStepper
 from fastopt.stepping.fusion_stages import StepRequest
 from fastopt.stepping.layerwise_state import LayerwiseState
+from fastopt.stepping.rate_factors import RateFactors, check_rates
 from fastopt.stepping.state_dict import export, real, whole_number
 from fastopt.stepping.stepper import Stepper
 from fastopt.stepping.tracing import Cell
@@ -90,13 +91,21 @@ class Wrapper(Optimizer):
         self.check_own()
         return self.around(self.optimizer, groups, n_threads, run)
 
-    def flat(self, size: int, n_decay: int, dtype: npt.DTypeLike, run: Run | None = None) -> LayerwiseState:
+    def flat(
+        self,
+        size: int,
+        n_decay: int,
+        dtype: npt.DTypeLike,
+        run: Run | None = None,
+        rate_factors: RateFactors | None = None,
+    ) -> LayerwiseState:
         """Return the state for one flat vector of parameters; see `Optimizer.flat`."""
         self.check_own()
         innermost, run = self.innermost, run or Run()
+        check_rates(innermost, rate_factors)
         innermost.check(scheduling.at_step(innermost, innermost.get_params(deep=False), run, 0))
         n_groups = 1 if innermost.needs == "closure" else 2  # L-BFGS has one direction for all
-        return LayerwiseState(self, size, n_decay, dtype, run, n_groups)
+        return LayerwiseState(self, size, n_decay, dtype, run, n_groups, rate_factors)
 
 
 def _is_number(value):
