@@ -204,7 +204,8 @@ class ArrayBlocks:
         return self._targets(first, last)
 
     def _targets(self, first, last):
-        return tuple(None if one is None else one.read(first, last) for one in (self._y, self._weight))
+        y, weight = (None if one is None else one.read(first, last) for one in (self._y, self._weight))
+        return y[:, 0] if y is not None and y.shape[1:] == (1,) else y, weight
 
     def targets(self, n_rows: int = _TARGET_ROWS):
         """Yield targets and weights of all rows, some at a time, without reading X."""

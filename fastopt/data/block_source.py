@@ -83,13 +83,16 @@ class BlockSource:
     Examples
     --------
     >>> import numpy as np, os, tempfile
+    >>> from fastopt import MLPClassifier
     >>> from fastopt.data import BlockSource
     >>> X = np.random.RandomState(0).standard_normal((5000, 4)).astype(np.float32)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = os.path.join(folder, "X.npy")
     ...     np.save(path, X)
-    ...     BlockSource(path, X[:, 0] > 0, block_rows=1000)
-    <BlockSource of 5,000 rows, 4 features, 5 blocks>
+    ...     rows = BlockSource(path, X[:, 0] > 0, block_rows=1000)
+    ...     clf = MLPClassifier((16,), solver="adamw", random_state=0).fit(rows)
+    ...     rows, float(clf.loss_) < 0.1, clf.predict(rows).shape
+    (<BlockSource of 5,000 rows, 4 features, 5 blocks>, True, (5000,))
     """
 
     def __init__(

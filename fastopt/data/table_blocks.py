@@ -38,7 +38,6 @@ class TableBlocks:
     ) -> None:
         self._files = open_files(source)
         self._y, self._weight = _names(y, "y"), _names(sample_weight, "sample_weight")
-        self._y_is_list = not isinstance(y, str)
         self._columns = self._features(columns)
         widths = [self._width(name) for name in self._columns]
         self._places: list[int] = np.cumsum([0, *widths]).tolist()
@@ -157,7 +156,7 @@ class TableBlocks:
         y = None
         if self._y:
             each = [self._labels(table, name) for name in self._y]
-            y = np.column_stack(each) if self._y_is_list else each[0]
+            y = each[0] if len(each) == 1 else np.column_stack(each)
         return y, None if not self._weight else self._array(table, self._weight[0])
 
     def _labels(self, table, name):

@@ -18,10 +18,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastopt import __version__
 from fastopt._parameters import safe_repr
+from fastopt.data import BlockSource
 from fastopt.engine import Layout, make_trainer
 from fastopt.engine.cpu.few_rows import MAX_ROWS
 from fastopt.engine.objective import resolve_activations
 from fastopt.neural_network import epochs, history, learning_rates, parameters, scoring, solvers, validation
+from fastopt.neural_network.block_input import BlockInput, outputs_by_block
 from fastopt.neural_network.caller_warnings import warn_of_version
 from fastopt.neural_network.checkpoints import Checkpoint, check_checkpoint
 from fastopt.neural_network.class_weights import as_they_are
@@ -241,8 +243,8 @@ class BaseMLP(
     @in_fit_context
     def fit(
         self: _Self,
-        X: validation.Rows,
-        y: npt.ArrayLike,
+        X: validation.Rows | BlockSource,
+        y: npt.ArrayLike | None = None,
         sample_weight: npt.ArrayLike | None = None,
         *,
         X_val: validation.Rows | None = None,
@@ -253,8 +255,9 @@ class BaseMLP(
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data. Not copied when it is C-contiguous (or CSR) and float32 or float64.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or BlockSource
+            Training data. Not copied when it is C-contiguous (or CSR) and float32 or float64. A
+            `fastopt.data.BlockSource` is read from disk, and brings y and sample_weight itself.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or real numbers.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -294,8 +297,13 @@ class BaseMLP(
         device = validation.check_device(self.device, type(self).__name__)
         fresh = not self._has("coefs_") or (not self.warm_start and not incremental)
         arguments = X, y, sample_weight
-        X, targets = self._validate_input(X, y, incremental, reset=fresh)
-        weigh = self._class_weighing(targets)
+        blocks = None
+        if isinstance(X, BlockSource):
+            blocks = BlockInput(self, X, y, sample_weight, device=device, incremental=incremental)
+            X, targets, weigh = blocks.validated(self, incremental=incremental, reset=fresh)
+        else:
+            X, targets = self._validate_input(X, y, incremental, reset=fresh)
+            weigh = self._class_weighing(targets)
         sample_weight = weigh(targets, validation.check_sample_weight(sample_weight, X))
         held_out = None if given is NO_VALIDATION else given.validated(self, weigh, targets.shape[1])
         self._seed()
@@ -322,7 +330,12 @@ class BaseMLP(
             if solvers.is_lbfgs(self.solver):
                 train_lbfgs(self, data, **call)
             else:
-                training = epochs.MiniBatchTraining(self, data, incremental=incremental, **call)
+                call["incremental"] = incremental
+                if blocks is None:
+                    training = epochs.MiniBatchTraining(self, data, **call)
+                else:
+                    training = blocks.training(self, weigh, **call)
+                    data = training.data
                 training.run(checkpoint)
         validation.check_fitted_parameters(self._params)
         if tasks is not None:
@@ -377,6 +390,8 @@ class BaseMLP(
         """Return the output activations of validated ``X``, in the wider of its dtype and the network's."""
         if not self.__sklearn_is_fitted__():
             check_is_fitted(self)
+        if isinstance(X, BlockSource):
+            return np.concatenate(list(outputs_by_block(self, X)))
         params = self._parameters()
         X = validation.prediction_input(self, X)
         dtype, n_features = params.dtype, self._layout.layer_sizes[0]

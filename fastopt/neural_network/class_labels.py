@@ -65,17 +65,17 @@ class ClassLabels(BaseMLP):
             self._check_labels(unique_labels(y))
         return X, self._encode(y, X.dtype)
 
-    def _validate_more(self, X, y):
+    def _validate_more(self, X, y, name="y_val"):
         X, y = validation.fit_input(self, X, y, reset=False, kinds="biuU")
         is_multilabel, n_labels = self._is_multilabel(), len(self.classes_)
         if y.ndim == 2 and y.shape[1] == 1 and not is_multilabel:
             y = column_or_1d(y, warn=True)
         if (y.ndim == 2) != is_multilabel or (is_multilabel and y.shape[1] != n_labels):
             expected = f"an indicator matrix of {n_labels} labels" if is_multilabel else "a column of labels"
-            raise ValueError(f"y_val must be {expected}, as y is; got an array of shape {y.shape}.")
+            raise ValueError(f"{name} must be {expected}, as y is; got an array of shape {y.shape}.")
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
-            raise ValueError(f"y_val has labels that y has not: {unknown}. y has {self.classes_}.")
+            raise ValueError(f"{name} has labels that y has not: {unknown}. y has {self.classes_}.")
         return X, self._encode(y, X.dtype)
 
     def _is_multilabel(self):

@@ -13,7 +13,9 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
+from fastopt.data import BlockSource
 from fastopt.neural_network._base import if_stochastic
+from fastopt.neural_network.block_input import first_targets
 from fastopt.neural_network.class_labels import ClassLabels
 from fastopt.neural_network.familiar_keywords import answers_keywords
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
@@ -290,8 +292,8 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     @if_stochastic
     def partial_fit(
         self: _Self,
-        X: Rows,
-        y: npt.ArrayLike,
+        X: Rows | BlockSource,
+        y: npt.ArrayLike | None = None,
         sample_weight: npt.ArrayLike | None = None,
         classes: npt.ArrayLike | None = None,
     ) -> _Self:
@@ -299,8 +301,8 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or BlockSource
+            Training data; a `fastopt.data.BlockSource` is read from disk, and brings y and sample_weight.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -329,8 +331,9 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         known = self.__dict__.get("classes_")
         is_known = known is not None and (classes is None or np.array_equal(classes, known))
         if not is_known and _check_partial_fit_first_call(self, classes):
-            multilabel = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
+            known = first_targets(X) if isinstance(X, BlockSource) else y
+            multilabel = type_of_target(known).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(known if multilabel else classes)
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)
 
     def predict(self, X: Rows) -> np.ndarray:

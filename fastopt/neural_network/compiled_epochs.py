@@ -24,7 +24,8 @@ def can_follow(training: "MiniBatchTraining") -> bool:
     """Whether a `MiniBatchTraining` may run several epochs before it returns to Python."""
     estimator, solver, update = training.estimator, training.solver, training.solver.update
     return (  # what takes longest to tell comes last
-        not training.incremental
+        training.may_run_ahead
+        and not training.incremental
         and training.validation_set is None
         and not training.watch.keeps_best
         and training.report is progress.ignore

@@ -57,6 +57,9 @@ class MiniBatchTraining:
         Told of each epoch's beginning and end, for the callbacks.
     """
 
+    #: Whether several epochs may run before Python sees one.
+    may_run_ahead: bool = True
+
     def __init__(
         self,
         estimator: "BaseMLP",
@@ -88,15 +91,20 @@ class MiniBatchTraining:
             self.validation_set = ValidationSet(estimator, validation_data)
         elif estimator.early_stopping:
             self._split()
-        if self.rows is None and estimator.shuffle:
-            self.rows = np.arange(data.X.shape[0])
-        self.n_rows: int = data.X.shape[0] if self.rows is None else len(self.rows)
+        self.n_rows: int = self._choose_rows()
         self.solver: StochasticSolver = _prepared_solver(
             estimator, incremental, -(-self.n_rows // self.batch_rows())
         )
         self.watch: EarlyStopping = _early_stopping(estimator, incremental)
         if isinstance(self.solver.update, LayerwiseState):  # it may bind its arrays before it trains
             self.solver.update.n_threads = validation.thread_count(estimator.n_jobs)
+
+    def _choose_rows(self):
+        """Return how many rows there are to train on; number them if they are to be shuffled."""
+        n_samples = self.data.X.shape[0]
+        if self.rows is None and self.estimator.shuffle:
+            self.rows = np.arange(n_samples)
+        return n_samples if self.rows is None else len(self.rows)
 
     def _split(self):
         estimator, data = self.estimator, self.data
@@ -189,31 +197,38 @@ class MiniBatchTraining:
 
     def _train_epoch(self, trainer):
         estimator, update, params = self.estimator, self.solver.update, self.estimator._params
-        if estimator.shuffle:
-            # The same draws and swaps as scikit-learn's, which permutes a copy.
-            estimator._random_state.shuffle(self.rows)
         rate = self.solver.rates(update.t, 1, 1)[0]
         update.train(params)
         try:
-            loss = trainer.train(
-                params,
-                self.data.X,
-                self.data.targets,
-                update,
-                batch_size=self.batch_rows(),
-                alpha=float(estimator.alpha) * self.data.weight_scale,
-                order=self.rows,
-                sample_weight=self.data.sample_weight,
-                until=self.until,
-                dropout=self.solver.dropout,
-            )
-            n_visited = trainer.n_visited
+            loss, n_visited = self._train_rows(trainer)
         finally:
             update.eval(params)
             if self.incremental:
                 trainer.forget()  # it outlives this call
         self.record(loss / n_visited, rate, self.stopwatch.seconds(), n_visited)
         estimator._report(estimator.n_iter_, estimator.loss_, self.report)
+
+    def _train_rows(self, trainer):
+        """Train on all rows once; return the sum of their losses, and how many there was time for."""
+        if self.estimator.shuffle:
+            # The same draws and swaps as scikit-learn's, which permutes a copy.
+            self.estimator._random_state.shuffle(self.rows)
+        return self._train_on(trainer, self.data, self.rows), trainer.n_visited
+
+    def _train_on(self, trainer, data, order):
+        """Train on rows of some data, in an order or their own; return the sum of their losses."""
+        return trainer.train(
+            self.estimator._params,
+            data.X,
+            data.targets,
+            self.solver.update,
+            batch_size=self.batch_rows(),
+            alpha=float(self.estimator.alpha) * data.weight_scale,
+            order=order,
+            sample_weight=data.sample_weight,
+            until=self.until,
+            dropout=self.solver.dropout,
+        )
 
     @property
     def until(self) -> float | None:

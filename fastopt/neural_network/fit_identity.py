@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 from fastopt._parameters import plain
+from fastopt.data import BlockSource
 from fastopt.model_files import objects
 from fastopt.neural_network import training_state, validation
 from fastopt.neural_network.validation_sets import ARGUMENTS
@@ -72,7 +73,7 @@ def identity(training: "MiniBatchTraining") -> dict[str, Any]:
             **values,
             "the device": estimator.device_,
             "X": _of_rows(data.X, pool),
-            "y": _digest(labels, _of_rows(data.targets, pool)),
+            "y": _digest(labels, str(_of_rows(data.targets, pool))),
             "sample_weight": _of_rows(data.sample_weight, pool),
             **_of_validation_set(training.validation_set, pool),
             _COURSE: _values_of_functions(training.solver.update) + _rates(training.solver.dropout),
@@ -177,6 +178,8 @@ def _of_rows(array, pool):
     """Return the digest of a dense or CSR matrix, or of None: of its bytes, type and shape."""
     if array is None:
         return None
+    if isinstance(array, BlockSource):
+        return array.digest()  # of targets and weights, too
     parts = (array,) if isinstance(array, np.ndarray) else (array.data, array.indices, array.indptr)
     described = [repr((array.shape, *(part.dtype.str for part in parts)))]
     for part in parts:

@@ -11,8 +11,10 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import InvalidParameterError
 
+from fastopt.data import BlockSource
 from fastopt.neural_network import scoring, validation
 from fastopt.neural_network._base import BaseMLP
+from fastopt.neural_network.block_input import outputs_by_block
 from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.rules.activations import POSITIVE_OUTPUTS, lookup_output
 from fastopt.rules.losses import LOSSES, PARAMETERS, REGRESSION_LOSSES, lookup_loss
@@ -94,7 +96,7 @@ class RegressionTargets(BaseMLP):
         return tuple(np.tile(each, n_outputs // width).tolist())
 
     def _validate_input(self, X, y, incremental, reset):
-        X, targets = self._validate_more(X, y, reset)
+        X, targets = self._validate_more(X, y, reset=reset)
         if not reset and self._output_activation() != self.out_activation_:
             raise ValueError(
                 f"The network's outputs are {self.out_activation_!r}, but loss={self.loss!r} with "
@@ -103,7 +105,7 @@ class RegressionTargets(BaseMLP):
             )
         return X, targets
 
-    def _validate_more(self, X, y, reset=False):
+    def _validate_more(self, X, y, name="y_val", *, reset=False):
         X, y = validation.fit_input(self, X, y, reset=reset, kinds="fiu", y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -179,7 +181,13 @@ class RegressionTargets(BaseMLP):
     def _conclude(self, data):
         if self._quantiles() is None:
             return
+        if isinstance(data.X, BlockSource):
+            self.n_crossed_ = sum(map(self._n_crossed, outputs_by_block(self, data.X)))
+            return
         network = self._network(self._params.dtype, self.device_)
-        outputs = kept_trainer("predict", **network).predict(self._params, data.X)
+        self.n_crossed_ = self._n_crossed(kept_trainer("predict", **network).predict(self._params, data.X))
+
+    def _n_crossed(self, outputs):
+        """Return in how many rows a quantile lies above a higher one."""
         is_crossed = np.diff(self._by_target(outputs)[..., 0], axis=2) < 0
-        self.n_crossed_ = int(is_crossed.any(axis=(1, 2)).sum())
+        return int(is_crossed.any(axis=(1, 2)).sum())

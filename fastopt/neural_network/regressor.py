@@ -11,6 +11,7 @@ import sklearn.neural_network
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 
+from fastopt.data import BlockSource
 from fastopt.neural_network._base import BaseMLP, if_stochastic
 from fastopt.neural_network.familiar_keywords import answers_keywords
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
@@ -282,14 +283,17 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
 
     @if_stochastic
     def partial_fit(
-        self: _Self, X: Rows, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None
+        self: _Self,
+        X: Rows | BlockSource,
+        y: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
     ) -> _Self:
         """Train for one epoch on the given rows.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or BlockSource
+            Training data; a `fastopt.data.BlockSource` is read from disk, and brings y and sample_weight.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None

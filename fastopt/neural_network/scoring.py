@@ -139,7 +139,7 @@ def score_of(estimator: "BaseMLP", is_weighted: bool) -> Score:
         if not np.isfinite(outputs).all():
             return float("nan")  # metrics refuse them, and the fit says better why it ends
         weights = {"sample_weight": data.sample_weight} if is_weighted and takes_weights else {}
-        value = scorer(_as_it_is_now(estimator), data.X, estimator._labels_of(data.targets), **weights)
+        value = scorer(as_it_is_now(estimator), data.X, estimator._labels_of(data.targets), **weights)
         if not isinstance(value, (Real, np.ndarray)) or np.size(value) != 1:
             raise TypeError(f"scoring={estimator.scoring!r} must return one number, not {value!r}")
         return float(value)
@@ -161,8 +161,8 @@ def _takes_weights(scorer):
     return any(parameter.name == "sample_weight" for parameter in known)
 
 
-def _as_it_is_now(estimator):
-    """Return an estimator for a scorer: fitted as now, and free to change without harm to the fit.
+def as_it_is_now(estimator: "BaseMLP") -> "BaseMLP":
+    """Return an estimator that is fitted as this one is now, and free to change without harm to the fit.
 
     It has no names of features, because its rows are arrays: they were validated when the fit began.
     """

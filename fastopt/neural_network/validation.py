@@ -143,14 +143,19 @@ def layer_sizes(hidden_layer_sizes: int | Sequence[int]) -> list[int]:
         ) from None
 
 
-def check_sample_weight(sample_weight: npt.ArrayLike | None, X: Rows) -> np.ndarray | None:
-    """Return the weights of the rows of ``X`` as an array, or None; raises scikit-learn's errors."""
+def check_sample_weight(
+    sample_weight: npt.ArrayLike | None, X: Rows, *, may_be_zero: bool = False
+) -> np.ndarray | None:
+    """Return the weights of the rows of ``X`` as an array, or None; raises scikit-learn's errors.
+
+    With ``may_be_zero`` all may be 0, because the rows are only a part of those to train on.
+    """
     if sample_weight is None:
         return None
     weights = plain_data.weights(sample_weight, X.shape[0])
     if weights is None:
         weights = _check_sample_weight(sample_weight, X)
-    if not weights.any():  # scikit-learn says so from 1.9 on
+    if not (may_be_zero or weights.any()):  # scikit-learn says so from 1.9 on
         raise ValueError("Sample weights must contain at least one non-zero number.")
     return weights
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastopt.data import BlockSource
 from fastopt.engine import Trainer
 from fastopt.neural_network import history, scoring, validation
 from fastopt.neural_network.data import Data
@@ -58,14 +59,19 @@ class ValidationSet:
         stopwatch : Stopwatch
         """
         data = self.data
-        outputs, loss = trainer.evaluate(
-            estimator._params, data.X, data.targets, sample_weight=data.sample_weight, keep=True
-        )
+        outputs, loss = self._evaluate(estimator, trainer)
         score = self._score(estimator, data, outputs, loss)
         history.record_validation(estimator, loss, score, stopwatch.seconds())
         if estimator.verbose:
             print(f"Validation score: {score:f}")
         return score
+
+    def _evaluate(self, estimator, trainer):
+        """Return outputs and mean loss."""
+        data = self.data
+        return trainer.evaluate(
+            estimator._params, data.X, data.targets, sample_weight=data.sample_weight, keep=True
+        )
 
 
 class Given(NamedTuple):
@@ -77,6 +83,11 @@ class Given(NamedTuple):
 
     def _is_there(self):
         """Whether there is a validation set; ValueError if an argument lacks the others that it needs."""
+        if isinstance(self.X, BlockSource):
+            raise ValueError(
+                "X_val must be rows in memory, and is a BlockSource. Load as many as a validation set needs, "
+                "or fit with early_stopping=True, which holds out some blocks of the source to train on."
+            )
         if self.X is None and self.y is None and self.sample_weight is None:
             return False
         if self.X is None and self.y is None:

@@ -110,8 +110,8 @@ def test_subclasses_are_named_and_signatures_are_kept():
 
 
 def test_other_type_errors_are_left_as_they_are():
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
-        MLPClassifier().fit(X)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'X'"):
+        MLPClassifier().fit()
     with pytest.raises(TypeError, match="whole numbers"):
         MLPClassifier((0.5,)).fit(X, Y)
 
