@@ -30,7 +30,9 @@ LAYERS = (
 )
 
 #: Single modules without a layer: they import none of the layers, and every layer may import them.
-HELPERS = ("_collection", "_deprecation", "_extras", "_file_lock", "_live", "_parameters", "persistence")
+HELPERS = tuple(
+    "_collection _dask_client _deprecation _extras _file_lock _live _parameters persistence".split()
+)
 
 #: What the picture says of each part.
 SUMMARIES = {

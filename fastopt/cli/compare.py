@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
 import warnings
@@ -11,6 +12,9 @@ from pathlib import Path
 from .. import datasets
 from .._extras import require
 from . import presets
+
+#: How long to wait for a Dask scheduler.
+_SECONDS_TO_CONNECT = 10
 
 
 class SettingsError(ValueError):
@@ -70,6 +74,7 @@ def _add_shared(parser, of_presets, defaults):
     add("--seeds", type=_count, metavar="N", help=f"seeds that are compared ({defaults['seeds']})")
     add("--cv", type=_count, metavar="N", help="N folds, one for each seed, instead of random splits")
     add("--jobs", type=int, metavar="N", help="parallel workers; times are then those of a busy machine")
+    add("--dask", metavar="ADDRESS", help="Dask scheduler whose workers make the fits, as tcp://host:8786")
     add("--out", metavar="FOLDER", type=Path, default=Path("fastopt-results"), help="where files are written")
     add("--fresh", action="store_true", help="measure again what the folder already holds")
 
@@ -153,8 +158,9 @@ def _run(arguments, settings, command):
     except (ValueError, TypeError) as problem:  # a bad name or value: nothing has been trained yet
         raise SettingsError(str(problem)) from problem
     output.announce(data, study, settings, n_fits)
-    with warnings.catch_warnings(record=True) as caught:
+    with _cluster(arguments) as client, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        study.set_params(client=client)
         try:
             (study.fit if command == "compare" else study.sweep)(**rows)
         except ValueError as problem:  # such as a scorer that the target does not suit
@@ -196,6 +202,22 @@ def _make_study(arguments, settings, data, *, with_yardstick):
         reuse=not arguments.fresh,
         progress=True,
     )
+
+
+def _cluster(arguments):
+    """Return the context of the Dask client whose workers make the fits; of None without a cluster."""
+    if arguments.dask is None:
+        return contextlib.nullcontext()
+    if arguments.jobs is not None:
+        raise SettingsError("--jobs is of workers here, and --dask of a cluster: give one of the two.")
+    distributed = require("distributed", "--dask", "dask")
+    try:
+        return distributed.Client(arguments.dask, timeout=_SECONDS_TO_CONNECT)
+    except (OSError, ValueError) as problem:
+        raise SettingsError(
+            f"--dask {arguments.dask}: no Dask scheduler answers there ({str(problem).splitlines()[0]}). "
+            "Start one with `dask scheduler`, and its workers with `dask worker ADDRESS`."
+        ) from problem
 
 
 def _contenders(settings):

@@ -15,6 +15,7 @@ import importlib.metadata
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numba
@@ -133,6 +134,21 @@ def region(n_threads=2):
     if n_threads == 1:
         return _serial
     return _locked_region if (_state["layer"] or prepare()) == "workqueue" else _region
+
+
+@contextlib.contextmanager
+def environment_share() -> Iterator[None]:
+    """Let this thread use no more threads than OMP_NUM_THREADS says, in the block.
+
+    Dask sets it to 1 for each thread of a worker. BLAS follows it, and Numba does not.
+    """
+    before, wanted = numba.get_num_threads(), os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal() and int(wanted):
+        numba.set_num_threads(min(int(wanted), before))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def describe():

@@ -35,14 +35,25 @@ def check_parameters(study):
         raise ValueError(f"halving_factor={study.halving_factor!r} is not a whole number of at least 2.")
     if study.n_jobs is not None and (not isinstance(study.n_jobs, Integral) or study.n_jobs == 0):
         raise ValueError(f"n_jobs={study.n_jobs!r} is not None, a number of workers, or -1 for all.")
+    _check_workers(study)
     for name in ("confidence", "validation_fraction"):
         if not 0 < getattr(study, name) < 1:
             raise ValueError(f"{name}={getattr(study, name)!r} is not between 0 and 1.")
-    for name, allowed in (("search", searches.SEARCHES), ("backend", ("loky", "threading"))):
+    for name, allowed in (("search", searches.SEARCHES), ("backend", ("loky", "threading", "dask"))):
         if getattr(study, name) not in allowed:
             raise ValueError(
                 f"{name}={getattr(study, name)!r} is not one of {', '.join(map(repr, allowed))}."
             )
+
+
+def _check_workers(study):
+    if study.client is not None and study.backend == "threading":
+        raise ValueError("client is of a Dask cluster, and backend='threading' of this process: give one.")
+    if study.n_jobs is not None and (study.backend == "dask" or study.client is not None):
+        raise ValueError(
+            f"n_jobs={study.n_jobs!r} has no effect on a Dask cluster, which has as many workers as it was "
+            "started with: leave it out."
+        )
 
 
 def default_scoring(network):

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import joblib
 
 from .contenders import Config, Contender
+from .dask_fits import fit_on_cluster
 from .interrupt import watched
 from .training_run import Budget, quiet_divergence, scorer_name, train_and_record, warm_up
 
@@ -51,12 +52,14 @@ class Executor:
     n_jobs : int or None
         Workers, as in scikit-learn.
     backend : {'loky', 'threading'}
+    client : distributed.Client, optional
+        Of the Dask cluster that makes the fits, in place of `n_jobs` workers here.
     """
 
-    def __init__(self, splits, store, scoring, progress, n_jobs=None, backend="loky"):
+    def __init__(self, splits, store, scoring, progress, n_jobs=None, backend="loky", client=None):
         self.splits, self.store, self.scoring, self.progress = splits, store, scoring, progress
         self.n_workers = joblib.effective_n_jobs(1 if n_jobs is None else n_jobs)
-        self.backend = backend
+        self.backend, self.client = backend, client
         self.history = []  # (phase, task, record)
         self.n_read = 0
 
@@ -75,7 +78,7 @@ class Executor:
         missing = self._read(keys, order, records)
         try:
             with watched() as interrupt:
-                if missing and self.n_workers == 1:
+                if missing and self._is_here:
                     self._warm_up([tasks[i] for i in missing])
                     interrupt.check()  # a network may swallow Ctrl-C and return half-trained: ask the signal
                 while missing:
@@ -120,9 +123,18 @@ class Executor:
                 else:
                     self.store.release(keys[i])
 
+    @property
+    def _is_here(self):
+        """Whether this thread makes the fits."""
+        return self.client is None and self.n_workers == 1
+
     def _train(self, tasks, claimed):
         """Yield the numbers and records of claimed tasks as they end."""
-        if self.n_workers == 1:
+        if self.client is not None:
+            data = self.splits, self.scoring
+            yield from fit_on_cluster(self.client, _fit_in_process, tasks, data, claimed, self.progress)
+            return
+        if self._is_here:
             for i in claimed:
                 self.progress.fit_started(str(tasks[i].config), tasks[i].budget.max_epochs)
                 yield i, _fit(tasks[i], self.splits, self.scoring, self.progress.epoch_done)
@@ -155,8 +167,8 @@ def _fit(task, splits, scoring, on_epoch=None):
 
 
 def _fit_in_process(*arguments):
-    """Fit in a process of joblib's, which does not inherit the warning filters of the study's process."""
-    with quiet_divergence():
+    """Fit in another process, which does not inherit the warning filters of the study's."""
+    with quiet_divergence:
         return _numbered_fit(*arguments)
 
 

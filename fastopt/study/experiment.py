@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from .. import __version__
+from .._dask_client import client_of
 from . import search as searches
 from .contenders import Config, describe, make_contenders, network_of, unseeded
 from .executor import Executor, Task
@@ -63,9 +64,10 @@ class Experiment:
         store = ResultStore(study.store, identity)
         if not study.reuse:
             store.forget()
-        self.executor = Executor(
-            self.splits, store, self.scoring, progress, n_jobs=study.n_jobs, backend=study.backend
-        )
+        workers = {"n_jobs": study.n_jobs, "backend": study.backend}
+        if study.backend == "dask" or study.client is not None:
+            workers = {"client": client_of(study.client, "a study on Dask")}
+        self.executor = Executor(self.splits, store, self.scoring, progress, **workers)
         return self.executor
 
     def count(self, *, sweep=False):

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.exceptions import NotFittedError
 
+from .._dask_client import HasClient
 from . import tables, verdict
 from .checks import check_parameters, check_scorer, default_scoring
 from .contenders import DEFAULT_OPTIMIZERS, Config, network_of, unseeded
 from .experiment import Experiment
+from .notebook_view import NotebookView
 from .progress import Progress, shown
 from .training_run import quiet_divergence, scorer_name
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _Self = TypeVar("_Self", bound="OptimizerStudy")
 
 
-class OptimizerStudy(BaseEstimator):
+class OptimizerStudy(HasClient, NotebookView, BaseEstimator):
     """Compare optimizers on one network and one data set, paired over seeds.
 
     Every seed gives each optimizer the same split, the same initial weights and the same batch order. Each
@@ -85,8 +86,10 @@ class OptimizerStudy(BaseEstimator):
         First seed. Comparison seeds count up from it, tuning seeds from 100,000 above.
     n_jobs : int or None, default=None
         Workers. The scores are the same for any number; the seconds are those of a busy machine.
-    backend : {'loky', 'threading'}, default='loky'
-        Processes or threads.
+    backend : {'loky', 'threading', 'dask'}, default='loky'
+        Processes, threads, or the workers of a Dask cluster (extra ``dask``).
+    client : distributed.Client or None, default=None
+        Of the Dask cluster that makes the fits. ``None`` with ``backend='dask'``: the current client.
     store : path or None, default=None
         Folder in which each fit is written when it ends. A study that was stopped continues from it.
     reuse : bool, default=True
@@ -185,7 +188,8 @@ class OptimizerStudy(BaseEstimator):
         confidence: float = 0.95,
         random_state: int = 0,
         n_jobs: int | None = None,
-        backend: Literal["loky", "threading"] = "loky",
+        backend: Literal["loky", "threading", "dask"] = "loky",
+        client: Any | None = None,
         store: str | os.PathLike[str] | None = None,
         reuse: bool = True,
         progress: bool = False,
@@ -211,6 +215,7 @@ class OptimizerStudy(BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.backend = backend
+        self.client = client
         self.store = store
         self.reuse = reuse
         self.progress = progress
@@ -352,7 +357,7 @@ class OptimizerStudy(BaseEstimator):
     def _run(self, rows, work):
         start = time.perf_counter()
         self.interrupted_ = False
-        with shown(self.progress) as progress, quiet_divergence():
+        with shown(self.progress) as progress, quiet_divergence:
             self._prepare(rows, progress)
             try:
                 work(self._experiment, progress)
@@ -425,18 +430,6 @@ class OptimizerStudy(BaseEstimator):
                 f"{name} is set by fit or sweep, and this {type(self).__name__} has not run."
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def _repr_mimebundle_(self, **kwargs):
-        """Give IPython the verdict, where scikit-learn would draw a diagram of parameters."""
-        return {"text/plain": repr(self), "text/html": self._repr_html_()}
-
-    def _repr_html_(self):
-        """Verdict and summary in a notebook, once there are any."""
-        if not hasattr(self, "verdict_"):
-            return f"<pre>{self!r}</pre>"
-        words = "".join(f"<li>{escape(sentence)}</li>" for sentence in [*self.verdict_, *self.notes_])
-        table = "" if self.summary_.empty else self.summary_.to_html(float_format="{:.4g}".format)
-        return f"<ul>{words}</ul>{table}"
 
     @property
     def metric_name_(self) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,16 +111,32 @@ def train_and_record(
     }
 
 
-@contextmanager
-def quiet_divergence():
-    """Silence the warnings of a diverging run, as its record notes the divergence once.
+class _QuietDivergence:
+    """Silences the warnings of a diverging run in the block, as its record notes the divergence once.
 
-    Filters belong to the process, so this goes around a study, not around each of its threads.
+    Filters belong to the process: the first of several threads sets them, and the last restores what there
+    was before. `warnings.catch_warnings` in each would restore them in the wrong order.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
-        yield
+
+    def __init__(self):
+        self._lock, self._n_inside, self._caught = threading.Lock(), 0, contextlib.ExitStack()
+
+    def __enter__(self):
+        with self._lock:
+            if not self._n_inside:
+                self._caught.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                warnings.simplefilter("ignore", UndefinedMetricWarning)
+            self._n_inside += 1
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._n_inside -= 1
+            if not self._n_inside:
+                self._caught.close()
+
+
+quiet_divergence = _QuietDivergence()
 
 
 def warm_up(contender, config, splits):

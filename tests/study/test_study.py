@@ -256,7 +256,7 @@ def test_the_notebook_representation_says_the_verdict_and_escapes_labels():
         ({"random_state": None}, "random_state=None .* repeatable"),
         ({"validation_fraction": 1.0}, "validation_fraction=1.0 is not between 0 and 1"),
         ({"search": "random"}, "search='random' is not one of 'grid', 'halving', 'optuna'"),
-        ({"backend": "dask"}, "backend='dask' is not one of 'loky', 'threading'"),
+        ({"backend": "ray"}, "backend='ray' is not one of 'loky', 'threading', 'dask'"),
         ({"halving_factor": 1}, "halving_factor=1 is not a whole number of at least 2"),
         ({"scoring": "acuracy"}, "acuracy"),
     ],
