@@ -141,8 +141,9 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         looked at between runs of compiled code, of about a tenth of a second each.
     init : str, default='auto'
         Distribution of the initial weights: 'sklearn', 'glorot_uniform', 'glorot_normal', 'he_uniform',
-        'he_normal', 'lecun_uniform', 'lecun_normal', 'orthogonal', or 'auto': scikit-learn's for its own
-        activations, and what suits each of the others. Biases are 0 but for 'sklearn'.
+        'he_normal', 'lecun_uniform', 'lecun_normal', 'orthogonal', 'realmlp', or 'auto': scikit-learn's for
+        its own activations, and what suits each of the others. Biases are 0 but for 'sklearn' and 'realmlp',
+        which draws them from a standard normal distribution and begins with a last layer of zeros.
     loss : str, default='log_loss'
         ``'log_loss'``; ``'focal'``, which gives less weight to rows that are classified well; or what
         `fastopt.register_loss` added for labels.

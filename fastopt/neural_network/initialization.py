@@ -25,7 +25,7 @@ def initialize(
 ) -> np.ndarray:
     """Draw the initial parameters, in scikit-learn's order of draws.
 
-    Slopes begin at the value with which their activation was registered.
+    Slopes begin at the value with which their activation was registered, the scale of the inputs at 1.
 
     Parameters
     ----------
@@ -46,13 +46,20 @@ def initialize(
     """
     flat = aligned_memory.zeros(layout.size, dtype)
     kinds = _by_layer(init, activation, len(layout.shapes))
-    for kind, weights, biases in zip(kinds, layout.weights(flat), layout.biases(flat), strict=True):
+    layers = zip(kinds, layout.weights(flat), layout.biases(flat), strict=True)
+    for number, (kind, weights, biases) in enumerate(layers):
+        if kind.zero_outputs and number == len(kinds) - 1:
+            break
         if kind.distribution == "orthogonal":
             weights[...] = _orthogonal(weights.shape, random_state)
         else:
             _fill(weights.reshape(-1), kind, weights.shape, random_state)
         if kind.draws_biases:
             _fill(biases, kind, weights.shape, random_state)
+        elif kind.bias_deviation:
+            biases[...] = kind.bias_deviation * random_state.standard_normal(biases.size)
+    if layout.scales_inputs:
+        layout.scale(flat)[...] = 1.0
     learnt = resolve_activations(activation, len(layout.shapes) - 1)
     for slopes, one in zip(layout.slopes(flat), learnt, strict=True):
         if slopes is not None:

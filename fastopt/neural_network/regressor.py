@@ -138,8 +138,9 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         looked at between runs of compiled code, of about a tenth of a second each.
     init : str, default='auto'
         Distribution of the initial weights: 'sklearn', 'glorot_uniform', 'glorot_normal', 'he_uniform',
-        'he_normal', 'lecun_uniform', 'lecun_normal', 'orthogonal', or 'auto': scikit-learn's for its own
-        activations, and what suits each of the others. Biases are 0 but for 'sklearn'.
+        'he_normal', 'lecun_uniform', 'lecun_normal', 'orthogonal', 'realmlp', or 'auto': scikit-learn's for
+        its own activations, and what suits each of the others. Biases are 0 but for 'sklearn' and 'realmlp',
+        which draws them from a standard normal distribution and begins with a last layer of zeros.
     dropout : float, Schedule or sequence of these, default=0.0
         Share of each hidden layer's units that are dropped in each mini-batch of training, in [0, 1); of a
         sequence the first is of the inputs, then one for each hidden layer. What is kept is scaled by

@@ -21,13 +21,19 @@ class Initialization:
     scale : float
         The variance before that division.
     draws_biases : bool
-        Whether biases have the same distribution, as in scikit-learn; else they are 0.
+        Whether biases have the same distribution, as in scikit-learn; else they are 0, or normal:
+    bias_deviation : float
+        Standard deviation of biases that are drawn from a normal distribution of their own.
+    zero_outputs : bool
+        Whether weights and biases of the last layer are 0, so that training begins at constant outputs.
     """
 
     distribution: str
     fan: str = "in"
     scale: float = 1.0
     draws_biases: bool = False
+    bias_deviation: float = 0.0
+    zero_outputs: bool = False
 
     def deviation(self, n_in: int, n_out: int) -> float:
         """Return the standard deviation of the weights of a layer with so many inputs and outputs."""
@@ -43,7 +49,9 @@ class Initialization:
 
 #: By name. Glorot and Bengio (2010), equation 16, to keep the variance of values and gradients of units with
 #: slope 1 at 0; He et al. (2015), equation 10, of the values of rectified units; LeCun et al. (1998), section
-#: 4.6, of the values of units that keep it themselves; Saxe, McClelland and Ganguli (2014), orthogonal.
+#: 4.6, of the values of units that keep it themselves; Saxe, McClelland and Ganguli (2014), orthogonal;
+#: Holzmüller, Grinsztajn and Steinwart (2024), RealMLP-TD-S: LeCun's weights with biases that spread the
+#: units' thresholds over the data, and a last layer of zeros.
 INITIALIZATIONS = {
     "sklearn": Initialization("uniform", "average", draws_biases=True),
     "glorot_uniform": Initialization("uniform", "average"),
@@ -53,6 +61,7 @@ INITIALIZATIONS = {
     "lecun_uniform": Initialization("uniform"),
     "lecun_normal": Initialization("normal"),
     "orthogonal": Initialization("orthogonal"),
+    "realmlp": Initialization("normal", bias_deviation=1.0, zero_outputs=True),
 }
 
 

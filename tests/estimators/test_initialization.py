@@ -74,7 +74,25 @@ def test_a_distribution_by_name_has_the_papers_variance_in_every_layer(name):
 
 
 def test_every_name_has_its_variance():
-    assert {*VARIANCE, "orthogonal"} == INITIALIZATIONS.keys()
+    assert {*VARIANCE, "orthogonal", "realmlp"} == INITIALIZATIONS.keys()
+
+
+def test_realmlp_is_lecuns_with_standard_normal_biases_and_outputs_of_zero():
+    """Weights N(0, 1 / n), biases N(0, 1), the last layer 0 (Holzmüller et al., 2024, RealMLP-TD-S)."""
+    weights, biases = drawn("silu", "realmlp")
+    for one, bias, (n, _) in zip(weights[:-1], biases[:-1], itertools.pairwise(SIZES), strict=False):
+        assert_variance(one, 1 / n, is_uniform=False)
+        assert abs(bias.mean()) < 5 / math.sqrt(bias.size)
+        assert abs(bias.var() - 1) < 5 * math.sqrt(2 / bias.size)
+    assert not weights[-1].any()
+    assert not biases[-1].any()
+
+
+def test_the_scale_of_the_inputs_begins_at_one_and_draws_nothing():
+    plain, scaled = Layout([4, 3, 2]), Layout([4, 3, 2], scales_inputs=True)
+    found = [initialize(one, "relu", np.random.RandomState(0), np.float64) for one in (plain, scaled)]
+    np.testing.assert_array_equal(scaled.scale(found[1]), np.ones(4))
+    np.testing.assert_array_equal(found[1][: plain.size], found[0])
 
 
 def test_every_activation_has_its_variance():
