@@ -13,11 +13,14 @@ from test_engine_interrupt import SECONDS, Interruption
 
 from fastopt import LAMB, LBFGS, SAM, SGD, Adam, Clip, ScheduleFreeAdamW
 from fastopt.engine import Layout, Member, MemberTrainer, Trainer
-from fastopt.engine.cpu import member_run
+from fastopt.engine.cpu import member_run, several_epochs
 from fastopt.engine.cpu import members as members_module
+from fastopt.engine.cpu.several_epochs import Patience
 from fastopt.engine.monotonic_clock import now
+from fastopt.rules.patience import observe
 from fastopt.schedules import cosine
 from fastopt.stepping.dropout import DropoutState
+from fastopt.stepping.rate_factors import RateFactors
 
 N, N_TRAINED, BATCH, ALPHA = 150, 110, 32, 0.01
 NETWORK = {"activation": "relu", "out_activation": "softmax", "loss": "log_loss", "dtype": np.float32}
@@ -132,6 +135,62 @@ def test_epochs_of_several_turns_and_calls_of_several_runs(monkeypatch, n_thread
     trainer.n_threads = n_threads  # more than there may be cores
     trainer.train(members, n_epochs=5, batch_size=BATCH, alpha=ALPHA)
     assert members[2].best_params is None
+    assert_same(members, expected)
+
+
+def test_patience_and_the_times_of_epochs():
+    """The oracle is `several_epochs.train_epochs`, where one network runs out of patience or of epochs."""
+    layout, members = make_members(4, SGD(lr=0.05), held_out=None)
+    for member, n_bad_allowed in zip(members, (0, 1, 2, np.inf), strict=True):
+        member.patience = Patience(np.inf, 0.1, n_bad_allowed, 0)
+    copies, began = copy.deepcopy(members), now()
+    trainer = MemberTrainer(layout, **NETWORK)
+    trainer.train(members, n_epochs=12, batch_size=BATCH, alpha=ALPHA)
+    trainer.train(members, n_epochs=12, batch_size=BATCH, alpha=ALPHA)
+    for member, one in zip(members, copies, strict=True):
+        losses, ends, patience = [], [], one.patience
+        while len(losses) < 24 and patience.n_bad <= patience.n_bad_allowed:
+            n_before = len(losses)
+            several_epochs.train_epochs(
+                Trainer(layout, n_threads=1, **NETWORK), one.params, one.X, one.Y, one.update,
+                batch_size=BATCH, alpha=ALPHA, order=one.rows, sample_weight=None,
+                random_state=one.random_state, n_epochs=24 - len(losses), patience=patience,
+                losses=losses, ends=ends,
+            )  # fmt: skip
+            for loss in losses[n_before:]:
+                best, n_bad = observe(-loss, -patience.best, patience.n_bad, patience.tol)
+                patience = patience._replace(best=-best, n_bad=n_bad)
+        assert member.losses == losses
+        assert member.patience == patience
+        assert member.has_ended == (len(losses) < 24)
+        assert len(member.ends) == len(losses)
+        assert began < member.ends[0]
+        assert member.ends == sorted(member.ends)
+        np.testing.assert_array_equal(member.params, one.params)
+    assert [member.has_ended for member in members] == [True, True, True, False]
+
+
+def test_shuffles_that_begin_anew_are_those_of_one_call_an_epoch():
+    layout, members = make_members(2, shuffles_anew=True)
+    copies = copy.deepcopy(members)
+    MemberTrainer(layout, **NETWORK).train(members, n_epochs=5, batch_size=BATCH, alpha=ALPHA)
+    rows = [one.rows.copy() for one in copies]
+    for _ in range(5):
+        for one, own in zip(copies, rows, strict=True):
+            one.rows[:] = own
+        one_by_one(layout, copies, 1)
+    assert_same(members, copies)
+
+
+def test_learning_rates_by_layer_and_a_scale_of_the_inputs():
+    layout = Layout([70, 24, 16, 4], scales_inputs=True)
+    factors = RateFactors.of_layers(layout.layer_sizes, weights=[0.5, 2.0, 1.0], biases=0.1, input_scale=6.0)
+    _, members = make_members(4, layout=layout)
+    for member in members:
+        layout.scale(member.params)[:] = 1.0
+        member.update = Adam(lr=0.01).flat(layout.size, layout.n_decay, np.float32, rate_factors=factors)
+    expected = one_by_one(layout, copy.deepcopy(members), 4)
+    MemberTrainer(layout, **NETWORK).train(members, n_epochs=4, batch_size=BATCH, alpha=ALPHA)
     assert_same(members, expected)
 
 

@@ -19,10 +19,11 @@ from fastopt.engine.cpu.work_sharing import NOT_IDLE, OVER, STOP, line, relax
 from fastopt.kernels.intrinsics import call, fetch_add, load_shared, record_at, store_shared, vector
 from fastopt.rules import patience
 
-#: Addresses: the context record for training, the worker, the generator that shuffles, the losses and the
-#: clock; the context record for validation or 0, its losses, its outputs, and what is best so far.
+#: Addresses: the context record for training, the worker, the generator that shuffles, the order that each
+#: shuffle begins with or 0 for that of the epoch before, the losses and the clock; the context record for
+#: validation or 0, its losses, its outputs, and what is best so far.
 _ADDRESSES = (
-    "context worker next_uint32 generator losses clock clock_number times "
+    "context worker next_uint32 generator first_order losses clock clock_number times "
     "score validation_losses outputs best_params best_outputs"
 ).split()
 #: What the loop writes: epochs and batches done, the next batch of the epoch that is under way, whether there
@@ -63,6 +64,8 @@ def _train(e, n_most):
     c = record(e.context)
     result = vector(c.result, np.float64, 2)
     if e.next_batch == 0:
+        if e.first_order:
+            _copy(e.first_order, c.order, 8 * c.n_samples)
         if e.next_uint32:
             shuffle(c.order, c.n_samples, e.next_uint32, e.generator)
         result[0] = result[1] = 0.0

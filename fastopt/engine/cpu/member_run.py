@@ -22,7 +22,8 @@ class MemberRun:
     """A call of `MemberTrainer.train` for one member."""
 
     def __init__(self, member, trainers, n_epochs, batch_size, alpha, keep_outputs):
-        self.member, self.n_left, self.n_done = member, n_epochs, 0
+        self.member, self.n_left, self.n_done = member, 0 if member.has_ended else n_epochs, 0
+        self.loop: EpochLoop | None = None  # while the epochs of `begin` run
         self._n_samples = len(member.rows)
         if not self._n_samples:
             raise ValueError("a member has no rows to train on")
@@ -51,6 +52,7 @@ class MemberRun:
         elif self._validation is not None:
             self._outputs = np.empty((1, *self._best_outputs.shape), self._best_outputs.dtype)
         self._keeps = keep_outputs
+        self._first_order = member.rows.copy() if member.shuffles_anew else None
 
     def _prepare_validation(self, trainer):
         member = self.member
@@ -107,19 +109,22 @@ class MemberRun:
         if member.dropout is not None:
             workspace.point_to_dropout(member.dropout.rows(n_steps))
         workspace.begin(0, self._n_batches, self._batch_size, self._n_samples, 1)
-        self.loop = EpochLoop(
-            record, workspace.address, n_epochs, self._n_batches, member.random_state, _NO_PATIENCE
-        )
+        self.loop = loop = EpochLoop(
+            record, workspace.address, n_epochs, self._n_batches, member.random_state,
+            member.patience or _NO_PATIENCE,
+        )  # fmt: skip
+        if self._first_order is not None:
+            loop.set(first_order=self._first_order.ctypes.data)
         if self._validation is not None:
-            self._begin_validation(self._validation, n_epochs)
+            self._begin_validation(loop, self._validation, n_epochs)
 
-    def _begin_validation(self, workspace, n_epochs):
+    def _begin_validation(self, loop, workspace, n_epochs):
         member, outputs = self.member, self._outputs
         size = workspace.capacity
         workspace.begin(0, -(-len(member.held_out) // size), size, len(member.held_out), 1)
         self._validation_losses = np.empty(n_epochs)
         first = outputs[self._n_before + self.n_done :] if self._keeps else outputs
-        self.loop.set(
+        loop.set(
             score=workspace.address, validation_losses=self._validation_losses.ctypes.data,
             outputs=first.ctypes.data, outputs_bytes=self._best_outputs.nbytes,
             outputs_step=self._best_outputs.nbytes if self._keeps else 0,
@@ -134,23 +139,28 @@ class MemberRun:
 
     def end(self):
         """Record the epochs done, and count the batches done, of which some may be of an epoch not whole."""
-        member, record = self.member, self.loop.record[0]
-        n_steps, n_done, first = int(record["n_batches_done"]), self.loop.n_done, len(member.losses)
+        member, loop, record = self.member, self.loop, self.loop.record[0]
+        n_steps, n_done, n_before = int(record["n_batches_done"]), loop.n_done, len(member.losses)
+        self.loop = None
         if self._program is None:
             member.update.advance(n_steps)
         if member.dropout is not None:
             member.dropout.advance(n_steps)
-        member.losses.extend(self.loop.losses())
+        member.losses.extend(loop.losses())
+        member.ends.extend(loop.ends())
+        if member.patience is not None:
+            member.patience = member.patience._replace(best=float(record["best"]), n_bad=int(record["n_bad"]))
         self.n_done += n_done
-        self.n_left = 0 if member.has_diverged else self.n_left - n_done
-        if self._validation is None:
-            return
+        self.n_left = 0 if member.has_ended else self.n_left - n_done
+        if self._validation is not None:
+            self._record_validation(record, n_done, n_before)
+
+    def _record_validation(self, record, n_done, n_before):
+        member = self.member
         member.validation_losses.extend(self._validation_losses[:n_done].tolist())
         if record["best_epoch"] >= 0:
-            member.best_loss, member.best_epoch = (
-                float(record["best_score"]),
-                first + int(record["best_epoch"]),
-            )
+            member.best_loss = float(record["best_score"])
+            member.best_epoch = n_before + int(record["best_epoch"])
             member.best_params, member.best_outputs = self._best_params, self._best_outputs
         if self._keeps:
             member.outputs = self._outputs[: self._n_before + self.n_done]
@@ -189,7 +199,7 @@ class Watch:
         now = monotonic_clock.now()
         if self._tick is not None and now - self._reported > _REPORT:
             self._reported = now
-            self._tick(sum(run.n_done + run.loop.n_done for run in self._runs))
+            self._tick(sum(run.n_done + (run.loop.n_done if run.loop else 0) for run in self._runs))
 
 
 def _kernel_or_program(trainer, member):

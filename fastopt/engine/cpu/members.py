@@ -12,6 +12,7 @@ import numpy.typing as npt
 from fastopt.engine.cpu.context import LINE
 from fastopt.engine.cpu.epoch_loop import EPOCHS, MEMBERS
 from fastopt.engine.cpu.member_run import MemberRun, Watch
+from fastopt.engine.cpu.several_epochs import Patience
 from fastopt.engine.cpu.trainer import Trainer
 from fastopt.engine.cpu.work_sharing import give_way_address
 from fastopt.engine.layout import Layout
@@ -55,11 +56,18 @@ class Member:
     X_val, Y_val, weight_val : optional
         By default ``X``, ``Y`` and ``sample_weight``; of another ``X_val`` the targets are required, and its
         rows count alike without weights.
+    patience : Patience, optional
+        When training is to stop by the loss; counted on over calls. It is not by default.
+    shuffles_anew : bool
+        Whether each shuffle begins with the order that ``rows`` had before the call, as where each epoch is a
+        call of `partial_fit`; by default it begins with that of the epoch before, as in one call of ``fit``.
 
     Attributes
     ----------
     losses, validation_losses : list of float
         Mean loss of each epoch, and without the penalty on the rows held out.
+    ends : list of float
+        The time at the end of each epoch, by `fastopt.engine.monotonic_clock.now`.
     best_loss : float
         Least validation loss so far, infinity before the first epoch.
     best_epoch : int or None
@@ -87,7 +95,10 @@ class Member:
     X_val: "Rows | None" = None
     Y_val: np.ndarray | None = None
     weight_val: np.ndarray | None = None
+    patience: Patience | None = None
+    shuffles_anew: bool = False
     losses: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
     best_loss: float = math.inf
     best_epoch: int | None = None
@@ -99,6 +110,12 @@ class Member:
     def has_diverged(self) -> bool:
         """Whether the loss of an epoch was not finite."""
         return bool(self.losses) and not math.isfinite(self.losses[-1])
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is nothing more to train: it has diverged, or its patience has run out."""
+        patience = self.patience
+        return self.has_diverged or (patience is not None and patience.n_bad > patience.n_bad_allowed)
 
     def validation_data(self) -> tuple[Rows, np.ndarray, np.ndarray | None]:
         """Return inputs, targets and weights of which ``held_out`` are rows."""
@@ -186,7 +203,7 @@ class MemberTrainer:
         members : sequence of Member
             Written: parameters, optimizers, orders of rows, random states and what `Member` records.
         n_epochs : int
-            0 or more. A member whose loss is not finite ends before; see `Member.has_diverged`.
+            0 or more. A member whose loss is not finite, or exhausts its patience, ends before.
         batch_size : int
         alpha : float
             L2 penalty, as `Trainer.train` takes it.
