@@ -72,10 +72,13 @@ class ArrowFile:
             with self._arrow.memory_map(os.fspath(path)) as mapped:
                 file = self._arrow.ipc.open_file(mapped)
                 self.schema: Any = file.schema
-                before = self._arrow.total_allocated_bytes()
+                # The footer does not say how many rows a batch has: one column of each is looked at.
+                options = self._arrow.ipc.IpcReadOptions(included_fields=[0], use_threads=False)
+                narrow = self._arrow.ipc.open_file(mapped, options=options)
                 self.unit_rows: list[int] = [
-                    file.get_batch(i).num_rows for i in range(file.num_record_batches)
+                    narrow.get_batch(i).num_rows for i in range(narrow.num_record_batches)
                 ]
+                before = self._arrow.total_allocated_bytes()
                 batch = file.get_batch(0) if self.unit_rows else None
                 # The buffers of a batch that is not compressed lie in the mapped file.
                 self._is_compressed = self._arrow.total_allocated_bytes() > before + 4096

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .._extras import require
-from . import DatasetError
+from . import DatasetError, large_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,12 +115,17 @@ def _binary(path, kind):
     function, package, options = _READERS[kind]
     require(package, f"reading a {kind} file", extra="tables")
     pandas = require("pandas", "reading a table")
+    notes = []
     try:
-        frame = getattr(pandas, function)(path, **options)
+        sampled = large_tables.sample(path) if package == "pyarrow" else None
+        if sampled is None:
+            frame = getattr(pandas, function)(path, **options)
+        else:
+            frame, note = sampled
+            notes.append(note)
     except Exception as problem:  # pyarrow, openpyxl and zipfile each have their own kinds
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
         raise DatasetError(f"{str(path)!r} cannot be read as {kind}: {reason}") from problem
-    notes = []
     named = [name for name in frame.index.names if name is not None]
     if len(named) < frame.index.nlevels and not isinstance(frame.index, pandas.RangeIndex):
         notes.append("The index of the table, which has no name, was left out.")
