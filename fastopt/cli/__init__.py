@@ -12,6 +12,7 @@ from .. import __version__
 from .._extras import MissingExtraError
 from ..datasets import DatasetError
 from . import bench, compare, info, warmup
+from .arguments import SettingsError
 
 _COMMANDS = {
     "compare": (compare.add_compare, "train one network with several optimizers and say which is best"),
@@ -54,7 +55,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     try:
         return arguments.run(arguments) or 0
-    except (DatasetError, compare.SettingsError) as problem:
+    except (DatasetError, SettingsError) as problem:
         return _fail(arguments, problem, 2)
     except (MissingExtraError, OSError) as problem:
         return _fail(arguments, problem, 1)

@@ -12,20 +12,17 @@ from pathlib import Path
 from .. import datasets
 from .._extras import require
 from . import presets
+from .arguments import SettingsError, count, positive, reader, seconds
 
 #: How long to wait for a Dask scheduler.
 _SECONDS_TO_CONNECT = 10
-
-
-class SettingsError(ValueError):
-    """An invalid argument that is found only with the study's data; the message is one line."""
 
 
 def add_compare(parser):
     """Add the arguments of ``compare``; return the function that runs it."""
     _add_shared(parser, presets.COMPARE, presets.DEFAULTS)
     parser.add_argument(
-        "--tuning-seeds", type=_count, metavar="N", help="seeds on which learning rates are chosen"
+        "--tuning-seeds", type=count, metavar="N", help="seeds on which learning rates are chosen"
     )
     parser.add_argument("--search", choices=("grid", "halving", "optuna"), help="how they are chosen")
     parser.add_argument("--target-score", type=float, metavar="S", help="score whose first epoch is reported")
@@ -68,45 +65,23 @@ def _add_shared(parser, of_presets, defaults):
     )
     add("--batch-size", nargs="+", type=_sizes, metavar="N", help=f"one or several ({shown('batch_size')})")
     add("--hidden", nargs="+", type=_sizes, metavar="N", help=f"hidden layer sizes ({shown('hidden')})")
-    add("--epochs", type=_count, metavar="N", help=f"epochs of each fit ({defaults['epochs']})")
-    add("--max-seconds", type=_seconds, metavar="S", help="seconds of training of each fit, if sooner")
+    add("--epochs", type=count, metavar="N", help=f"epochs of each fit ({defaults['epochs']})")
+    add("--max-seconds", type=seconds, metavar="S", help="seconds of training of each fit, if sooner")
     add("--scoring", metavar="NAME", help="scikit-learn scorer that judges (accuracy, or r2)")
-    add("--seeds", type=_count, metavar="N", help=f"seeds that are compared ({defaults['seeds']})")
-    add("--cv", type=_count, metavar="N", help="N folds, one for each seed, instead of random splits")
+    add("--seeds", type=count, metavar="N", help=f"seeds that are compared ({defaults['seeds']})")
+    add("--cv", type=count, metavar="N", help="N folds, one for each seed, instead of random splits")
     add("--jobs", type=int, metavar="N", help="parallel workers; times are then those of a busy machine")
     add("--dask", metavar="ADDRESS", help="Dask scheduler whose workers make the fits, as tcp://host:8786")
     add("--out", metavar="FOLDER", type=Path, default=Path("fastopt-results"), help="where files are written")
     add("--fresh", action="store_true", help="measure again what the folder already holds")
 
 
-def _reader(convert, what):
-    def read(text):
-        try:
-            return convert(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
-
-    return read
-
-
-def _positive(number):
-    def convert(text):
-        value = number(text)
-        if not 0 < value < float("inf"):
-            raise ValueError
-        return value
-
-    return convert
-
-
 def _each(convert):
     return lambda text: [convert(part) for part in text.split(",") if part.strip()]
 
 
-_count = _reader(_positive(int), "a whole number of at least 1")
-_seconds = _reader(_positive(float), "a positive number")
-_rates = _reader(_each(_positive(float)), "a positive number, or several by commas")
-_sizes = _reader(_each(_positive(int)), "a whole number of at least 1, or several by commas")
+_rates = reader(_each(positive(float)), "a positive number, or several by commas")
+_sizes = reader(_each(positive(int)), "a whole number of at least 1, or several by commas")
 
 
 def _flat(parts):

@@ -8,19 +8,28 @@ import re
 import sys
 import textwrap
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from ..display import HeatMapDisplay, overview
-from ..report import attempt, confusion, grid_cells, summary_columns, write_report
+from ..report import write_report
+from ..report.page import attempt
+from ..report.study import confusion, grid_cells, summary_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
 
 # Wide enough for the table where there is no terminal to ask: a cut table in a log file helps nobody.
 _PIPED_WIDTH = 160
+#: Columns of words.
+_LEFT = ("Optimizer", "Model", "Column", "Kind", "What was done")
 
 
-def _console(width=None):
+def new_console(width: int | None = None) -> Console:
+    """Return a console of the terminal's width, or of a fixed one where there is no terminal."""
     # No markup: a column called "[cm]" is not a style.
     plain = {"highlight": False, "markup": False, "emoji": False}
     return Console(width=width or (None if sys.stdout.isatty() else _PIPED_WIDTH), **plain)
@@ -28,7 +37,7 @@ def _console(width=None):
 
 def announce(data, study, settings, n_fits):
     """Print what will be run."""
-    console = _console()
+    console = new_console()
     console.print(data.description, style="bold")
     for note in data.notes:
         console.print(f"  {note}", style="dim")
@@ -55,7 +64,7 @@ def write_study(study, out, data, stem, command, caught):
         How to reproduce the study.
     caught : list of warnings.WarningMessage
     """
-    console = _console()
+    console = new_console()
     files, problems = {}, []
     if not study.results_.empty:
         folder = study_folder(out, data.name)
@@ -85,7 +94,7 @@ def _say_results(console, study, caught):
     if not study.results_.empty:
         console.print()
         make = _grid_table if study.summary_.empty else _summary_table
-        _print_table(console, *make(study))
+        print_table(console, *make(study))
     for sentence in study.verdict_:
         console.print(sentence, style="bold" if sentence == study.verdict_[0] else None, soft_wrap=True)
     if study.notes_:
@@ -113,7 +122,13 @@ def _grid_table(study, n_shown=10):
     return columns, shown, (), f"Best {len(shown)} of {len(rows)} settings"
 
 
-def _print_table(console, headings, rows, dim, title):
+def print_table(
+    console: Console,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    dim: Container[int],
+    title: str | None,
+) -> None:
     """Print a table, with narrow columns if the terminal is narrow."""
     unlimited = console.options.update(width=1000)
     table = _table(headings, rows, dim, title)
@@ -123,13 +138,13 @@ def _print_table(console, headings, rows, dim, title):
         table = _table(headings, rows, dim, title, **close)
     # Rather lines that the terminal breaks than figures cut short.
     width = console.measure(table, options=unlimited).maximum
-    _console(max(width, console.width)).print(table)
+    new_console(max(width, console.width)).print(table)
 
 
 def _table(headings, rows, dim, title, **look):
     table = Table(header_style="bold", title=title, **look)
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "Optimizer" else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if heading in _LEFT else "right", no_wrap=True)
     for i, row in enumerate(rows):
         table.add_row(*row, style="dim" if i in dim else None)
     return table

@@ -41,14 +41,24 @@ def holds_dates(column: pd.Series) -> bool:
     return len(texts) > 0 and bool(texts.str.fullmatch(_DATE).all())
 
 
-def read_numbers(file: TableFile) -> tuple[pd.DataFrame, list[str]]:
+def read_numbers(
+    file: TableFile, decimals: frozenset[str] = frozenset()
+) -> tuple[pd.DataFrame, list[str], frozenset[str]]:
     """Convert columns of text in which every value is a number.
+
+    Parameters
+    ----------
+    file : TableFile
+    decimals : frozenset of str
+        Decimal signs that another file of the same kind shows beyond doubt; none if this one is to tell.
 
     Returns
     -------
     frame : DataFrame
         Its other columns of text are stripped, and missing where a mark of `text_numbers.MISSING` stands.
     notes : list of str
+    decimals : frozenset of str
+        Those that were relied upon.
     """
     frame = file.frame.copy()
     found = {}
@@ -57,7 +67,7 @@ def read_numbers(file: TableFile) -> tuple[pd.DataFrame, list[str]]:
         frame[name] = frame[name].where(~known, frame[name].astype(str)).astype(object)
         if known.any() and (numbers := text_numbers.read(frame[name].astype(str).where(known))) is not None:
             found[name] = numbers
-    evidence = {numbers.decimals[0] for numbers in found.values() if len(numbers.decimals) == 1}
+    evidence = set(decimals) or {n.decimals[0] for n in found.values() if len(n.decimals) == 1}
     if evidence == {","}:
         found.update(_thousands_read_as_decimals(file, frame))
     remarks: dict[str, list[str]] = {}
@@ -71,9 +81,14 @@ def read_numbers(file: TableFile) -> tuple[pd.DataFrame, list[str]]:
             same = next((key for key in remarks if key.startswith(f"Read as numbers, {kind} (")), None)
             remarks.setdefault(same or f"Read as numbers, {kind} ({example}:", []).append(name)
     for name in filter(lambda name: is_text(frame[name]), frame.columns):
-        texts = frame[name].str.strip()
-        frame[name] = texts.where(~texts.str.casefold().isin(text_numbers.MISSING))
-    return frame, [f"{remark} {some(names)}." for remark, names in remarks.items()]
+        frame[name] = stripped(frame[name])
+    return frame, [f"{remark} {some(names)}." for remark, names in remarks.items()], frozenset(evidence)
+
+
+def stripped(column: pd.Series) -> pd.Series:
+    """Return a column of text without spaces around it, and missing where `text_numbers.MISSING` says so."""
+    texts = column.str.strip()
+    return texts.where(~texts.str.casefold().isin(text_numbers.MISSING))
 
 
 def _thousands_read_as_decimals(file, frame):

@@ -16,6 +16,8 @@ from .preparation import MAX_CATEGORIES, check_classes, of_table, standardised, 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
+
 
 def load(
     path: Path,
@@ -28,29 +30,46 @@ def load(
 ) -> Dataset:
     """Return the data set of a table file; parameters as in `fastopt.datasets.load`."""
     file = files.read(path, kind, encoding)
-    file.frame.columns = columns = list(map(str, file.frame.columns))
-    if target is None:
-        raise DatasetError(f"which column is to be predicted? Give --target, one of {some(columns)}.")
-    for option, column in (("target", target), ("groups", groups), ("weights", weights)):
-        if column is not None and column not in columns:
-            hint = suggestion(column, columns)
-            raise DatasetError(f"{option} {column!r} is not a column of {path.name}: {some(columns)}.{hint}")
-    table, notes = read_numbers(file)
+    check_columns(file, target=target, groups=groups, weights=weights)
+    table, notes, _ = read_numbers(file)
     return _from_frame(path, table, target, groups, weights, [*file.notes, *notes])
 
 
-def _from_frame(path, table, target, groups, weights, notes):
+def check_columns(file: files.TableFile, **named: str | None) -> None:
+    """Make the names of a file's columns text; raise DatasetError unless it has those that options name."""
+    file.frame.columns = columns = list(map(str, file.frame.columns))
+    if named["target"] is None:
+        raise DatasetError(f"which column is to be predicted? Give --target, one of {some(columns)}.")
+    for option, column in named.items():
+        if column is not None and column not in columns:
+            hint = suggestion(column, columns)
+            raise DatasetError(
+                f"{option} {column!r} is not a column of {file.path.name}: {some(columns)}.{hint}"
+            )
+
+
+def with_target(
+    path: Path, table: pd.DataFrame, target: str
+) -> tuple[pd.DataFrame, np.ndarray, str, list[str]]:
+    """Return the rows that have a target, the target, its task and notes."""
     known = table[target].notna()
-    if not known.all():
-        notes.append(f"{int((~known).sum())} rows without a {target!r} were left out.")
+    notes = [] if known.all() else [f"{int((~known).sum())} rows without a {target!r} were left out."]
     table = table[known].reset_index(drop=True)
     if len(table) < MIN_ROWS:
         raise DatasetError(
             f"{path.name} has {len(table)} rows with a {target!r}: too few to train and validate on."
         )
     y, task, more = _target(table[target], target)
+    return table, y, task, [*notes, *more]
+
+
+def _from_frame(path, table, target, groups, weights, notes):
+    table, y, task, more = with_target(path, table, target)
     notes += more
-    weight = None if weights is None else _weights(table[weights], weights)
+    if task == "regression":
+        y, more = standardised(y)
+        notes += more
+    weight = None if weights is None else weights_of(table[weights], weights)
     group = None if groups is None else _groups(table[groups], groups)
     if groups is not None:
         notes.append(f"Rows with the same {groups!r} stay on one side of each split; it is not a feature.")
@@ -92,8 +111,7 @@ def _target(column, name):
         y = column.to_numpy(dtype=np.float64)
         y = y.astype(np.int64) if np.all(y == np.round(y)) and np.all(np.abs(y) < 2**53) else y
     if task_of(y) == "regression":
-        y, notes = standardised(y)
-        return y, "regression", notes
+        return y, "regression", []
     check_classes(y, name)
     return y, "classification", []
 
@@ -121,7 +139,8 @@ def _classes(column, name):
     )
 
 
-def _weights(column, name):
+def weights_of(column: pd.Series, name: str) -> np.ndarray:
+    """Return a column of weights; raises DatasetError unless they are finite, 0 or more, and not all 0."""
     values = column.to_numpy(dtype=np.float64) if not is_text(column) and not is_time(column) else None
     if values is None or not np.isfinite(values).all() or (values < 0).any() or not values.any():
         raise DatasetError(
@@ -160,7 +179,7 @@ def _features(frame):
 
 
 def _useless(name, column, is_first):
-    """Return why a column is useless as a feature, or ''."""
+    """Return why a column is useless as a feature of a comparison, or ''."""
     values = column.dropna()
     if values.empty:
         return "is empty"
@@ -168,6 +187,12 @@ def _useless(name, column, is_first):
         return "has one value"
     if is_time(column) or (is_text(column) and holds_dates(column)):
         return "holds dates (put what matters of them, such as month or weekday, into columns of numbers)"
+    return names_its_rows(name, column, is_first)
+
+
+def names_its_rows(name: str, column: pd.Series, is_first: bool) -> str:
+    """Return why a column says which row it is and nothing of what is in the row, or ''."""
+    values = column.dropna()
     if numbered := numbers_row_by_row(name, column, is_first):
         return numbered
     if is_text(column) and values.nunique() == len(column) and len(column) > MAX_CATEGORIES:

@@ -379,7 +379,7 @@ def test_a_scorer_that_the_target_does_not_suit_is_one_line(here, flowers, capsy
 
 def test_a_narrow_terminal_gets_a_closer_table_with_whole_figures(capsys):
     headings, row = ["Optimizer", "Learning rate", "Validation accuracy"], ["Adam", "0.01", "0.9747 ± 0.0095"]
-    output._print_table(Console(width=36), headings, [row], (), None)
+    output.print_table(Console(width=36), headings, [row], (), None)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, map(str.rstrip, lines))) <= 36
     assert any(line.split() == ["Optimizer", "rate", "accuracy"] for line in lines)

@@ -1,37 +1,25 @@
-"""The report: one self-contained HTML file with the results of a study."""
+"""The report of a study: one self-contained HTML file with its results."""
 
 from __future__ import annotations
 
-import platform
 import re
-import sys
 import textwrap
-import warnings
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import __version__
-from ._extras import require
-from .study.training_run import scorer_name
-from .study.verdict import is_in_points
+from ..study.training_run import scorer_name
+from ..study.verdict import is_in_points
+from . import page
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from matplotlib.figure import Figure
-
     from fastopt.display import ConfusionDisplay
     from fastopt.study import OptimizerStudy
-
-__all__ = ["render_report", "write_report"]
-
-_PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "pandas", "matplotlib")
 
 
 def write_report(
@@ -82,12 +70,9 @@ def render_report(
     notes: Sequence[str] = (),
 ) -> str:
     """Return the report as a string of HTML; parameters as in `write_report`."""
-    jinja2 = require("jinja2", "a report")
-    pictures, problems = _pictures(study)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fastopt"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("report.html.j2").render(
+    pictures, problems = page.pictures(_drawings(study))
+    return page.render(
+        "report.html.j2",
         title=title or "Which optimizer?",
         data=data,
         command=command,
@@ -97,10 +82,8 @@ def render_report(
         late_tables=_late_tables(study),
         pictures=pictures,
         settings=_settings(study),
-        versions=_versions(),
-        when=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        n_fits=len(study.results_),
-        seconds=study.seconds_,
+        method=_METHOD,
+        work=f"{len(study.results_)} fits in {study.seconds_:.1f} s",
     )
 
 
@@ -127,6 +110,11 @@ def _late_tables(study):
     return [("Every setting", "Means over seeds.", *grid_cells(study))]
 
 
+_METHOD = (
+    "With each seed every optimizer saw the same split, the same initial weights and the same batch order. "
+    "Learning rates were chosen on seeds that the comparison does not use, from the same number of trials "
+    "for each. Scores are those of the last epoch."
+)
 _SUMMARY_TEXT = (
     "Score of the last epoch on rows not trained on, with the interval of its mean over seeds. Whether two "
     "rows differ is not to be read from these intervals, as the seeds are paired: see the next table. A "
@@ -242,68 +230,8 @@ def grid_cells(study: OptimizerStudy) -> tuple[list[str], list[list[tuple[str, A
     return columns, rows
 
 
-# Inches of a picture: so narrow that its text is as large as the page's on a telephone.
-_WIDTH, _HEIGHT = 4.4, 3.3
-
-
-def _pictures(study):
-    """Draw all pictures for which the study has data.
-
-    Returns
-    -------
-    pictures : list of (heading, explanation, svg, width in pixels below which it is scrolled)
-    problems : list of str
-        What could not be drawn, and why.
-    """
-    from .display.style import inline_svg
-
-    markup = require("markupsafe", "a report").Markup
-    pictures, problems = [], []
-
-    def keep(figure, heading, text):
-        width, height = figure.get_size_inches()
-        svg = markup(inline_svg(figure, f"{heading}. {text}"))
-        pictures.append((heading, text, svg, round(72 * width) if width > 1.8 * height else None))
-
-    for heading, text, draw in _drawings(study):
-        problems += attempt(
-            f"The picture {heading!r}", draw, lambda figure, of=(heading, text): keep(figure, *of)
-        )
-    return pictures, problems
-
-
-def attempt(name: str, draw: Callable[[], Figure], keep: Callable[[Figure], object]) -> list[str]:
-    """Draw a picture and keep it; an error of matplotlib's leaves out this picture only.
-
-    Parameters
-    ----------
-    name : str
-    draw : callable
-        Returns a figure, which is closed afterwards.
-    keep : callable
-        Takes the figure.
-
-    Returns
-    -------
-    problems : list of str
-    """
-    from .display.style import pyplot
-
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            keep(draw())
-    except Exception as problem:
-        reason = (str(problem).splitlines() or [type(problem).__name__])[0]
-        return [f"{name} could not be drawn: {reason}"]
-    finally:
-        pyplot().close("all")
-    missing = sum("missing from font" in str(warning.message) for warning in caught)
-    return [f"{name} lacks {missing} letters that the font does not have."] if missing else []
-
-
 def _drawings(study):
-    from . import display
+    from .. import display
 
     metric = scorer_name(study.scoring_)
     name = _words(metric)
@@ -333,7 +261,7 @@ def _drawings(study):
 
 
 def _curves(study, **options):
-    from .display import OptimizerComparisonDisplay
+    from ..display import OptimizerComparisonDisplay
 
     return _narrow(OptimizerComparisonDisplay, study, **options)
 
@@ -342,26 +270,22 @@ def _narrow(display, study, **options):
     """Return a function that draws a display of `study` at the size of the report's pictures."""
 
     def draw():
-        from .display.style import new_axes, theme
-
-        with theme():
-            legend_rows = (len(study.labels_) + 1) // 2
-            _, ax = new_axes(None, (_WIDTH, _HEIGHT + 0.2 * legend_rows))
-        return display.from_study(study, ax=ax, **options).figure_
+        legend_rows = (len(study.labels_) + 1) // 2
+        return display.from_study(study, ax=page.narrow_axes(0.2 * legend_rows), **options).figure_
 
     return draw
 
 
 def confusion(study: OptimizerStudy) -> ConfusionDisplay:
     """Return the display of all optimizers' confusion matrices, or of the best one's if they are large."""
-    from .display import ConfusionDisplay
+    from ..display import ConfusionDisplay
 
     one = study.best_optimizer_ or next(iter(study.confusion_))
     return ConfusionDisplay.from_study(study, labels=None if len(study.classes_) <= 4 else [one])
 
 
 def _maps(study, metric, name):
-    from .display import HeatMapDisplay
+    from ..display import HeatMapDisplay
 
     text = "Means over seeds; × marks a setting that diverged with any seed."
     return [
@@ -389,21 +313,3 @@ def _settings(study):
         name: textwrap.shorten(str(value), 400, placeholder=" ...") for name, value in parameters.items()
     }
     return {"estimator": " ".join(without_addresses.split()), **shown}
-
-
-def _versions():
-    found = {"fastopt": __version__, "Python": platform.python_version()}
-    for package in _PACKAGES:
-        found[package] = metadata.version(package)
-    found["system"] = f"{platform.system()} {platform.machine()}"
-    if sys.platform == "linux":
-        found["processor"] = _processor()
-    return found
-
-
-def _processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return "unknown"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
