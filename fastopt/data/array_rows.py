@@ -14,6 +14,8 @@ import numpy as np
 
 #: Bytes of X in a block: near the full rate of a disk when they are read in any order.
 BLOCK_BYTES = 1 << 19
+#: Blocks of a smaller file, at least: whole blocks are mixed, and held out for validation.
+_LEAST_BLOCKS = 256
 #: Rows of targets that are read at a time where X is not needed.
 _TARGET_ROWS = 1 << 20
 
@@ -186,7 +188,8 @@ class ArrayBlocks:
         self.shape: tuple[int, int] = self._X.shape
         self.dtype: np.dtype[Any] = self._X.dtype
         row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
-        self._step = max(1, BLOCK_BYTES // row_bytes) if block_rows is None else block_rows
+        most = min(BLOCK_BYTES // row_bytes, self.shape[0] // _LEAST_BLOCKS)
+        self._step = max(1, most) if block_rows is None else block_rows
         self.bounds: np.ndarray = self._bounds()
         self.has_targets: bool = y is not None
         self.has_weights: bool = sample_weight is not None

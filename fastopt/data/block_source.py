@@ -51,8 +51,8 @@ class BlockSource:
         In which networks get X. Default: float32 if that holds all numbers exactly, else float64. Integers
         alone become float64, as in scikit-learn.
     block_rows : int, default=None
-        Rows that are read at once, of neighbours in the file. Default: about 512 kB. Parquet files and
-        compressed Arrow files are read by their own row groups or record batches.
+        Rows that are read at once, of neighbours in the file. Default: about 512 kB, or a 256th of the rows.
+        Parquet files and compressed Arrow files are read by their own row groups or record batches.
     buffer_rows : int, default=None
         Rows that are mixed at once. Default: about 64 MB, or 20 blocks if that is more. A fit holds two such
         buffers.

@@ -1,10 +1,12 @@
 """Rows read from files in blocks, held to what NumPy, pandas and pyarrow read of the same files."""
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
 
+from fastopt._extras import MissingExtraError
 from fastopt.data import BlockSource, to_blocks
 from fastopt.data.block_order import deal, in_file_order, most_rows, spread
 
@@ -43,6 +45,18 @@ def test_npy_files(arrays, block_rows):
     names = ("X.npy", "y.npy", "w.npy")
     path, y, weight = (str(arrays / name) for name in names)
     assert_holds(BlockSource(path, y, sample_weight=weight, block_rows=block_rows))
+
+
+def test_a_small_file_has_blocks_to_mix_and_to_hold_out(arrays):
+    assert BlockSource(arrays / "X.npy").n_blocks >= 256
+    assert BlockSource(X[:5]).n_blocks == 5
+
+
+def test_without_pyarrow_it_is_said_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    (tmp_path / "rows.parquet").touch()
+    with pytest.raises(MissingExtraError, match=r"rows.parquet needs pyarrow.*fastopt\[tables\]"):
+        BlockSource(tmp_path / "rows.parquet", "y")
 
 
 def test_arrays_and_maps(arrays):

@@ -201,6 +201,21 @@ def test_a_validation_set_in_memory():
     assert one.validation_scores_ == other.validation_scores_
 
 
+def test_callbacks_see_each_epoch():
+    pytest.importorskip("sklearn.callback")  # from version 1.9 on
+    from fastopt.callbacks import EarlyStopping, LearningRateLog
+
+    rates = LearningRateLog()
+    watched = network(max_iter=50, tol=0).set_callbacks(
+        EarlyStopping("loss", patience=1, min_delta=0.3), rates
+    )
+    watched.fit(source())
+    assert 2 <= watched.n_iter_ < 50
+    assert len(rates.get_logs().data_as_pandas) == watched.n_iter_
+    alone = network(max_iter=watched.n_iter_).fit(source())
+    assert_same(watched, alone)
+
+
 def test_predictions_of_a_source():
     fitted = network().fit(source())
     np.testing.assert_array_equal(fitted.predict(source(None)), fitted.predict(X))
