@@ -80,6 +80,14 @@ class NpyFile:
                 done += n
         return _put(part, out)
 
+    def announce(self, first: int, last: int) -> None:
+        """Tell the system that these rows are about to be read, so that it reads several blocks at once."""
+        if hasattr(os, "posix_fadvise") and last > first:
+            n_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
+            with open(self.path, "rb", buffering=0) as file:
+                begin, length = self._offset + first * n_bytes, (last - first) * n_bytes
+                os.posix_fadvise(file.fileno(), begin, length, os.POSIX_FADV_WILLNEED)
+
 
 class _Memory:
     """An array in memory, with the methods of `NpyFile`."""
@@ -91,6 +99,9 @@ class _Memory:
 
     def read(self, first, last, out=None):
         return _put(self._array[first:last], out)
+
+    def announce(self, first, last):
+        pass
 
 
 def _put(part, out):
@@ -153,6 +164,11 @@ class ArrayRows:
             first = stop
         return whole
 
+    def announce(self, first: int, last: int) -> None:
+        """Announce rows of one file, as `NpyFile.announce` does."""
+        at = bisect_right(self.starts, first) - 1
+        self.parts[at].announce(first - self.starts[at], last - self.starts[at])
+
 
 class ArrayBlocks:
     """Blocks of rows of arrays: X, targets and weights in files or arrays of their own.
@@ -199,6 +215,12 @@ class ArrayBlocks:
         starts = self._X.starts
         each = [np.arange(first, last, self._step) for first, last in pairwise(starts)]
         return np.concatenate([*each, [starts[-1]]]).astype(np.int64)
+
+    def announce(self, blocks: Sequence[int]) -> None:
+        """Tell the system which blocks are about to be read."""
+        for block in blocks:
+            first, last = self.bounds[block : block + 2].tolist()
+            self._X.announce(first, last)
 
     def read(self, block: int, out: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Write the rows of a block to ``out``; return their targets and weights, or None for each."""

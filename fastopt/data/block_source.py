@@ -6,16 +6,16 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from fastopt.data.array_rows import ArrayBlocks, float_dtype
-from fastopt.data.block_order import MIXED_BLOCKS
+from fastopt.data.block_order import MIXED_BLOCKS, spread
 from fastopt.data.table_blocks import TableBlocks
 from fastopt.data.table_files import is_table
 
@@ -23,6 +23,8 @@ from fastopt.data.table_files import is_table
 _BUFFER_BYTES = 1 << 26
 #: Up to which it grows where blocks are so large that fewer than `MIXED_BLOCKS` would be mixed.
 _MOST_BYTES = 3 << 26
+#: Blocks from which the rows of a sample are drawn, at most, unless these have too few.
+_SAMPLED_BLOCKS = 256
 
 
 class BlockSource:
@@ -50,6 +52,9 @@ class BlockSource:
     dtype : {'float32', 'float64'}, default=None
         In which networks get X. Default: float32 if that holds all numbers exactly, else float64. Integers
         alone become float64, as in scikit-learn.
+    transform : callable, default=None
+        What is done to X of each block after it is read: takes and returns an array of the same shape, such
+        as ``StandardScaler().fit(sample).transform`` with a `sample`. Predictions of the source have it, too.
     block_rows : int, default=None
         Rows that are read at once, of neighbours in the file. Default: about 512 kB, or a 256th of the rows.
         Parquet files and compressed Arrow files are read by their own row groups or record batches.
@@ -103,6 +108,7 @@ class BlockSource:
         sample_weight: Any = None,
         columns: Sequence[str] | None = None,
         dtype: npt.DTypeLike = None,
+        transform: Callable[[np.ndarray], npt.ArrayLike] | None = None,
         block_rows: int | None = None,
         buffer_rows: int | None = None,
     ) -> None:
@@ -125,6 +131,7 @@ class BlockSource:
         self.dtype: np.dtype[Any] = float_dtype(self._rows.dtype) if dtype is None else np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype must be 'float32', 'float64' or None; got {dtype!r}.")
+        self._transform = transform
         self.block_rows: np.ndarray = np.diff(self._rows.bounds)
         self.n_blocks: int = len(self.block_rows)
         self.feature_names: list[str] | None = self._rows.names
@@ -170,7 +177,73 @@ class BlockSource:
         -------
         y, sample_weight : ndarray or None
         """
-        return self._rows.read(block, out)
+        found = self._rows.read(block, out)
+        if self._transform is not None:
+            made = np.asarray(self._transform(out))
+            if made.shape != out.shape:
+                raise ValueError(
+                    f"transform={self._transform!r} has made rows of shape {made.shape} of those of shape "
+                    f"{out.shape}, and they have to keep it."
+                )
+            out[...] = made
+        return found
+
+    def announce(self, blocks: Sequence[int]) -> None:
+        """Tell the system which blocks are about to be read, so that a disk can read several at once."""
+        self._rows.announce(blocks)
+
+    def sample(
+        self, n_rows: int, random_state: int = 0
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Return X, y and sample_weight of some rows, drawn at random from blocks all over the file.
+
+        To fit a scaler, to choose hyper-parameters, or as ``X_val``. They are held in memory.
+
+        Parameters
+        ----------
+        n_rows : int
+        random_state : int, default=0
+
+        Returns
+        -------
+        X : ndarray of shape (n_rows, n_features)
+        y, sample_weight : ndarray or None
+
+        Raises
+        ------
+        ValueError
+            If there are not so many rows.
+        """
+        if not 0 < n_rows <= self.shape[0]:
+            raise ValueError(f"n_rows={n_rows} must be from 1 to the {self.shape[0]} rows of {self!r}.")
+        draws = np.random.RandomState(random_state)
+        n_blocks = min(self.n_blocks, n_rows, _SAMPLED_BLOCKS)
+        blocks = spread(self.n_blocks, n_blocks / self.n_blocks, draws)
+        if self.block_rows[blocks].sum() < n_rows:
+            blocks = np.arange(self.n_blocks)
+        ends = self.block_rows[blocks].cumsum()
+        places = np.sort(draws.permutation(int(ends[-1]))[:n_rows])
+        parts = []
+        for block, end in zip(blocks, ends, strict=True):
+            n = int(self.block_rows[block])
+            drawn = places[np.searchsorted(places, end - n) : np.searchsorted(places, end)] - (end - n)
+            X = np.empty((n, self.shape[1]), self.dtype)
+            found = (X, *self.read_block(int(block), X))
+            parts.append([None if one is None else one[drawn] for one in found])
+        X, y, weight = (None if one[0] is None else np.concatenate(one) for one in zip(*parts, strict=True))
+        return X, y, weight
+
+    def __getitem__(self, rows: object) -> NoReturn:
+        """Refuse: scikit-learn's searches and splits pick single rows.
+
+        Raises
+        ------
+        TypeError
+        """
+        raise TypeError(
+            "A BlockSource gives its rows by blocks only, so searches and cross-validation cannot split it. "
+            "Run them on a part in memory: X, y, weight = source.sample(100_000)."
+        )
 
     def blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray | None]]:
         """Yield X, y and sample_weight of each block, in the order of the file."""

@@ -113,6 +113,9 @@ class TableBlocks:
         is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
         return np.dtype(kind.to_pandas_dtype()) if is_number else None
 
+    def announce(self, blocks: Sequence[int]) -> None:
+        """Do nothing: only pyarrow knows where in a file they lie."""
+
     def read(self, block: int, out: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Write the rows of a block to ``out``; return their targets and weights, or None for each."""
         number, unit, first, last = self.blocks[block]

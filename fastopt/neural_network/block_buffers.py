@@ -46,6 +46,7 @@ class Buffer:
         """Read blocks and convert them; given up when ``is_over()``."""
         self.first = self.last = self._n_spare
         given = []
+        source.announce(blocks)
         for block in blocks:
             if is_over():
                 return

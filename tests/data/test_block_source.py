@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.preprocessing import StandardScaler
 
 from fastopt._extras import MissingExtraError
 from fastopt.data import BlockSource, to_blocks
@@ -103,6 +104,34 @@ def test_a_pickled_source_reads_the_same(arrays):
     again = pickle.loads(pickle.dumps(source))
     assert_holds(again)
     assert again.digest() == source.digest()
+
+
+def test_a_transformation_of_each_block(arrays):
+    scaler = StandardScaler().fit(X)
+    source = BlockSource(arrays / "X.npy", LABELS, transform=scaler.transform, block_rows=30)
+    np.testing.assert_array_equal(whole(source)[0], scaler.transform(X))
+    assert source.digest() != BlockSource(arrays / "X.npy", LABELS, block_rows=30).digest()
+    with pytest.raises(ValueError, match=r"rows of shape \(30, 1\)"):
+        whole(BlockSource(X, transform=lambda rows: rows[:, :1], block_rows=30))
+
+
+@pytest.mark.parametrize(("n_rows", "block_rows"), [(1, 7), (100, 7), (999, 7), (1000, 7), (300, 1000)])
+def test_a_sample(arrays, n_rows, block_rows):
+    source = BlockSource(arrays / "X.npy", LABELS, sample_weight=np.arange(1000), block_rows=block_rows)
+    found, y, numbers = source.sample(n_rows)
+    assert len(np.unique(numbers)) == n_rows
+    np.testing.assert_array_equal(found, X[numbers])
+    np.testing.assert_array_equal(y, LABELS[numbers])
+    if n_rows >= 100:  # spread over the file: the mean place of uniform rows, within 4 standard errors
+        assert abs(numbers.mean() / 1000 - 0.5) < 4 * np.sqrt(1 / 12 / n_rows)
+        assert not np.array_equal(numbers, source.sample(n_rows, random_state=1)[2]) or n_rows == 1000
+    with pytest.raises(ValueError, match="from 1 to the 1000"):
+        source.sample(1001)
+
+
+def test_single_rows_are_refused_with_what_to_do():
+    with pytest.raises(TypeError, match="searches and cross-validation"):
+        BlockSource(X, LABELS)[[1, 2]]
 
 
 def test_the_digest_tells_data_apart(arrays):
