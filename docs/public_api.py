@@ -40,7 +40,7 @@ def listing():
         text = ""
         if module == "fastopt" and repeated <= set(own):
             own = [name for name in own if name not in repeated]
-            text = "all names of `fastopt.optimizers` and `fastopt.neural_network`"
+            text = "all names of `fastopt.optimizers` and `fastopt.neural_network`, "
         text += ", ".join(f"`{name}`" for name in own)
         lines.append(f"- **`{module}`**: {text}\n")
     return "".join(lines)

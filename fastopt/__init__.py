@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     )
     from fastopt.optimizers import *  # noqa: F403  the names of __all__
     from fastopt.optimizers import __all__ as _optimizers
+    from fastopt.tabular import TabularMLPClassifier, TabularMLPRegressor
 
     __all__ = [
         *_optimizers,
         "MLPClassifier",
         "MLPRegressor",
+        "TabularMLPClassifier",
+        "TabularMLPRegressor",
         "from_sklearn",
         "list_activations",
         "load",
@@ -43,6 +46,7 @@ else:
         "register_loss",
         "save",
     )
+    _TABLES = ("TabularMLPClassifier", "TabularMLPRegressor")  # which take longer to load
     # NumPy cannot be imported for the first time by two threads at once. So that no thread waits for this
     # lock in an import that its holder waits for, no module of the package takes names from the package.
     _loading = _RLock()
@@ -60,7 +64,10 @@ else:
                 networks = import_module(f"{__name__}.neural_network")
             globals().update({public: getattr(optimizers, public) for public in optimizers.__all__})
             globals().update({public: getattr(networks, public) for public in _NETWORKS})
-            globals()["__all__"] = [*optimizers.__all__, *_NETWORKS]
+            if name in _TABLES:
+                tables = import_module(f"{__name__}.tabular")
+                globals().update({public: getattr(tables, public) for public in _TABLES})
+            globals()["__all__"] = [*optimizers.__all__, *_NETWORKS, *_TABLES]
         if name not in globals():
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return globals()[name]

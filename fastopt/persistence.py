@@ -27,6 +27,7 @@ _FAMILIES = {
     "estimator": "fastopt.neural_network",
     "optimizer": "fastopt.optimizers",
     "schedule": "fastopt.schedules",
+    "tabular": "fastopt.tabular",
 }
 #: The module of each class that belongs to no public family.
 _INTERNAL = {
@@ -69,6 +70,20 @@ class Persistent:
 
     def _check_restored(self) -> None:
         """Raise ValueError if attributes that `restore` has set do not fit together."""
+
+
+class PersistentModel(Persistent):
+    """Base of fitted models that `fastopt.save` stores as one object, with its state."""
+
+    def for_file(self) -> PersistentModel:
+        """Return a copy whose state a file without code can hold.
+
+        Raises
+        ------
+        NotFittedError, TypeError
+            If there is none.
+        """
+        raise NotImplementedError
 
 
 def state_of(value: Persistent) -> dict[str, Any]:

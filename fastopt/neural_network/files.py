@@ -15,14 +15,13 @@ from fastopt.neural_network import history, solvers
 from fastopt.neural_network._base import BaseMLP
 from fastopt.neural_network.fit_tasks import CALLBACK_ATTRIBUTES
 from fastopt.neural_network.parameters import flatten
-from fastopt.persistence import class_of, name_of
+from fastopt.persistence import PersistentModel, class_of, name_of
 from fastopt.rules.activations import lookup_activation
 from fastopt.rules.losses import lookup_loss
 from fastopt.stepping.layerwise_state import LayerwiseState
 
 if TYPE_CHECKING:
-    from fastopt.neural_network.classifier import MLPClassifier
-    from fastopt.neural_network.regressor import MLPRegressor
+    pass
 
 _KIND = "model"
 _NONE = type(None)
@@ -81,7 +80,7 @@ def save(model: BaseMLP, path: str | os.PathLike[str], *, optimizer: bool = Fals
 
     Parameters
     ----------
-    model : MLPClassifier or MLPRegressor
+    model : MLPClassifier, MLPRegressor, TabularMLPClassifier or TabularMLPRegressor
         Fitted. Its parameters, its weights and everything else that a fit leaves behind are saved; what was
         registered by `fastopt.register` and its like is saved by name. ``checkpoint`` and
         ``checkpoint_every`` are not: they name a place on this machine. Nor are callbacks: set them anew.
@@ -91,7 +90,7 @@ def save(model: BaseMLP, path: str | os.PathLike[str], *, optimizer: bool = Fals
     optimizer : bool, default=False
         Whether to save the optimizer's state as well (for Adam twice the size of the weights), so that
         training goes on as if it had not been interrupted: `partial_fit`, and `fit` with ``warm_start=True``
-        and ``reset_optimizer=False``. ``'lbfgs'`` has none.
+        and ``reset_optimizer=False``. ``'lbfgs'`` and the bags of ``TabularMLP*`` have none.
 
     Raises
     ------
@@ -125,16 +124,25 @@ def save(model: BaseMLP, path: str | os.PathLike[str], *, optimizer: bool = Fals
     >>> bool((again.predict_proba(X) == clf.predict_proba(X)).all())
     True
     """
+    if isinstance(model, PersistentModel):
+        if optimizer:
+            raise ValueError(
+                f"optimizer=True: a {type(model).__name__} keeps no state of its optimizers, as its training "
+                "does not go on"
+            )
+        save_objects(path, {"model": model.for_file()}, _KIND)
+        return
     if not isinstance(model, BaseMLP):
         raise TypeError(
-            f"fastopt.save takes a fitted MLPClassifier or MLPRegressor, not a {type(model).__name__}. Of a "
-            "Pipeline or a search, save the network inside."
+            "fastopt.save takes a fitted MLPClassifier, MLPRegressor, TabularMLPClassifier or "
+            f"TabularMLPRegressor, not a {type(model).__name__}. Of a Pipeline or a search, save the network "
+            "inside."
         )
     check_is_fitted(model)
     save_objects(path, _described(model, optimizer), _KIND)
 
 
-def load(path: str | os.PathLike[str]) -> "MLPClassifier | MLPRegressor":
+def load(path: str | os.PathLike[str]) -> Any:
     """Load a network that `save` has written. Executes nothing of the file, whoever wrote it.
 
     Parameters
@@ -143,7 +151,7 @@ def load(path: str | os.PathLike[str]) -> "MLPClassifier | MLPRegressor":
 
     Returns
     -------
-    MLPClassifier or MLPRegressor
+    MLPClassifier, MLPRegressor, TabularMLPClassifier or TabularMLPRegressor
 
     Raises
     ------
@@ -162,6 +170,10 @@ def load(path: str | os.PathLike[str]) -> "MLPClassifier | MLPRegressor":
     """
     saved = load_objects(path, _KIND)
     with naming(path):
+        if saved.keys() == {"model"}:
+            if not isinstance(saved["model"], PersistentModel):
+                raise ValueError(f"a {type(saved['model']).__name__} is no model")
+            return saved["model"]
         return _restored(**saved)
 
 
@@ -190,7 +202,7 @@ def _described(model, with_optimizer):
         "intercepts_": [*model.intercepts_],
         **({"slopes_": [*model.slopes_]} if model._layout.has_slopes else {}),
         "labels": _described_binarizer(state.get("_label_binarizer")),
-        "requests": _described_requests(state.get("_metadata_request")),
+        "requests": described_requests(state.get("_metadata_request")),
         "optimizer": state.get("_optimizer") if with_optimizer else None,
     }
 
@@ -199,7 +211,7 @@ def _described_binarizer(binarizer):
     return None if binarizer is None else {name: getattr(binarizer, name) for name in _BINARIZER}
 
 
-def _described_requests(requests):
+def described_requests(requests: Any) -> dict[str, dict[str, Any]] | None:
     """Return what `set_fit_request` and its like have set, by method."""
     if requests is None:
         return None
@@ -230,7 +242,7 @@ def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optim
         model._label_binarizer = LabelBinarizer()
         vars(model._label_binarizer).update({name: labels[name] for name in _BINARIZER})
     if requests is not None:
-        _set_requests(model, requests)
+        set_requests(model, requests)
     _check_network(model)
     if optimizer is not None:
         _set_optimizer(model, optimizer)
@@ -274,7 +286,8 @@ def _check_classes(classes, binarizer, n_outputs):
         raise ValueError(f"{n_outputs} outputs do not belong to the classes {classes!r}")
 
 
-def _set_requests(model, requests):
+def set_requests(model: Any, requests: dict[str, dict[str, Any]]) -> None:
+    """Set what `described_requests` has returned of another model."""
     found = model._get_metadata_request()
     for method, wanted in requests.items():
         for name, alias in wanted.items():

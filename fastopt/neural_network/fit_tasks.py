@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks: a fit is a task, each of its epochs (iterations of L-BFGS) a subtask."""
+"""scikit-learn's callbacks: a fit is a task, each of its epochs (iterations of L-BFGS, cycles) a subtask."""
 
 import array
 import copy
@@ -40,30 +40,40 @@ class FitTasks:
 
     Parameters
     ----------
-    estimator : BaseMLP
+    estimator : BaseMLP or BaseTabularMLP
         Initialized. Its callbacks are set up.
     X, y, sample_weight
         What was passed to ``fit``, which the callbacks get. Not the validated arrays: in these a data frame
         has lost the names of its features, and predictions from it would warn.
+    name : str
+        What a task below that of the fit is called.
+    n_tasks : int
+        The most that there may be of these.
     """
 
     def __init__(
-        self, estimator: "BaseMLP", X: Rows, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None
+        self,
+        estimator: Any,
+        X: Rows,
+        y: npt.ArrayLike,
+        sample_weight: npt.ArrayLike | None,
+        *,
+        name: str,
+        n_tasks: int,
     ) -> None:
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self._given: dict[str, Any] = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self._estimator = estimator
         self._task: Any = None
-        # No fit has more epochs or iterations, though it may end before.
-        self._root: Any = estimator._init_callback_context(max_subtasks=estimator.max_iter)
+        self._name = name
+        self._root: Any = estimator._init_callback_context(max_subtasks=n_tasks)
         self._root.call_on_fit_task_begin(**self._given)
 
     def begin(self) -> None:
         """Begin the task of an epoch or iteration, unless one is open."""
         if self._task is not None:
             return
-        name = EPOCH_TASKS[solvers.is_lbfgs(self._estimator.solver)]
-        self._task = self._root.subcontext(task_name=name)
+        self._task = self._root.subcontext(task_name=self._name)
         self._task.call_on_fit_task_begin(**self._given, reconstruction_attributes=self._as_it_is)
 
     def end(self) -> bool:
@@ -95,4 +105,6 @@ def fit_tasks(
     """Return the tasks of a fit, or None if the estimator has no callbacks."""
     if "_skl_callbacks" not in vars(estimator):
         return None
-    return FitTasks(estimator, X, y, sample_weight)
+    name = EPOCH_TASKS[solvers.is_lbfgs(estimator.solver)]
+    # No fit has more epochs or iterations, though it may end before.
+    return FitTasks(estimator, X, y, sample_weight, name=name, n_tasks=estimator.max_iter)

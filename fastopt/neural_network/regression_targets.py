@@ -7,6 +7,7 @@ from numbers import Real
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
 from sklearn.metrics import d2_pinball_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import InvalidParameterError
@@ -17,7 +18,7 @@ from fastopt.neural_network._base import BaseMLP
 from fastopt.neural_network.block_input import outputs_by_block
 from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.rules.activations import POSITIVE_OUTPUTS, lookup_output
-from fastopt.rules.losses import LOSSES, PARAMETERS, REGRESSION_LOSSES, lookup_loss
+from fastopt.rules.losses import LOSSES, PARAMETERS, REGRESSION_LOSSES, Loss, lookup_loss
 
 #: What targets of a kind must be, and whether numbers are.
 _RANGES = {"nonnegative": (">= 0", lambda y: y >= 0), "positive": ("> 0", lambda y: y > 0)}
@@ -54,19 +55,7 @@ class RegressionTargets(BaseMLP):
 
     def _quantiles(self):
         """Return the quantiles of a list, checked, as a tuple; None where the loss has one number or none."""
-        if self._loss_entry.parameter is not PARAMETERS["quantile"] or isinstance(self.quantile, Real):
-            return None
-        numbers = tuple(self.quantile) if np.ndim(self.quantile) == 1 else ()
-        are_numbers = numbers and all(isinstance(number, Real) for number in numbers)
-        if not are_numbers or any(a >= b for a, b in pairwise(numbers)):
-            raise ValueError(
-                f"quantile={self.quantile!r} must be one number, or a list of rising numbers, such as "
-                "[0.05, 0.5, 0.95]"
-            )
-        numbers = tuple(map(float, numbers))
-        for number in numbers:
-            PARAMETERS["quantile"].check(number)
-        return numbers
+        return quantiles_of(self._loss_entry, self.quantile)
 
     def _width(self):
         """Return the number of the network's outputs for each target."""
@@ -113,7 +102,7 @@ class RegressionTargets(BaseMLP):
             raise ValueError(
                 f"y must be a dense array of numbers, got {type(y).__name__} of dtype {y.dtype}."
             )
-        self._check_range(y)
+        check_range(self, self._loss_entry, y)
         targets = y.reshape(len(y), -1)
         width = self._width()
         return X, targets if width == 1 else np.repeat(targets, width, axis=1)
@@ -121,19 +110,6 @@ class RegressionTargets(BaseMLP):
     def _labels_of(self, targets):
         y = targets[:, :: self._width()]
         return y[:, 0] if y.shape[1] == 1 else y
-
-    def _check_range(self, y):
-        loss = self._loss_entry
-        kind = loss.targets_for(None if loss.parameter is None else getattr(self, loss.parameter.name))
-        if kind not in _RANGES:
-            return
-        allowed, holds = _RANGES[kind]
-        if not holds(y.min()):
-            given = "" if isinstance(loss.targets, str) else f" with {loss.parameter.name}={self.power}"
-            raise ValueError(
-                f"loss={self.loss!r}{given} needs y {allowed}, got a smallest value of {y.min()}. For such "
-                "targets use loss='squared_error'."
-            )
 
     def _output_activation(self):
         loss = self._loss_entry
@@ -191,3 +167,54 @@ class RegressionTargets(BaseMLP):
         """Return in how many rows a quantile lies above a higher one."""
         is_crossed = np.diff(self._by_target(outputs)[..., 0], axis=2) < 0
         return int(is_crossed.any(axis=(1, 2)).sum())
+
+
+def quantiles_of(loss: Loss, quantile: float | Sequence[float]) -> tuple[float, ...] | None:
+    """Return the quantiles of a list, checked; None where the loss has one number or none.
+
+    Parameters
+    ----------
+    loss : Loss
+    quantile : float or sequence of float
+        The argument of an estimator.
+
+    Raises
+    ------
+    ValueError
+        If the list is empty, or its numbers do not rise from above 0 to below 1.
+    """
+    if loss.parameter is not PARAMETERS["quantile"] or isinstance(quantile, Real):
+        return None
+    numbers = tuple(quantile) if np.ndim(quantile) == 1 else ()
+    are_numbers = numbers and all(isinstance(number, Real) for number in numbers)
+    if not are_numbers or any(a >= b for a, b in pairwise(numbers)):
+        raise ValueError(
+            f"quantile={quantile!r} must be one number, or a list of rising numbers, such as "
+            "[0.05, 0.5, 0.95]"
+        )
+    numbers = tuple(map(float, numbers))
+    for number in numbers:
+        PARAMETERS["quantile"].check(number)
+    return numbers
+
+
+def check_range(estimator: BaseEstimator, loss: Loss, y: np.ndarray) -> None:
+    """Raise ValueError if a loss does not allow such targets.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Has the loss's parameter.
+    loss : Loss
+    y : ndarray
+    """
+    kind = loss.targets_for(None if loss.parameter is None else getattr(estimator, loss.parameter.name))
+    if kind not in _RANGES:
+        return
+    allowed, holds = _RANGES[kind]
+    if not holds(y.min()):
+        given = "" if isinstance(loss.targets, str) else f" with {loss.parameter.name}={estimator.power}"
+        raise ValueError(
+            f"loss={loss.name!r}{given} needs y {allowed}, got a smallest value of {y.min()}. For such "
+            "targets use loss='squared_error'."
+        )

@@ -81,7 +81,7 @@ class Given(NamedTuple):
     y: Any = None
     sample_weight: npt.ArrayLike | None = None
 
-    def _is_there(self):
+    def is_there(self):
         """Whether there is a validation set; ValueError if an argument lacks the others that it needs."""
         if isinstance(self.X, BlockSource):
             raise ValueError(
@@ -115,7 +115,7 @@ class Given(NamedTuple):
         ValueError, TypeError
             As for X and y, with a message that says which data is meant.
         """
-        if not self._is_there():
+        if not self.is_there():
             return None
         try:
             X, targets = estimator._validate_more(self.X, self.y)

@@ -1,6 +1,7 @@
 """Schedules that go once from a first value to a last one: linear, cosine, polynomial and others."""
 
 import dataclasses
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -198,10 +199,11 @@ class rex(Decay):
 
 @schedule
 class coslog4(Decay):
-    """Four cosine waves, each about twice as long as the one before: the learning rate of RealMLP.
+    """Cosine waves, each twice as long as the one before: the learning rate of RealMLP.
 
-    ``(1 - cos(2 pi log2(1 + 15 x))) / 2``: begins and ends at ``end``, with four peaks of ``value``
-    (Holzmüller, Grinsztajn & Steinwart, 2024).
+    ``(1 - cos(2 pi log2(1 + (2**cycles - 1) x))) / 2``: begins and ends at ``end``, with ``cycles`` peaks of
+    ``value``; four in Holzmüller, Grinsztajn & Steinwart (2024). Cycle ``k``, from 1 on, ends at the share
+    ``(2**k - 1) / (2**cycles - 1)`` of the length.
 
     Parameters
     ----------
@@ -209,6 +211,8 @@ class coslog4(Decay):
         The peaks.
     length, end, unit
         As in `linear`.
+    cycles : int
+        How many waves.
 
     Examples
     --------
@@ -218,9 +222,17 @@ class coslog4(Decay):
     array([0., 0., 0., 0., 0.])
     """
 
+    cycles: int = 4
+
+    def check(self) -> None:
+        """Check the parameters."""
+        super().check()
+        if not isinstance(self.cycles, Integral) or self.cycles < 1:
+            raise ValueError(f"coslog4(cycles={self.cycles!r}): cycles must be a whole number from 1 on")
+
     def shape(self, x: np.ndarray) -> np.ndarray:
         """Return the factor of the waves."""
-        return 0.5 * (1.0 - np.cos(2.0 * np.pi * np.log2(1.0 + 15.0 * x)))
+        return 0.5 * (1.0 - np.cos(2.0 * np.pi * np.log2(1.0 + (2.0**self.cycles - 1.0) * x)))
 
 
 @schedule

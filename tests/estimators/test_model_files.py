@@ -250,7 +250,7 @@ def with_attribute():
     [
         (
             lambda: make_pipeline(MLPRegressor(**SMALL)).fit(X, NUMBERS),
-            "takes a fitted MLPClassifier or",
+            "takes a fitted MLPClassifier, MLPRegressor, Tab",
         ),
         (lambda: Own().fit(X, NUMBERS), r"test_model_files\.Own is a class of your own"),
         (with_attribute, r"MLPRegressor has the attributes \['note'\], which are not its own"),

@@ -270,6 +270,25 @@ def test_an_array_gives_what_its_elements_give_in_its_shape(name):
     np.testing.assert_array_equal(together, [[ours(int(i)) for i in row] for row in k])
 
 
+@pytest.mark.parametrize("cycles", [1, 5])
+def test_waves_of_realmlp_double_in_length(cycles):
+    """Each is 0 at its ends, and its peak is where log2 is half way: after sqrt(2) - 1 of its length."""
+    n = 2**cycles - 1
+    wave = coslog4(0.5, 1000 * n, cycles=cycles)
+    for k in range(cycles):
+        begin, length = 1000 * (2**k - 1), 1000 * 2**k
+        assert wave(begin) == pytest.approx(0, abs=1e-12)
+        assert wave(begin + length) == pytest.approx(0, abs=1e-12)
+        # The number of steps is rounded: that moves the phase by 1 / 1000 at most.
+        assert wave(begin + round((2**0.5 - 1) * length)) == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("cycles", [0, 2.5, "4"])
+def test_waves_are_a_whole_number(cycles):
+    with pytest.raises(ValueError, match=r"cycles=.* must be a whole number"):
+        coslog4(0.1, 40, cycles=cycles)(0)
+
+
 def test_a_cosine_holds_its_end_and_torchs_goes_up_again():
     assert cosine(1.0, 10)(10) == cosine(1.0, 10)(15) == 0.0
     assert cosine(1.0, 10, periodic=True)(20) == 1.0
