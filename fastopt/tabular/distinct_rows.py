@@ -17,6 +17,8 @@ _BLOCK = 4096
 class DistinctRows(NamedTuple):
     """Which rows of a table differ, in an order that depends on their content only.
 
+    Rows are in the order of a hash of their inputs, those of equal inputs in the order of their labels.
+
     Attributes
     ----------
     rows : ndarray of int64, shape (n_distinct,)
@@ -53,7 +55,14 @@ def distinct_rows(X: Rows, labels: np.ndarray, sample_weight: np.ndarray | None)
     present = np.arange(n_samples)
     if sample_weight is not None:
         present = np.flatnonzero(sample_weight)
-    _, first, inverse = np.unique(_keys(X, labels)[present], return_index=True, return_inverse=True)
+    keys, own = _keys(X)[present], labels[present]
+    order = np.lexsort((*own.T[::-1], keys))
+    keys, own = keys[order], own[order]
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (keys[1:] != keys[:-1]) | (own[1:] != own[:-1]).any(axis=1)
+    inverse = np.empty(len(order), np.int64)
+    inverse[order] = np.cumsum(is_new) - 1
+    first = order[is_new]
     each = None if sample_weight is None else sample_weight[present]
     weights = np.bincount(inverse, each, minlength=len(first)).astype(np.float64)
     inverse_of_all = np.full(n_samples, -1)
@@ -61,24 +70,22 @@ def distinct_rows(X: Rows, labels: np.ndarray, sample_weight: np.ndarray | None)
     return DistinctRows(present[first], None if (weights == 1).all() else weights, inverse_of_all)
 
 
-def _keys(X, labels):
+def _keys(X):
     """Return a 64-bit hash of each row: a sum over its columns, to which zeros add nothing.
 
     Two of a million rows that differ have the same with a chance of 3e-8.
     """
     n_samples, n_features = X.shape
-    places = np.arange(n_features + labels.shape[1], dtype=np.uint64)
-    keys = np.empty(n_samples, np.uint64)
+    places, keys = np.arange(n_features, dtype=np.uint64), np.empty(n_samples, np.uint64)
     for first in range(0, n_samples, _BLOCK):
         block = slice(first, first + _BLOCK)
-        keys[block] = _mixed(labels[block], places[n_features:]).sum(axis=1, dtype=np.uint64)
         if isinstance(X, np.ndarray):
-            keys[block] += _mixed(X[block], places[:n_features]).sum(axis=1, dtype=np.uint64)
+            keys[block] = _mixed(X[block], places).sum(axis=1, dtype=np.uint64)
         else:
             entries = slice(X.indptr[first], X.indptr[min(first + _BLOCK, n_samples)])
             ends = np.zeros(entries.stop - entries.start + 1, np.uint64)
             np.cumsum(_mixed(X.data[entries], X.indices[entries]), out=ends[1:])
-            keys[block] += np.diff(ends[X.indptr[first : first + _BLOCK + 1] - X.indptr[first]])
+            keys[block] = np.diff(ends[X.indptr[first : first + _BLOCK + 1] - X.indptr[first]])
     return keys
 
 
