@@ -13,9 +13,8 @@ QUICK = {"max_iter": 16, "hidden_layer_sizes": (8,), "n_members": 5, "random_sta
 
 @pytest.mark.parametrize("kind", [str, object, bool, float])
 def test_labels_may_be_of_any_kind(kind):
-    y = (
-        np.array(["no", "yes"])[(SPECIES == 1).astype(int)] if kind in (str, object) else SPECIES == 1
-    ).astype(kind)
+    names = np.array(["no", "yes"] if kind in (str, object) else [False, True])
+    y = names[(SPECIES == 0).astype(int)].astype(kind)
     clf = TabularMLPClassifier(**QUICK).fit(X, y)
     assert clf.classes_.tolist() == sorted({*y.tolist()})
     assert clf.predict(X).dtype == clf.classes_.dtype
