@@ -20,19 +20,19 @@ from fastopt import __version__
 from fastopt._parameters import safe_repr
 from fastopt.data import BlockSource
 from fastopt.engine import Layout, make_trainer
-from fastopt.engine.cpu.few_rows import MAX_ROWS
 from fastopt.engine.objective import resolve_activations
 from fastopt.neural_network import epochs, history, learning_rates, parameters, scoring, solvers, validation
-from fastopt.neural_network.block_input import BlockInput, outputs_by_block
+from fastopt.neural_network.bagging import check_members, fit_members
+from fastopt.neural_network.block_input import BlockInput
 from fastopt.neural_network.caller_warnings import warn_of_version
 from fastopt.neural_network.checkpoints import Checkpoint, check_checkpoint
 from fastopt.neural_network.class_weights import as_they_are
-from fastopt.neural_network.data import Data
+from fastopt.neural_network.data import Data, data_of_fit
 from fastopt.neural_network.familiar_keywords import advice, answers_keywords
 from fastopt.neural_network.fit_tasks import CallbackSupportMixin, fit_tasks
 from fastopt.neural_network.full_batches import train_lbfgs
 from fastopt.neural_network.initialization import initialize
-from fastopt.neural_network.kept_trainers import few_rows, kept_trainer
+from fastopt.neural_network.prediction import outputs
 from fastopt.neural_network.progress import fit_bar
 from fastopt.neural_network.stopwatch import Stopwatch
 from fastopt.neural_network.unused_parameters import warn_of_callbacks, warn_of_unused
@@ -116,6 +116,7 @@ class BaseMLP(
     dropout: float | Schedule | Sequence[float | Schedule]
     weight_decay: float | Schedule
     max_norm: float | None
+    n_members: int
 
     # What a fit leaves behind.
     device_: str
@@ -123,6 +124,7 @@ class BaseMLP(
     n_iter_: int
     n_layers_: int
     n_outputs_: int
+    members_: list[Any]
     out_activation_: str
     t_: int
 
@@ -237,6 +239,11 @@ class BaseMLP(
             raise AttributeError(
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )
+        if self.n_members > 1:
+            raise AttributeError(
+                f"partial_fit trains one network, and n_members={self.n_members}: use n_members=1, with "
+                "another random_state for each network."
+            )
         return True
 
     @answers_keywords
@@ -293,8 +300,9 @@ class BaseMLP(
 
     def _fit(self, X, y, sample_weight=None, given=NO_VALIDATION, incremental=False):
         stopwatch = Stopwatch(self.max_time)
-        sizes = validation.layer_sizes(self.hidden_layer_sizes)
+        validation.layer_sizes(self.hidden_layer_sizes)  # before anything is validated at length
         device = validation.check_device(self.device, type(self).__name__)
+        check_members(self, X, incremental)
         fresh = not self._has("coefs_") or (not self.warm_start and not incremental)
         arguments = X, y, sample_weight
         blocks = None
@@ -306,24 +314,16 @@ class BaseMLP(
             weigh = self._class_weighing(targets)
         sample_weight = weigh(targets, validation.check_sample_weight(sample_weight, X))
         held_out = None if given is NO_VALIDATION else given.validated(self, weigh, targets.shape[1])
-        self._seed()
-        checkpoint = None if self.checkpoint is None else Checkpoint(self, fresh)
-        if fresh:
-            self._initialize([X.shape[1], *sizes, targets.shape[1]], X.dtype)
-        self._parameters()
-        self._make_writable()
-        validation.check_network_shape(self._layout, X.shape[1], targets.shape[1])
-        self.device_, self.n_outputs_ = device, targets.shape[1]
-
+        rows = X, targets, sample_weight, held_out
+        if self.n_members > 1:
+            fit_members(self, rows, device=device, fresh=fresh, stopwatch=stopwatch)
+            return self
+        checkpoint = self._begin(X, targets, device, fresh)
         if not incremental or not hasattr(self, "_optimizer"):
             warn_of_unused(self, has_validation_set=held_out is not None)
         if incremental and not hasattr(self, "_optimizer"):
             warn_of_callbacks(self)
-        data = Data.of(X, targets, sample_weight, self._params.dtype)
-        smoothed = self._training_targets(data.targets)
-        if smoothed is not data.targets:
-            data = data._replace(targets=smoothed, true_targets=data.targets)
-        measured = None if held_out is None else Data.of(*held_out, self._params.dtype)
+        data, measured = data_of_fit(self, *rows)
         tasks = None if incremental else fit_tasks(self, *arguments)
         with fit_bar(self, incremental) as report:
             call = {"validation_data": measured, "stopwatch": stopwatch, "report": report, "tasks": tasks}
@@ -342,6 +342,19 @@ class BaseMLP(
             tasks.finish()  # a callback may restore other weights
         self._conclude(data)
         return self
+
+    def _begin(self, X, targets, device, fresh):
+        """Make the network, or go on with that of the last fit; return the checkpoint, if there is one."""
+        self._seed()
+        checkpoint = None if self.checkpoint is None else Checkpoint(self, fresh)
+        sizes = X.shape[1], *validation.layer_sizes(self.hidden_layer_sizes), targets.shape[1]
+        if fresh:
+            self._initialize(sizes, X.dtype)
+        self._parameters()
+        self._make_writable()
+        validation.check_network_shape(self._layout, X.shape[1], targets.shape[1])
+        self.device_, self.n_outputs_ = device, targets.shape[1]
+        return checkpoint
 
     def _seed(self):
         """Set ``_random_state`` as ``check_random_state`` does; reseeding is 100 times as fast."""
@@ -387,26 +400,14 @@ class BaseMLP(
             print(f"Iteration {n_iter}, loss = {loss:.8f}")
 
     def _outputs(self, X):
-        """Return the output activations of validated ``X``, in the wider of its dtype and the network's."""
+        """Return the output activations of ``X``, in the wider of its dtype and the network's."""
         if not self.__sklearn_is_fitted__():
             check_is_fitted(self)
-        if isinstance(X, BlockSource):
-            return np.concatenate(list(outputs_by_block(self, X)))
-        params = self._parameters()
-        X = validation.prediction_input(self, X)
-        dtype, n_features = params.dtype, self._layout.layer_sizes[0]
-        if X.shape[1] != n_features:  # the user has put in other coefs_ since fit
-            raise ValueError(f"X has {X.shape[1]} features, but the network takes {n_features}.")
-        if X.dtype != dtype:
-            dtype = np.dtype(np.float32 if np.result_type(X.dtype, dtype) == np.float32 else np.float64)
-            params = params.astype(dtype, copy=False)
-        X = validation.as_engine_array(X, dtype)
-        network = self._network(dtype, validation.check_device(self.device, type(self).__name__))
-        if network["device"] == "cpu" and type(X) is np.ndarray and X.shape[0] <= MAX_ROWS:
-            few = few_rows(network)
-            if few.can_take(X.shape[0]):
-                return few.predict(params, X)
-        return kept_trainer("predict", **network).predict(params, X)
+        return outputs(self, X)
+
+    def _combined(self, outputs):
+        """Return what several networks predict together, from the outputs of each."""
+        return np.mean(outputs, axis=0)
 
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *workspaces):
         """Return loss and gradient as scikit-learn's private method does, on its packed vector."""

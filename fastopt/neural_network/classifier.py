@@ -164,6 +164,11 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     max_norm : float or None, default=None
         Bound of the L2 norm of each unit's incoming weights after each step, as `fastopt.MaxNorm`. Not used
         by ``'lbfgs'``.
+    n_members : int, default=1
+        Networks that `fit` trains, alike but for their random states, whose mean is the prediction: a deep
+        ensemble (Lakshminarayanan et al. 2017). Small ones are trained side by side, one a thread. Each is
+        what the estimator with ``n_members=1`` and that ``random_state`` would be, bit for bit. Not for
+        `partial_fit`, ``checkpoint``, callbacks and `to_sklearn`, which are of one network.
 
     Attributes
     ----------
@@ -209,6 +214,10 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         Their names, if all are strings.
     device_ : str
         Where the network was last trained: ``'cpu'`` or ``'cuda:N'``.
+    members_ : list of MLPClassifier
+        The networks of ``n_members`` above 1, with all that a fit leaves behind. The ensemble itself then has
+        no ``coefs_``, ``loss_curve_`` and ``history_``; its ``loss_`` is their mean and its ``n_iter_`` the
+        most of them.
 
     See Also
     --------
@@ -287,6 +296,7 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         dropout: float | Schedule | Sequence[float | Schedule] = 0.0,
         weight_decay: float | Schedule = 0.0,
         max_norm: float | None = None,
+        n_members: int = 1,
     ) -> None:
         self._store(locals())
 

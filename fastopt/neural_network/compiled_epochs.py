@@ -1,11 +1,13 @@
 """Several epochs at once, where nothing has to be asked between them: no report, no score, no new rate."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fastopt.engine import Trainer, make_trainer
+import numpy as np
+
+from fastopt.engine import Member, MemberTrainer, Trainer, make_trainer
 from fastopt.engine.cpu import several_epochs
 from fastopt.neural_network import progress
 from fastopt.neural_network.kept_trainers import kept_trainer
@@ -101,9 +103,83 @@ def train(training: "MiniBatchTraining", trainer: Trainer) -> None:
         )
     finally:
         solver.update.eval(estimator._params)
-        n_batches = -(-training.n_rows // training.batch_rows())
-        rates = solver.rates(first_step, len(losses), n_batches)
-        for loss, rate, end in zip(losses, rates, ends, strict=False):
-            training.record(loss, rate, training.stopwatch.seconds(end), trainer.n_visited)
-            training.observe(loss)
-        solver.n_epochs += len(losses)
+        _record(training, first_step, losses, ends, trainer.n_visited)
+
+
+def _record(training, first_step, losses, ends, n_visited):
+    """Record what `MiniBatchTraining` does after each epoch, of ``n_visited`` rows."""
+    solver, n_batches = training.solver, -(-training.n_rows // training.batch_rows())
+    rates = solver.rates(first_step, len(losses), n_batches)
+    for loss, rate, end in zip(losses, rates, ends, strict=False):
+        training.record(loss, rate, training.stopwatch.seconds(end), n_visited)
+        training.observe(loss)
+    solver.n_epochs += len(losses)
+
+
+def member_trainer(trainings: Sequence["MiniBatchTraining"], network: dict[str, Any]) -> MemberTrainer | None:
+    """Return what trains several networks side by side, or None if one of them has to ask Python something.
+
+    Parameters
+    ----------
+    trainings : sequence of MiniBatchTraining
+    network : dict
+        Arguments of `make_trainer` for each of them.
+    """
+    if not all(map(can_follow, trainings)):
+        return None
+    trainer = MemberTrainer(**{name: value for name, value in network.items() if name != "device"})
+    return trainer if all(trainer.takes(_member(one)) for one in trainings) else None
+
+
+def train_members(
+    trainings: Sequence["MiniBatchTraining"], trainer: MemberTrainer, tick: Callable[[int], object]
+) -> None:
+    """Train several networks side by side to their ends; record what `MiniBatchTraining` does.
+
+    Parameters
+    ----------
+    trainings : sequence of MiniBatchTraining
+        Begun. They share their data, and ``alpha``, ``batch_size`` and the time when they are to end.
+    trainer : MemberTrainer
+    tick : callable
+        Called now and then with the sum of their epochs.
+    """
+    n_before = 0
+    while running := [one for one in trainings if not one.ending]:
+        first, members = running[0], [_member(one) for one in running]
+        estimator, data = first.estimator, first.data
+        steps = [one.solver.update.t for one in running]
+        is_first = not estimator.n_iter_  # an epoch that is cut short would not be recorded
+        n_epochs = estimator.max_iter - max(one.estimator.n_iter_ for one in running)
+        try:
+            trainer.train(
+                members,
+                n_epochs=1 if is_first and first.until is not None else n_epochs,
+                batch_size=first.batch_rows(),
+                alpha=float(estimator.alpha) * data.weight_scale,
+                until=None if is_first else first.until,
+                tick=lambda n_done, n_before=n_before: tick(n_before + n_done),
+            )
+        finally:
+            for one, member, step in zip(running, members, steps, strict=True):
+                _record(one, step, member.losses, member.ends, one.n_rows)
+        n_before += sum(len(member.losses) for member in members)
+        for one in running:
+            one.ending = one.ending_now()
+
+
+def _member(training):
+    """Return a network, its data and its optimizer as `MemberTrainer` takes them."""
+    estimator, data, watch = training.estimator, training.data, training.watch
+    rows = np.arange(data.X.shape[0]) if training.rows is None else training.rows
+    return Member(
+        estimator._params,
+        training.solver.update,
+        data.X,
+        data.targets,
+        rows,
+        estimator._random_state if estimator.shuffle else None,
+        sample_weight=data.sample_weight,
+        dropout=training.solver.dropout,
+        patience=several_epochs.Patience(watch.best, watch.tol, watch.n_iter_no_change, watch.n_bad),
+    )

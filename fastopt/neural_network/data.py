@@ -1,12 +1,15 @@
 """Rows, targets and weights in the form that the engine reads."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fastopt.engine.validation import Rows
 from fastopt.neural_network import validation
+
+if TYPE_CHECKING:
+    from fastopt.neural_network._base import BaseMLP
 
 
 class Data(NamedTuple):
@@ -42,3 +45,22 @@ class Data(NamedTuple):
         weight = None if self.sample_weight is None else self.sample_weight[rows]
         X = validation.as_engine_array(self.X[rows], self.X.dtype)
         return Data(X, self.scored_targets[rows], weight, self.weight_scale)
+
+
+def data_of_fit(
+    estimator: "BaseMLP",
+    X: Rows,
+    targets: npt.ArrayLike,
+    sample_weight: np.ndarray | None,
+    held_out: tuple[Any, ...] | None,
+) -> tuple[Data, Data | None]:
+    """Return validated rows, and those of the validation set or None, in the form that the engine reads.
+
+    The targets of the rows to train on are those that the loss sees: smoothed, if the estimator says so.
+    """
+    dtype = estimator._params.dtype
+    data = Data.of(X, targets, sample_weight, dtype)
+    smoothed = estimator._training_targets(data.targets)
+    if smoothed is not data.targets:
+        data = data._replace(targets=smoothed, true_targets=data.targets)
+    return data, None if held_out is None else Data.of(*held_out, dtype)

@@ -82,7 +82,7 @@ class MiniBatchTraining:
         self.tasks = tasks
         self.stopwatch: Stopwatch = stopwatch
         self.is_cut_short: bool = False  # whether the last epoch has left out rows, because time was over
-        self.ending: str = ""  # why training has ended; see `_ending`
+        self.ending: str = ""  # why training has ended; see `ending_now`
         begin_history(estimator, only_if_missing=True, has_validation_set=validation_data is not None)
         stopwatch.go_on_from(history.elapsed(estimator))
         self.rows: np.ndarray | None = None
@@ -133,10 +133,7 @@ class MiniBatchTraining:
         checkpoint : Checkpoint, optional
             Where training goes on, and what each epoch is reported to.
         """
-        size = self.estimator.batch_size
-        if size != "auto" and size > self.n_rows:
-            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        self.estimator.n_iter_ = 0
+        self.begin()
         with contextlib.nullcontext() if checkpoint is None else checkpoint.opened(self):
             try:
                 self._run_epochs(checkpoint)
@@ -146,6 +143,13 @@ class MiniBatchTraining:
             warn_without_score(score_name(self.estimator), self.watch.keeps_best)
         self.watch.restore(self.estimator._params)
 
+    def begin(self) -> None:
+        """Begin to count epochs, and warn of a batch that is larger than the data."""
+        size = self.estimator.batch_size
+        if size != "auto" and size > self.n_rows:
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+        self.estimator.n_iter_ = 0
+
     def _run_epochs(self, checkpoint):
         estimator = self.estimator
         network = estimator._network(estimator._params.dtype, estimator.device_)
@@ -153,9 +157,14 @@ class MiniBatchTraining:
             with compiled_epochs.trainer(self, network) as trainer:
                 while not self.ending:
                     compiled_epochs.train(self, trainer)
-                    self.ending = self._ending()
+                    self.ending = self.ending_now()
         else:
             self._run_epoch_by_epoch(network, checkpoint)
+        self.warn_of_ending()
+
+    def warn_of_ending(self) -> None:
+        """Warn if training has ended before it converged."""
+        estimator = self.estimator
         if self.ending == "diverged":
             warn_diverged(estimator.n_iter_, estimator.loss_)
         elif self.ending == "max_iter":
@@ -176,13 +185,13 @@ class MiniBatchTraining:
             self.observe(estimator.loss_ if score is None else score)
             if self.solver.epoch_ends(estimator.t_, estimator.loss_, score):
                 self._begin_patience_again()
-            self.ending = self._ending()
+            self.ending = self.ending_now()
             if self.tasks is not None and self.tasks.end() and self.ending != "diverged":
                 self.ending = "callback"
             if checkpoint is not None:
                 checkpoint.epoch_ends(self)
 
-    def _ending(self):
+    def ending_now(self) -> str:
         """Return why training ends with this epoch; an empty string if it goes on."""
         estimator = self.estimator
         if not isfinite(estimator.loss_):

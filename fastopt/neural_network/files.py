@@ -69,7 +69,15 @@ _HISTORY = (
 #: Parameters that are left out: where a fit writes is not for a file to say.
 _LEFT_OUT = "checkpoint", "checkpoint_every"
 #: What is stored in another form, or stands in every file.
-_CONVERTED = ("_params", "_layout", "_optimizer", "_label_binarizer", "_metadata_request", "_library_version")
+_CONVERTED = (
+    "members_",
+    "_params",
+    "_layout",
+    "_optimizer",
+    "_label_binarizer",
+    "_metadata_request",
+    "_library_version",
+)
 #: Kinds of targets that a classifier has, and attributes that scikit-learn's binarizer of labels learns.
 _TARGETS = "binary", "multiclass", "multilabel-indicator"
 _BINARIZER = ("classes_", "y_type_", "sparse_input_")
@@ -180,9 +188,11 @@ def load(path: str | os.PathLike[str]) -> Any:
 def _described(model, with_optimizer):
     """Return a network as values that a file can hold."""
     kind = name_of(type(model))
-    model._parameters()  # weights that the user has assigned become the network
+    members = vars(model).get("members_")
     _check_parameters(model)
-    _check_network(model)
+    if members is None:
+        model._parameters()  # weights that the user has assigned become the network
+        _check_network(model)
     params = model.get_params(deep=False)
     left_out = {*params, *CALLBACK_ATTRIBUTES}
     state = {name: value for name, value in model.__getstate__().items() if name not in left_out}
@@ -198,13 +208,20 @@ def _described(model, with_optimizer):
         "kind": kind,
         "params": {name: value for name, value in params.items() if name not in _LEFT_OUT},
         "fitted": {name: value for name, value in state.items() if name in _FITTED},
-        "coefs_": [*model.coefs_],
-        "intercepts_": [*model.intercepts_],
-        **({"slopes_": [*model.slopes_]} if model._layout.has_slopes else {}),
+        **(
+            _described_weights(model)
+            if members is None
+            else {"members": [_described(one, with_optimizer) for one in members]}
+        ),
         "labels": _described_binarizer(state.get("_label_binarizer")),
         "requests": described_requests(state.get("_metadata_request")),
         "optimizer": state.get("_optimizer") if with_optimizer else None,
     }
+
+
+def _described_weights(model):
+    arrays = {"coefs_": [*model.coefs_], "intercepts_": [*model.intercepts_]}
+    return arrays | ({"slopes_": [*model.slopes_]} if model._layout.has_slopes else {})
 
 
 def _described_binarizer(binarizer):
@@ -219,7 +236,9 @@ def described_requests(requests: Any) -> dict[str, dict[str, Any]] | None:
     return {name: dict(value) for name, value in methods.items() if value}
 
 
-def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optimizer, slopes_=()) -> Any:
+def _restored(
+    kind, params, fitted, labels, requests, optimizer, coefs_=(), intercepts_=(), slopes_=(), members=()
+) -> Any:
     """Return the network of the values that a file holds, which may be an attacker's."""
     cls = class_of(kind)
     if not issubclass(cls, BaseMLP) or params.keys() & {*_LEFT_OUT}:
@@ -234,19 +253,41 @@ def _restored(kind, params, fitted, coefs_, intercepts_, labels, requests, optim
         setattr(model, name, value)
     if "_history" in fitted:
         history.restore(model, fitted["_history"])
-    model._set_parameters(*flatten(coefs_, intercepts_, slopes_))
-    learnt = [a for a in slopes_ if a is not None]
-    if not {a.dtype for a in coefs_ + intercepts_ + learnt} == {model._params.dtype}:
-        raise ValueError("its weights, biases and slopes are not all of the type float32 or float64")
+    if members:
+        model.members_ = [_restored(**member) for member in members]
+    else:
+        _set_weights(model, coefs_, intercepts_, slopes_)
     if labels is not None:
         model._label_binarizer = LabelBinarizer()
         vars(model._label_binarizer).update({name: labels[name] for name in _BINARIZER})
     if requests is not None:
         set_requests(model, requests)
-    _check_network(model)
+    if members:
+        _check_members(model)
+    else:
+        _check_network(model)
     if optimizer is not None:
         _set_optimizer(model, optimizer)
     return model
+
+
+def _set_weights(model, coefs_, intercepts_, slopes_):
+    model._set_parameters(*flatten(coefs_, intercepts_, slopes_))
+    learnt = [a for a in slopes_ if a is not None]
+    if not {a.dtype for a in coefs_ + intercepts_ + learnt} == {model._params.dtype}:
+        raise ValueError("its weights, biases and slopes are not all of the type float32 or float64")
+
+
+def _check_members(model):
+    """Raise ValueError unless the members of an ensemble take the same inputs and predict the same."""
+    for member in model.members_:
+        same = all(
+            getattr(member, name) == getattr(model, name)
+            for name in ("loss", "out_activation_", "n_features_in_", "n_outputs_")
+        )
+        own, common = (getattr(one, "classes_", np.empty(0)) for one in (member, model))
+        if type(member) is not type(model) or not same or not np.array_equal(own, common):
+            raise ValueError("its networks do not take the same inputs and predict the same")
 
 
 def _check_parameters(model):

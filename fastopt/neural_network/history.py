@@ -58,6 +58,8 @@ def elapsed(estimator: "BaseMLP") -> float:
 def as_table(estimator: "BaseMLP") -> np.ndarray:
     """Return the history as an array with a row for each epoch, or raise AttributeError if there is none."""
     rows = _rows(estimator)
+    if rows is None and "members_" in vars(estimator):
+        raise AttributeError("an ensemble has no history of its own: see that of members_[0] and the others")
     if rows is None:
         raise AttributeError(
             f"{type(estimator).__name__} has no history: it is not trained, or was by 'lbfgs' in a version "

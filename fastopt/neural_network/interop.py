@@ -99,6 +99,11 @@ def to_sklearn(estimator: Any) -> Any:
     """
     theirs = _counterpart(estimator, target=1)
     check_is_fitted(estimator)
+    if "members_" in vars(estimator):
+        raise ValueError(
+            f"scikit-learn has no network that predicts as {len(estimator.members_)} do: convert each of "
+            "members_"
+        )
     _check_convertible(estimator)
     known = inspect.signature(theirs).parameters
     params = {k: v for k, v in estimator.get_params(deep=False).items() if k in known}

@@ -96,14 +96,17 @@ class FlatParameters:
 
     def _has(self, name):
         """Whether the estimator has ``coefs_``, ``intercepts_`` or ``slopes_``."""
-        return "_params" in self.__dict__ or name in self.__dict__.get("_loose", ())
+        return not self.__dict__.keys().isdisjoint(("_params", "members_")) or name in self.__dict__.get(
+            "_loose", ()
+        )
 
     def _layers(self, name):
         state = self.__dict__
         if name in state.get("_loose", ()):
             return state["_loose"][name]
         if "_params" not in state:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            hint = f": see members_[0].{name}" if "members_" in state else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
         layout = self._layout
         views = {"coefs_": layout.weights, "intercepts_": layout.biases, "slopes_": layout.slopes}[name]
         return LayerViews(views(self._params))
@@ -137,7 +140,8 @@ class FlatParameters:
             self._params = np.array(self._params)
 
     def __sklearn_is_fitted__(self) -> bool:
-        return "_params" in self.__dict__ or {*_LISTS[:2]} <= self.__dict__.get("_loose", {}).keys()
+        is_there = not self.__dict__.keys().isdisjoint(("_params", "members_"))
+        return is_there or {*_LISTS[:2]} <= self.__dict__.get("_loose", {}).keys()
 
 
 def _as_array(value):

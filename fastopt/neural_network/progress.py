@@ -1,7 +1,7 @@
 """The progress bar of a fit."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from fastopt._live import live_bars
 
@@ -13,20 +13,34 @@ def fit_bar(estimator, incremental: bool) -> Iterator[Callable[[int, float], Non
     Yields a function of the number of epochs (or iterations) done and the loss. `partial_fit` never shows
     a bar, because it trains for a single epoch.
     """
-    if incremental or not estimator.progress:
-        yield ignore
-        return
-    with live_bars() as bars:
-        if bars is None:
+    name = type(estimator).__name__
+    with _bar(name, estimator.max_iter, shown=estimator.progress and not incremental) as update:
+        if update is None:
             yield ignore
+        else:
+            yield lambda n_done, loss: update(n_done, f"{name}, loss {loss:.4g}")
+
+
+@contextmanager
+def ensemble_bar(estimator) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar while the block fits the members of ``estimator``.
+
+    Yields a function of the number of epochs (or iterations) that they have done in all.
+    """
+    n, name = estimator.n_members, type(estimator).__name__
+    with _bar(f"{n} x {name}", n * estimator.max_iter, shown=estimator.progress) as update:
+        yield (lambda n_done: None) if update is None else update
+
+
+@contextmanager
+def _bar(description, total, *, shown):
+    """Show a bar while the block runs; yield a function that updates it, or None if nothing is shown."""
+    with live_bars() if shown else nullcontext() as bars:
+        if bars is None:
+            yield None
             return
-        name = type(estimator).__name__
-        task = bars.add_task(name, total=estimator.max_iter, unit="epochs at most")
-
-        def report(n_done, loss):
-            bars.update(task, completed=n_done, description=f"{name}, loss {loss:.4g}")
-
-        yield report
+        task = bars.add_task(description, total=total, unit="epochs at most")
+        yield lambda n_done, text=description: bars.update(task, completed=n_done, description=text)
 
 
 def ignore(n_done: int, loss: float) -> None:

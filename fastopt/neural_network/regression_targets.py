@@ -127,6 +127,15 @@ class RegressionTargets(BaseMLP):
         each, width = self._loss_entry.outputs_per_target, self._width()
         return outputs.reshape(len(outputs), outputs.shape[1] // width, width // each, each)
 
+    def _combined(self, outputs):
+        if self.loss != "gaussian_nll":
+            return super()._combined(outputs)
+        # Mean and variance of the mixture: the mean variance and the variance of the means.
+        means, logarithms = np.moveaxis([self._by_target(one)[..., 0, :] for one in outputs], -1, 0)
+        variances = np.exp(logarithms).mean(axis=0) + means.var(axis=0)
+        together = np.stack((means.mean(axis=0), np.log(variances)), axis=-1)
+        return together.reshape(outputs[0].shape).astype(outputs[0].dtype, copy=False)
+
     def _predictions(self, outputs):
         """Return predictions of shape (n_samples, n_targets), or (n_samples, n_targets, n_quantiles)."""
         if self._predicts_outputs():

@@ -163,6 +163,11 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
     out_activation : {'identity', 'exp', 'softplus', 'logistic', 'tanh'} or None, default=None
         Activation of the output layer; None is that of the loss. Losses with positive predictions refuse
         ``'identity'`` and ``'tanh'``.
+    n_members : int, default=1
+        Networks that `fit` trains, alike but for their random states, whose mean is the prediction: a deep
+        ensemble (Lakshminarayanan et al. 2017). Small ones are trained side by side, one a thread. Each is
+        what the estimator with ``n_members=1`` and that ``random_state`` would be, bit for bit. Not for
+        `partial_fit`, ``checkpoint``, callbacks and `to_sklearn`, which are of one network.
 
     Attributes
     ----------
@@ -209,6 +214,10 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
     n_crossed_ : int
         Of the rows of the last fit, for how many the network's quantiles crossed before they were sorted;
         only with a list of quantiles.
+    members_ : list of MLPRegressor
+        The networks of ``n_members`` above 1, with all that a fit leaves behind. The ensemble itself then has
+        no ``coefs_``, ``loss_curve_`` and ``history_``; its ``loss_`` is their mean and its ``n_iter_`` the
+        most of them.
 
     See Also
     --------
@@ -279,6 +288,7 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         quantile: float | Sequence[float] = 0.5,
         power: float = 1.5,
         out_activation: str | None = None,
+        n_members: int = 1,
     ) -> None:
         self._store(locals())
 

@@ -27,6 +27,11 @@ class Stopwatch:
         """Let `seconds` count those of training before this call, too."""
         self._zero = self._began - seconds
 
+    def share(self, n: int) -> "Stopwatch":
+        """Return a stopwatch that begins now and has an ``n``-th of the time that is left."""
+        left = None if self.until is None else max(0.0, self.until - monotonic_clock.now())
+        return Stopwatch(None if left is None else left / n)
+
     def seconds(self, at: float | None = None) -> float:
         """Return the seconds of training until now, or until another time of the same clock."""
         return (monotonic_clock.now() if at is None else at) - self._zero

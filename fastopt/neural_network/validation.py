@@ -93,6 +93,7 @@ CONSTRAINTS = {
     },
     "out_activation": [None, StrOptions(OUTPUTS.keys() - {"softmax"})],
     "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    "n_members": [Interval(Integral, 1, None, closed="left")],
 }
 CONSTRAINTS["quantile"].append("array-like")
 

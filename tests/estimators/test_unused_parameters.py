@@ -69,7 +69,7 @@ CHANGES = {
 # Those whose effect is not on the weights; each has a test of its own.
 ELSEWHERE = {
     *("solver", "verbose", "warm_start", "n_jobs", "device", "progress", "reset_optimizer"),
-    *("checkpoint", "checkpoint_every", "max_time"),
+    *("checkpoint", "checkpoint_every", "max_time", "n_members"),
 }
 
 

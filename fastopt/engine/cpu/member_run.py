@@ -1,6 +1,7 @@
 """One run of `members.MemberTrainer`: what it prepares and records for each network, and who watches it."""
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +24,13 @@ class MemberRun:
 
     def __init__(self, member, trainers, n_epochs, batch_size, alpha, keep_outputs):
         self.member, self.n_left, self.n_done = member, 0 if member.has_ended else n_epochs, 0
-        self.loop: EpochLoop | None = None  # while the epochs of `begin` run
+        self.loop: Any = None  # an `EpochLoop` while the epochs of `begin` run
         self._n_samples = len(member.rows)
         if not self._n_samples:
             raise ValueError("a member has no rows to train on")
         self._batch_size = min(batch_size, self._n_samples)
         self._n_batches = -(-self._n_samples // self._batch_size)
-        self._kernel, self._program = _kernel_or_program(trainers[0], member)
+        self._kernel, self._program = kernel_or_program(trainers[0], member)
         drops = () if member.dropout is None else member.dropout.drops
         mode = TRAIN if self._program is None else PROGRAM
         runner = trainers[0]._prepare(
@@ -202,8 +203,8 @@ class Watch:
             self._tick(sum(run.n_done + (run.loop.n_done if run.loop else 0) for run in self._runs))
 
 
-def _kernel_or_program(trainer, member):
-    """Return the address of the optimizer's kernel or, if it has none, its program."""
+def kernel_or_program(trainer, member):
+    """Return the address of the optimizer's kernel or, if it has none, its program; ValueError if neither."""
     kernel = getattr(member.update, "address", None)
     if kernel is not None:
         return kernel, None

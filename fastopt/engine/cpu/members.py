@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastopt.engine.cpu.context import LINE
 from fastopt.engine.cpu.epoch_loop import EPOCHS, MEMBERS
-from fastopt.engine.cpu.member_run import MemberRun, Watch
+from fastopt.engine.cpu.member_run import MemberRun, Watch, kernel_or_program
 from fastopt.engine.cpu.several_epochs import Patience
 from fastopt.engine.cpu.trainer import Trainer
 from fastopt.engine.cpu.work_sharing import give_way_address
@@ -181,6 +181,16 @@ class MemberTrainer:
     def _make_trainers(self):
         """Return two trainers, as training and validation have buffers for batches of different sizes."""
         return Trainer(**self._network), Trainer(**self._network)
+
+    def takes(self, member: Member) -> bool:
+        """Whether the optimizer of a member needs no Python between batches or before validation."""
+        if member.held_out is not None and member.update.optimizer.innermost.has_modes:
+            return False
+        try:
+            kernel_or_program(self._trainers[0][0], member)
+        except ValueError:
+            return False
+        return True
 
     def train(
         self,
