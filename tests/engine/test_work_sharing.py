@@ -55,3 +55,42 @@ def test_any_number_of_workers_computes_the_same_bits_on_every_layer(layer):
         pytest.skip(f"this machine has no {layer}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [layer]
+
+
+EARLY = """
+    import threading, time
+    import numpy as np
+    from fastopt.engine import Layout, Trainer
+    from fastopt.engine.cpu import compilation
+    from fastopt.engine.cpu.context import PREDICT
+    from fastopt.engine.cpu.work_sharing import LEADER, OVER
+
+    layout = Layout([4, 3, 1])
+    trainer = Trainer(layout, activation="tanh", out_activation="identity", loss="squared_error",
+                      dtype=np.float64)
+    runner = trainer._prepare(PREDICT, np.zeros(layout.size), np.ones((8, 4)), 8, None, None, None)
+    workspace = runner.workspace
+    workspace.begin(0, 1, 8, 8, 2)
+    workspace._counters[LEADER, 0] = 1  # somebody else leads, and has not begun
+    worker = threading.Thread(
+        target=compilation.alone(), args=(compilation.worker_address(), workspace.address, 1)
+    )
+    worker.start()
+    time.sleep(0.1)
+    assert worker.is_alive()  # it looks for work
+    workspace._counters[OVER, 0] = 1
+    worker.join(10)
+    assert not worker.is_alive()
+"""
+
+
+def test_a_worker_that_comes_before_the_leader_begins_finds_no_work():
+    """It read the counter that stops a run at an address that the leader was yet to write: a segfault."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(EARLY)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr

@@ -151,6 +151,8 @@ class Workspace:
             transposed_for=np.zeros((n_workers, LINE // 8), np.int64),
             block_losses=np.zeros(n_blocks),
         )  # fmt: skip
+        # A worker may look for work before the leader has begun the first batch.
+        self.set(stop_at=self._fields[_AT["counters"]] + OVER * LINE)
         #: Whether a right-hand matrix, weights or the batch's deltas, is too large for the registers.
         self.calls_blas = any(
             max(n_in, capacity) * n_out * dtype.itemsize > IN_REGISTERS for n_in, n_out in layout.shapes
