@@ -117,6 +117,8 @@ class BaseMLP(
     weight_decay: float | Schedule
     max_norm: float | None
     n_members: int
+    input_scale: bool
+    learning_rate_factors: str | dict[str, Any] | None
 
     # What a fit leaves behind.
     device_: str
@@ -352,7 +354,7 @@ class BaseMLP(
             self._initialize(sizes, X.dtype)
         self._parameters()
         self._make_writable()
-        validation.check_network_shape(self._layout, X.shape[1], targets.shape[1])
+        validation.check_network_shape(self._layout, X.shape[1], targets.shape[1], self.input_scale)
         self.device_, self.n_outputs_ = device, targets.shape[1]
         return checkpoint
 
@@ -366,7 +368,7 @@ class BaseMLP(
 
     def _initialize(self, layer_sizes, dtype):
         activations = resolve_activations(self.activation, len(layer_sizes) - 2)
-        layout = Layout(layer_sizes, [one.learns for one in activations])
+        layout = Layout(layer_sizes, [one.learns for one in activations], bool(self.input_scale))
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(layout.layer_sizes)
         self.out_activation_ = self._output_activation()

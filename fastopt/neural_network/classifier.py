@@ -164,6 +164,14 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     max_norm : float or None, default=None
         Bound of the L2 norm of each unit's incoming weights after each step, as `fastopt.MaxNorm`. Not used
         by ``'lbfgs'``.
+    input_scale : bool, default=False
+        Whether the network learns a scale of its inputs, one factor for each column that begins at 1 and is
+        spared by penalty and decay: ``(X * input_scale_) @ coefs_[0]``. Not on a GPU.
+    learning_rate_factors : None, 'fan_in' or dict, default=None
+        Factors of the learning rate for parts of the network. A dict has some of ``'weights'``, ``'biases'``
+        (each a number, one for each layer, or 'fan_in', ``1 / sqrt(fan_in)``) and ``'input_scale'`` (a
+        number); what it leaves out has 1. ``'fan_in'`` is ``{'weights': 'fan_in'}``. Decoupled decay follows
+        the rate. Not used by ``'lbfgs'``, and not on a GPU.
     n_members : int, default=1
         Networks that `fit` trains, alike but for their random states, whose mean is the prediction: a deep
         ensemble (Lakshminarayanan et al. 2017). Small ones are trained side by side, one a thread. Each is
@@ -182,6 +190,8 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
     slopes_ : list of ndarray of shape (n_units,) or None
         What ``activation='prelu'`` learns, views as well, one for each hidden layer; None for a layer whose
         activation learns nothing.
+    input_scale_ : ndarray of shape (n_features,) or None
+        The learnt scale of the inputs, a view as well; None without ``input_scale=True``.
     loss_ : float
         Mean loss of the last epoch, penalty included.
     best_loss_ : float or None
@@ -296,6 +306,8 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         dropout: float | Schedule | Sequence[float | Schedule] = 0.0,
         weight_decay: float | Schedule = 0.0,
         max_norm: float | None = None,
+        input_scale: bool = False,
+        learning_rate_factors: str | dict[str, Any] | None = None,
         n_members: int = 1,
     ) -> None:
         self._store(locals())

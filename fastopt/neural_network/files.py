@@ -221,7 +221,9 @@ def _described(model, with_optimizer):
 
 def _described_weights(model):
     arrays = {"coefs_": [*model.coefs_], "intercepts_": [*model.intercepts_]}
-    return arrays | ({"slopes_": [*model.slopes_]} if model._layout.has_slopes else {})
+    if model._layout.has_slopes:
+        arrays["slopes_"] = [*model.slopes_]
+    return arrays | ({"input_scale_": model.input_scale_} if model._layout.scales_inputs else {})
 
 
 def _described_binarizer(binarizer):
@@ -237,7 +239,17 @@ def described_requests(requests: Any) -> dict[str, dict[str, Any]] | None:
 
 
 def _restored(
-    kind, params, fitted, labels, requests, optimizer, coefs_=(), intercepts_=(), slopes_=(), members=()
+    kind,
+    params,
+    fitted,
+    labels,
+    requests,
+    optimizer,
+    coefs_=(),
+    intercepts_=(),
+    slopes_=(),
+    input_scale_=None,
+    members=(),
 ) -> Any:
     """Return the network of the values that a file holds, which may be an attacker's."""
     cls = class_of(kind)
@@ -256,7 +268,7 @@ def _restored(
     if members:
         model.members_ = [_restored(**member) for member in members]
     else:
-        _set_weights(model, coefs_, intercepts_, slopes_)
+        _set_weights(model, coefs_, intercepts_, slopes_, input_scale_)
     if labels is not None:
         model._label_binarizer = LabelBinarizer()
         vars(model._label_binarizer).update({name: labels[name] for name in _BINARIZER})
@@ -271,11 +283,11 @@ def _restored(
     return model
 
 
-def _set_weights(model, coefs_, intercepts_, slopes_):
-    model._set_parameters(*flatten(coefs_, intercepts_, slopes_))
-    learnt = [a for a in slopes_ if a is not None]
+def _set_weights(model, coefs_, intercepts_, slopes_, input_scale_):
+    model._set_parameters(*flatten(coefs_, intercepts_, slopes_, [input_scale_]))
+    learnt = [a for a in (*slopes_, input_scale_) if a is not None]
     if not {a.dtype for a in coefs_ + intercepts_ + learnt} == {model._params.dtype}:
-        raise ValueError("its weights, biases and slopes are not all of the type float32 or float64")
+        raise ValueError("its weights, biases, slopes and scales are not all of the type float32 or float64")
 
 
 def _check_members(model):

@@ -26,6 +26,8 @@ _TRAINING = {
     "init": "auto",
     "dropout": 0.0,
     "weight_decay": 0.0,
+    "input_scale": False,
+    "learning_rate_factors": None,
     **dict.fromkeys(("class_weight", "scoring", "max_time", "max_norm")),
 }
 _PRIVATE = ("_label_binarizer", "_no_improvement_count", "_random_state")
@@ -132,9 +134,13 @@ def to_sklearn(estimator: Any) -> Any:
     estimator._parameters()
     for name in ("coefs_", "intercepts_"):
         setattr(new, name, [a.copy() for a in getattr(estimator, name)])
+    scale = estimator.input_scale_
+    if scale is not None:  # a part of the weights there
+        new.coefs_[0] *= scale[:, None]
     new._best_coefs = [a.copy() for a in new.coefs_]
     new._best_intercepts = [a.copy() for a in new.intercepts_]
-    if params["solver"] == str(solver).lower() and isinstance(_update(estimator), FlatState):
+    is_same = params["solver"] == str(solver).lower() and isinstance(_update(estimator), FlatState)
+    if is_same and scale is None:
         new._optimizer = _their_optimizer(new, estimator)
     return new
 

@@ -1,22 +1,26 @@
-"""Turns the arguments ``learning_rate`` and ``warmup`` into a schedule of the optimizer's ``lr``."""
+"""What ``learning_rate``, ``warmup`` and ``learning_rate_factors`` make of the optimizer's ``lr``."""
 
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sklearn.base import clone
 from sklearn.utils._param_validation import InvalidParameterError
 
 import fastopt.schedules as schedules
 from fastopt._parameters import suggestion
+from fastopt.engine import Layout
 from fastopt.optimizers import Optimizer
 from fastopt.optimizers.wrappers import Wrapper
 from fastopt.schedules import Schedule
+from fastopt.stepping.rate_factors import RateFactors, check_rates
 
 if TYPE_CHECKING:
     from fastopt.neural_network._base import BaseMLP
 
 #: scikit-learn's rules, which act between epochs and for ``solver='sgd'`` only.
 RULES = ("constant", "invscaling", "adaptive")
+#: The parts of a network that ``learning_rate_factors`` may name.
+_PARTS = ("weights", "biases", "input_scale")
 
 
 def check_learning_rate(rate: object, owner: str) -> None:
@@ -90,3 +94,43 @@ def with_schedule(optimizer: Optimizer, estimator: "BaseMLP") -> Optimizer:
     if share:
         rate = schedules.warmup(rate, share, unit="run")
     return clone(optimizer).set_params(lr=rate.based_on(lr))
+
+
+def rate_factors(
+    given: str | dict[str, Any] | None, layout: Layout, optimizer: Optimizer
+) -> RateFactors | None:
+    """Return the factors that ``learning_rate_factors`` gives a network's layers.
+
+    Parameters
+    ----------
+    given : None, 'fan_in' or dict
+    layout : Layout
+    optimizer : Optimizer
+        The one inside all wrappers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it names something else, a scale that the network does not have, or holds what is no factor, or
+        the optimizer has no learning rate for each layer.
+    """
+    if given is None:
+        return None
+    parts = {"weights": given} if isinstance(given, str) else given
+    unknown = [name for name in parts if name not in _PARTS]
+    if unknown:
+        raise ValueError(
+            f"learning_rate_factors={given!r} has {unknown[0]!r}; it takes {', '.join(map(repr, _PARTS))}."
+            f"{suggestion(str(unknown[0]), _PARTS)}"
+        )
+    if "input_scale" in parts and not layout.scales_inputs:
+        raise ValueError(
+            f"learning_rate_factors={given!r}: the network has no scale of its inputs; set input_scale=True, "
+            "or leave 'input_scale' out"
+        )
+    try:
+        factors = RateFactors.of_layers(layout.layer_sizes, **parts)
+        check_rates(optimizer, factors)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"learning_rate_factors={given!r}: {error}") from error
+    return factors

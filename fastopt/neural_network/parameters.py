@@ -1,6 +1,6 @@
 """A network's parameters: one flat vector, with views ``coefs_`` and ``intercepts_`` as in scikit-learn.
 
-Activations with a learnt parameter add ``slopes_``.
+Activations with a learnt parameter add ``slopes_``, a learnt scale of the inputs ``input_scale_``.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from fastopt.engine import Layout
 from fastopt.kernels import aligned_memory
 
 #: The lists of arrays that make up a network.
-_LISTS = ("coefs_", "intercepts_", "slopes_")
+_LISTS = ("coefs_", "intercepts_", "slopes_", "input_scale_")
 
 
 class LayerViews(list[Any]):
@@ -55,11 +55,11 @@ class LayerViews(list[Any]):
 
 
 class FlatParameters:
-    """Gives an estimator ``coefs_``, ``intercepts_`` and ``slopes_`` that are views of its flat vector.
+    """Gives an estimator ``coefs_`` and its like, which are views of its flat vector.
 
     ``_params`` and ``_layout`` hold the network. Lists that a user assigns before there is a network, or
     whose shapes or dtype differ from it, wait in ``_loose`` (plain lists, writable item by item, as
-    scikit-learn's) until the network is next used.
+    scikit-learn's) until the network is next used. There ``input_scale_`` is a list of one item.
     """
 
     _loose: dict[str, list[Any]]
@@ -94,8 +94,17 @@ class FlatParameters:
     def slopes_(self, layers: Sequence[npt.ArrayLike | None]) -> None:
         self._assign("slopes_", layers)
 
+    @property
+    def input_scale_(self) -> np.ndarray | None:
+        """The learnt scale of the inputs, of shape (n_features,): a view; None if there is none."""
+        return self._layers("input_scale_")[0]
+
+    @input_scale_.setter
+    def input_scale_(self, scale: npt.ArrayLike | None) -> None:
+        self._assign("input_scale_", [scale])
+
     def _has(self, name):
-        """Whether the estimator has ``coefs_``, ``intercepts_`` or ``slopes_``."""
+        """Whether the estimator has ``coefs_``, or another of its lists."""
         return not self.__dict__.keys().isdisjoint(("_params", "members_")) or name in self.__dict__.get(
             "_loose", ()
         )
@@ -108,6 +117,8 @@ class FlatParameters:
             hint = f": see members_[0].{name}" if "members_" in state else ""
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
         layout = self._layout
+        if name == "input_scale_":
+            return LayerViews([layout.scale(self._params)])
         views = {"coefs_": layout.weights, "intercepts_": layout.biases, "slopes_": layout.slopes}[name]
         return LayerViews(views(self._params))
 
@@ -156,8 +167,9 @@ def flatten(
     weights: Sequence[npt.ArrayLike],
     biases: Sequence[npt.ArrayLike],
     slopes: Sequence[npt.ArrayLike | None] = (),
+    scales: Sequence[npt.ArrayLike | None] = (),
 ) -> tuple[Layout, np.ndarray]:
-    """Copy weight matrices, bias vectors and slopes into one new vector.
+    """Copy weight matrices, bias vectors, slopes and the scale of the inputs into one new vector.
 
     Parameters
     ----------
@@ -165,6 +177,8 @@ def flatten(
     biases : sequence of array-like of shape (fan_out,)
     slopes : sequence of None or array-like of shape (fan_out,)
         Of the hidden layers; none at all where no layer has any.
+    scales : sequence of None or array-like of shape (n_features,)
+        The scale of the inputs, if there is one.
 
     Returns
     -------
@@ -197,8 +211,15 @@ def flatten(
             f"slopes_ with shapes {[None if a is None else a.shape for a in found]} do not belong to hidden "
             f"layers with intercepts_ of shapes {lengths[:-1]}: each takes None, or a slope for each unit."
         )
-    layout = Layout([shapes[0][0], *(s[1] for s in shapes)], [a is not None for a in found])
-    arrays = weights + biases + learnt
+    scale = [np.asarray(a) for a in scales if a is not None]
+    if any(a.shape != shapes[0][:1] for a in scale):
+        raise ValueError(
+            f"input_scale_ with shape {scale[0].shape} does not belong to coefs_ with shapes {shapes}: it "
+            "takes a number for each input column."
+        )
+    sizes = [shapes[0][0], *(s[1] for s in shapes)]
+    layout = Layout(sizes, [a is not None for a in found], bool(scale))
+    arrays = weights + biases + learnt + scale
     dtype = np.float32 if all(a.dtype == np.float32 for a in arrays) else np.float64
     flat = aligned_memory.zeros(layout.size, dtype)
     for view, array in zip(layout.arrays(flat), arrays, strict=True):
@@ -207,7 +228,7 @@ def flatten(
 
 
 def pack(layout: Layout, flat: np.ndarray) -> np.ndarray:
-    """Return the parameters without padding, in scikit-learn's order: weights, then biases; slopes follow."""
+    """Return the parameters without padding, in scikit-learn's order: weights, biases, others."""
     return np.concatenate([a.ravel() for a in layout.arrays(flat)])
 
 

@@ -3,7 +3,7 @@
 import datetime
 import os
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, TypeVar, overload
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -152,6 +152,14 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
     max_norm : float or None, default=None
         Bound of the L2 norm of each unit's incoming weights after each step, as `fastopt.MaxNorm`. Not used
         by ``'lbfgs'``.
+    input_scale : bool, default=False
+        Whether the network learns a scale of its inputs, one factor for each column that begins at 1 and is
+        spared by penalty and decay: ``(X * input_scale_) @ coefs_[0]``. Not on a GPU.
+    learning_rate_factors : None, 'fan_in' or dict, default=None
+        Factors of the learning rate for parts of the network. A dict has some of ``'weights'``, ``'biases'``
+        (each a number, one for each layer, or 'fan_in', ``1 / sqrt(fan_in)``) and ``'input_scale'`` (a
+        number); what it leaves out has 1. ``'fan_in'`` is ``{'weights': 'fan_in'}``. Decoupled decay follows
+        the rate. Not used by ``'lbfgs'``, and not on a GPU.
     delta : float, default=1.0
         Error at which ``loss='huber'`` goes over from a square to a straight line.
     quantile : float or list of float, default=0.5
@@ -179,6 +187,8 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
     slopes_ : list of ndarray of shape (n_units,) or None
         What ``activation='prelu'`` learns, views as well, one for each hidden layer; None for a layer whose
         activation learns nothing.
+    input_scale_ : ndarray of shape (n_features,) or None
+        The learnt scale of the inputs, a view as well; None without ``input_scale=True``.
     loss_ : float
         Mean loss of the last epoch, penalty included.
     best_loss_ : float or None
@@ -284,6 +294,8 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         dropout: float | Schedule | Sequence[float | Schedule] = 0.0,
         weight_decay: float | Schedule = 0.0,
         max_norm: float | None = None,
+        input_scale: bool = False,
+        learning_rate_factors: str | dict[str, Any] | None = None,
         delta: float = 1.0,
         quantile: float | Sequence[float] = 0.5,
         power: float = 1.5,

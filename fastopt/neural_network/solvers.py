@@ -14,7 +14,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from fastopt.engine import Layout
 from fastopt.kernels.blas_threads import single_threaded
 from fastopt.neural_network.caller_warnings import warn, warn_interrupted, warn_out_of_time
-from fastopt.neural_network.learning_rates import RULES, is_scikit_sgd, with_schedule
+from fastopt.neural_network.learning_rates import RULES, is_scikit_sgd, rate_factors, with_schedule
 from fastopt.neural_network.regularisation import with_max_norm, with_weight_decay
 from fastopt.neural_network.stopwatch import Stopwatch
 from fastopt.optimizers import SGD, Adam, Optimizer, get_optimizer, list_optimizers
@@ -144,8 +144,9 @@ class StochasticSolver(Persistent):
         if norm is not None or value is not None:
             optimizer = Clip(optimizer, norm=norm, value=value)
         optimizer = with_max_norm(optimizer, estimator.max_norm)
+        factors = rate_factors(estimator.learning_rate_factors, layout, optimizer.innermost)
         try:
-            self.update = optimizer.flat(layout.size, layout.n_decay, dtype, run)
+            self.update = optimizer.flat(layout.size, layout.n_decay, dtype, run, factors)
         except TypeError as error:
             if optimizer is unclipped:
                 raise

@@ -40,6 +40,7 @@ _USED_BY = {
     "dropout": _STOCHASTIC,
     "weight_decay": ("sgd", "adam", "name"),
     "max_norm": _STOCHASTIC,
+    "learning_rate_factors": _STOCHASTIC,
     **dict.fromkeys(PARAMETERS, (*_STOCHASTIC, "lbfgs")),
 }
 #: What an optimizer's class calls a parameter of ours.

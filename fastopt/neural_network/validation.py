@@ -87,6 +87,8 @@ CONSTRAINTS = {
     "dropout": [Interval(Real, 0, 1, closed="left"), Schedule, "array-like"],
     "weight_decay": [Interval(Real, 0, None, closed="left"), Schedule],
     "max_norm": [None, Interval(Real, 0, None, closed="neither")],
+    "input_scale": ["boolean"],
+    "learning_rate_factors": [None, StrOptions({"fan_in"}), dict],
     **{
         name: [Interval(Real, low, high, closed=closed) for low, high, closed in one.intervals]
         for name, one in PARAMETERS.items()
@@ -188,13 +190,19 @@ def check_device(device: str, owner: str) -> str:
     return resolve(device)
 
 
-def check_network_shape(layout: Layout, n_features: int, n_outputs: int) -> None:
-    """Raise ValueError if data of this width do not fit the network to be trained further."""
+def check_network_shape(layout: Layout, n_features: int, n_outputs: int, input_scale: bool) -> None:
+    """Raise ValueError if data of this width, or ``input_scale``, do not fit the network to be trained."""
     ends = layout.layer_sizes[0], layout.layer_sizes[-1]
     if ends != (n_features, n_outputs):
         raise ValueError(
             f"The network takes {ends[0]} features and has {ends[1]} outputs, but X has {n_features} "
             f"features and y stands for {n_outputs} outputs. To change them, fit with warm_start=False."
+        )
+    if layout.scales_inputs != bool(input_scale):
+        has = "has a" if layout.scales_inputs else "has no"
+        raise ValueError(
+            f"input_scale={input_scale!r}, but the network to be trained further {has} learnt scale of its "
+            "inputs. To change that, fit with warm_start=False, or assign input_scale_."
         )
 
 

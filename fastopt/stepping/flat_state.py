@@ -85,7 +85,6 @@ class FlatState(scheduling.Scheduled, Persistent):
             row[:] = rule.first(first, rule.initial, name)
         self.rate_factors = rate_factors if rate_factors is not None and rate_factors.differ else None
         by_group = [scaled(first, factor) for factor in self._groups]
-        self._check_slots(first, by_group)
         self.scalars = tuple(rule.first(h, rule.scalars, name) for h in by_group for name in rule.scalars)
         self.is_training = True
         self._table = self._kernel = None
@@ -216,17 +215,6 @@ class FlatState(scheduling.Scheduled, Persistent):
             self.rate_factors, self._table = new.rate_factors, None
             self.scalars = self.scalars[:n] * len(self._groups)
         return self
-
-    def _check_slots(self, first, by_group):
-        """Raise ValueError if a slot begins at a value that depends on the learning rate."""
-        rule = self.rule
-        for name in rule.slots:
-            begins = [rule.first(h, rule.initial, name) for h in (first, *by_group)]
-            if any(one != begins[0] for one in begins):
-                raise ValueError(
-                    f"{self.optimizer!r} adapts a step size for each parameter, which only begins at lr: it "
-                    "takes no factors of the learning rate for each layer"
-                )
 
     @property
     def _groups(self):

@@ -117,15 +117,21 @@ def scaled(h: Mapping[str, Any], factor: float) -> Mapping[str, Any]:
 
 
 def check_rates(optimizer: Any, factors: RateFactors | None) -> None:
-    """Raise ValueError if an optimizer has no learning rate that factors could multiply."""
+    """Raise ValueError if an optimizer, not a wrapper, has no learning rate that factors could multiply."""
     if factors is None or not factors.differ:
         return
+    h = optimizer.get_params(deep=False)
+    if "lr" in getattr(optimizer.rule(h), "initial", {}).values():
+        raise ValueError(
+            f"{optimizer!r} adapts a step size for each parameter, which only begins at lr: it takes no "
+            "factors of the learning rate for each layer"
+        )
     if optimizer.needs == "closure":
         raise ValueError(
             f"{type(optimizer).__name__} moves all parameters along one direction: it takes no learning rate "
             "for each layer; leave out the factors, or choose another optimizer"
         )
-    if not isinstance(optimizer.get_params(deep=False).get("lr"), (Real, Schedule)):
+    if not isinstance(h.get("lr"), (Real, Schedule)):
         raise ValueError(
             f"{optimizer!r} has no lr, which factors for each layer could multiply; leave them out, or give "
             "it one if it takes it"
@@ -137,8 +143,7 @@ def _by_layer(name, value, fans):
     if isinstance(value, str):
         if value != "fan_in":
             raise ValueError(
-                f"factors of the learning rate: {name}={value!r} must be a number, one for each layer, or "
-                "'fan_in' (1 / sqrt(fan_in))"
+                f"{name}={value!r} must be a number, one for each layer, or 'fan_in' (1 / sqrt(fan_in))"
             )
         return tuple(1.0 / math.sqrt(n) for n in fans)
     is_one = not isinstance(value, Sequence) and not getattr(value, "ndim", 0)
@@ -147,7 +152,7 @@ def _by_layer(name, value, fans):
     factors = tuple(_factor(name, one) for one in value)
     if len(factors) != len(fans):
         raise ValueError(
-            f"factors of the learning rate: {name}={value!r} has {len(factors)} numbers for {len(fans)} "
+            f"{name}={value!r} has {len(factors)} numbers for {len(fans)} "
             "layers; pass one for each layer, or one for all"
         )
     return factors
@@ -156,9 +161,7 @@ def _by_layer(name, value, fans):
 def _factor(name, value):
     """Return a factor as a float, after a check."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(
-            f"factors of the learning rate: {name} must be numbers, not {type(value).__name__} ({value!r})"
-        )
+        raise TypeError(f"{name} must be numbers, not {type(value).__name__} ({value!r})")
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"factors of the learning rate: {name} must be finite and at least 0, not {value!r}")
+        raise ValueError(f"{name} must be finite and at least 0, not {value!r}")
     return float(value)

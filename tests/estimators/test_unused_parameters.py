@@ -65,6 +65,8 @@ CHANGES = {
     "dropout": (0.5, {}),
     "weight_decay": (5.0, {}),
     "max_norm": (0.1, {}),
+    "input_scale": (True, {}),
+    "learning_rate_factors": ({"weights": 0.5}, {}),
 }
 # Those whose effect is not on the weights; each has a test of its own.
 ELSEWHERE = {
