@@ -3,9 +3,9 @@
     python bench/bench_blocks.py [--gigabytes 4] [--folder /var/tmp] [--json results/blocks.json]
 
 rate    rows a second of `BlockSource` on all of the file, dropped from the page cache before, and of the same
-        network on a gigabyte of it in memory, in alternating processes: the median of the ratios of pairs
+        network on a million of them in memory, in alternating processes: the median of the ratios of pairs
 memory  the most memory of a process that trains for an epoch on all of the file, above that of its imports
-loss    of 100,000 other rows after one epoch on a gigabyte, shuffled in memory and dealt from disk, with rows
+loss    of 100,000 other rows after one epoch on a million, shuffled in memory and dealt from disk, with rows
         in random order and sorted by label, for several seeds
 
 The network is 100-256-128-10 with batches of 256 and Adam. The rows are made of 80 clusters, 8 to a class;
@@ -148,7 +148,7 @@ def main():
         print(json.dumps(train(Path(folder), *arguments)))
         return
     n_rows = int(options.gigabytes * 1e9 / (4 * N_FEATURES))
-    n_small = min(n_rows, 2_500_000) // (1 if options.gigabytes >= 1 else 2)
+    n_small = min(n_rows, 1_000_000)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         write_rows(folder / "all", n_rows)

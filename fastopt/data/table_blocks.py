@@ -156,11 +156,12 @@ class TableBlocks:
         return array if width == 1 else array.reshape(-1, width)
 
     def _targets(self, table):
+        # Copies: views would keep a whole mapped file.
         y = None
         if self._y:
-            each = [self._labels(table, name) for name in self._y]
+            each = [np.array(self._labels(table, name)) for name in self._y]
             y = each[0] if len(each) == 1 else np.column_stack(each)
-        return y, None if not self._weight else self._array(table, self._weight[0])
+        return y, np.array(self._array(table, self._weight[0])) if self._weight else None
 
     def _labels(self, table, name):
         """Return a column of targets: numbers, or an array of str."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _SHARE = 1 / 8
 #: Bytes of a sample. With 30 columns, a million rows, which say as much of optimizers as all.
 _SAMPLE_BYTES = 1 << 28
-#: Of a cell with text or nested values.
-_TEXT = 64
+#: Of a cell with a number, or with text or nested values.
+_NUMBER, _TEXT = 8, 64
 #: Memory that is assumed where the system does not say.
 _UNKNOWN_MEMORY = 8 << 30
 _BATCH_ROWS = 1 << 16
@@ -77,15 +77,11 @@ def _take(file: Any, rows: np.ndarray) -> pd.DataFrame:
 
 
 def _cell_bytes(kind: Any) -> int:
-    """Return about how many bytes pandas takes for a value of a pyarrow type."""
-    return kind.bit_width // 8 or 1 if _has_width(kind) and kind.bit_width <= 64 else _TEXT
-
-
-def _has_width(kind):
+    """Return about how many bytes a study takes for a value of a pyarrow type; numbers become float64."""
     try:
-        return kind.bit_width > 0
-    except ValueError:
-        return False
+        return _NUMBER if kind.bit_width <= 8 * _NUMBER else _TEXT
+    except ValueError:  # of any length
+        return _TEXT
 
 
 def _memory() -> int:

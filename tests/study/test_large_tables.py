@@ -62,9 +62,9 @@ def test_what_a_cell_takes():
     import pyarrow
 
     types = {
-        pyarrow.float32(): 4,
+        pyarrow.float32(): 8,
         pyarrow.int64(): 8,
-        pyarrow.bool_(): 1,
+        pyarrow.bool_(): 8,
         pyarrow.timestamp("ns"): 8,
         pyarrow.string(): 64,
         pyarrow.list_(pyarrow.int8()): 64,
