@@ -224,7 +224,7 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         Their names, if all are strings.
     device_ : str
         Where the network was last trained: ``'cpu'`` or ``'cuda:N'``.
-    members_ : list of MLPClassifier
+    members_ : list of estimator
         The networks of ``n_members`` above 1, with all that a fit leaves behind. The ensemble itself then has
         no ``coefs_``, ``loss_curve_`` and ``history_``; its ``loss_`` is their mean and its ``n_iter_`` the
         most of them.

@@ -224,7 +224,7 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
     n_crossed_ : int
         Of the rows of the last fit, for how many the network's quantiles crossed before they were sorted;
         only with a list of quantiles.
-    members_ : list of MLPRegressor
+    members_ : list of estimator
         The networks of ``n_members`` above 1, with all that a fit leaves behind. The ensemble itself then has
         no ``coefs_``, ``loss_curve_`` and ``history_``; its ``loss_`` is their mean and its ``n_iter_`` the
         most of them.
