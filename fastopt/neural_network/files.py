@@ -178,7 +178,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     saved = load_objects(path, _KIND)
     with naming(path):
-        if saved.keys() == {"model"}:
+        if "model" in saved:  # `fastopt fit` adds how it has read the table
             if not isinstance(saved["model"], PersistentModel):
                 raise ValueError(f"a {type(saved['model']).__name__} is no model")
             return saved["model"]

@@ -75,7 +75,7 @@ class NumberColumn(Persistent):
         parts = []
         if self.scale:
             words = {
-                "robust_clip": f"minus {self.center:.6g}, over {self.scale:.6g}, clipped smoothly at 3",
+                "robust_clip": f"minus {self.center:.6g}, over {self.scale:.6g}, bounded smoothly by 3",
                 "standard": f"minus the mean {self.center:.6g}, over the standard deviation {self.scale:.6g}",
                 "quantile": "mapped to a normal distribution by its quantiles",
                 None: "as it is",

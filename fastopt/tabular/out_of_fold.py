@@ -100,7 +100,7 @@ def regression_scores(
     rmse = math.sqrt(mse)
     by_root = _half_width(squared / (2 * rmse or 1.0), weights)
     return [
-        Score("R2", r2.value, r2.value - half, r2.value + half, terms),
+        Score("R2", r2.value, r2.value - half, min(1.0, r2.value + half), terms),
         Score("RMSE", rmse, max(0.0, rmse - by_root), rmse + by_root, squared, is_better_high=False),
         _mean_score("MAE", np.sqrt(squared), weights, is_better_high=False),
     ]

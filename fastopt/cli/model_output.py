@@ -1,0 +1,119 @@
+"""Output of ``fit`` and ``predict``: what is printed, and the files that are written."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..report.model import column_table, of_summary, score_table
+from ..report.model_summary import shown, summarize
+from .model_file import save_model
+from .output import new_console, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from ..datasets.model_tables import NewTable, TrainingTable
+
+_MOST_COLUMNS = 30  # in the terminal; the report has all
+
+
+def announce(data: TrainingTable) -> None:
+    """Print what was read."""
+    console = new_console()
+    console.print(data.description, style="bold")
+    for note in data.notes:
+        console.print(f"  {note}", style="dim", soft_wrap=True)
+
+
+def write_model(
+    model: Any,
+    data: TrainingTable,
+    others: Mapping[str, np.ndarray],
+    caught: Sequence[str],
+    *,
+    out: Path,
+    report: Path,
+    command: str,
+) -> None:
+    """Print the scores and the columns of a model; write the model and its report.
+
+    Parameters
+    ----------
+    model : TabularMLPClassifier or TabularMLPRegressor
+        Fitted.
+    data : TrainingTable
+    others : dict of str to ndarray
+        Out-of-fold predictions of baselines.
+    caught : sequence of str
+        Warnings of the fit.
+    out, report : Path
+    command : str
+        How to make this again.
+    """
+    console = new_console()
+    summary = summarize(model, data.y, others=others, sample_weight=data.sample_weight)
+    for note in caught:
+        console.print(f"Warning: {note}", style="yellow", soft_wrap=True)
+    print_table(console, *_plain(score_table(summary)))
+    for sentence in summary.sentences:
+        console.print(sentence, style="bold" if sentence == summary.sentences[0] else None, soft_wrap=True)
+    _, _, headings, rows = column_table(summary)
+    kept = rows[:_MOST_COLUMNS]
+    title = "Columns" if len(kept) == len(rows) else f"The {len(kept)} most important of {len(rows)} columns"
+    texts = [[*(text for text, _ in row[:-1]), textwrap.shorten(row[-1][0], 70)] for row in kept]
+    print_table(console, headings, texts, (), title)
+    save_model(model, data.form, out)
+    title = f"A model of {data.form.target}"
+    page = of_summary(
+        model,
+        summary,
+        title=title,
+        data=data.description,
+        command=command,
+        notes=[*caught, *data.notes],
+    )
+    report.write_text(page, "utf-8")
+    console.print(f"Model   {out}", soft_wrap=True)
+    console.print(f"Report  {report}", soft_wrap=True)
+
+
+def _plain(table):
+    """Return a report's table for the terminal: headings, rows, rows to dim, title."""
+    heading, _, columns, rows = table
+    return columns, [[text for text, _ in row] for row in rows], (), heading
+
+
+def say_predictions(
+    model: Any, data: NewTable, target: str, found: pd.DataFrame, out: Path, weights: Any = None
+) -> None:
+    """Print what was predicted, and how good it is where the table has the target."""
+    console = new_console()
+    console.print(f"{len(found):,} rows predicted: {out}", soft_wrap=True)
+    if data.target is None or not data.target.notna().any():
+        return
+    score = _score(model, data, target, found)
+    if score is not None:
+        console.print(f"The table has {target!r}: {score.name} {shown(score)}.", soft_wrap=True)
+
+
+def _score(model, data, target, found):
+    """Return the score on rows whose target is known; None if it holds something else than the model's."""
+    from ..tabular.out_of_fold import classification_scores, regression_scores
+
+    known = data.target.notna().to_numpy()
+    y = data.target[known].to_numpy()
+    if not hasattr(model, "classes_"):
+        is_number = data.target.dtype.kind in "iuf"
+        return regression_scores(y.astype(float), found[target].to_numpy()[known])[0] if is_number else None
+    y = y.astype(model.classes_.dtype)
+    if not np.isin(y, model.classes_).all():
+        return None
+    columns = [name for name in found.columns if re.match(re.escape(target) + "=", name)]
+    return classification_scores(y, found[columns].to_numpy()[known], model.classes_)[0]
