@@ -1,5 +1,8 @@
 """Training on rows that are read from disk, held to the same training on arrays in memory."""
 
+import threading
+import time
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -10,7 +13,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from fastopt import EMA, AdamW, MLPClassifier, MLPRegressor, MultiSteps, ScheduleFreeAdamW
 from fastopt.data import BlockSource
 from fastopt.engine import Trainer
-from fastopt.neural_network import block_training
+from fastopt.neural_network import block_buffers, block_training
 from fastopt.schedules import cosine
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -140,6 +143,57 @@ def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads():
     assert_same(fitted[0], fitted[2])
     other = network(random_state=1, **wide).fit(source())
     assert not np.array_equal(other._params, fitted[0]._params)
+
+
+def test_the_next_buffer_is_read_while_the_network_trains(monkeypatch):
+    """Training on each buffer but the last waits until a block of the next has been read."""
+    source_of_5, read, buffers = source(), [], []
+    train, read_block, fill = Trainer.train, BlockSource.read_block, block_buffers.Buffer.fill
+
+    def counted(self, block, out):
+        read.append(threading.current_thread())
+        return read_block(self, block, out)
+
+    def filled(self, *arguments):
+        buffers.append(threading.Event())
+        fill(self, *arguments)
+        buffers[-1].set()
+
+    def waiting(self, *arguments, **options):
+        waiting.n += 1
+        deadline = time.monotonic() + 20
+        while waiting.n < 5 and not (len(buffers) > waiting.n and buffers[waiting.n].is_set()):
+            assert time.monotonic() < deadline, "nobody reads while the network trains"
+            time.sleep(0.001)
+        return train(self, *arguments, **options)
+
+    waiting.n = 0
+    monkeypatch.setattr(BlockSource, "read_block", counted)
+    monkeypatch.setattr(block_buffers.Buffer, "fill", filled)
+    monkeypatch.setattr(Trainer, "train", waiting)
+    network(max_iter=1).fit(source_of_5)
+    assert waiting.n == len(buffers) == 5
+    assert len(read) == source_of_5.n_blocks
+    assert len(set(read)) == 1
+    assert read[0] is not threading.current_thread()
+    assert not read[0].is_alive()  # it ends with the fit
+
+
+def test_memory_is_that_of_two_buffers(tmp_path):
+    """40 MB of rows: beside two buffers of 2 MB and their targets there is a block of rows at most."""
+    rows = np.random.RandomState(0).standard_normal((100_000, 100)).astype(np.float32)
+    np.save(tmp_path / "X.npy", rows)
+    np.save(tmp_path / "y.npy", rows[:, 0] > 0)
+    del rows
+    network(max_iter=1, batch_size=1000).fit(source(data=X))  # loads the compiled code
+    tracemalloc.start()
+    try:
+        large = BlockSource(tmp_path / "X.npy", tmp_path / "y.npy", buffer_rows=5000)
+        network(max_iter=1, batch_size=1000).fit(large)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10e6
 
 
 def test_partial_fit_goes_on_epoch_by_epoch():
