@@ -10,6 +10,7 @@ import scipy.sparse
 from sklearn.utils.validation import validate_data
 
 from fastopt._extras import require
+from fastopt.data import BlockSource
 from fastopt.tabular import column_kinds
 from fastopt.tabular.column_kinds import BOOLEAN, DATE, DURATION, EMPTY, MIXED, NUMBER, TEXT, Column
 
@@ -113,6 +114,11 @@ def read(X: Any, estimator: Any, *, reset: bool) -> Table:
         return _of_array(X, None)
     if type(X).__name__ == "LazyFrame":
         raise TypeError("X is a LazyFrame, which holds no rows yet: pass X.collect().")
+    if isinstance(X, BlockSource):
+        raise TypeError(
+            "X is a BlockSource, and tables are read in memory: pass rows of it, X, y, weight = "
+            "source.sample(100_000), or train an MLPClassifier or MLPRegressor, which take a source."
+        )
     if hasattr(X, "columns") and (hasattr(X, "__dataframe__") or hasattr(X, "__arrow_c_stream__")):
         return _of_frame(X, estimator, reset)
     names = None if reset else getattr(estimator, "feature_names_in_", None)

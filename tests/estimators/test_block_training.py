@@ -10,7 +10,15 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_class_weight
 
-from fastopt import EMA, AdamW, MLPClassifier, MLPRegressor, MultiSteps, ScheduleFreeAdamW
+from fastopt import (
+    EMA,
+    AdamW,
+    MLPClassifier,
+    MLPRegressor,
+    MultiSteps,
+    ScheduleFreeAdamW,
+    TabularMLPClassifier,
+)
 from fastopt.data import BlockSource
 from fastopt.engine import Trainer
 from fastopt.neural_network import block_buffers, block_training
@@ -395,3 +403,8 @@ def test_balanced_weights_are_those_of_all_rows(kind):
         weights = compute_class_weight("balanced", classes=np.unique(y), y=y)
         explicit = network(shuffle=False, class_weight=dict(zip(np.unique(y), weights, strict=True)))
         assert_same(explicit.fit(source(y)), other)
+
+
+def test_bags_of_small_networks_take_tables_in_memory():
+    with pytest.raises(TypeError, match="X is a BlockSource, and tables are read in memory"):
+        TabularMLPClassifier().fit(source(), CODES)
