@@ -6,9 +6,10 @@ beside them.
 """
 
 from fastopt.callbacks.checkpoint import Checkpoint
+from fastopt.callbacks.cycle_stopping import CycleStopping
 from fastopt.callbacks.early_stopping import EarlyStopping
 from fastopt.callbacks.learning_rate_log import LearningRateLog
 from fastopt.callbacks.mlflow_logger import MLflowLogger
 from fastopt.callbacks.optuna_pruning import OptunaPruning
 
-__all__ = ["Checkpoint", "EarlyStopping", "LearningRateLog", "MLflowLogger", "OptunaPruning"]
+__all__ = ["Checkpoint", "CycleStopping", "EarlyStopping", "LearningRateLog", "MLflowLogger", "OptunaPruning"]

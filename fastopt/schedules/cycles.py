@@ -65,6 +65,21 @@ class cosine_restarts(Schedule):
         x = np.maximum(ticks - self._start(cycle), 0.0) / (self.length * self.factor**cycle)
         return self.end + (self.value - self.end) * self.peak_factor**cycle * half_cosine(x)
 
+    def cycle_ends(self, until: float) -> np.ndarray:
+        """Return when the periods end, in the schedule's unit, up to the time ``until``.
+
+        Examples
+        --------
+        >>> from fastopt.schedules import cosine_restarts
+        >>> cosine_restarts(1.0, 2, 2.0).cycle_ends(20)
+        array([ 2.,  6., 14.])
+        """
+        self.check()
+        ends, until = [], until * (1.0 + 1e-12)
+        while (end := self._start(len(ends) + 1.0)) <= until:
+            ends.append(end)
+        return np.array(ends)
+
     def _start(self, cycle):
         """Return the time at which a period begins, in the schedule's unit."""
         if self.factor == 1:

@@ -230,6 +230,20 @@ class coslog4(Decay):
         if not isinstance(self.cycles, Integral) or self.cycles < 1:
             raise ValueError(f"coslog4(cycles={self.cycles!r}): cycles must be a whole number from 1 on")
 
+    def cycle_ends(self, until: float) -> np.ndarray:
+        """Return when the cycles end, in the schedule's unit, up to the time ``until``: the run's length.
+
+        Examples
+        --------
+        >>> from fastopt.schedules import coslog4
+        >>> coslog4(1.0, cycles=5, unit="epoch").cycle_ends(186)
+        array([  6.,  18.,  42.,  90., 186.])
+        """
+        self.check()
+        shares = (2.0 ** np.arange(1, self.cycles + 1) - 1.0) / (2.0**self.cycles - 1.0)
+        ends = shares * (until if self.length is None else self.length)
+        return ends[ends <= until * (1.0 + 1e-12)]
+
     def shape(self, x: np.ndarray) -> np.ndarray:
         """Return the factor of the waves."""
         return 0.5 * (1.0 - np.cos(2.0 * np.pi * np.log2(1.0 + (2.0**self.cycles - 1.0) * x)))

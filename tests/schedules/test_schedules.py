@@ -302,3 +302,25 @@ def test_every_restart_begins_at_the_peak(factor):
         if abs(k - begin) < 1e-9:  # rounding down would still be at the end of the last period
             assert cosine_restarts(1.0, 10, factor)(k) == pytest.approx(1.0, abs=1e-12)
         begin += 10 * factor**i
+
+
+@pytest.mark.parametrize("length", [None, 62])
+@pytest.mark.parametrize("cycles", [1, 3, 5])
+def test_waves_end_where_they_say(cycles, length):
+    wave = coslog4(1.0, length, cycles=cycles, unit="epoch")
+    ends = wave.cycle_ends(100)
+    assert len(ends) == cycles
+    assert ends[-1] == (length or 100)
+    long = coslog4(1.0, 1000 * (length or 100), cycles=cycles)
+    # At most half a thousandth of an epoch from the end, where the wave is flat: (pi / 1000)**2 or less.
+    assert np.abs(long(np.rint(1000 * ends).astype(int))).max() < 1e-4
+    assert coslog4(1.0, 62, cycles=5).cycle_ends(20).tolist() == [2, 6, 14]
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, 1.5])
+def test_restarts_are_where_the_periods_end(factor):
+    """At the end of a period the rate jumps to the peak, as in torch (`LIKE_TORCH`)."""
+    rate = cosine_restarts(1.0, 4, factor)
+    ends = rate.cycle_ends(60)
+    jumps = [k for k in range(1, 61) if rate(k) - rate(k - 1) > 0.1]
+    assert np.ceil(ends).tolist() == jumps
