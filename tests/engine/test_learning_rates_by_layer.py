@@ -7,8 +7,9 @@ import pytest
 import scipy.sparse
 
 import fastopt
-from fastopt.engine import Layout, Trainer, make_trainer
+from fastopt.engine import Layout, Member, MemberTrainer, Trainer, make_trainer
 from fastopt.engine.cpu.few_rows import FewRows
+from fastopt.schedules import coslog4, flat_cos
 from fastopt.stepping.flat_state import FlatState
 from fastopt.stepping.layerwise_state import LayerwiseState
 from fastopt.stepping.rate_factors import RateFactors
@@ -144,6 +145,59 @@ def test_twenty_steps_of_adamw_with_a_rate_for_each_layer_are_torchs(kind, scale
     # Twenty steps of 0.01, each of which divides a rounded gradient by its own size.
     theirs.assert_equals(layout, params, atol=1e-10)
     assert all((a != b).any() for a, b in zip(layout.arrays(params), layout.arrays(before), strict=True))
+
+
+def test_a_scheduled_rate_and_decay_follow_the_factors_as_torchs_groups_do():
+    """RealMLP's: the rate in waves, decay constant, then a cosine; torch's groups are set step by step."""
+    layout, trainer, params = network()
+    X, Y, weight = data("dense")
+    theirs = Torch(layout, params)
+    factors = RateFactors.of_layers(layout.layer_sizes, **FACTORS)
+    groups = theirs.groups(factors, 1.0, 1.0)
+    optimizer = theirs.torch.optim.AdamW(groups, betas=(0.9, 0.95))
+    relative = [(group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    lr, decay = coslog4(0.04, 20, cycles=2), flat_cos(0.5, 20)
+    for step in range(20):
+        for group, (factor, decays) in zip(optimizer.param_groups, relative, strict=True):
+            group.update(lr=factor * lr(step), weight_decay=decays * decay(step))
+        rows = slice(step % 4 * 40, step % 4 * 40 + 40)
+        optimizer.zero_grad()
+        theirs.backward(X[rows], Y[rows], weight[rows], 0.3)
+        optimizer.step()
+    own = fastopt.AdamW(lr=lr, betas=(0.9, 0.95), weight_decay=decay)
+    update = own.flat(layout.size, layout.n_decay, np.float64, rate_factors=factors)
+    for _ in range(5):
+        trainer.train(params, X, Y, update, batch_size=40, alpha=0.3, sample_weight=weight)
+    theirs.assert_equals(layout, params, atol=1e-10)  # as above
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "optimizer", [fastopt.AdamW(lr=0.01), fastopt.Clip(fastopt.Adam(), norm=0.1)], ids=str
+)
+def test_members_train_with_scale_and_factors_as_one_network_does(optimizer, kind):
+    layout, _, params = network()
+    X, Y, weight = data(kind)
+    factors = RateFactors.of_layers(layout.layer_sizes, **FACTORS)
+    order, rest = np.arange(110), np.arange(110, 150)
+    updates = [
+        optimizer.flat(layout.size, layout.n_decay, np.float64, rate_factors=factors) for _ in range(3)
+    ]
+    expected, losses = params.copy(), []
+    trainer, validation = (Trainer(layout, dtype=np.float64, n_threads=1, **NETWORK) for _ in range(2))
+    for _ in range(4):
+        trainer.train(expected, X, Y, updates[0], batch_size=40, alpha=0.1, order=order, sample_weight=weight)
+        losses.append(validation.evaluate(expected, X[rest], Y[rest], sample_weight=weight[rest])[1])
+    members = [
+        Member(
+            params.copy(), update, X, Y, order.copy(), None, sample_weight=weight, held_out=rest, Y_val=Y
+        )
+        for update in updates[1:]
+    ]  # fmt: skip
+    MemberTrainer(layout, dtype=np.float64, **NETWORK).train(members, n_epochs=4, batch_size=40, alpha=0.1)
+    for member in members:
+        np.testing.assert_array_equal(member.params, expected)
+        assert member.validation_losses == losses
 
 
 @pytest.mark.parametrize(

@@ -194,3 +194,11 @@ def test_bits_do_not_depend_on_the_number_of_threads(data):
         for n_jobs in (1, 2)
     }
     assert len(found) == 1
+
+
+def test_members_of_an_ensemble_are_networks_with_a_scale_and_rates(data):
+    ensemble = fitted(data, n_members=2)
+    for member in ensemble.members_:
+        alone = fitted(data, random_state=member.random_state)
+        np.testing.assert_array_equal(member.input_scale_, alone.input_scale_)
+        np.testing.assert_array_equal(member.predict(data[0]), alone.predict(data[0]))
