@@ -144,6 +144,10 @@ class Bag:
         """Whether a network has not completed a single epoch."""
         return any(not member.losses for member in self.members)
 
+    def has_diverged(self) -> bool:
+        """Whether the loss of every network is no longer finite."""
+        return all(member.has_diverged for member in self.members)
+
     def end_within(self, n_epochs: int) -> None:
         """Let the schedules end in so many epochs: one more cycle, in which the decay falls to 0."""
         for member in self.members:

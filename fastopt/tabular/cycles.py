@@ -75,7 +75,7 @@ def train_in_cycles(
         is_cut, n_done = len(loss) < n_done + planned, len(loss)
         if cycle_ends(n_done):
             return "callback"
-        if all(member.has_diverged for member in bag.members):
+        if bag.has_diverged():
             return "diverged"
         if is_cut or planned < length:
             return "cut_short" if is_cut else "max_time"
