@@ -8,6 +8,7 @@ import numpy as np
 
 from fastopt.engine import monotonic_clock
 from fastopt.neural_network.stopwatch import Stopwatch
+from fastopt.schedules import coslog4
 from fastopt.tabular.bag import N_CYCLES, Bag
 
 #: From which cycle on, counted from 0, training may end because a cycle has not helped.
@@ -27,8 +28,8 @@ def cycle_lengths(max_iter: int) -> list[int]:
     >>> cycle_lengths(186)
     [6, 12, 24, 48, 96]
     """
-    ends = [round(max_iter * (2**k - 1) / (2**N_CYCLES - 1)) for k in range(N_CYCLES + 1)]
-    return [length for length in np.diff(ends).tolist() if length]
+    ends = np.rint([0, *coslog4(1.0, cycles=N_CYCLES, unit="epoch").cycle_ends(max_iter)])
+    return [int(length) for length in np.diff(ends) if length]
 
 
 def train_in_cycles(
