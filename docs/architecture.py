@@ -20,7 +20,7 @@ LAYERS = (
     ("report",),
     ("display", "datasets"),
     ("study", "callbacks"),
-    ("tabular",),
+    ("tabular", "dask"),
     ("neural_network",),
     ("data",),
     ("optimizers", "model_files"),
@@ -38,6 +38,7 @@ HELPERS = tuple(
 SUMMARIES = {
     "cli": "python -m fastopt: compare, sweep, bench, info, warmup",
     "callbacks": "what watches a fit, in scikit-learn's protocol",
+    "dask": "estimators for data on a Dask cluster",
     "report": "one self-contained HTML page of a study",
     "display": "pictures of studies and fits",
     "study": "which optimizer, which rate: paired runs, statistics",

@@ -25,6 +25,7 @@ STATE_VERSION = 1
 #: The module that has the classes of a family.
 _FAMILIES = {
     "estimator": "fastopt.neural_network",
+    "estimator on Dask": "fastopt.dask",
     "optimizer": "fastopt.optimizers",
     "schedule": "fastopt.schedules",
     "tabular": "fastopt.tabular",

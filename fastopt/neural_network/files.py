@@ -146,6 +146,8 @@ def save(model: BaseMLP, path: str | os.PathLike[str], *, optimizer: bool = Fals
             f"TabularMLPRegressor, not a {type(model).__name__}. Of a Pipeline or a search, save the network "
             "inside."
         )
+    if hasattr(model, "to_local"):
+        raise TypeError(f"a file does not hold a {type(model).__name__}: save what its to_local() returns.")
     check_is_fitted(model)
     save_objects(path, _described(model, optimizer), _KIND)
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from fastopt.neural_network.epochs import MiniBatchTraining
 
 #: Parameters on which the numbers do not depend; of ``device`` it is `device_` that counts.
-_WITHOUT_EFFECT = ("verbose", "progress", "n_jobs", "device", "checkpoint", "checkpoint_every", "max_time")
+_WITHOUT_EFFECT = tuple(
+    "verbose progress n_jobs device checkpoint checkpoint_every max_time client max_round_retries".split()
+)
 #: The data among what is compared.
 _DATA = ("X", "y", "sample_weight", *ARGUMENTS)
 #: What tells functions of the user's apart: the values of hyper-parameters throughout the run.
@@ -62,15 +64,13 @@ def beginning(estimator: "BaseMLP", fresh: bool) -> dict[str, Any]:
 def identity(training: "MiniBatchTraining") -> dict[str, Any]:
     """Return the arguments and the data of a `MiniBatchTraining`: names, and plain values to compare."""
     estimator, data = training.estimator, training.data
-    params = estimator.get_params(deep=False)
-    values = {name: _shown(value) for name, value in params.items() if name not in _WITHOUT_EFFECT}
     classes = getattr(estimator, "classes_", None)
     labels = "" if classes is None else repr(classes.tolist())
     n_threads = validation.thread_count(estimator.n_jobs) or numba.get_num_threads()
     with concurrent.futures.ThreadPoolExecutor(n_threads) as pool:
         return {
             "the class": type(estimator).__name__,
-            **values,
+            **arguments(estimator),
             "the device": estimator.device_,
             "X": _of_rows(data.X, pool),
             "y": _digest(labels, str(_of_rows(data.targets, pool))),
@@ -78,6 +78,12 @@ def identity(training: "MiniBatchTraining") -> dict[str, Any]:
             **_of_validation_set(training.validation_set, pool),
             _COURSE: _values_of_functions(training.solver.update) + _rates(training.solver.dropout),
         }
+
+
+def arguments(estimator: "BaseMLP") -> dict[str, Any]:
+    """Return the arguments of an estimator on which the numbers of a fit depend, as JSON values."""
+    params = estimator.get_params(deep=False)
+    return {name: _shown(value) for name, value in params.items() if name not in _WITHOUT_EFFECT}
 
 
 def with_newer_parameters(saved: dict[str, Any], estimator: "BaseMLP") -> dict[str, Any]:

@@ -5,11 +5,10 @@ import time
 
 import pytest
 
-distributed = pytest.importorskip("distributed", reason='needs pip install "fastopt[dask]"')
-
 
 @contextlib.contextmanager
 def local_cluster():
+    distributed = pytest.importorskip("distributed", reason='needs pip install "fastopt[dask]"')
     options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
     with (
         distributed.LocalCluster(n_workers=2, **options) as cluster,

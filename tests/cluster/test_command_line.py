@@ -9,6 +9,9 @@ pytest.importorskip("rich")
 pytest.importorskip("jinja2")
 
 
+pytest.importorskip("distributed")
+
+
 @pytest.fixture
 def table(tmp_path):
     path = tmp_path / "iris.csv"

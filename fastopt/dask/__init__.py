@@ -1,0 +1,8 @@
+"""One network trained on the data of many machines: estimators for Dask collections.
+
+`DaskMLPClassifier` and `DaskMLPRegressor` need the extra ``dask``; `simulate`, which plans, does not.
+"""
+
+from fastopt.dask.estimators import DaskMLPClassifier, DaskMLPRegressor
+
+__all__ = ["DaskMLPClassifier", "DaskMLPRegressor"]

@@ -1,0 +1,54 @@
+"""The executor whose tasks run on a Dask cluster."""
+
+import itertools
+import uuid
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from fastopt._extras import require
+from fastopt.kernels.threading_layer import environment_share
+
+
+class ClusterExecutor:
+    """Submits pure functions to a cluster, each under a key of its own.
+
+    No task is bound to a worker, and no data are scattered, so that Dask can run everything again that is
+    lost with a worker.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+
+    def __init__(self, client: Any) -> None:
+        distributed = require("distributed", "fastopt.dask", "dask")
+        self.client = client
+        #: Errors after which a round is tried again: a task whose workers died too often, or lost results.
+        self.lost: tuple[type[Exception], ...] = (
+            distributed.KilledWorker,
+            distributed.client.FutureCancelledError,
+        )
+        self._tag, self._count = uuid.uuid4().hex[:12], itertools.count()
+
+    def submit(self, function: Callable, *arguments: Any) -> Any:
+        """Return a future of the result; futures among the arguments stand for their results."""
+        key = f"fastopt-{function.__name__}-{self._tag}-{next(self._count)}"
+        with warnings.catch_warnings():
+            # Parameters travel in the graph, where they can be taken from again.
+            warnings.filterwarnings("ignore", "Sending large graph")
+            return self.client.submit(_on_worker, function, *arguments, key=key)
+
+    def result(self, future: Any) -> Any:
+        """Wait for a future and return its result."""
+        try:
+            return future.result()
+        except self.lost:
+            # The scheduler would keep all that it depends on as failed, and not compute it again.
+            future.release()
+            raise
+
+
+def _on_worker(function, *arguments):
+    with environment_share():
+        return function(*arguments)
