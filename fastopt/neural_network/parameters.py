@@ -105,9 +105,8 @@ class FlatParameters:
 
     def _has(self, name):
         """Whether the estimator has ``coefs_``, or another of its lists."""
-        return not self.__dict__.keys().isdisjoint(("_params", "members_")) or name in self.__dict__.get(
-            "_loose", ()
-        )
+        state = self.__dict__
+        return "_params" in state or "members_" in state or name in state.get("_loose", ())
 
     def _layers(self, name):
         state = self.__dict__
@@ -151,8 +150,9 @@ class FlatParameters:
             self._params = np.array(self._params)
 
     def __sklearn_is_fitted__(self) -> bool:
-        is_there = not self.__dict__.keys().isdisjoint(("_params", "members_"))
-        return is_there or {*_LISTS[:2]} <= self.__dict__.get("_loose", {}).keys()
+        state = self.__dict__
+        is_there = "_params" in state or "members_" in state
+        return is_there or {*_LISTS[:2]} <= state.get("_loose", {}).keys()
 
 
 def _as_array(value):

@@ -70,6 +70,16 @@ CASES = {
     "a closure": lambda: (MLPClassifier(solver=SAM(SGD(lr=0.1, momentum=0.9)), **SMALL), X, LABELS),
     "matrices": lambda: (MLPRegressor(solver=Muon(lr=0.01), clip_norm=0.1, **SMALL), X, NUMBERS),
     "slopes": lambda: (MLPClassifier(activation="prelu", **SMALL), X, LABELS),
+    "a scale of the inputs and rates of layers": lambda: (
+        MLPRegressor(
+            solver="schedulefreeadamw", input_scale=True,
+            learning_rate_factors={"weights": "fan_in", "biases": 0.1, "input_scale": 6.0}, **SMALL,
+        ),
+        X, NUMBERS,
+    ),
+    "rates of layers, clipped": lambda: (
+        MLPClassifier(learning_rate_factors="fan_in", clip_norm=0.1, **SMALL), X, LABELS,
+    ),
     "codes": lambda: (MLPRegressor(solver=Adam(state_dtype="int8"), **SMALL), X.astype(np.float32), NUMBERS),
     "numbers of a rule": lambda: (MLPRegressor(solver="schedulefreeadamw", **SMALL), X, NUMBERS),
     "rows of a sparse matrix": lambda: (
