@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from fastopt.neural_network._base import BaseMLP
 
 
+#: Up to how large a range of whole numbers is counted number by number.
+_FEW = 1 << 16
+
+
 class BlockInput:
     """A source that is passed to ``fit`` or ``partial_fit``.
 
@@ -146,7 +150,7 @@ class TargetScan:
         if self.is_matrix:
             self._counts = sum(y.sum(axis=0, dtype=np.int64) for y, _ in source.targets())
             return
-        found = [np.unique(y, return_counts=True) for y, _ in source.targets()]
+        found = [_counted(y) for y, _ in source.targets()]
         labels, counts = map(np.concatenate, zip(*found, strict=True))
         self.labels, places = np.unique(labels, return_inverse=True)
         self._counts = np.bincount(places, counts).astype(np.int64)
@@ -161,6 +165,18 @@ class TargetScan:
             counts = {value: n for value, n in ((0, self._n_rows - ones), (1, ones)) if n}
             tables.append({value: self._n_rows / (len(counts) * n) for value, n in counts.items()})
         return tables
+
+
+def _counted(y):
+    """Return the labels, sorted, and how often each occurs; of whole numbers without sorting them all."""
+    if y.dtype.kind in "iu" and len(y):
+        wide = np.int64 if y.dtype.kind == "i" else np.uint64
+        least, most = wide(y.min()), wide(y.max())
+        if int(most) - int(least) < _FEW:
+            counts = np.bincount((y.astype(wide) - least).astype(np.int64))
+            labels = counts.nonzero()[0]
+            return (labels.astype(wide) + least).astype(y.dtype), counts[labels]
+    return np.unique(y, return_counts=True)
 
 
 def first_targets(source: BlockSource, n_rows: int = 1000) -> np.ndarray:

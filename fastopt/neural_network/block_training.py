@@ -77,10 +77,10 @@ class BlockTraining(MiniBatchTraining):
 
     def _train_rows(self, trainer):
         shuffles, total, n_visited = self.estimator.shuffle, 0.0, 0
-        # One draw for an epoch: those that the epoch needs come from a generator of its own.
-        draws = np.random.RandomState(self.estimator._random_state.randint(2**32, dtype=np.uint32))
         parts = self._in_order
         if shuffles:
+            # One draw for an epoch: those that the epoch needs come from a generator of its own.
+            draws = np.random.RandomState(self.estimator._random_state.randint(2**32, dtype=np.uint32))
             parts = [part for part in block_order.deal(self.blocks, self._n_buffers, draws) if len(part)]
         for number, (buffer, leave) in enumerate(self._buffers.filled(parts), 1):
             order = draws.permutation(buffer.n_rows) if shuffles else np.arange(buffer.n_rows)

@@ -66,6 +66,9 @@ class ClassLabels(BaseMLP):
         return X, self._encode(y, X.dtype)
 
     def _validate_more(self, X, y, name="y_val"):
+        plain = self._plain_input(X, y)
+        if plain is not None:
+            return plain
         X, y = validation.fit_input(self, X, y, reset=False, kinds="biuU")
         is_multilabel, n_labels = self._is_multilabel(), len(self.classes_)
         if y.ndim == 2 and y.shape[1] == 1 and not is_multilabel:

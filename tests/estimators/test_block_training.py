@@ -21,7 +21,7 @@ from fastopt import (
 )
 from fastopt.data import BlockSource
 from fastopt.engine import Trainer
-from fastopt.neural_network import block_buffers, block_training
+from fastopt.neural_network import block_buffers, block_input, block_training
 from fastopt.schedules import cosine
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -408,3 +408,22 @@ def test_balanced_weights_are_those_of_all_rows(kind):
 def test_bags_of_small_networks_take_tables_in_memory():
     with pytest.raises(TypeError, match="X is a BlockSource, and tables are read in memory"):
         TabularMLPClassifier().fit(source(), CODES)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([3, -2, 3, 7, -2], np.int8),
+        np.array([2**63, 2**63 + 5], np.uint64),
+        np.array([-(2**62), 2**62]),
+        np.array([True, False, True]),
+        np.array(["b", "a"]),
+        np.array([1.0, 0.0, 1.0]),
+    ],
+    ids=lambda y: y.dtype.str,
+)
+def test_labels_are_counted_as_numpy_counts_them(y):
+    found, expected = block_input._counted(y), np.unique(y, return_counts=True)
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+        assert mine.dtype == theirs.dtype
