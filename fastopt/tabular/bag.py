@@ -160,4 +160,6 @@ class Bag:
 
 def _padded(losses, n_epochs):
     """Return losses as an array of some length, at the end NaN where training has diverged."""
-    return np.pad(losses[:n_epochs], (0, max(0, n_epochs - len(losses))), constant_values=np.nan)
+    padded = np.full(n_epochs, np.nan)
+    padded[: len(losses)] = losses[:n_epochs]
+    return padded

@@ -273,10 +273,9 @@ class BaseTabularMLP(TabularParameters):
             return stops
 
         with fit_bar(self, incremental=False) as report:
+            tick = None if not self.progress else lambda n: report(round(n), bag.last_loss())
             try:
-                return train_in_cycles(
-                    bag, self.max_iter, stopwatch, cycle_ends, lambda n: report(round(n), bag.last_loss())
-                )
+                return train_in_cycles(bag, self.max_iter, stopwatch, cycle_ends, tick)
             except KeyboardInterrupt:
                 if bag.lacks_epochs():
                     raise

@@ -131,6 +131,7 @@ def test_rows_without_weight_are_predicted_by_all_networks(cls):
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_copies_pickles_and_files_predict_the_same(cls, tmp_path):
+    pytest.importorskip("safetensors")
     X, _ = table(cls)
     estimator = fitted(cls)
     importances = estimator.feature_importances_

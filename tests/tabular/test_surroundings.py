@@ -82,6 +82,7 @@ def test_ctrl_c_leaves_a_model_that_predicts(ctrl_c):
 
 
 def frame_of(library):
+    pytest.importorskip("narwhals")
     module = pytest.importorskip(library)
     rs = np.random.RandomState(0)
     data = {
@@ -132,6 +133,7 @@ def routing():
 
 
 def test_weights_are_routed_and_files_keep_the_request(routing, tmp_path):
+    pytest.importorskip("safetensors")
     clf = (
         TabularMLPClassifier(**QUICK)
         .set_fit_request(sample_weight=True)
@@ -149,6 +151,7 @@ def test_weights_are_routed_and_files_keep_the_request(routing, tmp_path):
 
 @pytest.mark.parametrize("cls", [TabularMLPClassifier, TabularMLPRegressor])
 def test_files_that_do_not_fit_together_are_refused(cls, tmp_path):
+    pytest.importorskip("safetensors")
     path = tmp_path / "model"
     model = cls(**QUICK | {"max_iter": 2}).fit(X, Y)
     fastopt.save(model, path)
@@ -186,6 +189,7 @@ def without(arrays, content, name):
 
 
 def test_what_is_no_model_is_refused(tmp_path):
+    pytest.importorskip("safetensors")
     from fastopt.model_files.objects import save_objects
 
     save_objects(tmp_path / "x", {"model": fastopt.Adam()}, "model")
@@ -194,6 +198,7 @@ def test_what_is_no_model_is_refused(tmp_path):
 
 
 def test_files_hold_fitted_models_without_foreign_attributes(tmp_path):
+    pytest.importorskip("safetensors")
     clf = TabularMLPClassifier(**QUICK | {"max_iter": 2})
     with pytest.raises(sklearn.exceptions.NotFittedError):
         fastopt.save(clf, tmp_path / "x")
@@ -210,3 +215,11 @@ def test_verbose_tells_the_losses_of_each_cycle(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Epoch 1, loss = ")
     assert lines[-1].startswith(f"Epoch {clf.n_iter_}, loss = {clf.history_['loss'][-1]:.6f}")
+
+
+def test_progress_changes_nothing():
+    pytest.importorskip("rich")
+    shown = TabularMLPClassifier(**QUICK, progress=True).fit(X, Y)
+    np.testing.assert_array_equal(
+        shown.predict_proba(X), TabularMLPClassifier(**QUICK).fit(X, Y).predict_proba(X)
+    )
