@@ -9,14 +9,19 @@ import numpy as np
 
 from fastopt.engine import Member, MemberTrainer, Trainer, make_trainer
 from fastopt.engine.cpu import several_epochs
-from fastopt.neural_network import progress
+from fastopt.neural_network import progress, validation
+from fastopt.neural_network.data import data_of_fit
 from fastopt.neural_network.kept_trainers import kept_trainer
 from fastopt.optimizers.wrappers import Wrapper
+from fastopt.schedules import Schedule
 from fastopt.stepping import scheduling
 
 if TYPE_CHECKING:
+    from fastopt.neural_network._base import BaseMLP
     from fastopt.neural_network.epochs import MiniBatchTraining
 
+# scikit-learn's batch_size="auto".
+_AUTO_BATCH = 200
 #: Most bytes of parameters and of a batch in all layers up to which a trainer is kept: its buffers take a few
 #: times as much.
 _KEPT_BYTES = 1 << 19
@@ -166,6 +171,66 @@ def train_members(
         n_before += sum(len(member.losses) for member in members)
         for one in running:
             one.ending = one.ending_now()
+
+
+def going_on(
+    estimator: "BaseMLP", X: Any, y: Any, sample_weight: Any = None
+) -> tuple[Member, dict[str, Any]] | None:
+    """Return a network as `MemberTrainer` takes it, whose epochs are further calls of `partial_fit`.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+        After a call of `partial_fit` with these rows.
+    X, y, sample_weight
+        As `partial_fit` takes them.
+
+    Returns
+    -------
+    member : Member
+        Its parameters are the estimator's; what else calls record is not.
+    arguments : dict
+        Of `MemberTrainer.train`: ``batch_size`` and ``alpha``.
+
+    None is returned if a call does more than train: with schedules, or a rate that reacts to the loss,
+    weights that are restored, a limit of time, draws that begin anew, or a device.
+    """
+    solver = estimator._optimizer
+    update, dropout = solver.update, solver.dropout
+    if (
+        estimator.device_ != "cpu"
+        or estimator.verbose
+        or estimator.max_time is not None
+        or estimator.restore_best_weights is True
+        or estimator._is_seeded
+        or solver.rule != "constant"
+        or update.optimizer.innermost.has_modes
+        or scheduling.scheduled(update.hyper)
+        or (dropout is not None and any(isinstance(rate, Schedule) for rate in dropout.hyper["rates"]))
+    ):
+        return None
+    X, targets = estimator._validate_input(X, y, incremental=True, reset=False)
+    weight = estimator._class_weighing(targets)(targets, validation.check_sample_weight(sample_weight, X))
+    data, _ = data_of_fit(estimator, X, targets, weight, None)
+    n_rows = data.X.shape[0]
+    member = Member(
+        estimator._params,
+        update,
+        data.X,
+        data.targets,
+        np.arange(n_rows),
+        estimator._random_state if estimator.shuffle else None,
+        sample_weight=data.sample_weight,
+        dropout=dropout,
+        shuffles_anew=True,
+    )
+    size = batch_rows(estimator, n_rows)
+    return member, {"batch_size": size, "alpha": float(estimator.alpha) * data.weight_scale}
+
+
+def batch_rows(estimator: "BaseMLP", n_rows: int) -> int:
+    """Return the rows of a mini-batch: scikit-learn's, if the estimator leaves the choice to us."""
+    return min(_AUTO_BATCH if estimator.batch_size == "auto" else estimator.batch_size, n_rows)
 
 
 def _member(training):

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from fastopt.neural_network._base import BaseMLP
     from fastopt.neural_network.checkpoints import Checkpoint
 
-# scikit-learn's batch_size="auto".
-_AUTO_BATCH = 200
-
 
 class MiniBatchTraining:
     """One call of an estimator's ``fit`` or ``partial_fit`` by mini-batches.
@@ -122,8 +119,7 @@ class MiniBatchTraining:
 
     def batch_rows(self) -> int:
         """Return the rows of a mini-batch."""
-        size = self.estimator.batch_size
-        return min(_AUTO_BATCH if size == "auto" else size, self.n_rows)
+        return compiled_epochs.batch_rows(self.estimator, self.n_rows)
 
     def run(self, checkpoint: "Checkpoint | None" = None) -> None:
         """Train, and restore the weights of the best epoch if asked for.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import asdict, dataclass
 
 import joblib
+import numba
 
+from . import side_by_side
 from .contenders import Config, Contender
 from .dask_fits import fit_on_cluster
 from .interrupt import watched
@@ -60,6 +63,8 @@ class Executor:
         self.splits, self.store, self.scoring, self.progress = splits, store, scoring, progress
         self.n_workers = joblib.effective_n_jobs(1 if n_jobs is None else n_jobs)
         self.backend, self.client = backend, client
+        most = numba.config.NUMBA_NUM_THREADS
+        self.n_threads = None if n_jobs is None else min(self.n_workers, most)  # of fits side by side
         self.history = []  # (phase, task, record)
         self.n_read = 0
 
@@ -78,12 +83,13 @@ class Executor:
         missing = self._read(keys, order, records)
         try:
             with watched() as interrupt:
-                if missing and self._is_here:
-                    self._warm_up([tasks[i] for i in missing])
+                here = [tasks[i] for i in missing if self._is_here or self._can_share(tasks[i])]
+                if here:
+                    self._warm_up(here)
                     interrupt.check()  # a network may swallow Ctrl-C and return half-trained: ask the signal
                 while missing:
                     n_before = len(missing)
-                    for i, record in self._train(tasks, self._claimed(keys, missing)):
+                    for i, record in self._train(tasks, keys, missing):
                         interrupt.check()
                         records[i] = record
                         self.store.add(keys[i], record)
@@ -128,8 +134,26 @@ class Executor:
         """Whether this thread makes the fits."""
         return self.client is None and self.n_workers == 1
 
-    def _train(self, tasks, claimed):
-        """Yield the numbers and records of claimed tasks as they end."""
+    def _can_share(self, task):
+        """Whether a fit may be made here, side by side with others."""
+        return self.client is None and side_by_side.is_possible(task)
+
+    def _train(self, tasks, keys, missing):
+        """Yield the numbers and records of missing tasks as they end."""
+        sharing = [i for i in missing if self._can_share(tasks[i])]
+        claimed = self._claimed(keys, sharing)
+        while some := {i: tasks[i] for i in itertools.islice(claimed, side_by_side.MOST_FITS)}:
+            n_epochs = [task.budget.max_epochs for task in some.values()]
+            total = None if None in n_epochs else sum(n_epochs)
+            self.progress.fit_started(f"{len(some)} fits side by side", total)
+            yield from side_by_side.fit_side_by_side(
+                some, self.splits, self.scoring, self.n_threads, self.progress.epoch_done
+            )
+        others = [i for i in missing if not self._can_share(tasks[i])]
+        yield from self._train_each(tasks, self._claimed(keys, others))
+
+    def _train_each(self, tasks, claimed):
+        """Yield the numbers and records of claimed tasks, each of which is a fit by itself."""
         if self.client is not None:
             data = self.splits, self.scoring
             yield from fit_on_cluster(self.client, _fit_in_process, tasks, data, claimed, self.progress)

@@ -32,6 +32,13 @@ class Budget:
             for limit, used in zip(limits, (epochs, samples, seconds), strict=True)
         )
 
+    def n_epochs(self, n_rows):
+        """Return after how many epochs of so many rows it is spent; None if seconds count."""
+        if self.max_seconds is not None:
+            return None
+        by_rows = math.inf if self.max_samples is None else math.ceil(self.max_samples / n_rows)
+        return int(min(math.inf if self.max_epochs is None else self.max_epochs, by_rows))
+
     def scaled(self, factor):
         """Return this budget multiplied by `factor`, of at least one epoch."""
         return Budget(
@@ -75,35 +82,43 @@ def train_and_record(
         None), `n_train`, `n_val`, `diverged`, `error`.
     """
     split = splits.get(seed, is_tuning=is_tuning)
-    network = for_partial_fit(
-        contender.network_for(_clipped(config, len(split.y_train)), seed), split.y_train
-    )
+    network = network_of_fit(contender, config, seed, split)
     first = splits.first_call
     scorer = check_scoring(network, scoring=scoring)
     loss, score, seconds, error = [], [], [], None
     samples = elapsed = 0
     while error is None and not budget.is_spent(len(score), samples, elapsed):
-        error, spent = _one_epoch(network, split, first)
+        error, spent = one_epoch(network, split, first)
         first = {}
         elapsed += spent
         if error is None:
             samples += len(split.y_train)
             loss.append(float(getattr(network, "loss_", math.nan)))
             # Tuning looks at the end only, and scoring a small network costs as much as training it.
-            score.append(math.nan if is_tuning else _score(scorer, network, split))
+            score.append(math.nan if is_tuning else score_of(scorer, network, split))
             seconds.append(spent)
             if on_epoch is not None:
                 on_epoch(len(score))
     if is_tuning and score and error is None:
-        score[-1] = _score(scorer, network, split)
+        score[-1] = score_of(scorer, network, split)
+    curves = {"loss": loss, "score": score, "seconds": seconds}
+    return record_of(network, split, splits.classes, curves, metrics=metrics, error=error)
+
+
+def network_of_fit(contender, config, seed, split):
+    """Return the network of a fit, whose epochs are calls of `partial_fit`."""
+    return for_partial_fit(contender.network_for(_clipped(config, len(split.y_train)), seed), split.y_train)
+
+
+def record_of(network, split, classes, curves, *, metrics, error=None):
+    """Return the record of a fit that has ended, from its network and its curves."""
+    score = curves["score"]
     if error is None and not math.isfinite(score[-1]):
         error = f"the score became {score[-1]}"
     return {
-        "loss": loss,
-        "score": score,
-        "seconds": seconds,
+        **curves,
         "metrics": {} if error else _final_metrics(network, split, metrics),
-        "confusion": None if error else _confusion(network, split, splits.classes),
+        "confusion": None if error else _confusion(network, split, classes),
         "n_train": len(split.y_train),
         "n_val": len(split.y_val),
         "diverged": error is not None,
@@ -160,7 +175,7 @@ def _clipped(config, n_train):
     return type(config)(config.label, config.lr, n_train)
 
 
-def _one_epoch(network, split, first):
+def one_epoch(network, split, first):
     """Train one epoch; return ``(None or why the run diverged, seconds)``."""
     start = time.perf_counter()
     try:
@@ -186,7 +201,7 @@ def _is_divergence(problem):
     return "non-finite" in str(problem)
 
 
-def _score(scorer, network, split):
+def score_of(scorer, network, split):
     """Return the score; NaN where finite weights give predictions that are not."""
     try:
         return float(scorer(network, split.X_val, split.y_val, **_weighted(split.weight_val)))
@@ -198,7 +213,7 @@ def _score(scorer, network, split):
 
 def _final_metrics(network, split, metrics):
     return {
-        scorer_name(metric): _score(check_scoring(network, scoring=metric), network, split)
+        scorer_name(metric): score_of(check_scoring(network, scoring=metric), network, split)
         for metric in metrics
     }
 

@@ -166,8 +166,12 @@ def test_patience_and_the_times_of_epochs():
         assert len(member.ends) == len(losses)
         assert began < member.ends[0]
         assert member.ends == sorted(member.ends)
+        assert len(member.seconds) == len(losses)
+        assert min(member.seconds) > 0
         np.testing.assert_array_equal(member.params, one.params)
     assert [member.has_ended for member in members] == [True, True, True, False]
+    # Each of two workers is at one network at a time.
+    assert sum(sum(member.seconds) for member in members) < 2 * (now() - began)
 
 
 def test_shuffles_that_begin_anew_are_those_of_one_call_an_epoch():

@@ -27,10 +27,11 @@ _ADDRESSES = (
     "score validation_losses outputs best_params best_outputs"
 ).split()
 #: What the loop writes: epochs and batches done, the next batch of the epoch that is under way, whether there
-#: is nothing left to do, bad epochs in a row, and the number of the best epoch. What it reads: how many
-#: epochs and batches there are, bytes of parameters and outputs, and from one epoch's outputs to the next's.
+#: is nothing left to do, bad epochs in a row, and the number of the best epoch; the nanoseconds in which no
+#: worker was at it, and since when that is. What it reads: how many epochs and batches there are, bytes of
+#: parameters and outputs, and from one epoch's outputs to the next's.
 _INTEGERS = (
-    "n_done n_batches_done next_batch is_over n_bad best_epoch "
+    "n_done n_batches_done next_batch is_over n_bad best_epoch idle left_at "
     "n_epochs n_batches params_bytes outputs_bytes outputs_step"
 ).split()
 _NUMBERS = "best tol n_bad_allowed best_score".split()
@@ -44,6 +45,9 @@ MEMBERS = np.dtype(
 _MEMBERS_TYPE = from_dtype(MEMBERS)
 #: Places in a member's line of shared counters: whether a worker has it, batches done, whether it is over.
 TAKEN, DONE, IS_OVER = 0, 8, 16
+#: A row of times: seconds and nanoseconds at the end of an epoch, and the nanoseconds of idleness until then.
+TIMES = 3
+_BILLION = 10**9
 #: Number of the only worker of a network.
 _ONLY = np.int64(0)
 
@@ -56,6 +60,18 @@ def _copy(source, target, n_bytes):
     x, y = vector(source, np.uint8, n_bytes), vector(target, np.uint8, n_bytes)
     for i in range(n_bytes):
         y[i] = x[i]
+
+
+@njit(**INNER_JIT)
+def _now(e):
+    """Return the nanoseconds on the clock, which it writes to the row of times of the epoch under way."""
+    if not e.clock:
+        return 0
+    times = e.times + 8 * TIMES * e.n_done
+    call(e.clock, (e.clock_number, times))  # two int64
+    parts = vector(times, np.int64, TIMES)
+    parts[2] = e.idle
+    return _BILLION * parts[0] + parts[1]
 
 
 @njit(**INNER_JIT)
@@ -108,8 +124,7 @@ def _end_epoch(e):
     c.dropout += e.n_batches * c.dropout_stride
     loss = vector(c.result, np.float64, 1)[0] / c.n_samples
     vector(e.losses, np.float64, e.n_epochs)[e.n_done] = loss
-    if e.clock:
-        call(e.clock, (e.clock_number, e.times + 16 * e.n_done))  # two int64
+    _now(e)
     e.n_done += 1
     e.next_batch = 0
     best, e.n_bad = _observe(-loss, -e.best, e.n_bad, e.tol)
@@ -163,10 +178,12 @@ def _take_turn(m, at):
     """Train member ``at``, which this worker has, for one turn, and let others take it."""
     e = record_at(m.epochs + at * _EPOCHS_BYTES, _EPOCHS_TYPE)
     n_left, place = m.turn, m.shared + at * LINE
+    e.idle += _now(e) - e.left_at
     while n_left > 0 and not e.is_over and not load_shared(m.stop):
         n_left -= _train(e, n_left)
         if e.next_batch == e.n_batches:
             _end_epoch(e)
+    e.left_at = _now(e)
     store_shared(place + DONE, e.n_batches_done)
     store_shared(place + IS_OVER, e.is_over)
     store_shared(place + TAKEN, 0)

@@ -149,6 +149,7 @@ class MemberRun:
             member.dropout.advance(n_steps)
         member.losses.extend(loop.losses())
         member.ends.extend(loop.ends())
+        member.seconds.extend(loop.seconds())
         if member.patience is not None:
             member.patience = member.patience._replace(best=float(record["best"]), n_bad=int(record["n_bad"]))
         self.n_done += n_done

@@ -68,6 +68,8 @@ class Member:
         Mean loss of each epoch, and without the penalty on the rows held out.
     ends : list of float
         The time at the end of each epoch, by `fastopt.engine.monotonic_clock.now`.
+    seconds : list of float
+        What each epoch has taken, without the time in which workers trained other members.
     best_loss : float
         Least validation loss so far, infinity before the first epoch.
     best_epoch : int or None
@@ -99,6 +101,7 @@ class Member:
     shuffles_anew: bool = False
     losses: list[float] = field(default_factory=list)
     ends: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     validation_losses: list[float] = field(default_factory=list)
     best_loss: float = math.inf
     best_epoch: int | None = None

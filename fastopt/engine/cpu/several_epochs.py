@@ -7,7 +7,7 @@ import numpy as np
 from fastopt.engine import monotonic_clock
 from fastopt.engine.cpu import compilation
 from fastopt.engine.cpu.context import TRAIN
-from fastopt.engine.cpu.epoch_loop import EPOCHS
+from fastopt.engine.cpu.epoch_loop import EPOCHS, TIMES
 from fastopt.engine.cpu.shuffling import NO_DRAWS, draws
 from fastopt.engine.cpu.trainer import PROGRAM, Trainer
 from fastopt.engine.validation import Rows
@@ -144,13 +144,15 @@ class EpochLoop:
         source = NO_DRAWS if random_state is None else draws(random_state)
         self.lock = source.lock
         self._losses, self.record = np.empty(n_epochs), record
-        self._times, self._began = np.empty((n_epochs, 2), np.int64), monotonic_clock.now()
+        # One row more: where the clock is looked at within an epoch, after the last, too.
+        self._times, self._began = np.zeros((n_epochs + 1, TIMES), np.int64), monotonic_clock.now()
         self.address = record.ctypes.data
         self.set(
             context=context, worker=compilation.worker_address(), next_uint32=source.next_uint32,
             generator=source.state, losses=self._losses.ctypes.data, clock=monotonic_clock.ADDRESS,
             clock_number=monotonic_clock.CLOCK, times=self._times.ctypes.data,
             n_epochs=n_epochs, n_batches=n_batches, n_bad=patience.n_bad,
+            left_at=round(1e9 * self._began),
             best=patience.best, tol=patience.tol, n_bad_allowed=patience.n_bad_allowed,
         )  # fmt: skip
 
@@ -171,8 +173,13 @@ class EpochLoop:
     def ends(self):
         """Return the times at the ends of the epochs done."""
         if monotonic_clock.ADDRESS:
-            return (self._times[: self.n_done] @ (1.0, 1e-9)).tolist()
+            return (self._times[: self.n_done, :2] @ (1.0, 1e-9)).tolist()
         return np.linspace(self._began, monotonic_clock.now(), self.n_done + 1)[1:].tolist()
+
+    def seconds(self):
+        """Return the seconds that the epochs done have taken, without those when no worker was at them."""
+        idle = 1e-9 * self._times[: self.n_done, 2]
+        return np.diff(np.array(self.ends()) - idle, prepend=self._began).tolist()
 
     def losses(self):
         """Return the mean losses of the epochs done."""
