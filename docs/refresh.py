@@ -18,7 +18,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import speed_table
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_diabetes, load_digits
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 
 from fastopt import SGD, Adam, MLPClassifier, schedules
@@ -49,6 +49,8 @@ COMMANDS = {  # name: (arguments, {file written: picture kept})
     ),
 }
 
+FIT = ["fit", "diabetes.csv", "--target", "progression", "--baseline", "hgb"]
+
 
 def run_command(name):
     """Run a command as its page shows it; keep what it prints and draws."""
@@ -61,6 +63,23 @@ def run_command(name):
         (DOCS / "output" / f"{name}.txt").write_text(text, "utf-8")
         for written, kept in pictures.items():
             shutil.copy(Path(folder, "latest", written), DOCS / "images" / kept)
+
+
+def fit_command():
+    """Fit to a table with words and gaps as its page shows it; keep what is printed."""
+    X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
+    table = X.assign(sex=X["sex"].map({1: "f", 2: "m"}), progression=y)
+    table.loc[::9, "bp"] = None
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            os.chdir(folder)
+            table.to_csv("diabetes.csv", index=False)
+            command = [sys.executable, "-m", "fastopt", *FIT]
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        finally:
+            os.chdir(before)
+    (DOCS / "output" / "fit.txt").write_text(printed, "utf-8")
 
 
 def digits_study():
@@ -161,7 +180,9 @@ def tables():
 
 
 PAGES = {name: functools.partial(run_command, name) for name in COMMANDS}
-PAGES.update(gallery=gallery, trajectories=trajectories, schedules=schedule_pictures, tables=tables)
+PAGES.update(
+    fit=fit_command, gallery=gallery, trajectories=trajectories, schedules=schedule_pictures, tables=tables
+)
 
 if __name__ == "__main__":
     plt.switch_backend("Agg")

@@ -67,7 +67,7 @@ def write_model(
     _, _, headings, rows = column_table(summary)
     kept = rows[:_MOST_COLUMNS]
     title = "Columns" if len(kept) == len(rows) else f"The {len(kept)} most important of {len(rows)} columns"
-    texts = [[*(text for text, _ in row[:-1]), textwrap.shorten(row[-1][0], 70)] for row in kept]
+    texts = [[*(text for text, _ in row[:-1]), textwrap.shorten(row[-1][0], 80)] for row in kept]
     print_table(console, headings, texts, (), title)
     save_model(model, data.form, out)
     title = f"A model of {data.form.target}"

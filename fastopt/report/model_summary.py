@@ -130,7 +130,7 @@ def _number(name, value):
     """Return a score, or a difference of two, in the unit in which it is shown."""
     if name in _PERCENT:
         return f"{round(100 * value, 1) + 0.0:.1f}"
-    return f"{round(value, 3) + 0.0:.3f}" if name in _WITHOUT_UNIT else f"{value:.4g}"
+    return f"{round(value, 3) + 0.0:.3f}" if name in _WITHOUT_UNIT else f"{value:#.4g}".rstrip(".")
 
 
 def _sentences(model, models, weights):

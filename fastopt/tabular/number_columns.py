@@ -74,18 +74,18 @@ class NumberColumn(Persistent):
         """Return in words what is done to it."""
         parts = []
         if self.scale:
+            scaled = f"(x - {self.center:.4g}) / {self.scale:.4g}"
             words = {
-                "robust_clip": f"minus {self.center:.6g}, over {self.scale:.6g}, bounded smoothly by 3",
-                "standard": f"minus the mean {self.center:.6g}, over the standard deviation {self.scale:.6g}",
-                "quantile": "mapped to a normal distribution by its quantiles",
+                "robust_clip": f"{scaled}, bent to stay within 3",
+                "standard": scaled,
+                "quantile": "mapped to a normal distribution",
                 None: "as it is",
             }
             parts.append(words[scaler])
         if self.n_missing:
-            beside = f"the median {self.median:.6g} where missing, and " if self.scale else ""
-            parts.append(f"{beside}an input that says which are missing ({self.n_missing})")
+            parts.append(f"missing: {self.median:.4g}, and marked" if self.scale else "marked where missing")
         if self.edges:
-            parts.append(f"{len(self.edges) - 1} piecewise-linear inputs between its quantiles")
+            parts.append(f"{len(self.edges) - 1} quantile bins")
         return "; ".join(parts)
 
 
