@@ -10,6 +10,7 @@ import fastopt
 from fastopt.engine import Layout, Member, MemberTrainer, Trainer, make_trainer
 from fastopt.engine.cpu.few_rows import FewRows
 from fastopt.schedules import coslog4, flat_cos
+from fastopt.stepping.dropout import DropoutState
 from fastopt.stepping.flat_state import FlatState
 from fastopt.stepping.layerwise_state import LayerwiseState
 from fastopt.stepping.rate_factors import RateFactors
@@ -85,14 +86,21 @@ class Torch:
             np.testing.assert_allclose(ours, tensor.detach().numpy(), rtol=0, atol=atol)
 
 
+#: Without a hidden layer, with one output, and with a first layer that BLAS multiplies (more than 4 MiB).
+SHAPES = [SIZES, [70, 2], [70, 1], [1100, 500, 2]]
+
+
+@pytest.mark.parametrize("sizes", SHAPES, ids=str)
 @pytest.mark.parametrize("kind", KINDS)
-def test_outputs_and_gradients_with_an_input_scale_are_torchs(kind):
-    layout, trainer, params = network()
-    X, Y, weight = data(kind)
+def test_outputs_and_gradients_with_an_input_scale_are_torchs(kind, sizes):
+    layout, trainer, params = network(sizes=sizes)
+    layout.weights(params)[0][...] /= np.sqrt(sizes[0])
+    X, Y, weight = data(kind, n_features=sizes[0])
+    Y = np.ascontiguousarray(Y[:, : sizes[-1]])
     theirs = Torch(layout, params)
     theirs.backward(X, Y, weight, alpha=0.3)
     expected = theirs.outputs(X).detach().numpy()
-    # Sums of at most 150 terms of order 1 in float64.
+    # Sums of at most 1,100 terms of order 1 in float64.
     np.testing.assert_allclose(trainer.predict(params, X), expected, rtol=0, atol=1e-12)
     outputs, loss = trainer.evaluate(params, X, Y, sample_weight=weight)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-12)
@@ -101,6 +109,44 @@ def test_outputs_and_gradients_with_an_input_scale_are_torchs(kind):
     gradient = trainer.loss_and_gradient(params, X, Y, alpha=0.3, sample_weight=weight)[1]
     for ours, tensor in zip(layout.arrays(gradient), theirs.tensors, strict=True):
         np.testing.assert_allclose(ours, tensor.grad.numpy(), rtol=0, atol=1e-12)
+
+
+def test_slopes_and_scale_stand_side_by_side():
+    """Central differences with steps of 1e-5: errors of 1e-10 times third derivatives, and rounding."""
+    layout = Layout(SIZES, [True, True], scales_inputs=True)
+    rs = np.random.RandomState(2)
+    params = np.zeros(layout.size)
+    for array in layout.arrays(params):
+        array[...] = rs.uniform(0.1, 0.5, array.shape) * rs.choice([-1.0, 1.0], array.shape)
+    trainer = Trainer(layout, dtype=np.float64, **NETWORK | {"activation": "prelu"})
+    X, Y, _ = data("mostly_zero")
+
+    def objective(flat):  # its gradient is that of the sum over outputs
+        return Y.shape[1] * trainer.loss_and_gradient(flat, X, Y, alpha=0.0)[0]
+
+    gradient = trainer.loss_and_gradient(params, X, Y, alpha=0.0)[1]
+    for at in [*range(layout.scale_at, layout.scale_at + 5), *layout.slopes_at[:2], *layout.weights_at]:
+        step = np.zeros(layout.size)
+        step[at] = 1e-5
+        slope = (objective(params + step) - objective(params - step)) / 2e-5
+        assert gradient[at] == pytest.approx(slope, rel=1e-5, abs=1e-8)
+    assert trainer.loss_and_gradient(params, X, Y, alpha=0.0)[1][layout.scale_at :].any()
+
+
+def test_dropout_of_the_inputs_is_before_the_scale_for_dense_and_sparse_rows():
+    found = []
+    for kind in ("mostly_zero", "csr"):
+        layout, trainer, params = network()
+        X, Y, _ = data(kind)
+        update = fastopt.SGD(lr=0.1).flat(layout.size, layout.n_decay, np.float64)
+        trainer.train(
+            params, X, Y, update, batch_size=40, alpha=0.0, dropout=DropoutState((0.3, 0.2, 0.0), seed=1)
+        )
+        found.append(params)
+    # The same masks (`DropoutState`); sums in another order.
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-13)
+    without = network()[2]
+    assert (layout.scale(found[0]) != layout.scale(without)).all()
 
 
 def test_the_gradient_of_several_batches_is_their_sum():
