@@ -216,7 +216,8 @@ def _move_memory(op, r, row, header):
             r[out + i] = feeds[first + i]
     else:
         target, source = carray(pointer(out, np.uint8), n), carray(pointer(a, np.uint8), n)
-        target[:] = source
+        for i in range(n):  # an assignment of arrays has messages, whose strings take a second to compile
+            target[i] = source[i]
 
 
 @njit(**JIT_OPTIONS)
@@ -283,6 +284,7 @@ def _compiled():
     return compile_c(_SIGNATURE, bind(advance, advance, **globals()))
 
 
+@functools.cache
 def advance_address() -> int:
     """Return the address of the C function ``advance(header)``, compiled at the first call."""
     return _compiled().address

@@ -34,6 +34,8 @@ class FusedStepper:
     Attributes
     ----------
     params : list of Param
+    is_recordable : bool
+        Whether steps can be made by a program (`fastopt.stepping.recorded_steps`).
     """
 
     def __init__(self, stepper: Stepper):
@@ -42,6 +44,7 @@ class FusedStepper:
         if not all(isinstance(p.array, np.ndarray) for p in self.params):
             raise TypeError("wrappers are for arrays in CPU memory; bind the optimizer inside on a GPU")
         self._loops, self._table = {}, None
+        self.is_recordable: bool = type(stepper) is Stepper
         self._buckets = self._members = None
         self._square, self._scale, self._buffers = Stage(wrappers.square), Stage(wrappers.scale), None
 
@@ -200,14 +203,15 @@ class FusedStepper:
         stepper, mask = self._stepper, request.mask
         if request.before or not isinstance(request.scale, Real):
             self._write_out(request)
+        step = stepper.update if type(stepper) is Stepper else stepper.step
         if mask is None:
-            stepper.step(request.grads, grad_scale=request.scale, **request.options)
+            step(request.grads, grad_scale=request.scale, **request.options)
             return
         stage, new, old = mask.apart()
         stage.head = self._prologue(request.scale)
         weights = [p.array for p in self.params]
         copy_arrays(old, weights)
-        stepper.step(request.grads, grad_scale=request.scale, **request.options)
+        step(request.grads, grad_scale=request.scale, **request.options)
         active = self._with_gradient()
         for i in active:
             copy_arrays([new[i], weights[i]], [weights[i], old[i]])

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastopt.kernels import recording
 from fastopt.persistence import Persistent
 from fastopt.schedules import Run
 from fastopt.stepping import scheduling
 from fastopt.stepping.arrays import check_dtype
 from fastopt.stepping.rate_factors import RateFactors, scaled
-from fastopt.stepping.step_program import StepProgram
+from fastopt.stepping.step_program import StepProgram, is_foreign
 from fastopt.stepping.tracing import Cell, TraceError
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         if any(group.is_changed() for group in stepper.bound.groups):
             self._forget_registers()  # first: parameters that have made no step begin anew
             stepper.bound.refresh()
-        values = [value for group in stepper.bound.groups for value in _unscheduled(group)]
+        values = [value for group in stepper.bound.groups for value in group.unscheduled()]
         recorded = id(stepper.bound.table), self.run.epochs_end_steps, values
         if self._recorded != recorded or (self._program is not None and not self._program.fits()):
             self._forget_registers()
@@ -252,13 +253,18 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         stepper.bound.prepare(self._views)
         try:
             cells, progress = [*own, *stepper.cells()], stepper.bound.progress
-            return StepProgram(self._step, cells, progress, self._own_gradient, _is_foreign(stepper))
+            program = StepProgram(self._recorded_step, 3, cells, progress, is_foreign(stepper))
+            program.gradient = self._own_gradient
+            return program
         except TraceError as error:
-            if _is_foreign(stepper):
+            if is_foreign(stepper):
                 _warn(self.optimizer.innermost, error)
             return None
         finally:
             stepper.bound.refold()  # numbers in place of what was recorded
+
+    def _recorded_step(self, loss, weight, ends_epoch):
+        self._step(loss, weight, ends_epoch, recording.current().evaluate)
 
     def _forget_registers(self):
         if self._program is not None:
@@ -310,22 +316,6 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         if self._n_groups == 1:
             return [(True, 1.0, layout.arrays(params))]
         return [(True, 1.0, layout.weights(params)), (False, 1.0, layout.vectors(params))]
-
-
-def _is_foreign(stepper):
-    """Tell whether a wrapper or a tensor rule is a user's own: it may do what cannot be recorded."""
-    parts = [bucket.rule.function for bucket in stepper.bound.tensorwise]
-    while stepper is not None:
-        parts.append(type(stepper))
-        stepper = getattr(stepper, "inner", None)
-    return not all(part.__module__.startswith("fastopt.") for part in parts)
-
-
-def _unscheduled(group):
-    """Return a group's hyper-parameters with None in place of schedules, which a program does not hold."""
-    return [
-        None if name in group.scheduled else value for name, value in group.values.items() if name != "params"
-    ]
 
 
 #: Optimizers for which `_warn` has done so.

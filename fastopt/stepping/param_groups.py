@@ -102,6 +102,8 @@ class Group:
     ----------
     names : list of str
         Of the arrays, where they were bound with names.
+    seen : tuple
+        The values at the last `refresh`, a new tuple each time.
     """
 
     def __init__(self, optimizer, values, index, progress):
@@ -115,16 +117,20 @@ class Group:
     def is_changed(self):
         """Tell whether a value has changed since `refresh`."""
         try:
-            return tuple(self.values.values()) != self._seen
+            return tuple(self.values.values()) != self.seen
         except ValueError:  # an array, which `check` refuses
             return True
+
+    def unscheduled(self):
+        """Return the values with None in place of schedules, which a recorded step does not hold."""
+        return [None if k in self.scheduled else v for k, v in self.values.items() if k != "params"]
 
     def refresh(self):
         """Check the values and remember them."""
         self.check(self.values)
         self.scheduled = scheduling.scheduled(self.values)
         self._ahead, self._rules = (None, 0, ()), {}
-        self._seen = tuple(self.values.values())
+        self.seen = tuple(self.values.values())
 
     def current(self):
         """Return the values of the next step: the live dict, or a copy with numbers in place of schedules."""

@@ -10,7 +10,7 @@ from fastopt.kernels import tape, work_queue
 from fastopt.kernels.tape import Op
 from fastopt.stepping.traced_values import LEAF, Node, TraceError
 
-_WIDTH = tape.COLUMNS
+_WIDTH, _END = tape.COLUMNS, int(Op.END)
 
 
 class Program:
@@ -50,12 +50,15 @@ class Program:
         self._feeds, self._forgetting = recorder.feeds, recorder.forgetting
         self.calls: list[Callable[[], None]] = [self._bound(function) for function in recorder.calls]
         self._preset, varying = _split_stores(paths, recorder.views)
+        self._pointers: list[tuple[npt.NDArray[Any], Any, Any]] = []
         assembler = _Assembler(paths, varying, recorder.graph.n_registers)
         self.code: npt.NDArray[np.int64] = np.array(assembler.rows, np.int64).reshape(-1, _WIDTH)
         self._kept.append(assembler.kept)
+        self._stored_addresses = assembler.addresses
         self.header: npt.NDArray[np.int64] = np.zeros(tape.HEADER, np.int64)
         self.header[tape.CODE] = self.code.ctypes.data
         self.header[tape.REGISTERS] = self.registers.ctypes.data
+        self._header_at = self.header.ctypes.data
 
     def _bound(self, function):
         registers = self.registers
@@ -78,9 +81,12 @@ class Program:
         """
         if not self.fits():
             raise TraceError("arrays that had equal numbers when the step was recorded have them no longer")
+        self._outputs = []
         for i, cell in enumerate(self._cells):
-            node, values = self._leaves["cell", i], np.ravel(cell.get())
-            self.registers[node.register : node.register + node.n] = values[: node.n]
+            node, value = self._leaves["cell", i], cell.get()
+            first, stop = node.register, node.register + node.n
+            self.registers[first:stop] = np.ravel(value)[: node.n]
+            self._outputs.append((cell, type(value), first, stop))
         for clock, register in self._firsts:
             self.registers[register] = clock.get()
         if self._feeds:
@@ -89,19 +95,27 @@ class Program:
             self.header[tape.FEEDS], self.header[tape.FEED_COLUMNS] = matrix.ctypes.data, matrix.shape[1]
         for view, values in self._preset:
             view[...] = values
+        self._redirect()
         for owner in self._forgetting:
             owner.forget()
         self.header[tape.PC] = 0
 
-    def save(self) -> None:
-        """Write the cells back, as they are after the last complete step."""
-        for i, cell in enumerate(self._cells):
-            node, before = self._leaves["cell", i], cell.get()
-            values = self.registers[node.register : node.register + node.n]
-            if isinstance(before, np.ndarray):
-                before[...] = values
+    def save(self) -> list[Any]:
+        """Write the cells back, as they are after the last complete step.
+
+        Returns
+        -------
+        list
+            The numbers written to those that hold no array.
+        """
+        registers, written = self.registers, []
+        for cell, kind, first, stop in self._outputs:
+            if kind is np.ndarray:
+                cell.get()[...] = registers[first:stop]
             else:
-                cell.set(type(before)(values[0]))
+                written.append(kind(registers[first]))
+                cell.set(written[-1])
+        return written
 
     def load_again(self, n_steps: int) -> None:
         """As `load`, in the course of a step, which goes on with what it has computed already."""
@@ -118,7 +132,31 @@ class Program:
         """Return the address of that value."""
         return self.registers.ctypes.data + self.registers.itemsize * self._leaves["cell", i].register
 
-    def run(self, *inputs: float, evaluate: Callable[[], float] | None = None) -> None:
+    def find(self, addresses: npt.NDArray[np.int64]) -> None:
+        """Find where the program stores these addresses, all different; `redirect` may then replace them."""
+        number, self._addresses = {a: k for k, a in enumerate(addresses.tolist())}, addresses
+        places = [(view, values) for view, values in self._preset if view.dtype.kind == "i"]
+        for place, values in [*places, *((place, place) for place in self._stored_addresses)]:
+            found = [(i, number[int(a)]) for i, a in enumerate(values) if int(a) in number]
+            if found:
+                at, of = np.array(found).T
+                self._pointers.append((place, at, of))
+
+    def redirect(self, addresses: npt.NDArray[np.int64]) -> None:
+        """Let the program read at these addresses what lay at those that `find` was given."""
+        self._addresses = addresses
+        self._redirect()
+
+    def _redirect(self):
+        for place, at, of in self._pointers:
+            place[at] = self._addresses[of]
+
+    def run(
+        self,
+        *inputs: float,
+        evaluate: Callable[[], float] | None = None,
+        call: Callable[[], None] | None = None,
+    ) -> None:
         """Run one step from Python: the reference for loops that do the same compiled.
 
         Parameters
@@ -126,19 +164,21 @@ class Program:
         *inputs : float
         evaluate : callable, optional
             Writes the gradient at the present weights and returns their loss.
+        call : callable, optional
+            Makes the call of Python that the program has stopped for; by default that of `calls`.
         """
-        header, registers = self.header, self.registers
+        header, registers, advance = self.header, self.registers, tape.advance_address()
         registers[: len(inputs)] = inputs
         header[tape.PC] = 0
         while True:
-            tape.call_advance(tape.advance_address(), header.ctypes.data)
-            kind, *operands = header[tape.KIND : tape.KIND + 5].tolist()
-            if kind == Op.END:
+            tape.call_advance(advance, self._header_at)
+            kind, *operands = header[tape.KIND : tape.A3 + 1].tolist()
+            if kind == _END:
                 return
             if kind == Op.RUN:
                 work_queue.run_tasks(*operands)
             elif kind == Op.YIELD:
-                self.calls[operands[0]]()
+                (call or self.calls[operands[0]])()
             else:
                 registers[operands[0]] = evaluate()
 
@@ -173,6 +213,7 @@ class _Assembler:
         self._varying, self._temporary = varying, n_registers
         self.rows: list[list[int]] = []
         self.kept: list[np.ndarray] = []
+        self.addresses: list[np.ndarray] = []  # those of them that hold one
         self._used = {o for path in paths for item in path for o in _read(item)}
         self._tree(paths, 0)
 
@@ -258,6 +299,7 @@ class _Assembler:
             if store.dtype[1:] == "i8":  # an address, which registers do not hold
                 for i, value in enumerate(np.broadcast_to(store.node.value, store.n)):
                     self._copy(store.address + i * store.stride, self._keep([int(value)]), 8)
+                    self.addresses.append(self.kept[-1])
                 return
             op = Op.STORE4 if store.dtype[1:] == "f4" else Op.STORE8
             is_vector = int(store.node.n > 1)

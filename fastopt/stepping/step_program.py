@@ -1,11 +1,11 @@
-"""A step of the training engine's optimizers as a program that the engine follows between mini-batches."""
+"""A step as a program, which the engine follows between mini-batches and `RecordedSteps` runs from Python."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastopt.kernels import recording, tape
+from fastopt.kernels import tape
 from fastopt.kernels.tape import Op
 from fastopt.stepping.scheduling import Progress
 from fastopt.stepping.tracing import Cell, record
@@ -20,16 +20,20 @@ class StepProgram:
     Parameters
     ----------
     step : callable
-        ``step(loss, weight, ends_epoch, evaluate)`` makes one with the gradient at hand; ``evaluate()``
-        computes loss and gradient at the present weights.
+        Makes a step; takes ``n_inputs`` numbers.
+    n_inputs : int
     cells : list of Cell
-        All numbers that it changes; the first tells whether the next gradient is to include the penalty's.
+        All numbers that it changes; in the engine the first tells whether the next gradient is to include the
+        penalty's.
     progress : Progress
         Its count of steps is one of the cells.
-    gradient : ndarray
-        Where the engine writes the gradient.
     twice : bool
         As in `fastopt.stepping.tracing.record`.
+
+    Attributes
+    ----------
+    gradient : ndarray
+        Where the engine writes the gradient; set by whoever made the program for it.
 
     Raises
     ------
@@ -37,21 +41,13 @@ class StepProgram:
         If the step cannot be recorded.
     """
 
-    def __init__(
-        self,
-        step: Callable[..., Any],
-        cells: list[Cell],
-        progress: Progress,
-        gradient: np.ndarray,
-        twice: bool,
-    ):
-        def recorded(*batch):
-            step(*batch, recording.current().evaluate)
+    gradient: np.ndarray
 
-        clock = Cell(progress, "step")
-        self._program = record(recorded, cells, 3, clock, twice=twice)
+    def __init__(
+        self, step: Callable[..., None], n_inputs: int, cells: list[Cell], progress: Progress, twice: bool
+    ):
+        self._program = record(step, cells, n_inputs, Cell(progress, "step"), twice=twice)
         self._progress = progress
-        self.gradient: np.ndarray = gradient
         self.in_registers: bool = False
         self._n_ahead = self._n_left = 0  # mini-batches whose numbers have been computed, and are to come
 
@@ -112,3 +108,29 @@ class StepProgram:
         self._program.calls[self._program.header[tape.A0]]()
         if self._progress.run is not run:  # what schedules give changes from the next step on
             self._program.load_again(self._n_ahead)
+
+    def find(self, addresses: np.ndarray) -> None:
+        """Find the addresses of arrays that may lie elsewhere later; see `fastopt.stepping.programs`."""
+        self._program.find(addresses)
+
+    def redirect(self, addresses: np.ndarray) -> None:
+        """Let the program read those arrays where they lie now."""
+        self._program.redirect(addresses)
+
+    def discard(self) -> None:
+        """Read the numbers again before the next step, without writing them back."""
+        self.in_registers = False
+
+    def run(self, *inputs: float) -> list[Any]:
+        """Run one step from Python, for which `feed` has prepared; write its numbers back and return them."""
+        self._program.run(*inputs, call=self.call)
+        return self._program.save()
+
+
+def is_foreign(stepper: Any) -> bool:
+    """Tell whether a wrapper or a tensor rule is a user's own: it may do what cannot be recorded."""
+    parts = [bucket.rule.function for bucket in stepper.bound.tensorwise]
+    while stepper is not None:
+        parts.append(type(stepper))
+        stepper = getattr(stepper, "inner", None)
+    return not all(part.__module__.startswith("fastopt.") for part in parts)

@@ -13,6 +13,7 @@ from fastopt.stepping.attributes import KnownAttributes
 from fastopt.stepping.bound_parameters import BoundParameters
 from fastopt.stepping.param_groups import to_group, to_list
 from fastopt.stepping.recordable import number
+from fastopt.stepping.recorded_steps import RecordedSteps
 from fastopt.stepping.scheduling import observe
 from fastopt.stepping.state_dict import calls, dump, parse
 from fastopt.stepping.tracing import Cell
@@ -43,7 +44,7 @@ class Stepper(KnownAttributes):
 
     def __init__(self, optimizer: "Optimizer", groups: list[dict[str, Any]], n_threads: int | None, run: Run):
         self.bound = self._bound_parameters(optimizer, n_threads, run)
-        self._is_training = True
+        self._is_training, self._recorded = True, RecordedSteps()
         self.bound.add(groups)
 
     @property
@@ -126,6 +127,13 @@ class Stepper(KnownAttributes):
             found, grads, loss = evaluate(closure, self.bound.optimizer)
         elif grads is None:
             raise TypeError("step needs gradients or a closure; pass [None] to skip a single parameter")
+        elif (
+            self.bound.tensorwise
+            and type(self) is Stepper
+            and hessian is None
+            and self._recorded.make(self, grads, grad_scale, loss)
+        ):
+            return None
         self.update(grads, grad_scale, loss, hessian)
         return found
 
@@ -188,6 +196,11 @@ class Stepper(KnownAttributes):
         finally:
             if interrupt is not None:
                 interrupt.release()
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the weights are those of training (`train`), not of evaluation (`eval`)."""
+        return self._is_training
 
     @property
     def n_steps(self) -> int:

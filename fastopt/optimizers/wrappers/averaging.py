@@ -140,6 +140,11 @@ class AveragingStepper(WrappedStepper):
             self.count, self.n_averaged = self.count + 1, self.n_averaged + is_due
         return found
 
+    @property
+    def is_training(self) -> bool:
+        """Whether the weights are those of training, not their average."""
+        return not self.is_averaged and self.inner.is_training
+
     def eval(self) -> None:
         """Swap the average into the arrays, for evaluation."""
         self.inner.eval()

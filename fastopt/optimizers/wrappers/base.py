@@ -20,6 +20,7 @@ from fastopt.stepping.fusion import FusedStepper
 from fastopt.stepping.fusion_stages import StepRequest
 from fastopt.stepping.layerwise_state import LayerwiseState
 from fastopt.stepping.rate_factors import RateFactors, check_rates
+from fastopt.stepping.recorded_steps import RecordedSteps
 from fastopt.stepping.state_dict import export, real, whole_number
 from fastopt.stepping.stepper import Stepper
 from fastopt.stepping.tracing import Cell
@@ -130,15 +131,22 @@ class WrappedStepper(KnownAttributes):
     kind: ClassVar[str]
     inner: "Stepper | WrappedStepper"
     fused: Any
+    bound: Any
 
     def __init__(self, inner: "Stepper | WrappedStepper"):
-        self.inner = inner
+        self.inner, self.bound = inner, inner.bound
         self.fused = inner.fused if isinstance(inner, WrappedStepper) else FusedStepper(inner)
+        self._recorded = RecordedSteps() if self.fused.is_recordable else None
 
     def __getattr__(self, name: str) -> Any:
         if name == "inner":  # not yet made, as in copying
             raise AttributeError(name)
         return getattr(self.inner, name)
+
+    @property
+    def is_training(self) -> bool:
+        """Whether the weights are those of training, not of evaluation."""
+        return self.inner.is_training
 
     @property
     def nbytes(self) -> int:
@@ -168,6 +176,9 @@ class WrappedStepper(KnownAttributes):
         hessian: Any = None,
     ) -> float | None:
         """Make one step, with what the wrappers add before and after it; arguments as in `Stepper.step`."""
+        recorded = self._recorded if closure is None and hessian is None else None
+        if recorded is not None and recorded.make(self, grads, grad_scale, loss):
+            return None
         options = {"loss": loss, "hessian": hessian}
         return self._carry_out(self.fused.request(grads, closure, grad_scale, options, self.kind))
 
