@@ -23,6 +23,7 @@ from fastopt.engine.cuda import trainer as cuda_engine
 from fastopt.engine.objective import resolve_activations
 from fastopt.rules.activations import ACTIVATIONS
 from fastopt.rules.losses import LOSSES
+from fastopt.stepping.rate_factors import RateFactors
 
 PAIRS = {
     "softmax": ("log_loss", 3),
@@ -424,3 +425,23 @@ def test_losses_are_those_of_the_formulas_at_the_ends_of_their_range():
         loss, _ = trainer.loss_and_gradient(params, X, Y, alpha=0.0)
         outputs = np.array([[1.0, 0.0], [0.0, 1.0]])
         assert loss == pytest.approx(row_losses(PAIRS[output][0], Y, outputs).mean(), rel=1e-12)
+
+
+def test_a_learning_rate_for_each_layer_is_refused_and_by_whole_gradients_is_the_cpus():
+    layout, params, X, Y, _ = problem([3, 4, 3], np.float64)
+    factors = RateFactors.of_layers(layout.layer_sizes, weights="fan_in", biases=0.1)
+    trainer = cuda_engine.Trainer(layout, dtype=np.float64, **network("softmax"))
+    own = {"dtype": np.float64, "rate_factors": factors}
+    before = params.copy()
+    with pytest.raises(ValueError, match="no learning rate for each layer; train with device='cpu'"):
+        trainer.train(
+            params, X, Y, fastopt.Adam().flat(layout.size, layout.n_decay, **own), batch_size=4, alpha=0.0
+        )
+    np.testing.assert_array_equal(params, before)
+    found = []
+    for one in (trainer, Trainer(layout, dtype=np.float64, **network("softmax"))):
+        mine = params.copy()
+        update = fastopt.Clip(fastopt.Adam(lr=0.1), norm=1.0).flat(layout.size, layout.n_decay, **own)
+        one.train(mine, X, Y, update, batch_size=4, alpha=0.1)
+        found.append(mine)
+    close(found[0], found[1], DOUBLE)
