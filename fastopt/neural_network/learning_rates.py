@@ -106,7 +106,6 @@ def rate_factors(
     given : None, 'fan_in' or dict
     layout : Layout
     optimizer : Optimizer
-        The one inside all wrappers.
 
     Raises
     ------
@@ -128,9 +127,11 @@ def rate_factors(
             f"learning_rate_factors={given!r}: the network has no scale of its inputs; set input_scale=True, "
             "or leave 'input_scale' out"
         )
+    if isinstance(optimizer, Wrapper):
+        optimizer.check_own()  # there may be no optimizer inside
     try:
         factors = RateFactors.of_layers(layout.layer_sizes, **parts)
-        check_rates(optimizer, factors)
+        check_rates(optimizer.innermost, factors)
     except (TypeError, ValueError) as error:
         raise type(error)(f"learning_rate_factors={given!r}: {error}") from error
     return factors

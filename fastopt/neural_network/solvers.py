@@ -144,9 +144,7 @@ class StochasticSolver(Persistent):
         if norm is not None or value is not None:
             optimizer = Clip(optimizer, norm=norm, value=value)
         optimizer = with_max_norm(optimizer, estimator.max_norm)
-        given, factors = estimator.learning_rate_factors, None
-        if given is not None:  # without need a wrapper is not asked what is inside, which `flat` checks first
-            factors = rate_factors(given, layout, optimizer.innermost)
+        factors = rate_factors(estimator.learning_rate_factors, layout, optimizer)
         try:
             self.update = optimizer.flat(layout.size, layout.n_decay, dtype, run, factors)
         except TypeError as error:

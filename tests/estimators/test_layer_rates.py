@@ -187,6 +187,12 @@ def test_what_does_not_fit_is_refused(data, changes, message):
         fitted(data, **changes)
 
 
+def test_a_wrapper_around_no_optimizer_is_refused_as_without_factors(data):
+    for factors in (None, {"biases": 0.1}):
+        with pytest.raises(TypeError, match="EMA wraps an optimizer such as Adam"):
+            fitted(data, solver=fastopt.EMA("adam"), learning_rate_factors=factors)
+
+
 def test_bits_do_not_depend_on_the_number_of_threads(data):
     X = np.random.RandomState(1).standard_normal((400, 200)).astype("f")
     found = {
