@@ -20,11 +20,12 @@ Ordered by task. :doc:`/stability` lists the same names by module, and says what
 
 #: (heading, module whose names are shown as imported from it, what the section is for).
 _BY_MODULE = (
+    ("Fit a table as it is", "fastopt.tabular", "Bags of small networks, and their inputs; :doc:`/tabular`."),
     ("Schedules", "fastopt.schedules", "Hyper-parameters that change during training; :doc:`/schedules`."),
     ("Callbacks", "fastopt.callbacks", "What watches a fit, epoch by epoch; :doc:`/callbacks`."),
     ("Compare optimizers", "fastopt.study", "Which optimizer, which learning rate; :doc:`/guide`."),
     ("Draw", "fastopt.display", "Pictures of studies and fits; :doc:`/gallery`."),
-    ("Write a report", "fastopt.report", "One HTML page of a study."),
+    ("Write a report", "fastopt.report", "One HTML page of a study, or of a model of a table."),
     ("Load data", "fastopt.datasets", "Tables of your own and bundled sets, made ready for a study."),
     ("Data larger than memory", "fastopt.data", "Rows on disk that `fit` reads in blocks."),
 )
@@ -37,6 +38,8 @@ def kind(name):
         return "extensions"
     if name in importlib.import_module("fastopt.neural_network").__all__:
         return "networks"
+    if name in importlib.import_module("fastopt.tabular").__all__:
+        return "tables"
     if not isinstance(thing, type) or not issubclass(thing, fastopt.Optimizer) or thing is fastopt.Optimizer:
         return "arrays"
     return "wrappers" if issubclass(thing, Wrapper) else "catalogue"

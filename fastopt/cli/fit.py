@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 import warnings
@@ -57,6 +58,9 @@ def _places(arguments):
     report = arguments.report or out.with_suffix(".html")
     if out == report or out.is_dir() or report.is_dir():
         raise SettingsError(f"--out {out} and --report {report} must be two files.")
+    for place in (out, report):
+        if not os.access(place.parent, os.W_OK):  # found out before the training, not after it
+            raise SettingsError(f"{place} cannot be written: there is no such folder, or it is not yours.")
     return out, report
 
 

@@ -39,4 +39,7 @@ def load_model(path: Path) -> tuple[Any, TableForm]:
                 "it holds a model that was not fitted by fastopt fit, and does not say how to read a table: "
                 "load it in Python, with fastopt.load"
             )
-        return saved["model"], TableForm.from_dict(saved["table"])
+        model, form = saved["model"], TableForm.from_dict(saved["table"])
+        if list(getattr(model, "feature_names_in_", ())) != list(form.kinds):
+            raise ValueError(f"its model does not read the columns {[*form.kinds]}")
+        return model, form

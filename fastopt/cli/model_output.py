@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -90,9 +89,7 @@ def _plain(table):
     return columns, [[text for text, _ in row] for row in rows], (), heading
 
 
-def say_predictions(
-    model: Any, data: NewTable, target: str, found: pd.DataFrame, out: Path, weights: Any = None
-) -> None:
+def say_predictions(model: Any, data: NewTable, target: str, found: pd.DataFrame, out: Path) -> None:
     """Print what was predicted, and how good it is where the table has the target."""
     console = new_console()
     console.print(f"{len(found):,} rows predicted: {out}", soft_wrap=True)
@@ -108,12 +105,19 @@ def _score(model, data, target, found):
     from ..tabular.out_of_fold import classification_scores, regression_scores
 
     known = data.target.notna().to_numpy()
-    y = data.target[known].to_numpy()
+    y = data.target[known]
     if not hasattr(model, "classes_"):
-        is_number = data.target.dtype.kind in "iuf"
-        return regression_scores(y.astype(float), found[target].to_numpy()[known])[0] if is_number else None
-    y = y.astype(model.classes_.dtype)
-    if not np.isin(y, model.classes_).all():
+        is_number = y.dtype.kind in "iuf"
+        return regression_scores(y.to_numpy(float), found[target].to_numpy()[known])[0] if is_number else None
+    place = {_text(label): j for j, label in enumerate(model.classes_.tolist())}
+    codes = np.array([place.get(_text(label), -1) for label in y.tolist()])
+    if (codes < 0).any():
         return None
-    columns = [name for name in found.columns if re.match(re.escape(target) + "=", name)]
-    return classification_scores(y, found[columns].to_numpy()[known], model.classes_)[0]
+    columns = [f"{target}={label}" for label in model.classes_]
+    classes = np.arange(len(columns))
+    return classification_scores(codes, found[columns].to_numpy()[known], classes)[0]
+
+
+def _text(label):
+    """Return a label as text, a whole number without its point: gaps make numbers of a file fractions."""
+    return f"{label:g}" if isinstance(label, (int, float)) and not isinstance(label, bool) else str(label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from .._extras import require
@@ -13,9 +14,16 @@ def add_arguments(parser):
     add = parser.add_argument
     add("model", type=Path, metavar="MODEL", help="a file that fastopt fit has written")
     add("file", metavar="FILE", help="a table with the columns of the one that the model was fitted to")
-    add("--out", type=Path, default=Path("predictions.csv"), metavar="FILE", help="a .csv file")
-    add("--coverage", type=share, default=0.9, metavar="P", help="of the intervals of numbers")
+    add(
+        "--out",
+        type=Path,
+        default=Path("predictions.csv"),
+        metavar="FILE",
+        help="a .csv file (predictions.csv)",
+    )
+    add("--coverage", type=share, metavar="P", help="of the intervals of numbers (0.9)")
     add("--encoding", metavar="NAME", help="of a text file, such as latin-1")
+    parser.formatter_class = argparse.HelpFormatter
     return run
 
 
@@ -36,9 +44,11 @@ def run(arguments):
         model, form = load_model(arguments.model)
     except ValueError as problem:
         raise SettingsError(str(problem).splitlines()[0]) from problem
+    if arguments.coverage is not None and hasattr(model, "classes_"):
+        raise SettingsError(f"--coverage is of intervals of numbers, and {form.target!r} has classes.")
     data = model_tables.load_new(arguments.file, form, encoding=arguments.encoding)
     try:
-        found = _predictions(model, data, form.target, arguments.coverage)
+        found = _predictions(model, data, form.target, arguments.coverage or 0.9)
     except (ValueError, TypeError) as problem:
         raise SettingsError(f"{arguments.file} does not fit: {str(problem).splitlines()[0]}") from problem
     found.to_csv(arguments.out, index=False)

@@ -54,6 +54,7 @@ class TableForm:
         form = cls(**values)
         names = [form.target, *form.kinds, *form.left_out, *form.day_first, *form.decimals]
         are_known = {*form.kinds.values()} <= {NUMBER, BOOLEAN, DATE, TEXT}
+        are_known &= {*map(type, form.day_first.values())} <= {bool}
         if not all(isinstance(name, str) for name in names) or not are_known:
             raise ValueError(f"{form!r} does not describe a table")
         return form

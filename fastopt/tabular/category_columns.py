@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastopt.persistence import Persistent
-from fastopt.tabular.column_kinds import Column
+from fastopt.tabular.column_kinds import ACCEPTED, Column
 
 #: What a missing level is called in names of inputs.
 MISSING = "missing"
@@ -38,7 +38,9 @@ class CategoryColumn(Persistent):
     rarer: int = 1
 
     def _check_restored(self) -> None:
-        are_levels = all(level is None or isinstance(level, str) for level in self.levels)
+        counts = (self.n_levels, self.n_missing)
+        is_known = self.kind in ACCEPTED and all(isinstance(n, int) and n >= 0 for n in counts)
+        are_levels = is_known and all(level is None or isinstance(level, str) for level in self.levels)
         if not are_levels or not 0 < len({*self.levels}) == len(self.levels) <= self.n_levels:
             raise ValueError(f"{self!r} does not describe a column of categories")
         if self.rarer not in (0, 1):

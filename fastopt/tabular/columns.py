@@ -314,6 +314,9 @@ class TableEncoder(Persistent, TransformerMixin, BaseEstimator):
         columns = getattr(self, "columns_", [])
         if not all(isinstance(column, FittedColumn) for column in columns):
             raise ValueError("columns_ of a TableEncoder holds something else")
+        scaled = [c for c in columns if isinstance(c, NumberColumn) and c.scale]
+        if self.numeric_scaler == "quantile" and not all(c.landmarks for c in scaled):
+            raise ValueError("columns that are scaled by their quantiles lack them")
         if columns and len(columns) != self.n_features_in_:
             raise ValueError(f"a TableEncoder of {self.n_features_in_} columns describes {len(columns)}")
 

@@ -13,6 +13,7 @@ import scipy.sparse
 from scipy.special import ndtri
 
 from fastopt.persistence import Persistent
+from fastopt.tabular.column_kinds import ACCEPTED
 from fastopt.tabular.quantiles import quantiles
 from fastopt.tabular.tables import check_finite
 
@@ -57,7 +58,9 @@ class NumberColumn(Persistent):
 
     def _check_restored(self) -> None:
         known = (self.median, self.center, self.scale, *self.edges, *self.landmarks)
-        if not all(isinstance(v, float) and math.isfinite(v) for v in known) or self.scale < 0:
+        are_numbers = all(isinstance(v, float) and math.isfinite(v) for v in known)
+        is_known = self.kind in ACCEPTED and isinstance(self.n_missing, int) and self.n_missing >= 0
+        if not (are_numbers and is_known) or self.scale < 0:
             raise ValueError(f"{self!r} does not describe a column of numbers")
         if any(a >= b for a, b in itertools.pairwise(self.edges)) or len(self.edges) == 1:
             raise ValueError(f"the edges of bins {self.edges} do not ascend")

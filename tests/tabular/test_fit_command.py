@@ -141,6 +141,12 @@ def test_predict_applies_the_model_of_the_file(folder, kinds):
     expected = model.predict_proba(X[model.feature_names_in_])
     np.testing.assert_allclose(found.to_numpy()[:, 2:].astype(float), expected, rtol=1e-12)
     assert found["kind"].tolist() == model.predict(X).tolist()
+    kinds_of_some = ["tall", "short", None, *flowers()["kind"][3:7]]
+    new.assign(kind=kinds_of_some).to_csv(folder / "some.csv", index=False)
+    printed = run(folder, "predict", "kinds.fastopt", "some.csv", "--out", "p.csv")
+    known = [i for i, kind in enumerate(kinds_of_some) if kind]
+    right = sum(found["kind"][i] == kinds_of_some[i] for i in known)
+    assert f"accuracy {100 * right / 6:.1f} % (" in printed
 
 
 def test_predict_tells_the_score_where_the_table_has_the_target(folder, heights):
@@ -166,6 +172,8 @@ def test_tables_that_do_not_fit_are_refused_in_a_sentence(folder, kinds):
     assert "are written as .csv" in run(
         folder, "predict", "kinds.fastopt", "less.csv", "--out", "p.xls", code=2
     )
+    said = run(folder, "predict", "kinds.fastopt", "less.csv", "--coverage", "0.8", code=2)
+    assert "--coverage is of intervals of numbers, and 'kind' has classes" in said
     assert "there is no file 'none'" in run(folder, "predict", "none", "less.csv", code=2)
 
 
@@ -209,6 +217,7 @@ def test_settings_that_cannot_be_are_refused(folder):
         (["kinds.csv", "--target", "Kind"], "target 'Kind' is not a column of kinds.csv"),
         (["none.csv", "--target", "kind"], "there is no file 'none.csv'"),
         (["kinds.csv", "--target", "kind", "--out", "a", "--report", "a"], "must be two files"),
+        (["kinds.csv", "--target", "kind", "--out", "none/a"], "none/a cannot be written"),
     ]:
         assert words in run(folder, "fit", *arguments, code=2)
 

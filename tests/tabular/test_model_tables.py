@@ -126,7 +126,7 @@ def test_parquet_keeps_its_types():
 def test_a_form_survives_its_file_and_refuses_another():
     form = load_training(saved(table()), "price").form
     assert TableForm.from_dict(form.as_dict()) == form
-    for damage in ({"target": 3}, {"kinds": {"a": "code"}}, {"left_out": [None]}):
+    for damage in ({"target": 3}, {"kinds": {"a": "code"}}, {"left_out": [None]}, {"day_first": {"a": 1}}):
         with pytest.raises(ValueError, match="does not describe a table"):
             TableForm.from_dict({**form.as_dict(), **damage})
 
