@@ -211,15 +211,13 @@ def _of_series(nw, series, name):
     if of == nw.Date:
         series, of = series.cast(nw.Datetime("us")), nw.Datetime
     if of == nw.Datetime:
-        days = _float64(nw, series.dt.timestamp("us")) / column_kinds.MICROSECONDS_PER_DAY
+        days = series.dt.timestamp("us").cast(nw.Float64).to_numpy() / column_kinds.MICROSECONDS_PER_DAY
         return column_kinds.of_numbers(days, DATE)
     if of == nw.Duration:
-        return column_kinds.of_numbers(_float64(nw, series.dt.total_microseconds()) / 1e6, DURATION)
+        spans = series.to_numpy()  # narwhals 2.29 loses microseconds of pandas' durations
+        if spans.dtype.kind == "m":
+            return column_kinds.of_numbers(column_kinds.seconds_of(spans), DURATION)
     return column_kinds.of_objects(series.to_list(), name, is_category)
-
-
-def _float64(nw, series):
-    return series.cast(nw.Float64).to_numpy()
 
 
 def _of_categorical(categorical, name):

@@ -17,7 +17,7 @@ COLUMNS = {
     "word": ["a", "b", None, "c"],
     "moment": [dt.datetime(2020, 1, 1, 12), None, dt.datetime(1960, 1, 1), dt.datetime(2000, 5, 5)],
     "day": [dt.date(2020, 1, 1), None, dt.date(1970, 1, 2), dt.date(2000, 5, 5)],
-    "span": [dt.timedelta(seconds=3), None, dt.timedelta(days=1), dt.timedelta(0)],
+    "span": [dt.timedelta(seconds=3), None, dt.timedelta(days=1), dt.timedelta(microseconds=263_208_874)],
     "clock": [dt.time(1, 2, 3), None, dt.time(4), dt.time(5)],
     "nothing": [None] * 4,
 }
@@ -67,7 +67,7 @@ def test_every_frame_gives_the_same_numbers(make):
     by_name = dict(zip(expected.get_feature_names_out(), expected.transform(of_pandas()).T, strict=True))
     assert by_name["whole"].tolist() == [1, 3, 3, 3]
     assert by_name["moment"].tolist()[::3] == [18262.5, dt.date(2000, 5, 5).toordinal() - 719163]
-    assert by_name["span"].tolist()[2] == 86400
+    assert by_name["span"].tolist()[2:] == [86400, 263.208874]
     assert by_name["level_missing"].tolist() == [0, 0, 1, 0]
 
 
