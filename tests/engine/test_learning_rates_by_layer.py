@@ -315,6 +315,18 @@ def test_a_diverged_network_leaves_nothing_in_the_buffers():
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.parametrize("factors", [RateFactors((0.5,), (1.0,)), RateFactors((0.5,) * 3, (1.0,))], ids=str)
+def test_factors_of_another_network_are_refused(factors):
+    layout, trainer, params = network()
+    X, Y, _ = data("dense")
+    update = fastopt.AdamW().flat(layout.size, layout.n_decay, np.float64, rate_factors=factors)
+    with pytest.raises(ValueError, match=r"is not for the 3 layers of Layout\(\[70, 9, 6, 2\]"):
+        trainer.train(params, X, Y, update, batch_size=40, alpha=0.0)
+    update = fastopt.AdamW().flat(layout.size, layout.n_decay, np.float64)
+    trainer.train(params, X, Y, update, batch_size=40, alpha=0.0)  # the trainer is as it was
+    assert np.isfinite(params).all()
+
+
 def test_factors_of_one_change_no_bit():
     bits = set()
     for factors in (None, RateFactors.of_layers(SIZES)):

@@ -257,7 +257,10 @@ class Workspace:
 
     def _place_groups(self, factors):
         """Point the layers to the constants of their groups, which differ in the learning rate's factor."""
-        self._factors, n_layers = factors, len(self._layout.shapes)
+        n_layers = len(self._layout.shapes)
+        if factors is not None and {len(factors.weights), len(factors.biases)} != {n_layers}:
+            raise ValueError(f"{factors!r} is not for the {n_layers} layers of {self._layout!r}")
+        self._factors = factors
         n_groups = 1 if factors is None else len(factors.groups)
         dtype = self._arrays["zeros"].dtype
         rows = {name: np.zeros((n_groups, MAX_CONSTANTS), dtype) for name in _CONSTANTS}
