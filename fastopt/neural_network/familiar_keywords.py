@@ -132,7 +132,8 @@ def refusal(cls: type, method: str, name: str, value: object) -> str:
 def advice(cls: type, method: str, name: str, value: object) -> str:
     """Return what `refusal` says after its first sentence, or an empty string."""
     is_constructor, parameters = method == "__init__", inspect.signature(cls).parameters
-    if not is_constructor and name == "classes" and name in inspect.signature(cls.partial_fit).parameters:
+    of_partial_fit = inspect.signature(getattr(cls, "partial_fit", list)).parameters
+    if not is_constructor and name == "classes" and name in of_partial_fit:
         return " Only partial_fit has it; fit takes the classes of y."
     if method == "partial_fit" and name in inspect.signature(cls.fit).parameters:
         return " Only fit has it: after partial_fit you can score any rows yourself."
@@ -146,23 +147,22 @@ def advice(cls: type, method: str, name: str, value: object) -> str:
 def _answer(owner, is_constructor, name, value, parameters):
     to_constructor = "" if is_constructor else f" to {owner}(...)"
     to_fit = "fit(X, y, {}) takes it" if is_constructor else "Pass {} instead"
-    if name in _PATIENCE:
+    stops_early = "early_stopping" in parameters
+    if name in _PATIENCE and stops_early:
         n = value - 1 if isinstance(value, Integral) and value > 1 else "..."
         return (
             f" Pass early_stopping=True, n_iter_no_change={n}{to_constructor}: so many bad epochs are "
             "accepted, and the next one ends training."
         )
     if name in _SETS or (is_constructor and name in ("X_val", "y_val")):
-        return (
-            " A validation set is passed as fit(X, y, X_val=..., y_val=...); with "
-            f"{owner}(early_stopping=True) training stops by it."
-        )
-    if name in _SHARES:
+        stops = f"; with {owner}(early_stopping=True) training stops by it" if stops_early else ""
+        return f" A validation set is passed as fit(X, y, X_val=..., y_val=...){stops}."
+    if name in _SHARES and stops_early:
         share = "early_stopping=True, validation_fraction=..."
         return f" Pass {share}{to_constructor}; the rows are drawn at random."
     if name == "callbacks":
         return f" Callbacks are set by {owner}(...).set_callbacks(...), with scikit-learn 1.9 or later."
-    if name in _MODELS:
+    if name in _MODELS and "warm_start" in parameters:
         return f" Pass warm_start=True{to_constructor}: the next fit goes on from the present weights."
     if name in _OF_FIT or (is_constructor and name in _ARGUMENTS):
         return " " + to_fit.format(f"{_OF_FIT.get(name, name)}=...") + "."

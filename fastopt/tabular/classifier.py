@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_y
 
 from fastopt.neural_network import validation
 from fastopt.neural_network.class_weights import as_they_are, class_weighing
+from fastopt.neural_network.familiar_keywords import answers_keywords
 from fastopt.neural_network.validation import Rows
 from fastopt.tabular.calibration import at_temperature, fit_temperature, log_loss
 from fastopt.tabular.estimator import BaseTabularMLP
@@ -154,6 +155,7 @@ class TabularMLPClassifier(ClassifierMixin, BaseTabularMLP):
     classes_: np.ndarray
     temperature_: float
 
+    @answers_keywords
     def __init__(
         self,
         *,

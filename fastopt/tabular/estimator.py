@@ -19,6 +19,7 @@ from fastopt.neural_network.caller_warnings import (
     warn_out_of_time,
 )
 from fastopt.neural_network.data import Data
+from fastopt.neural_network.familiar_keywords import answers_keywords
 from fastopt.neural_network.fit_tasks import FitTasks
 from fastopt.neural_network.kept_trainers import few_rows, kept_trainer
 from fastopt.neural_network.progress import fit_bar
@@ -66,6 +67,7 @@ class TabularMember(NamedTuple):
 class BaseTabularMLP(TabularParameters):
     """Base class of `TabularMLPClassifier` and `TabularMLPRegressor`, which add targets and scores."""
 
+    @answers_keywords
     @in_fit_context
     def fit(
         self: _Self,

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_y, check_is_fitted
 
 from fastopt.neural_network import validation
+from fastopt.neural_network.familiar_keywords import answers_keywords
 from fastopt.neural_network.regression_targets import check_range, quantiles_of
 from fastopt.neural_network.validation import Rows
 from fastopt.rules.losses import REGRESSION_LOSSES, lookup_loss
@@ -150,6 +151,7 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
     _learning_rate = 0.07
     _embedding = "ple"
 
+    @answers_keywords
     def __init__(
         self,
         *,

@@ -1,6 +1,7 @@
 """Bags of networks on tables: their predictions by hand, their folds, and what must not change them."""
 
 import pickle
+from functools import partial
 
 import joblib
 import numpy as np
@@ -263,6 +264,24 @@ def test_parameters_can_be_searched():
 def test_parameters_that_cannot_be_are_named(parameters, words):
     with pytest.raises(ValueError, match=words):
         TabularMLPClassifier(**parameters).fit(IRIS, SPECIES)
+
+
+@pytest.mark.parametrize(
+    ("method", "keyword", "words"),
+    [
+        ("__init__", {"epochs": 50}, r"no argument 'epochs'\. Pass max_iter=50"),
+        ("__init__", {"seed": 1}, r"Pass random_state=1"),
+        ("__init__", {"patience": 5}, r"no argument 'patience'\.$"),  # there is nothing like it
+        ("__init__", {"max_onehot": 5}, r"'max_one_hot'"),
+        ("fit", {"eval_set": None}, r"fit\(X, y, X_val=\.\.\., y_val=\.\.\.\)\.$"),
+        ("fit", {"weights": None}, r"sample_weight="),
+        ("fit", {"classes": None}, r"no argument 'classes'"),
+    ],
+)
+def test_keywords_of_other_libraries_are_answered(method, keyword, words):
+    call = TabularMLPRegressor if method == "__init__" else partial(TabularMLPClassifier().fit, IRIS, SPECIES)
+    with pytest.raises(TypeError, match=words):
+        call(**keyword)
 
 
 def test_negative_weights_are_refused():
