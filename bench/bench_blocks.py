@@ -1,12 +1,12 @@
 """Training on rows that are read from disk, against the same network on an array in memory.
 
-    python bench/bench_blocks.py [--gigabytes 4] [--folder /var/tmp] [--json results/blocks.json]
+    python bench/bench_blocks.py [rate memory loss] [--gigabytes 4] [--folder /var/tmp] [--json FILE]
 
 rate    rows a second of `BlockSource` on all of the file, dropped from the page cache before, and of the same
         network on a million of them in memory, in alternating processes: the median of the ratios of pairs
 memory  the most memory of a process that trains for an epoch on all of the file, above that of its imports
-loss    of 100,000 other rows after one epoch on a million, shuffled in memory and dealt from disk, with rows
-        in random order and sorted by label, for several seeds
+loss    of 100,000 other rows after one epoch on 300,000, shuffled in memory and dealt from disk to 10
+        buffers, with rows in random order and sorted by label, for several seeds
 
 The network is 100-256-128-10 with batches of 256 and Adam. The rows are made of 80 clusters, 8 to a class;
 files are deleted afterwards.
@@ -27,6 +27,9 @@ import numpy as np
 
 N_FEATURES, N_CLASSES, N_CLUSTERS = 100, 10, 80
 _CHUNK = 100_000
+#: Rows of the array in memory, whose rate does not depend on their number; of an epoch of `loss`; and of its
+#: buffers.
+_IN_MEMORY, _FOR_LOSS, _BUFFER = 1_000_000, 300_000, 30_000
 _MEGABYTE = 1 << 20
 
 
@@ -83,7 +86,8 @@ def train(folder, from_disk, n_rows, max_time, seed):
     MLPClassifier(**params).fit(*make_rows(1000, 1))  # loads the compiled code
     network = MLPClassifier(**params, max_time=max_time)
     if from_disk:
-        given = [BlockSource(folder / "X.npy", folder / "y.npy")]
+        buffer_rows = _BUFFER if n_rows == _FOR_LOSS else None
+        given = [BlockSource(folder / "X.npy", folder / "y.npy", buffer_rows=buffer_rows)]
     else:
         given = [np.fromfile(folder / "X.npy", np.float32, n_rows * N_FEATURES, offset=128)]
         given = [given[0].reshape(n_rows, N_FEATURES), np.load(folder / "y.npy")[:n_rows]]
@@ -107,39 +111,60 @@ def in_process(*arguments):
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def bench_rate(folder, n_memory, seconds, repeats):
+def bench_rate(folder, seconds, repeats):
     """Return the rates from disk and from memory, and the medians of their ratios."""
     pairs = []
     for _ in range(repeats):
         drop_from_cache(folder)
-        pairs.append([in_process(folder, disk, n_memory, seconds, 0) for disk in (True, False)])
+        pairs.append([in_process(folder, disk, _IN_MEMORY, seconds, 0) for disk in (True, False)])
     found = {"pairs": pairs}
     for name in ("rows_per_second", "rows_per_cpu_second"):
         ratios = [disk[name] / memory[name] for disk, memory in pairs]
         found[f"ratio_of_{name}"] = float(np.median(ratios))
         shown = ", ".join(f"{ratio:.2f}" for ratio in ratios)
         rates = [f"{np.median([pair[place][name] for pair in pairs]):,.0f}" for place in (0, 1)]
-        print(f"{name}: {rates[0]} from disk, {rates[1]} in memory; ratios {shown}")
+        print(f"{name}: {rates[0]} from disk, {rates[1]} in memory; ratios {shown}", flush=True)
     return found
 
 
-def bench_loss(folders, n_rows, seeds):
+def bench_memory(folder):
+    """Return what an epoch on all rows takes."""
+    drop_from_cache(folder)
+    found = in_process(folder, True, None, None, 0)
+    print(f"memory: {found['megabytes_above_import']:.0f} MB above the import, {found['rows']:,} rows")
+    return found
+
+
+def bench_loss(folder, seeds):
     """Return the losses of other rows after one epoch, by source."""
-    found = {}
-    for name, (folder, from_disk) in folders.items():
-        found[name] = [in_process(folder, from_disk, n_rows, None, seed)["test_loss"] for seed in seeds]
-        print(f"{name}: loss {np.mean(found[name]):.4f} +- {np.std(found[name], ddof=1):.4f} over seeds")
+    write_rows(folder / "small", _FOR_LOSS)
+    write_rows(folder / "sorted", _FOR_LOSS, is_sorted=True)
+    cases = {
+        "in memory": (folder / "small", False),
+        "from disk": (folder / "small", True),
+        "from disk, sorted": (folder / "sorted", True),
+    }
+    found = {name: [] for name in cases}
+    for seed in seeds:
+        for name, (rows, from_disk) in cases.items():
+            found[name].append(in_process(rows, from_disk, _FOR_LOSS, None, seed)["test_loss"])
+    for name, losses in found.items():
+        error = np.std(losses, ddof=1) / np.sqrt(len(losses))
+        print(
+            f"{name}: loss {np.mean(losses):.4f} +- {error:.4f}, its standard error over {len(losses)} seeds"
+        )
     return found
 
 
 def main():
     """Make the files, measure, delete the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("sections", nargs="*", default=["rate", "memory", "loss"], help="default: all")
     parser.add_argument("--gigabytes", type=float, default=4.0)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--seconds", type=float, default=15.0, help="of each run of rate")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--json")
     parser.add_argument("--train", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -148,24 +173,17 @@ def main():
         print(json.dumps(train(Path(folder), *arguments)))
         return
     n_rows = int(options.gigabytes * 1e9 / (4 * N_FEATURES))
-    n_small = min(n_rows, 1_000_000)
+    rows = {}
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        write_rows(folder / "all", n_rows)
-        rows = {"rate": bench_rate(folder / "all", n_small, options.seconds, options.repeats)}
-        drop_from_cache(folder / "all")
-        rows["memory"] = in_process(folder / "all", True, n_small, None, 0)
-        print(
-            "memory: {megabytes_above_import:.0f} MB above the import, {rows:,} rows".format(**rows["memory"])
-        )
-        write_rows(folder / "small", n_small)
-        write_rows(folder / "sorted", n_small, is_sorted=True)
-        cases = {
-            "in memory": (folder / "small", False),
-            "from disk": (folder / "small", True),
-            "from disk, sorted": (folder / "sorted", True),
-        }
-        rows["loss"] = bench_loss(cases, n_small, range(options.seeds))
+        if {"rate", "memory"}.intersection(options.sections):
+            write_rows(folder / "all", n_rows)
+        if "rate" in options.sections:
+            rows["rate"] = bench_rate(folder / "all", options.seconds, options.repeats)
+        if "memory" in options.sections:
+            rows["memory"] = bench_memory(folder / "all")
+        if "loss" in options.sections:
+            rows["loss"] = bench_loss(folder, range(options.seeds))
     if options.json:
         from _measure import write_json
 

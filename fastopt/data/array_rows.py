@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ class ArrayRows:
     def __init__(self, source: Any, what: str) -> None:
         paths = _paths(source)
         if paths is not None:
-            self.parts = [NpyFile(path, what) for path in paths]
+            self.parts: list[Any] = [NpyFile(path, what) for path in paths]
         elif isinstance(source, np.memmap) and isinstance(source.base, mmap.mmap):
             self.parts = [NpyFile.of_map(source, what)]
         else:
@@ -232,7 +232,7 @@ class ArrayBlocks:
         y, weight = (None if one is None else one.read(first, last) for one in (self._y, self._weight))
         return y[:, 0] if y is not None and y.shape[1:] == (1,) else y, weight
 
-    def targets(self, n_rows: int = _TARGET_ROWS):
+    def targets(self, n_rows: int = _TARGET_ROWS) -> Iterator[tuple[np.ndarray | None, np.ndarray | None]]:
         """Yield targets and weights of all rows, some at a time, without reading X."""
         for first in range(0, self.shape[0], n_rows):
             yield self._targets(first, min(first + n_rows, self.shape[0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -177,7 +177,7 @@ class TableBlocks:
             raise ValueError(f"y: column {name!r} of {self._title} holds {column.type}: no numbers or text.")
         return np.array(labels, dtype=str)
 
-    def targets(self):
+    def targets(self) -> Iterator[tuple[np.ndarray | None, np.ndarray | None]]:
         """Yield targets and weights of all rows, a row group at a time, without reading features."""
         columns = [*self._y, *self._weight]
         for file in self._files:
@@ -185,7 +185,7 @@ class TableBlocks:
                 if n_rows and columns:
                     yield self._targets(file.read(unit, 0, n_rows, columns))
 
-    def batches(self, n_rows: int):
+    def batches(self, n_rows: int) -> Iterator[tuple[Any, np.ndarray | None, np.ndarray | None]]:
         """Yield ``(table, targets, weights)`` for all rows, at most ``n_rows`` at a time."""
         for file in self._files:
             for table in file.batches([*self._columns, *self._y, *self._weight], n_rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,10 @@ class ParquetFile:
             self._metadata.row_group(i).num_rows for i in range(self._metadata.num_row_groups)
         ]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_parquet": None, "_metadata": None}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])
 
     def _opened(self):
@@ -55,7 +56,7 @@ class ParquetFile:
             table = file.read_row_group(unit, columns=columns, use_threads=False)
         return table.slice(first, last - first)
 
-    def batches(self, columns: list[str], n_rows: int):
+    def batches(self, columns: list[str], n_rows: int) -> Iterator[Any]:
         """Yield all rows of the file, some at a time; a row group may be larger than memory."""
         with self._opened() as file:
             yield from file.iter_batches(n_rows, columns=columns, use_threads=False)
@@ -89,10 +90,10 @@ class ArrowFile:
                 "stream can be written as a file with pyarrow.ipc.new_file."
             ) from error
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"])
 
     def slice_rows(self, n_features: int, width: int) -> int | None:
@@ -117,7 +118,7 @@ class ArrowFile:
         batch = self._arrow.ipc.open_file(mapped, options=options).get_batch(unit)
         return batch.slice(first, last - first)
 
-    def batches(self, columns: list[str], n_rows: int):
+    def batches(self, columns: list[str], n_rows: int) -> Iterator[Any]:
         """Yield all rows of the file, some at a time."""
         for unit, total in enumerate(self.unit_rows):
             for first in range(0, total, n_rows):
