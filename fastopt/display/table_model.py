@@ -33,7 +33,7 @@ def importances(
     """
     shown = np.argsort(-values, kind="stable")[:most][::-1]
     with theme():
-        figure, ax = new_axes(ax, (4.4, 0.9 + 0.24 * len(shown)))
+        figure, ax = new_axes(ax, (4.4, max(2.6, 0.9 + 0.24 * len(shown))))
         ax.barh([as_text(names[j], 24) for j in shown], values[shown], color=_FIRST)
         ax.set_xlabel("Rise of the loss")
         ax.grid(False, axis="y")

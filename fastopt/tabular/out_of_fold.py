@@ -124,7 +124,7 @@ def wilson(share: float, n: float, confidence: float = 0.95) -> tuple[float, flo
     z2 = float(ndtri((1 + confidence) / 2)) ** 2
     center = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 / n * (share * (1 - share) + z2 / (4 * n))) / (1 + z2 / n)
-    return max(0.0, center - half), min(1.0, center + half)
+    return max(0.0, min(share, center - half)), min(1.0, max(share, center + half))  # not past it by rounding
 
 
 def _mean_score(name, terms, weights, is_better_high=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from reference.browser import Browser, needs_chromium
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from threadpoolctl import threadpool_limits
@@ -126,7 +127,18 @@ def test_the_report_has_what_was_printed_and_needs_nothing_else(folder, kinds, h
     for heading in ("True against predicted", "Residuals"):
         assert heading in numbers
     for page in (html, numbers):
+        assert "could not be drawn" not in page
         assert not re.search(r'(?:src|href)="(?!#|data:)', re.sub(r'xmlns(:\w+)?="[^"]*"', "", page))
+
+
+@needs_chromium
+@pytest.mark.parametrize(("page", "width", "scheme"), [("kinds", 390, "dark"), ("t", 1280, "light")])
+def test_in_a_browser_nothing_overflows_and_text_is_readable(
+    folder, kinds, heights, page, width, scheme, tmp_path
+):
+    copied = tmp_path / "report.html"
+    copied.write_text((folder / f"{page}.html").read_text("utf-8"), "utf-8")
+    Browser(copied).check(width, scheme)
 
 
 def test_predict_applies_the_model_of_the_file(folder, kinds):

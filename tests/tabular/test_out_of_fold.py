@@ -52,6 +52,12 @@ def test_wilsons_interval_is_scipys(share, n):
     np.testing.assert_allclose(wilson(round(share * n) / n, n), expected, rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_an_interval_holds_its_share_whatever_is_rounded(share):
+    bounds = [wilson(share, n) for n in range(1, 3000)]
+    assert all(low <= share <= high for low, high in bounds)
+
+
 def test_intervals_hold_as_often_as_they_say():
     """Of samples of a known distribution: 95 % of 400, within three standard errors (3.3 points).
 
