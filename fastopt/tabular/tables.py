@@ -14,6 +14,9 @@ from fastopt.data import BlockSource
 from fastopt.tabular import column_kinds
 from fastopt.tabular.column_kinds import BOOLEAN, DATE, DURATION, EMPTY, MIXED, NUMBER, TEXT, Column
 
+#: Of so few rows it takes less time to look at each value than to ask each column of a frame for its type.
+_FEW_ROWS = 64
+
 
 class Table:
     """A table whose columns are read one by one.
@@ -159,26 +162,17 @@ def _of_array(X, names):
 
 def _of_frame(X, estimator, reset):
     names = list(X.columns) if not hasattr(X, "column_names") else list(X.column_names)
-    repeated = sorted({str(name) for name in names if names.count(name) > 1}) if _repeats(names) else []
-    if repeated:
-        raise ValueError(
-            f"X has more than one column of the name {', '.join(map(repr, repeated))}: rename them."
-        )
-    known = None if reset else getattr(estimator, "feature_names_in_", None)
-    order = None
-    if known is not None and names != known.tolist() and {*names} == {*known}:
-        place = {name: j for j, name in enumerate(names)}
-        order = [place[name] for name in known]
-    elif known is None or names != known.tolist():
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-    labels = [str(name) for name in (names if known is None else known)]
+    labels, order = _checked_names(X, names, estimator, reset)
     if X.shape[0] == 0 or not names:
         what = f"Found array with {X.shape[0]} sample(s)" if names else "Found array with 0 feature(s)"
         raise ValueError(f"{what} (shape={tuple(X.shape)}) while a minimum of 1 is required.")
-    kinds = [_kind_of_pandas(of) for of in X.dtypes] if hasattr(X, "iloc") else [""] * len(names)
-    if all(kind in "iuf" and kind for kind in kinds):
-        array = X.to_numpy()
-        return _of_array(array if order is None else array[:, order], labels)
+    kinds = [""] * len(names)
+    if hasattr(X, "iloc"):
+        kinds = [_kind_of_pandas(of) for of in X.dtypes]
+        are_numbers = "" not in kinds and "b" not in kinds
+        if are_numbers or (not reset and len(X) <= _FEW_ROWS and all(map(_has_plain_values, X.dtypes))):
+            array = X.to_numpy() if are_numbers else X.to_numpy(object)
+            return _of_array(array if order is None else array[:, order], labels)
     nw = require("narwhals", "a data frame as X", extra="tables")
     frame = nw.from_native(X, eager_only=True)
 
@@ -190,13 +184,39 @@ def _of_frame(X, estimator, reset):
     return Table(*X.shape, labels, read, order)
 
 
+def _checked_names(X, names, estimator, reset):
+    """Return the columns' names as text, and their positions if they are to be put in another order."""
+    if len({*names}) < len(names):
+        repeated = sorted({str(name) for name in names if names.count(name) > 1})
+        raise ValueError(
+            f"X has more than one column of the name {', '.join(map(repr, repeated))}: rename them."
+        )
+    known = None if reset else getattr(estimator, "feature_names_in_", None)
+    if known is None:
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        return [str(name) for name in names], None
+    known = known.tolist()
+    if names == known:
+        return known, None
+    place = {name: j for j, name in enumerate(names)}
+    if place.keys() != {*known}:
+        validate_data(estimator, X, reset=False, skip_check_array=True)
+    return known, [place[name] for name in known]
+
+
 def _kind_of_pandas(dtype):
     """Return the kind of a dtype of NumPy's numbers or booleans, or nothing."""
     return dtype.kind if isinstance(dtype, np.dtype) and dtype.kind in "iufb" else ""
 
 
-def _repeats(names):
-    return len({*names}) < len(names)
+def _has_plain_values(dtype):
+    """Whether pandas' values of a type are of those that `column_kinds.of_objects` tells apart."""
+    if isinstance(dtype, np.dtype):
+        return True
+    name = str(dtype)
+    if name == "category":
+        return dtype.categories.inferred_type in ("string", "integer", "floating", "boolean")
+    return name.startswith(("str", "datetime64", "Int", "UInt", "Float", "boolean"))
 
 
 def _of_series(nw, series, name):

@@ -71,6 +71,18 @@ def test_every_frame_gives_the_same_numbers(make):
     assert by_name["level_missing"].tolist() == [0, 0, 1, 0]
 
 
+@pytest.mark.parametrize("make", [of_pandas, of_pandas_nullable, of_pandas_arrow, of_polars])
+def test_single_rows_give_what_all_rows_give(make):
+    frame = make()
+    encoder = TableEncoder().fit(frame)
+    rows = np.vstack([encoder.transform(frame[i : i + 1]) for i in range(len(frame))])
+    np.testing.assert_array_equal(rows, encoder.transform(frame))
+    # Categories of intervals, and so many rows that columns are asked for their type.
+    bins = pd.DataFrame({"bin": pd.cut(np.arange(99), 3), "n": np.arange(99), "w": "a"})
+    encoder = TableEncoder().fit(bins)
+    np.testing.assert_array_equal(encoder.transform(bins[98:]), encoder.transform(bins)[98:])
+
+
 def test_columns_are_found_by_their_names():
     frame = of_pandas()
     encoder = TableEncoder().fit(frame)
