@@ -5,6 +5,9 @@ from scipy.optimize import brentq
 
 #: Between which powers of e temperatures are sought.
 _LARGEST = 4.0
+#: What is added to the observations, in which every outcome is as likely. A whole one costs 1.6 % of the
+#: log-loss on tables where networks err seldom.
+_ADDED = 0.1
 
 
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
@@ -17,10 +20,10 @@ def fit_temperature(
 ) -> float:
     """Return the temperature under which observed outcomes have the least cross-entropy.
 
-    The probabilities ``p`` become ``softmax(log(p) / temperature)`` (Guo, Pleiss, Sun & Weinberger, 2017). As
-    in Platt's (1999) scaling one observation is added to each row's share of ``1 / (n + 1)`` in which every
-    outcome is as likely: without it, probabilities that are all right would get the temperature 0, and the
-    first mistake an unbounded loss.
+    The probabilities ``p`` become ``softmax(log(p) / temperature)`` (Guo, Pleiss, Sun & Weinberger, 2017). In
+    the manner of Platt's (1999) scaling a tenth of an observation is added, in equal parts to all rows, in
+    which every outcome is as likely: without it, probabilities that are all right would get the temperature
+    0, and the first mistake an unbounded loss.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ def fit_temperature(
     if n_outcomes < 2 or not n_samples:
         return 1.0
     logs = log_probabilities(probabilities)
-    share = 1.0 / (n_samples + 1)
+    share = _ADDED / (n_samples + _ADDED)
     aimed = ((1 - share) * targets + share / n_outcomes) * logs
     weight = np.ones(n_samples) if sample_weight is None else sample_weight
     expected = (weight * aimed.sum(axis=1)).sum()

@@ -1,4 +1,4 @@
-"""The temperature is scikit-learn's, with one more observation in which every outcome is as likely."""
+"""The temperature is scikit-learn's, with a tenth of an observation in which every outcome is as likely."""
 
 import numpy as np
 import pytest
@@ -27,8 +27,8 @@ def test_temperature_is_scikit_learns(k, is_weighted):
         pytest.skip("scikit-learn has temperature scaling from 1.8 on")
     told, targets = case(300, k, 2.5)
     weights = RS.random_sample(300) if is_weighted else None
-    # Of the added observation each row has the share 1 / (n + 1), as rows of every outcome with weights.
-    shares = targets * 300 / 301 + 1 / 301 / k
+    # Of what is added each row has the share 0.1 / (n + 0.1), as rows of every outcome with weights.
+    shares = targets * 300 / 300.1 + 0.1 / 300.1 / k
     shares *= (np.ones(300) if weights is None else weights)[:, np.newaxis]
     theirs = calibration._TemperatureScaling()
     theirs.fit(np.log(np.repeat(told, k, axis=0)), np.tile(np.arange(k), 300), shares.ravel())
@@ -41,7 +41,7 @@ def test_many_rows_give_the_temperature_that_was_drawn_from():
     assert fit_temperature(told, targets) == pytest.approx(2.0, rel=0.05)
 
 
-def test_a_weight_of_two_is_two_rows_but_for_the_added_observation():
+def test_a_weight_of_two_is_two_rows_but_for_what_is_added():
     told, targets = case(200, 3, 2.0)
     twice = np.repeat(np.arange(200), np.arange(200) % 2 + 1)
     once = fit_temperature(told, targets, np.arange(200) % 2 + 1.0)
@@ -51,8 +51,8 @@ def test_a_weight_of_two_is_two_rows_but_for_the_added_observation():
 def test_probabilities_that_are_all_right_stay_below_certainty():
     told = np.full((50, 2), [0.9, 0.1])
     sure = at_temperature(told, fit_temperature(told, np.full((50, 2), [1.0, 0.0])))
-    # The least of the smoothed cross-entropy: half of the observation added, spread over 51.
-    assert sure[0, 1] == pytest.approx(0.5 / 51, rel=1e-3)
+    # The least of the smoothed cross-entropy: half of what is added, spread over 50.1.
+    assert sure[0, 1] == pytest.approx(0.05 / 50.1, rel=1e-3)
 
 
 def test_nothing_to_learn_leaves_probabilities():
