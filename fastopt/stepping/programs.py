@@ -185,6 +185,8 @@ class Program:
 
 def is_uniform(value: Any) -> bool:
     """Tell whether the elements of an array are all equal, to the bit, and so may share a register."""
+    if isinstance(value, (int, float)):  # quick, as nearly all cells hold one
+        return True
     flat = np.ravel(np.asarray(value, np.float64)).view(np.int64)
     return flat.size > 0 and bool((flat == flat[0]).all())
 
