@@ -30,7 +30,7 @@ def check_dtype(dtype):
 def is_torch(x):
     """Tell whether ``x`` is a torch tensor, without importing torch."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(x, torch.Tensor)
+    return torch is not None and (type(x) is torch.Tensor or isinstance(x, torch.Tensor))
 
 
 @code_cache.jit()
@@ -161,8 +161,9 @@ def grad_address(x, index, param):
             return address(x)
     elif (
         is_torch(x)
-        and x.device.type == "cpu"
-        and str(x.dtype) == f"torch.{like.dtype.name}"
+        and x.is_cpu
+        and x.dtype.is_floating_point
+        and x.element_size() == like.itemsize  # float32 and float64 are the only ones of their sizes
         and x.shape == like.shape
         and like.flags.c_contiguous
         and x.is_contiguous()
@@ -209,5 +210,8 @@ def check_disjoint(params):
 def bump_versions(tensors):
     """Increase the tensors' version counters, so that torch's autograd raises for a graph built before."""
     increment = sys.modules["torch"].autograd.graph.increment_version
-    for tensor in tensors:
-        increment(tensor)
+    try:
+        increment(tensors)
+    except TypeError:  # of versions of torch that take one at a time
+        for tensor in tensors:
+            increment(tensor)

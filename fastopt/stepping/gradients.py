@@ -39,7 +39,7 @@ class Gradients:
         self._params, self._addresses = params, addresses
         self._takes_rows, self._address_of = takes_rows, address_of
         self._spans = sorted((p.data, p.data + p.nbytes, p.index) for p in params if p.array.size)
-        self._starts = [start for start, _, _ in self._spans]
+        self._starts, self._ends = [start for start, _, _ in self._spans], [end for _, end, _ in self._spans]
         self.absent, self.rows = frozenset(), []
         self._seen, self._guards = [], []  # the accepted ones: ids, weak references
         self._gone = [None]  # those of the references whose gradient has been freed
@@ -110,8 +110,12 @@ class Gradients:
 
     def _check(self, p, gradient):
         data = self._address_of(gradient, p.index, p)
-        before = bisect_right(self._starts, data) - 1
-        for start, end, index in self._spans[max(before, 0) : before + 2]:
+        after = bisect_right(self._starts, data)
+        if (after == 0 or self._ends[after - 1] <= data) and (
+            after == len(self._starts) or data + p.nbytes <= self._starts[after]
+        ):
+            return data
+        for start, end, index in self._spans[max(after - 1, 0) : after + 1]:
             if start < data + p.nbytes and data < end:
                 raise ValueError(
                     f"grads[{p.index}] overlaps {self._params[index].name}, which the step changes"
