@@ -34,17 +34,16 @@ def outputs(estimator: "BaseMLP", X: "validation.Rows | BlockSource") -> np.ndar
     """
     if isinstance(X, BlockSource):
         return np.concatenate(list(outputs_by_block(estimator, X)))
-    if "members_" not in vars(estimator):
-        estimator._parameters()  # what the user has put in becomes the network
-        return _of_network(estimator, validation.prediction_input(estimator, X))
-    X = validation.prediction_input(estimator, X)
-    return estimator._combined([_of_network(member, X) for member in estimator.members_])
+    if "members_" in estimator.__dict__:
+        X = validation.prediction_input(estimator, X)
+        return estimator._combined([_of_network(one, one._parameters(), X) for one in estimator.members_])
+    params = estimator._parameters()  # what the user has put in becomes the network
+    return _of_network(estimator, params, validation.prediction_input(estimator, X))
 
 
-def _of_network(estimator, X):
+def _of_network(estimator, params, X):
     """Return the output activations of one network for validated rows."""
-    params, n_features = estimator._parameters(), estimator._layout.layer_sizes[0]
-    dtype = params.dtype
+    dtype, n_features = params.dtype, estimator._layout.layer_sizes[0]
     if X.shape[1] != n_features:  # the user has put in other coefs_ since fit
         raise ValueError(f"X has {X.shape[1]} features, but the network takes {n_features}.")
     if X.dtype != dtype:

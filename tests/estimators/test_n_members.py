@@ -50,6 +50,7 @@ SIDE_BY_SIDE = {
     "programs": {"clip_norm": 0.5, "max_norm": 2.0},
     "in their order": {"shuffle": False},
     "slopes": {"activation": "prelu"},
+    "scale and rates": {"input_scale": True, "learning_rate_factors": "fan_in", "init": "realmlp"},
     "time": {"max_time": 600.0},
 }
 ONE_BY_ONE = {
