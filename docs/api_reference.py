@@ -28,6 +28,7 @@ _BY_MODULE = (
     ("Write a report", "fastopt.report", "One HTML page of a study, or of a model of a table."),
     ("Load data", "fastopt.datasets", "Tables of your own and bundled sets, made ready for a study."),
     ("Data larger than memory", "fastopt.data", "Rows on disk that `fit` reads in blocks."),
+    ("Data on many machines", "fastopt.dask", "One network on a Dask cluster; :doc:`/beyond-one-machine`."),
 )
 
 

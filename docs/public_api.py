@@ -23,6 +23,7 @@ MODULES = (
     "fastopt.report",
     "fastopt.datasets",
     "fastopt.data",
+    "fastopt.dask",
 )
 
 

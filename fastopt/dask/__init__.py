@@ -4,5 +4,6 @@
 """
 
 from fastopt.dask.estimators import DaskMLPClassifier, DaskMLPRegressor
+from fastopt.dask.simulation import Simulation, simulate
 
-__all__ = ["DaskMLPClassifier", "DaskMLPRegressor"]
+__all__ = ["DaskMLPClassifier", "DaskMLPRegressor", "Simulation", "simulate"]

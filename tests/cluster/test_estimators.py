@@ -16,7 +16,7 @@ from sklearn.metrics import r2_score
 
 import fastopt
 from fastopt import AdamW, MLPClassifier, MLPRegressor
-from fastopt.dask import DaskMLPClassifier, DaskMLPRegressor, rounds
+from fastopt.dask import DaskMLPClassifier, DaskMLPRegressor, rounds, simulate
 from fastopt.dask.cluster import ClusterExecutor
 from fastopt.dask.partitions import Facts, shard
 from fastopt.dask.rows import plan
@@ -187,6 +187,18 @@ def test_the_outer_momentum_survives_a_checkpoint(cluster, on_cluster, tmp_path)
         classifier(cluster, **settings, checkpoint=path, max_time=1e-9).fit(*on_cluster)
     resumed = classifier(cluster, **settings, checkpoint=path).fit(*on_cluster)
     np.testing.assert_array_equal(resumed._params, whole._params)
+
+
+def test_simulate_gives_the_loss_of_the_cluster(cluster, digits):
+    X, y = digits
+    parts = da.concatenate([da.from_array(p, chunks=p.shape) for p in np.array_split(X, 12)])
+    labels = da.concatenate([da.from_array(p, chunks=p.shape) for p in np.array_split(y, 12)])
+    clf = classifier(cluster, random_state=1).fit(parts, labels)
+    (found,) = simulate(clf, X, y, 3, n_partitions=12, X_val=X, y_val=y, client=cluster)
+    assert (found.loss, found.validation_score) == (clf.loss_, clf.score(X, y))
+    assert (found.n_rounds, found.local_steps) == (clf.n_rounds_, clf.local_steps_)
+    assert 0 < found.seconds_scheduling < 7 * 5 * 0.5  # 5 tasks a round
+    assert found.seconds > found.seconds_computing > 0
 
 
 # -- data stay where they are -----------------------------------------------------------------------------
