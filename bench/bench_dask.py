@@ -1,0 +1,272 @@
+"""What Dask costs and what it survives: rounds, studies, first fits and killed workers, on this machine.
+
+``python bench/bench_dask.py [SECTION ...]``:
+
+- ``round``: a round of two replicas and 1 MB of parameters beside its compute; target 45 ms
+- ``study``: 120 fits, against ``n_jobs=2``; target 1.15 times its time
+- ``first``: the first fit of a fresh worker, import of fastopt included; target 1.5 s
+- ``kills``: 20 fits whose workers are killed have the bits of one undisturbed; a study under 20 kills
+  has each fit once
+- ``peers``: what XGBoost and LightGBM do when a worker is killed; needs both
+
+Two workers are real processes on loopback. With other work on the machine (``load``), times say nothing.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import threading
+import time
+import warnings
+
+import numpy as np
+
+# Everything else is imported where it is used: a worker imports this file before it is there.
+OPTIONS = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+
+
+def idle_round(params, replica):
+    """Do what a local round does but train: copy the parameters and give them back."""
+    from fastopt.dask import rounds
+    from fastopt.kernels import aligned_memory
+
+    copied = aligned_memory.zeros(params.size, params.dtype)
+    copied[:] = params
+    return rounds.Outcome(copied, 0.0, 1)
+
+
+def bench_round(client, n_rounds=60):
+    """Time rounds of two replicas with 1 MB of parameters that take no steps."""
+    from fastopt.dask import rounds
+    from fastopt.dask.cluster import ClusterExecutor
+
+    executor, params = ClusterExecutor(client), np.zeros(1 << 18, np.float32)
+    seconds = []
+    for _ in range(n_rounds):
+        began = time.perf_counter()
+        root = executor.submit(rounds.itself, params)
+        outcomes = [executor.submit(idle_round, root, replica) for replica in range(2)]
+        params = executor.result(rounds.reduced(executor, rounds.add_outcomes, outcomes, 16)).params
+        seconds.append(time.perf_counter() - began)
+    seconds = seconds[5:]
+    return {"median_ms": 1000 * statistics.median(seconds), "least_ms": 1000 * min(seconds), "target_ms": 45}
+
+
+def bench_study(client, n_times=3):
+    """Time 120 fits on two Dask workers and in two processes of joblib, in turns, all warm."""
+    from sklearn.datasets import make_classification
+
+    from fastopt import MLPClassifier
+    from fastopt.study import OptimizerStudy
+
+    X, y = make_classification(4000, 20, n_informative=8, random_state=0)
+    arguments = {"lr": [0.001, 0.01], "n_seeds": 16, "n_tuning_seeds": 4, "max_epochs": 20}
+
+    def study(**where):
+        made = OptimizerStudy(
+            MLPClassifier((64,)), ["adam", "nesterov", "rmsprop", "lion", "adamw"], **arguments
+        )
+        began = time.perf_counter()
+        made.set_params(**where).fit(X, y)
+        return time.perf_counter() - began, len(made.results_)
+
+    found = {"dask": [], "n_jobs": []}
+    study(client=client), study(n_jobs=2)
+    for _ in range(n_times):
+        seconds, n_fits = study(client=client)
+        found["dask"].append(seconds)
+        found["n_jobs"].append(study(n_jobs=2)[0])
+    ratios = [ours / theirs for ours, theirs in zip(found["dask"], found["n_jobs"], strict=True)]
+    return {"n_fits": n_fits, **found, "ratio": statistics.median(ratios), "target": 1.15}
+
+
+def _first_fit(X, y):
+    began, busy = time.perf_counter(), time.process_time()
+    from fastopt import MLPClassifier
+
+    imported, busy_imported = time.perf_counter(), time.process_time()
+    MLPClassifier((64,), max_iter=2).fit(X, y)
+    return (
+        imported - began,
+        time.perf_counter() - imported,
+        busy_imported - busy,
+        time.process_time() - busy_imported,
+    )
+
+
+def bench_first(_, n_times=5):
+    """Time the first fit of a worker process that has just been started, import of fastopt included."""
+    from distributed import Client, LocalCluster
+    from sklearn.datasets import make_classification
+
+    from fastopt import MLPClassifier
+
+    X, y = make_classification(2000, 20, random_state=0)
+    MLPClassifier((64,), max_iter=2).fit(X, y)  # fills the cache of kernels
+    found = []
+    for _ in range(n_times):
+        with LocalCluster(n_workers=1, **OPTIONS) as cluster, Client(cluster, set_as_default=False) as client:
+            client.submit(len, "").result()
+            began = time.perf_counter()
+            parts = client.submit(_first_fit, X, y, pure=False).result()
+            found.append((time.perf_counter() - began, *parts))
+    columns = ("seconds", "importing", "fitting", "importing_cpu", "fitting_cpu")
+    return {name: statistics.median(row[i] for row in found) for i, name in enumerate(columns)} | {
+        "target": 1.5
+    }
+
+
+def _kill(client, n):
+    nannies = list(client.cluster.workers.values())
+    random.shuffle(nannies)
+    killed = 0
+    for nanny in nannies[:n]:
+        process = nanny.process and nanny.process.process
+        if process is not None and process.is_alive():
+            process._process.kill()
+            killed += 1
+    return killed
+
+
+class Killer(threading.Thread):
+    """Kills one or both workers now and then until told to stop."""
+
+    def __init__(self, client, every, most):
+        super().__init__(daemon=True)
+        self.client, self.every, self.most, self.killed, self.over = client, every, most, 0, threading.Event()
+
+    def run(self):
+        while self.killed < self.most and not self.over.wait(self.every * random.uniform(0.5, 1.5)):
+            self.killed += _kill(self.client, random.choice((1, 1, 2)))
+
+
+def bench_kills(client, n_fits=20, n_kills=20):
+    """Fit with workers killed in random rounds; then a study under random kills."""
+    import dask.array as da
+    from sklearn.datasets import make_classification
+
+    from fastopt import MLPClassifier
+    from fastopt.dask import DaskMLPClassifier
+    from fastopt.study import OptimizerStudy
+
+    warnings.simplefilter("ignore")
+    X, y = make_classification(40_000, 40, n_informative=20, random_state=0)
+    dX, dy = (da.from_array(one.astype(np.float32), chunks=(1000, -1)[: one.ndim]) for one in (X, y))
+    clf = DaskMLPClassifier(
+        (256, 128), batch_size=128, max_iter=12, n_replicas=4, local_steps=80, random_state=0, client=client
+    )
+    began = time.perf_counter()
+    expected = clf.fit(dX, dy)._params.copy()
+    alone = time.perf_counter() - began
+    same, killed, seconds = 0, [], []
+    for _ in range(n_fits):
+        killer = Killer(client, every=alone / 2, most=3)
+        began = time.perf_counter()
+        killer.start()
+        clf.fit(dX, dy)
+        killer.over.set()
+        killer.join()
+        seconds.append(time.perf_counter() - began)
+        same += np.array_equal(clf._params, expected)
+        killed.append(killer.killed)
+        client.wait_for_workers(2)
+    study = OptimizerStudy(
+        MLPClassifier((64,)),
+        ["adam", "nesterov", "lion"],
+        lr=[0.001, 0.01],
+        n_seeds=14,
+        max_epochs=40,
+        client=client,
+    )
+    killer = Killer(client, every=1.5, most=n_kills)
+    killer.start()
+    results = study.fit(X[:4000], y[:4000]).results_
+    killer.over.set()
+    killer.join()
+    twice = int(results.duplicated(["optimizer", "lr", "seed", "phase"]).sum())
+    return {
+        "fits_with_the_same_bits": f"{same} of {n_fits}",
+        "workers_killed": killed,
+        "seconds_undisturbed": alone,
+        "seconds_with_kills": statistics.median(seconds),
+        "study": {"workers_killed": killer.killed, "fits": len(results), "expected": 18 + 42, "twice": twice},
+    }
+
+
+def bench_peers(client):
+    """Kill one of two workers in the middle of a fit of XGBoost, of LightGBM and of this library."""
+    import dask.array as da
+    import lightgbm
+    import xgboost
+    import xgboost.dask
+    from distributed import wait
+    from sklearn.datasets import make_classification
+
+    from fastopt.dask import DaskMLPClassifier
+
+    X, y = make_classification(200_000, 40, random_state=0)
+    dX, dy = (da.from_array(one, chunks=(10_000, -1)[: one.ndim]).persist() for one in (X, y))
+    wait([dX, dy])
+    cases = {
+        f"xgboost {xgboost.__version__}": xgboost.dask.DaskXGBClassifier(n_estimators=400, n_jobs=1),
+        f"lightgbm {lightgbm.__version__}": lightgbm.DaskLGBMClassifier(
+            n_estimators=400, n_jobs=1, verbose=-1
+        ),
+        "fastopt": DaskMLPClassifier((128,), max_iter=20, random_state=0, n_replicas=4, client=client),
+    }
+    return {name: _with_a_kill(client, model, dX, dy) for name, model in cases.items()}
+
+
+def _with_a_kill(client, model, dX, dy):
+    found = {}
+
+    def fit():
+        try:
+            model.fit(dX, dy)
+            found["outcome"] = "fitted"
+        except BaseException as error:
+            found["outcome"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+
+    thread = threading.Thread(target=fit, daemon=True)
+    began = time.perf_counter()
+    thread.start()
+    time.sleep(3)
+    if not thread.is_alive():
+        return found | {"killed": 0}
+    found["killed"] = _kill(client, 1)
+    thread.join(180)
+    found.setdefault("outcome", "still waiting after 180 s")
+    client.wait_for_workers(2)
+    return found | {"seconds": time.perf_counter() - began}
+
+
+SECTIONS = {
+    "round": bench_round,
+    "study": bench_study,
+    "first": bench_first,
+    "kills": bench_kills,
+    "peers": bench_peers,
+}
+
+
+def main():
+    from distributed import Client, LocalCluster
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sections", nargs="*", default=[*SECTIONS][:-1], choices=SECTIONS, metavar="SECTION")
+    parser.add_argument("--json", help="file to write the figures to")
+    arguments = parser.parse_args()
+    found = {"load": os.getloadavg()[0]}
+    for name in arguments.sections:
+        with LocalCluster(n_workers=2, **OPTIONS) as cluster, Client(cluster) as client:
+            found[name] = SECTIONS[name](client)
+            print(name, json.dumps(found[name], default=float), flush=True)
+    if arguments.json:
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump(found, file, indent=1, default=float)
+
+
+if __name__ == "__main__":
+    main()
