@@ -34,8 +34,9 @@ class TabularMLPClassifier(ClassifierMixin, BaseTabularMLP):
     n_members : int or 'auto', default='auto'
         Networks; ``'auto'`` is 10 for fewer than 2,000 rows, otherwise 5. Those beyond ``n_cv`` belong to
         another repeat of the cross-validation.
-    n_cv : int, default=5
-        Folds; at most as many as there are rows that differ.
+    n_cv : int or 'auto', default='auto'
+        Folds, at most as many as there are rows that differ; ``'auto'`` is 5, for fewer than 2,000 rows as
+        many as there are networks, from 5 to 10.
     hidden_layer_sizes : array-like of int, int or 'auto', default='auto'
         Units of each hidden layer; ``'auto'`` is (64, 64, 64) for fewer than 2,000 rows, otherwise
         (128, 128, 128).
@@ -92,7 +93,7 @@ class TabularMLPClassifier(ClassifierMixin, BaseTabularMLP):
         The labels, sorted.
     oof_predictions_ : ndarray of shape (n_samples, n_classes)
         Probabilities for the training rows by the networks that were not trained on them, calibrated: what
-        can be expected of new rows. NaN for rows that ``n_members`` < ``n_cv`` leaves out. Absent with
+        can be expected of new rows. NaN for rows that fewer networks than folds leave out. Absent with
         ``X_val``, as are `oof_score_` and `folds_`.
     oof_score_ : float
         Their accuracy, with the weights of the rows.
@@ -103,7 +104,7 @@ class TabularMLPClassifier(ClassifierMixin, BaseTabularMLP):
     members_ : list of TabularMember
         The networks: ``coefs_``, ``intercepts_``, ``input_scale_``, ``best_epoch_``, ``best_loss_``.
     folds_ : ndarray of shape (n_repeats, n_samples)
-        The fold of each row, held out of the network ``n_cv * repeat + fold``; -1 for rows without weight.
+        The fold of each row, held out of the network ``n_folds * repeat + fold``; -1 for rows without weight.
     history_ : dict of ndarray of shape (n_epochs,)
         ``loss``, the mean of the networks' training losses; ``val_loss``, the pooled loss of rows held out.
     n_iter_ : int
@@ -160,7 +161,7 @@ class TabularMLPClassifier(ClassifierMixin, BaseTabularMLP):
         self,
         *,
         n_members: int | str = "auto",
-        n_cv: int = 5,
+        n_cv: int | str = "auto",
         hidden_layer_sizes: int | Sequence[int] | str = "auto",
         activation: str | Sequence[str] = "silu",
         numeric_scaler: str | None = "robust_clip",

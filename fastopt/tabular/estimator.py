@@ -222,7 +222,7 @@ class BaseTabularMLP(TabularParameters):
                 f"{type(self).__name__} needs at least 2 rows that differ and have weight, got {n_rows} of "
                 f"n_samples={len(labels)}: each network is validated on rows that it is not trained on"
             )
-        n_folds = min(self.n_cv, n_rows)
+        n_folds = min(_n_folds(n_rows, n_members) if self.n_cv == "auto" else self.n_cv, n_rows)
         folds = repeated_folds(self._strata(own), n_folds, -(-n_members // n_folds), random_state)
         held_out = [np.flatnonzero(folds[j // n_folds] == j % n_folds) for j in range(n_members)]
         self.folds_ = np.where(distinct.inverse < 0, -1, folds[:, distinct.inverse])
@@ -375,6 +375,14 @@ class BaseTabularMLP(TabularParameters):
 def _for_rows(n_rows):
     """Return how many networks ``'auto'`` is for so many rows, and the units of their layers."""
     return _MANY if n_rows < _FEW_ROWS else _LARGE
+
+
+def _n_folds(n_rows, n_members):
+    """Return how many folds ``'auto'`` is for so many rows and networks.
+
+    Where rows are few, a network that is trained on nine tenths of them predicts better than on four fifths.
+    """
+    return min(max(n_members, 5), 10) if n_rows < _FEW_ROWS else 5
 
 
 def _checked_weights(sample_weight, labels):

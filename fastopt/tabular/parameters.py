@@ -26,7 +26,7 @@ class TabularParameters(TabularState, CallbackSupportMixin, BaseEstimator, metac
 
     _parameter_constraints: ClassVar[dict] = {
         "n_members": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "n_cv": [Interval(Integral, 2, None, closed="left")],
+        "n_cv": [StrOptions({"auto"}), Interval(Integral, 2, None, closed="left")],
         "hidden_layer_sizes": [StrOptions({"auto"}), *validation.CONSTRAINTS["hidden_layer_sizes"]],
         "numeric_scaler": [StrOptions({"robust_clip", "standard", "quantile"}), None],
         "categorical_features": [StrOptions({"from_dtype"}), "array-like", None],
@@ -47,7 +47,7 @@ class TabularParameters(TabularState, CallbackSupportMixin, BaseEstimator, metac
     _embedding: ClassVar[str | None]
 
     n_members: int | str
-    n_cv: int
+    n_cv: int | str
     hidden_layer_sizes: int | Sequence[int] | str
     activation: str | Sequence[str]
     numeric_scaler: str | None

@@ -37,8 +37,9 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
     n_members : int or 'auto', default='auto'
         Networks; ``'auto'`` is 10 for fewer than 2,000 rows, otherwise 5. Those beyond ``n_cv`` belong to
         another repeat of the cross-validation.
-    n_cv : int, default=5
-        Folds; at most as many as there are rows that differ.
+    n_cv : int or 'auto', default='auto'
+        Folds, at most as many as there are rows that differ; ``'auto'`` is 5, for fewer than 2,000 rows as
+        many as there are networks, from 5 to 10.
     hidden_layer_sizes : array-like of int, int or 'auto', default='auto'
         Units of each hidden layer; ``'auto'`` is (64, 64, 64) for fewer than 2,000 rows, otherwise
         (128, 128, 128).
@@ -94,7 +95,7 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
     ----------
     oof_predictions_ : ndarray of shape (n_samples,), or as `predict` returns it
         Predictions for the training rows by the networks that were not trained on them: what can be expected
-        of new rows. NaN for rows that ``n_members`` < ``n_cv`` leaves out. Absent with ``X_val``, as are
+        of new rows. NaN for rows that fewer networks than folds leave out. Absent with ``X_val``, as are
         `oof_score_` and `folds_`.
     oof_score_ : float
         Their R2, with the weights of the rows; of quantiles the mean D2 pinball score.
@@ -103,7 +104,7 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
     members_ : list of TabularMember
         The networks: ``coefs_``, ``intercepts_``, ``input_scale_``, ``best_epoch_``, ``best_loss_``.
     folds_ : ndarray of shape (n_repeats, n_samples)
-        The fold of each row, held out of the network ``n_cv * repeat + fold``; -1 for rows without weight.
+        The fold of each row, held out of the network ``n_folds * repeat + fold``; -1 for rows without weight.
     history_ : dict of ndarray of shape (n_epochs,)
         ``loss``, the mean of the networks' training losses; ``val_loss``, the pooled loss of rows held out.
     n_iter_ : int
@@ -156,7 +157,7 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
         self,
         *,
         n_members: int | str = "auto",
-        n_cv: int = 5,
+        n_cv: int | str = "auto",
         hidden_layer_sizes: int | Sequence[int] | str = "auto",
         activation: str | Sequence[str] = "silu",
         numeric_scaler: str | None = "robust_clip",
@@ -389,7 +390,7 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
         if "_residuals" not in vars(self):
             raise ValueError(
                 f"{what} goes by residuals of rows held out, for each target one: it needs one quantile, not "
-                f"a list (quantile={self.quantile!r}), and at least n_cv networks (n_members="
+                f"a list (quantile={self.quantile!r}), and at least as many networks as folds (n_members="
                 f"{len(self._params)})"
             )
         has_folds = hasattr(self, "folds_")

@@ -1,6 +1,7 @@
 """Bags of networks on tables: their predictions by hand, their folds, and what must not change them."""
 
 import pickle
+import time
 from functools import partial
 
 import joblib
@@ -67,7 +68,7 @@ def test_probabilities_by_hand():
 @pytest.mark.parametrize("cls", ESTIMATORS)
 def test_rows_held_out_are_predicted_by_the_networks_that_have_not_seen_them(cls):
     X, y = table(cls)
-    estimator = fitted(cls, n_members=10)
+    estimator = fitted(cls, n_members=10, n_cv=5)
     Z = estimator.encoder_.transform(X[:120])
     of_members = [forward(member, Z) for member in estimator.members_]
     assert estimator.folds_.shape == (2, 120)
@@ -117,6 +118,13 @@ def test_neither_the_order_of_rows_nor_a_copy_instead_of_a_weight_changes_a_bit(
     expected = output(clone(estimator).fit(X, y, weights), X)
     rows = np.random.RandomState(2).permutation(np.repeat(np.arange(120), weights))
     np.testing.assert_array_equal(output(clone(estimator).fit(X[rows], y[rows]), X), expected)
+
+
+@pytest.mark.parametrize(("n_members", "n_folds"), [(1, 5), (3, 5), (5, 5), (7, 7), (10, 10), (20, 10)])
+def test_few_rows_have_as_many_folds_as_networks_up_to_ten(n_members, n_folds):
+    clf = fitted(TabularMLPClassifier, n_members=n_members, max_iter=1)
+    assert sorted({*clf.folds_.ravel().tolist()}) == [*range(n_folds)]
+    assert len(clf.folds_) == max(1, n_members // n_folds)
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
@@ -217,15 +225,16 @@ def test_wide_one_hot_tables_stay_sparse():
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)
-def test_time_ends_a_fit_at_a_low_rate(cls):
+@pytest.mark.filterwarnings("ignore:Stopped after max_time")  # of a busy machine, in the middle of a cycle
+def test_time_ends_a_fit(cls):
     X, y = table(cls)
     estimator = fitted(cls)  # whatever has to be compiled is
-    estimator.set_params(max_iter=5000, max_time=1.0)
+    estimator.set_params(max_iter=1_000_000, max_time=0.5)
+    began = time.monotonic()
     estimator.fit(X, y)
-    assert 160 < estimator.n_iter_ < 5000
-    # The last cycle ended with a rate of 0: the loss has come down from what it is at the peak.
-    losses = estimator.history_["loss"]
-    assert losses[-1] < losses[-len(losses) // 4 :].max()
+    assert time.monotonic() - began < 10
+    assert 1 <= estimator.n_iter_ < 1_000_000
+    assert np.isfinite(output(estimator, X)).all()
 
 
 def test_time_that_is_over_at_once_leaves_one_epoch_and_a_warning():

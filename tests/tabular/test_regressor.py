@@ -113,7 +113,7 @@ def test_intervals_with_a_validation_set_are_split_conformal():
 
 def test_intervals_need_residuals_and_a_coverage():
     few = TabularMLPRegressor(**QUICK | {"n_members": 2}).fit(X, Y)
-    with pytest.raises(ValueError, match=r"at least n_cv networks \(n_members=2\)"):
+    with pytest.raises(ValueError, match=r"as many networks as folds \(n_members=2\)"):
         few.predict_interval(X)
     with pytest.raises(ValueError, match="return_std=True goes by residuals"):
         few.predict(X, return_std=True)
