@@ -45,12 +45,10 @@ def make_rows(n, seed, labels=None):
     return X, y
 
 
-def write_rows(folder, n_rows, is_sorted=False):
-    """Write ``X.npy`` and ``y.npy``, of rows in random order or sorted by label."""
+def write_rows(folder, n_rows):
+    """Write ``X.npy`` and ``y.npy``, of rows in random order."""
     folder.mkdir()
     y = np.random.default_rng(1).integers(N_CLASSES, size=n_rows)
-    if is_sorted:
-        y.sort()
     np.save(folder / "y.npy", y)
     with open(folder / "X.npy", "wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, N_FEATURES)}
@@ -60,6 +58,15 @@ def write_rows(folder, n_rows, is_sorted=False):
             file.write(X.data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def sort_rows(folder, sorted_folder):
+    """Write the rows of a folder to another, sorted by label."""
+    sorted_folder.mkdir()
+    X, y = np.load(folder / "X.npy"), np.load(folder / "y.npy")
+    order = np.argsort(y, kind="stable")
+    np.save(sorted_folder / "X.npy", X[order])
+    np.save(sorted_folder / "y.npy", y[order])
 
 
 def drop_from_cache(folder):
@@ -138,7 +145,7 @@ def bench_memory(folder):
 def bench_loss(folder, seeds):
     """Return the losses of other rows after one epoch, by source."""
     write_rows(folder / "small", _FOR_LOSS)
-    write_rows(folder / "sorted", _FOR_LOSS, is_sorted=True)
+    sort_rows(folder / "small", folder / "sorted")
     cases = {
         "in memory": (folder / "small", False),
         "from disk": (folder / "small", True),

@@ -16,6 +16,8 @@ import numpy as np
 BLOCK_BYTES = 1 << 19
 #: Blocks of a smaller file, at least: whole blocks are mixed, and held out for validation.
 _LEAST_BLOCKS = 256
+#: Blocks of a buffer: those of a class, in a file that is sorted by class, then come near its share.
+_BLOCKS_OF_A_BUFFER = 128
 #: Rows of targets that are read at a time where X is not needed.
 _TARGET_ROWS = 1 << 20
 
@@ -179,12 +181,16 @@ class ArrayBlocks:
         As `ArrayRows` takes them; the last two may be None.
     block_rows : int, optional
         Rows of a block.
+    buffer_rows : int, optional
+        Rows of a buffer, which is to mix many blocks.
     """
 
     names = None
     can_split = True
 
-    def __init__(self, X: Any, y: Any, sample_weight: Any, block_rows: int | None) -> None:
+    def __init__(
+        self, X: Any, y: Any, sample_weight: Any, block_rows: int | None, buffer_rows: int | None
+    ) -> None:
         self._X = ArrayRows(X, "X")
         if len(self._X.shape) != 2 or self._X.dtype.kind not in "biuf":
             raise ValueError(
@@ -205,6 +211,8 @@ class ArrayBlocks:
         self.dtype: np.dtype[Any] = self._X.dtype
         row_bytes = max(1, self.shape[1] * self.dtype.itemsize)
         most = min(BLOCK_BYTES // row_bytes, self.shape[0] // _LEAST_BLOCKS)
+        if buffer_rows is not None:
+            most = min(most, buffer_rows // _BLOCKS_OF_A_BUFFER)
         self._step = max(1, most) if block_rows is None else block_rows
         self.bounds: np.ndarray = self._bounds()
         self.has_targets: bool = y is not None

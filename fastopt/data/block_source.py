@@ -56,8 +56,9 @@ class BlockSource:
         What is done to X of each block after it is read: takes and returns an array of the same shape, such
         as ``StandardScaler().fit(sample).transform`` with a `sample`. Predictions of the source have it, too.
     block_rows : int, default=None
-        Rows that are read at once, of neighbours in the file. Default: about 512 kB, or a 256th of the rows.
-        Parquet files and compressed Arrow files are read by their own row groups or record batches.
+        Rows that are read at once, of neighbours in the file. Default: about 512 kB, or less in small files
+        and for small buffers, which are to mix 128 blocks. Parquet files and compressed Arrow files are read
+        by their own row groups or record batches.
     buffer_rows : int, default=None
         Rows that are mixed at once. Default: about 64 MB, or 20 blocks if that is more. A fit holds two such
         buffers.
@@ -124,7 +125,7 @@ class BlockSource:
                 )
         else:
             _check_array_arguments(X, columns)
-            self._rows = ArrayBlocks(X, y, sample_weight, block_rows)
+            self._rows = ArrayBlocks(X, y, sample_weight, block_rows, buffer_rows)
         self.shape: tuple[int, int] = self._rows.shape
         if 0 in self.shape:
             raise ValueError(f"X has the shape {self.shape}: no numbers to read.")

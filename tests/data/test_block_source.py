@@ -51,6 +51,8 @@ def test_npy_files(arrays, block_rows):
 def test_a_small_file_has_blocks_to_mix_and_to_hold_out(arrays):
     assert BlockSource(arrays / "X.npy").n_blocks >= 256
     assert BlockSource(X[:5]).n_blocks == 5
+    many = np.zeros((100_000, 2), np.float32)
+    assert BlockSource(many, buffer_rows=12_800).block_rows.max() == 100  # 128 of them in a buffer
 
 
 def test_without_pyarrow_it_is_said_what_to_install(tmp_path, monkeypatch):
