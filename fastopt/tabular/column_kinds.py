@@ -84,6 +84,8 @@ class Column:
 
 def of_numbers(values: np.ndarray, kind: str = NUMBER, is_category: bool = False) -> Column:
     """Return a column of numbers, which is empty if all are NaN."""
+    if values.dtype == object:  # pandas 2.0 has NA among its numbers
+        values = _floats(values.tolist())
     values = np.asarray(values, np.float64)
     return Column(EMPTY if np.isnan(values).all() else kind, values, None, is_category)
 
