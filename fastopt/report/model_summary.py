@@ -89,10 +89,9 @@ def summarize(
     if sample_weight is not None:
         known &= np.asarray(sample_weight) > 0
     weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)[known]
-    folds = np.where(known, model.folds_[0], -1)
     predictions = {
         type(model).__name__: ours,
-        _without_columns(classes): constant(y, folds, classes, sample_weight),
+        _without_columns(classes): constant(y, classes, sample_weight),
         **(others or {}),
     }
     models = [

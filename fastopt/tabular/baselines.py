@@ -39,6 +39,11 @@ def gradient_boosting(
     Returns
     -------
     ndarray of shape (n_rows, n_classes) or (n_rows, 1)
+
+    Raises
+    ------
+    ValueError
+        If there is no column to learn from, or scikit-learn refuses the rows outside a fold.
     """
     columns, are_categories = _for_trees(X, model)
     classes = getattr(model, "classes_", None)
@@ -72,6 +77,8 @@ def _for_trees(X, model):
         else:
             continue
         are_categories.append(isinstance(fitted, CategoryColumn))
+    if not found:
+        raise ValueError("no column of the table differs from row to row")
     return np.column_stack(found), np.array(are_categories)
 
 

@@ -77,7 +77,9 @@ class NumberColumn(Persistent):
         """Return in words what is done to it."""
         parts = []
         if self.scale:
-            scaled = f"(x - {self.center:.4g}) / {self.scale:.4g}"
+            sign = "-" if self.center >= 0 else "+"
+            shifted = f"(x {sign} {abs(self.center):.6g})" if self.center else "x"
+            scaled = f"{shifted} / {self.scale:.6g}"
             words = {
                 "robust_clip": f"{scaled}, bent to stay within 3",
                 "standard": scaled,

@@ -172,15 +172,16 @@ def on_folds(
 
 
 def constant(
-    y: np.ndarray, folds: np.ndarray, classes: np.ndarray | None = None, weights: np.ndarray | None = None
+    y: np.ndarray, classes: np.ndarray | None = None, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return what a model predicts that looks at no column: the shares of the classes, or the mean.
+    """Return what can be predicted without a look at the columns: shares of the classes, or the mean.
+
+    They are those of all rows, not of the rows outside a fold: one row among many makes no difference, and a
+    rare class has a share.
 
     Parameters
     ----------
     y : ndarray of shape (n_rows,)
-    folds : ndarray of shape (n_rows,)
-        For each row the fold in which it is held out; -1 for rows that are not looked at.
     classes : ndarray of shape (n_classes,), optional
         Of a classification.
     weights : ndarray of shape (n_rows,), optional
@@ -188,14 +189,8 @@ def constant(
     Returns
     -------
     ndarray of shape (n_rows, n_classes) or (n_rows, 1)
-        Of each row what the rows outside its fold say.
     """
-
-    def predict(rest, held_out):
-        weight = None if weights is None else weights[rest]
-        if classes is None:
-            return np.full(len(held_out), np.average(y[rest], weights=weight))
-        shares = np.bincount(np.searchsorted(classes, y[rest]), weight, minlength=len(classes))
-        return np.tile(shares / shares.sum(), (len(held_out), 1))
-
-    return on_folds(folds, predict, 1 if classes is None else len(classes))
+    if classes is None:
+        return np.full((len(y), 1), np.average(y, weights=weights))
+    shares = np.bincount(np.searchsorted(classes, y), weights, minlength=len(classes))
+    return np.tile(shares / shares.sum(), (len(y), 1))

@@ -234,6 +234,14 @@ def test_settings_that_cannot_be_are_refused(folder):
         assert words in run(folder, "fit", *arguments, code=2)
 
 
+def test_a_table_without_a_column_to_learn_from_is_its_own_baseline(folder):
+    pd.DataFrame({"c": [3.0] * 60, "y": [0, 1] * 30}).to_csv(folder / "same.csv", index=False)
+    printed = run(folder, "fit", "same.csv", "--target", "y", "--baseline", "hgb")
+    assert "50.0 % (37.7 to 62.3) of 60 rows" in printed
+    assert "without looking at a column it would be 50.0 %" in printed
+    assert "HistGradientBoosting could not be fitted: no column of the table differs" in printed
+
+
 def test_reports_are_of_one_target_and_of_rows_held_out(tmp_path):
     X, y = np.random.default_rng(0).normal(size=(2, 60, 2))
     settings = {"max_iter": 6, "n_members": 2, "n_cv": 2, "hidden_layer_sizes": (4,), "random_state": 0}

@@ -11,12 +11,12 @@ from sklearn.metrics import (
     r2_score,
     root_mean_squared_error,
 )
-from sklearn.model_selection import KFold, cross_val_predict
 
 from fastopt.tabular.out_of_fold import (
     classification_scores,
     constant,
     difference,
+    on_folds,
     regression_scores,
     wilson,
 )
@@ -95,18 +95,17 @@ def test_a_difference_is_better_if_it_is_positive_and_cancels_what_is_shared():
     assert difference(bad[0], good[0])[0] < 0
 
 
-@pytest.mark.parametrize("weights", [None, RNG.integers(1, 4, 60).astype(float)])
+@pytest.mark.parametrize("weights", [None, RNG.integers(0, 4, 60).astype(float)])
 def test_the_model_without_columns_is_scikit_learns_dummy(weights):
-    y = RNG.choice(CLASSES, 60, p=[0.5, 0.3, 0.2])
-    folds = np.empty(60, int)
-    cv = KFold(5, shuffle=True, random_state=0)
-    for fold, (_, rows) in enumerate(cv.split(y)):
-        folds[rows] = fold
-    X, settings = np.zeros((60, 1)), {"cv": cv, "params": {"sample_weight": weights}}
-    expected = cross_val_predict(DummyClassifier(strategy="prior"), X, y, method="predict_proba", **settings)
-    np.testing.assert_allclose(constant(y, folds, CLASSES, weights), expected, rtol=1e-12)
-    t = RNG.normal(size=60)
-    expected = cross_val_predict(DummyRegressor(), X, t, **settings)
-    np.testing.assert_allclose(constant(t, folds, None, weights)[:, 0], expected, rtol=1e-12)
-    folds[:3] = -1
-    assert np.isnan(constant(t, folds)[:3]).all()
+    y, t, X = RNG.choice(CLASSES, 60, p=[0.5, 0.3, 0.2]), RNG.normal(size=60), np.zeros((60, 1))
+    dummy = DummyClassifier(strategy="prior").fit(X, y, sample_weight=weights)
+    np.testing.assert_allclose(constant(y, CLASSES, weights), dummy.predict_proba(X), rtol=1e-12)
+    dummy = DummyRegressor().fit(X, t, sample_weight=weights)
+    np.testing.assert_allclose(constant(t, None, weights)[:, 0], dummy.predict(X), rtol=1e-12)
+    assert regression_scores(t, constant(t)[:, 0])[0].value == pytest.approx(0, abs=1e-12)
+
+
+def test_predictions_on_folds_come_from_the_rows_outside_them():
+    folds = np.array([0, 1, 1, 0, -1, 2])
+    found = on_folds(folds, lambda rest, held_out: np.full(len(held_out), rest.sum()), 1)
+    np.testing.assert_array_equal(found[:, 0], [8, 8, 8, 8, np.nan, 6])
