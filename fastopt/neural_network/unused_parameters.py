@@ -115,9 +115,8 @@ def _reason(estimator, name, kind, has_validation_set):
         return "X_val takes the place of rows held out"
     if name == "scoring" and not has_validation_set and (kind == "lbfgs" or not estimator.early_stopping):
         return "of X_val or early_stopping=True only"
-    if name in PARAMETERS and lookup_loss(estimator._engine_loss).parameter is not PARAMETERS[name]:
-        users = [key for key, loss in LOSSES.items() if loss.parameter is PARAMETERS[name]]
-        return f"of loss={' or '.join(repr(key) for key in users if not key.startswith('binary_'))} only"
+    if name in PARAMETERS:
+        return reason_of_loss(name, estimator._engine_loss)
     if name == "dropout" and not np.ndim(estimator.dropout) and not layer_sizes(estimator.hidden_layer_sizes):
         return "there are no hidden layers; that of the inputs is dropout=(rate,)"
     if name == "checkpoint_every" and estimator.checkpoint is None:
@@ -125,6 +124,14 @@ def _reason(estimator, name, kind, has_validation_set):
     if name == "reset_optimizer" and not estimator.warm_start:
         return "of warm_start=True only"
     return ""
+
+
+def reason_of_loss(name: str, loss: str) -> str:
+    """Return why the parameter of some losses has no effect with a loss; an empty string if it has one."""
+    if lookup_loss(loss).parameter is PARAMETERS[name]:
+        return ""
+    users = [key for key, other in LOSSES.items() if other.parameter is PARAMETERS[name]]
+    return f"of loss={' or '.join(repr(key) for key in users if not key.startswith('binary_'))} only"
 
 
 def _where_it_is(solver, name, kind):

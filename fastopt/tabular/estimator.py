@@ -111,6 +111,8 @@ class BaseTabularMLP(TabularParameters):
         -----
         ConvergenceWarning
             When ``max_time`` ends the fit in the middle of a cycle, or the loss is no longer finite.
+        UserWarning
+            If a parameter that was set has no effect here.
         """
         if y is None:  # scikit-learn's words
             raise ValueError(
@@ -124,6 +126,7 @@ class BaseTabularMLP(TabularParameters):
         encoded = self._learn_columns(X, labels, weights)
         distinct = distinct_rows(encoded, labels, weights)
         validation_set = self._validation_set(Given(X_val, y_val, sample_weight_val), labels.shape[1])
+        self._warn_of_unused(validation_set is not None)
         rest = encoded[distinct.inverse < 0]  # rows without weight
         data, held_out = self._prepare(encoded, labels, distinct, validation_set, random_state)
         del encoded

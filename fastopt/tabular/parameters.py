@@ -1,5 +1,6 @@
 """The parameters of the estimators of tables, their state, and what each of the two has to add."""
 
+import inspect
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
@@ -11,8 +12,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastopt.neural_network import validation
+from fastopt.neural_network.caller_warnings import warn
 from fastopt.neural_network.class_weights import as_they_are
 from fastopt.neural_network.fit_tasks import CallbackSupportMixin
+from fastopt.neural_network.unused_parameters import reason_of_loss
+from fastopt.rules.losses import PARAMETERS
 from fastopt.tabular.columns import TableEncoder
 from fastopt.tabular.held_out import HeldOut
 from fastopt.tabular.state import TabularState
@@ -53,6 +57,7 @@ class TabularParameters(TabularState, CallbackSupportMixin, BaseEstimator, metac
     numeric_scaler: str | None
     categorical_features: str | npt.ArrayLike | None
     max_one_hot: int
+    loss: str
     num_embedding: str | None
     input_scale: bool
     learning_rate_init: float | str
@@ -119,6 +124,19 @@ class TabularParameters(TabularState, CallbackSupportMixin, BaseEstimator, metac
     def _class_weighing(self, targets: np.ndarray) -> Weigh:
         """Return the function of targets and weights that multiplies these by class weights."""
         return as_they_are
+
+    def _warn_of_unused(self, has_validation_set):
+        """Warn of parameters that are not at their defaults and have no effect."""
+        known = inspect.signature(type(self)).parameters
+        reasons = {name: reason_of_loss(name, self.loss) for name in PARAMETERS if name in known}
+        reasons["n_cv"] = "X_val takes the place of folds" if has_validation_set else ""
+        found = [
+            f"{name}={getattr(self, name)!r} ({reason})"
+            for name, reason in reasons.items()
+            if reason and not np.array_equal(getattr(self, name), known[name].default)
+        ]
+        if found:
+            warn(f"Parameters of {type(self).__name__} that have no effect here: {'; '.join(found)}")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -293,6 +293,25 @@ def test_keywords_of_other_libraries_are_answered(method, keyword, words):
         call(**keyword)
 
 
+@pytest.mark.parametrize(
+    ("estimator", "words"),
+    [
+        (TabularMLPRegressor(quantile=[0.1, 0.9]), r"quantile=\[0\.1, 0\.9\] \(of loss='quantile' only\)"),
+        (TabularMLPRegressor(loss="huber", power=2.0), r"power=2\.0 \(of loss='tweedie' only\)$"),
+        (TabularMLPClassifier(focal_gamma=1.0), r"focal_gamma=1\.0 \(of loss='focal' only\)"),
+    ],
+)
+def test_parameters_without_an_effect_are_told(estimator, words):
+    X, y = table(type(estimator))
+    with pytest.warns(UserWarning, match=words):
+        estimator.set_params(max_iter=1, n_members=2).fit(X, y)
+
+
+def test_folds_have_no_effect_beside_a_validation_set():
+    with pytest.warns(UserWarning, match=r"n_cv=3 \(X_val takes the place of folds\)"):
+        TabularMLPClassifier(max_iter=1, n_cv=3).fit(IRIS, SPECIES, X_val=IRIS, y_val=SPECIES)
+
+
 def test_negative_weights_are_refused():
     with pytest.raises(ValueError, match=r"sample_weight has the negative number -1.0"):
         TabularMLPClassifier().fit(IRIS, SPECIES, np.where(np.arange(150) == 3, -1.0, 1.0))
