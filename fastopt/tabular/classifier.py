@@ -126,7 +126,9 @@ class TabularMLPClassifier(ClassifierMixin, BaseTabularMLP):
     Notes
     -----
     Rows that are equal, label included, count as one with the sum of their weights, so that none is on both
-    sides of a fold; a fit does not depend on the order of the rows. Scores and calibration come from rows
+    sides of a fold. But copies of rows whose inputs have another label elsewhere, or of which there are only
+    a few kinds, are repeated observations and go to different folds: a row of weight 2 is two copies there,
+    too. A fit does not depend on the order of the rows. Scores and calibration come from rows
     that a network was not trained on, but its best epoch was chosen on: both are slightly too good.
 
     Examples

@@ -2,6 +2,10 @@
 
 So a row that stands twice in a table counts as one of weight 2, a row of weight 0 counts as one that is not
 there, and neither their order nor copies of a row on both sides of a split change anything.
+
+Where equal inputs have different labels, copies are no accident but repeated observations. A network from
+which all those of one label were held out would learn that these inputs never have it. Such rows are made
+into several parts of equal weight, which can be held out one by one.
 """
 
 from typing import NamedTuple
@@ -12,6 +16,9 @@ from fastopt.neural_network.validation import Rows
 
 #: Rows that are looked at in one go.
 _BLOCK = 4096
+#: Nor are so many copies of each row on average, where fewer rows than this differ. Those of equal inputs may
+#: all have one label, and would be unknown to every network that they are held out of.
+_MANY_COPIES, _FEW_KINDS = 5, 100
 
 
 class DistinctRows(NamedTuple):
@@ -22,11 +29,13 @@ class DistinctRows(NamedTuple):
     Attributes
     ----------
     rows : ndarray of int64, shape (n_distinct,)
-        The number of the first of each, in the whole table. Rows without weight are left out.
+        The number of the first of each, in the whole table. Rows without weight are left out; a row that is
+        made into parts stands here as many times, one after the other.
     weights : ndarray of shape (n_distinct,) or None
         The sums of their weights; None if all are 1.
     inverse : ndarray of int64, shape (n_samples,)
-        For each row of the table the index of its equal in ``rows``; -1 for those without weight.
+        For each row of the table the index of its equal in ``rows``, -1 for those without weight. Copies take
+        the parts in turn.
     """
 
     rows: np.ndarray
@@ -34,7 +43,9 @@ class DistinctRows(NamedTuple):
     inverse: np.ndarray
 
 
-def distinct_rows(X: Rows, labels: np.ndarray, sample_weight: np.ndarray | None) -> DistinctRows:
+def distinct_rows(
+    X: Rows, labels: np.ndarray, sample_weight: np.ndarray | None, n_parts: int = 1
+) -> DistinctRows:
     """Return which rows differ, in ``X`` or in their labels.
 
     Parameters
@@ -43,13 +54,17 @@ def distinct_rows(X: Rows, labels: np.ndarray, sample_weight: np.ndarray | None)
         Without NaN; sparse without duplicate entries.
     labels : ndarray of float64, shape (n_samples, n_targets)
     sample_weight : ndarray of shape (n_samples,) or None
+    n_parts : int
+        The most parts of a row whose inputs have another label elsewhere, or of all rows if fewer than 100
+        differ and there are five copies of each on average. A row never has more parts than copies, of which
+        a weight of 2 is two.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from fastopt.tabular.distinct_rows import distinct_rows
     >>> distinct_rows(np.array([[2.0], [1.0], [2.0]]), np.zeros((3, 1)), None)
     DistinctRows(rows=array([0, 1]), weights=array([2., 1.]), inverse=array([0, 1, 0]))
+    >>> distinct_rows(np.array([[2.0], [2.0], [2.0]]), np.array([[1.0], [0.0], [1.0]]), None, n_parts=5)
+    DistinctRows(rows=array([1, 0, 0]), weights=None, inverse=array([1, 0, 2]))
     """
     n_samples = X.shape[0]
     present = np.arange(n_samples)
@@ -60,14 +75,28 @@ def distinct_rows(X: Rows, labels: np.ndarray, sample_weight: np.ndarray | None)
     keys, own = keys[order], own[order]
     is_new = np.ones(len(order), bool)
     is_new[1:] = (keys[1:] != keys[:-1]) | (own[1:] != own[:-1]).any(axis=1)
-    inverse = np.empty(len(order), np.int64)
-    inverse[order] = np.cumsum(is_new) - 1
-    first = order[is_new]
-    each = None if sample_weight is None else sample_weight[present]
-    weights = np.bincount(inverse, each, minlength=len(first)).astype(np.float64)
-    inverse_of_all = np.full(n_samples, -1)
-    inverse_of_all[present] = inverse
-    return DistinctRows(present[first], None if (weights == 1).all() else weights, inverse_of_all)
+    number = np.cumsum(is_new) - 1
+    each = None if sample_weight is None else sample_weight[present[order]]
+    weights = np.bincount(number, each).astype(np.float64)
+    counts, first = np.bincount(number), np.flatnonzero(is_new)
+    n_each = _parts(keys[first], counts, weights, n_parts)
+    rank = np.arange(len(order)) - first[number]
+    part = (np.cumsum(n_each) - n_each)[number] + rank % n_each[number]
+    inverse = np.full(n_samples, -1)
+    inverse[present[order]] = part
+    rows, weights = np.repeat(present[order[first]], n_each), np.repeat(weights / n_each, n_each)
+    return DistinctRows(rows, None if (weights == 1).all() else weights, inverse)
+
+
+def _parts(keys, counts, weights, n_parts):
+    """Return into how many parts each of the distinct rows is made, whose keys ascend."""
+    is_other = np.append(keys[1:] != keys[:-1], True)
+    is_alone = is_other & np.append(True, is_other[:-1])
+    n_copies = max(counts.sum(), weights.sum())
+    if len(counts) < _FEW_KINDS and n_copies >= _MANY_COPIES * len(counts):
+        is_alone[:] = False
+    copies = np.maximum(counts, np.floor(np.minimum(weights, n_parts))).astype(np.int64)
+    return np.where(is_alone, 1, np.minimum(copies, n_parts))
 
 
 def _keys(X):

@@ -40,6 +40,8 @@ _Self = TypeVar("_Self", bound="BaseTabularMLP")
 
 #: Networks of a bag and the units of their hidden layers: for fewer rows than this, and for more.
 _FEW_ROWS, _MANY, _LARGE = 2000, (10, (64, 64, 64)), (5, (128, 128, 128))
+#: The most folds that ``n_cv='auto'`` is for.
+_MOST_FOLDS = 10
 
 
 class TabularMember(NamedTuple):
@@ -124,9 +126,10 @@ class BaseTabularMLP(TabularParameters):
         labels = self._read_labels(y, reset=True)
         weights = _checked_weights(sample_weight, labels)
         encoded = self._learn_columns(X, labels, weights)
-        distinct = distinct_rows(encoded, labels, weights)
         validation_set = self._validation_set(Given(X_val, y_val, sample_weight_val), labels.shape[1])
         self._warn_of_unused(validation_set is not None)
+        n_parts = 1 if validation_set is not None else _MOST_FOLDS if self.n_cv == "auto" else self.n_cv
+        distinct = distinct_rows(encoded, labels, weights, n_parts)
         rest = encoded[distinct.inverse < 0]  # rows without weight
         data, held_out = self._prepare(encoded, labels, distinct, validation_set, random_state)
         del encoded
@@ -226,7 +229,9 @@ class BaseTabularMLP(TabularParameters):
                 f"n_samples={len(labels)}: each network is validated on rows that it is not trained on"
             )
         n_folds = min(_n_folds(n_rows, n_members) if self.n_cv == "auto" else self.n_cv, n_rows)
-        folds = repeated_folds(self._strata(own), n_folds, -(-n_members // n_folds), random_state)
+        folds = repeated_folds(
+            _strata(self._strata(own), rows), n_folds, -(-n_members // n_folds), random_state
+        )
         held_out = [np.flatnonzero(folds[j // n_folds] == j % n_folds) for j in range(n_members)]
         self.folds_ = np.where(distinct.inverse < 0, -1, folds[:, distinct.inverse])
         return data, HeldOut(data.X, own, distinct.weights, loss_weights, held_out)
@@ -385,7 +390,18 @@ def _n_folds(n_rows, n_members):
 
     Where rows are few, a network that is trained on nine tenths of them predicts better than on four fifths.
     """
-    return min(max(n_members, 5), 10) if n_rows < _FEW_ROWS else 5
+    return min(max(n_members, 5), _MOST_FOLDS) if n_rows < _FEW_ROWS else 5
+
+
+def _strata(strata, rows):
+    """Return strata in which the parts of a row, neighbours in ``rows``, are one of their own.
+
+    So these are dealt to different folds.
+    """
+    is_next = rows[1:] == rows[:-1]
+    has_parts = np.append(False, is_next) | np.append(is_next, False)
+    row = np.where(has_parts, np.cumsum(np.append(True, ~is_next)), 0)
+    return np.unique(np.column_stack([strata, row]), axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _checked_weights(sample_weight, labels):

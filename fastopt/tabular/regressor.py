@@ -126,8 +126,10 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
     Notes
     -----
     Predictions do not leave the range of the training targets. Rows that are equal, target included, count as
-    one with the sum of their weights, so that none is on both sides of a fold; a fit does not depend on the
-    order of the rows.
+    one with the sum of their weights, so that none is on both sides of a fold. But copies of rows whose
+    inputs have another target elsewhere, or of which there are only a few kinds, are repeated observations
+    and go to different folds: a row of weight 2 is two copies there, too. A fit does not depend on the order
+    of the rows.
 
     Examples
     --------

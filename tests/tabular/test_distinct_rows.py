@@ -53,3 +53,35 @@ def test_neighbouring_numbers_and_exchanged_columns_differ():
     x = np.float32([1, 2])
     near = np.array([x, np.nextafter(x, np.float32(9)), x[::-1], x * 2, x * 4, -x])
     assert len(distinct_rows(near, np.zeros((len(near), 1)), None).rows) == len(near)
+
+
+def test_rows_with_other_labels_elsewhere_are_parted_up_to_their_copies():
+    x, y = (
+        np.array([[1.0], [1], [1], [1], [1], [2], [2], [3]]),
+        np.array([[0.0], [0], [0], [1], [0], [0], [0], [1]]),
+    )
+    found = distinct_rows(x, y, None, n_parts=3)
+    each = {}
+    for row, weight in zip(found.rows.tolist(), found.weights.tolist(), strict=True):
+        each.setdefault((x[row, 0], y[row, 0]), []).append(weight)
+    # Four copies in three parts and one beside it that differs in its label; copies of one label are one row.
+    assert each == {(1, 0): [4 / 3] * 3, (1, 1): [1], (2, 0): [2], (3, 1): [1]}
+    assert np.ptp(np.bincount(found.inverse[[0, 1, 2, 4]])[found.inverse[[0, 1, 2, 4]]]) == 1  # 2, 1 and 1
+    assert (np.hstack([x, y])[found.rows[found.inverse]] == np.hstack([x, y])).all()
+
+
+@pytest.mark.parametrize("n_parts", [3, 10])
+def test_parts_are_the_same_for_weights_and_copies(n_parts):
+    weighed = distinct_rows(X[:90], LABELS[:90], WEIGHTS[:90], n_parts)
+    order = RS.permutation(np.repeat(np.arange(90), WEIGHTS[:90].astype(int)))
+    copied = distinct_rows(X[order], LABELS[order], None, n_parts)
+    assert len(weighed.rows) > len(np.unique(weighed.rows))
+    assert (np.hstack([X, LABELS])[weighed.rows] == np.hstack([X, LABELS])[order[copied.rows]]).all()
+    np.testing.assert_allclose(weighed.weights, copied.weights, rtol=1e-15)  # one division
+
+
+def test_many_copies_are_parted_whatever_their_labels():
+    x = np.repeat(np.arange(4.0), 5)[:, np.newaxis]
+    assert (distinct_rows(x, x, None, n_parts=3).weights == 5 / 3).all()
+    assert sorted(distinct_rows(x[:-1], x[:-1], None, n_parts=3).weights) == [4, 5, 5, 5]
+    assert len(distinct_rows(x, x, None).rows) == 4
