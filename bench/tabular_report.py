@@ -125,6 +125,7 @@ def plot(found, path):
                 seconds = row["regression" if name == "n_rmse" else "classification"]
                 ax.plot(seconds, row[name], label=model, **styles[model] | {"linestyle": "", "markersize": 9})
             ax.set(xscale="log", xlabel="CPU seconds of all fits", title=label)
+            style.plain_log_ticks(ax.xaxis)
             style.few_ticks(ax.yaxis, 5)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
