@@ -171,7 +171,7 @@ def bench_kills(client, n_fits=20, n_kills=20):
         seconds.append(time.perf_counter() - began)
         same += np.array_equal(clf._params, expected)
         killed.append(killer.killed)
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=60)
     study = OptimizerStudy(
         MLPClassifier((64,)),
         ["adam", "nesterov", "lion"],
@@ -210,13 +210,17 @@ def bench_peers(client):
     dX, dy = (da.from_array(one, chunks=(10_000, -1)[: one.ndim]).persist() for one in (X, y))
     wait([dX, dy])
     cases = {
-        f"xgboost {xgboost.__version__}": xgboost.dask.DaskXGBClassifier(n_estimators=400, n_jobs=1),
+        f"xgboost {xgboost.__version__}": xgboost.dask.DaskXGBClassifier(n_estimators=3000, n_jobs=1),
         f"lightgbm {lightgbm.__version__}": lightgbm.DaskLGBMClassifier(
-            n_estimators=400, n_jobs=1, verbose=-1
+            n_estimators=3000, n_jobs=1, verbose=-1
         ),
-        "fastopt": DaskMLPClassifier((128,), max_iter=20, random_state=0, n_replicas=4, client=client),
+        "fastopt": DaskMLPClassifier((128,), max_iter=60, random_state=0, n_replicas=4, client=client),
     }
     return {name: _with_a_kill(client, model, dX, dy) for name, model in cases.items()}
+
+
+def _tasks(client):
+    return client.processing().values()
 
 
 def _with_a_kill(client, model, dX, dy):
@@ -232,13 +236,17 @@ def _with_a_kill(client, model, dX, dy):
     thread = threading.Thread(target=fit, daemon=True)
     began = time.perf_counter()
     thread.start()
-    time.sleep(3)
+    while thread.is_alive() and not any(
+        "train" in str(keys) or "round" in str(keys) for keys in _tasks(client)
+    ):
+        time.sleep(0.1)
+    time.sleep(8)  # well into it, also on a busy machine
     if not thread.is_alive():
         return found | {"killed": 0}
     found["killed"] = _kill(client, 1)
     thread.join(180)
     found.setdefault("outcome", "still waiting after 180 s")
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=60)
     return found | {"seconds": time.perf_counter() - began}
 
 

@@ -107,7 +107,7 @@ def test_a_death_of_all_workers_in_a_round_changes_no_bit(mortal_cluster, digits
     def kill():
         for n in (2, 1):
             deaths.append(kill_workers(mortal_cluster, n))
-            mortal_cluster.wait_for_workers(2)
+            mortal_cluster.wait_for_workers(2, timeout=60)
 
     class Slow(ClusterExecutor):
         """Makes each local round last, so that a worker can be killed in it."""

@@ -52,7 +52,7 @@ def test_killed_workers_cost_neither_fits_nor_numbers(mortal_cluster, tmp_path):
     def kill():
         for n in (2, 1):
             deaths.append(kill_workers(mortal_cluster, n))
-            mortal_cluster.wait_for_workers(2)
+            mortal_cluster.wait_for_workers(2, timeout=60)
 
     study = small_study(client=mortal_cluster).set_params(**slow)
     killer = threading.Timer(0.7, kill)
