@@ -51,6 +51,7 @@ def _add_shared(parser, of_presets, defaults):
         f"({defaults['dataset']})",
     )
     add("--target", metavar="COLUMN", help="column to predict, for a table")
+    add("--task", choices=("classification", "regression"), help="what the target is (by its values)")
     add("--groups", metavar="COLUMN", help="column that says which rows belong on one side of a split")
     add("--weights", metavar="COLUMN", help="column with the weight of each row")
     add("--encoding", metavar="NAME", help="of a text file, such as latin-1 (UTF-8)")
@@ -123,8 +124,8 @@ def _run(arguments, settings, command):
         require(module, f"fastopt {command}")
     from . import output
 
-    of_table = {"groups": arguments.groups, "weights": arguments.weights, "encoding": arguments.encoding}
-    data = datasets.load(settings["dataset"], target=arguments.target, data=arguments.data, **of_table)
+    names = ("target", "data", "task", "groups", "weights", "encoding")
+    data = datasets.load(settings["dataset"], **{name: getattr(arguments, name) for name in names})
     study = _make_study(arguments, settings, data, with_yardstick=command == "compare")
     rows = {"X": data.X, "y": data.y, "X_val": data.X_test, "y_val": data.y_test}
     rows.update(groups=data.groups, sample_weight=data.sample_weight)

@@ -18,6 +18,7 @@ def add_arguments(parser):
     add = parser.add_argument
     add("file", metavar="FILE", help="a table: .csv, .tsv, .txt, .parquet, .feather or .xlsx")
     add("--target", metavar="COLUMN", help="column to predict")
+    add("--task", choices=("classification", "regression"), help="what it is (default: by its values)")
     add("--time", type=seconds, metavar="S", help="seconds that training may take")
     add("--out", type=Path, metavar="FILE", help="where the model is written (default: FILE.fastopt)")
     add("--report", type=Path, metavar="FILE", help="where its report is written (default: FILE.html)")
@@ -40,9 +41,8 @@ def run(arguments):
     from . import model_output
 
     out, report = _places(arguments)
-    data = model_tables.load_training(
-        arguments.file, arguments.target, weights=arguments.weights, encoding=arguments.encoding
-    )
+    names = ("target", "task", "weights", "encoding")
+    data = model_tables.load_training(arguments.file, **{name: getattr(arguments, name) for name in names})
     model_output.announce(data)
     model, caught = _fitted(arguments, data)
     others = _others(arguments, model, data, caught)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..datasets.columns import some
 from ..report.model import column_table, of_summary, score_table
 from ..report.model_summary import shown, summarize
 from .model_file import save_model
@@ -95,27 +96,29 @@ def say_predictions(model: Any, data: NewTable, target: str, found: pd.DataFrame
     console.print(f"{len(found):,} rows predicted: {out}", soft_wrap=True)
     if data.target is None or not data.target.notna().any():
         return
-    score = _score(model, data, target, found)
-    if score is not None:
-        console.print(f"The table has {target!r}: {score.name} {shown(score)}.", soft_wrap=True)
+    console.print(f"The table has {target!r}{_score(model, data, target, found)}.", soft_wrap=True)
 
 
 def _score(model, data, target, found):
-    """Return the score on rows whose target is known; None if it holds something else than the model's."""
+    """Return in words the score on rows whose target is known, or why there is none."""
     from ..tabular.out_of_fold import classification_scores, regression_scores
 
     known = data.target.notna().to_numpy()
     y = data.target[known]
     if not hasattr(model, "classes_"):
-        is_number = y.dtype.kind in "iuf"
-        return regression_scores(y.to_numpy(float), found[target].to_numpy()[known])[0] if is_number else None
+        if y.dtype.kind not in "iuf":
+            return f", which holds {y.iloc[0]!r} and the like, and no score: the model predicts numbers"
+        score = regression_scores(y.to_numpy(float), found[target].to_numpy()[known])[0]
+        return f": {score.name} {shown(score)}"
     place = {_text(label): j for j, label in enumerate(model.classes_.tolist())}
     codes = np.array([place.get(_text(label), -1) for label in y.tolist()])
     if (codes < 0).any():
-        return None
+        unknown = sorted({_text(label) for label, code in zip(y.tolist(), codes, strict=True) if code < 0})
+        return f", and no score: the model does not know the classes {some(unknown)}"
     columns = [f"{target}={label}" for label in model.classes_]
     classes = np.arange(len(columns))
-    return classification_scores(codes, found[columns].to_numpy()[known], classes)[0]
+    score = classification_scores(codes, found[columns].to_numpy()[known], classes)[0]
+    return f": {score.name} {shown(score)}"
 
 
 def _text(label):

@@ -71,6 +71,7 @@ def load(
     target: str | None = None,
     data: str | os.PathLike[str] | None = None,
     *,
+    task: str | None = None,
     groups: str | None = None,
     weights: str | None = None,
     encoding: str | None = None,
@@ -86,6 +87,9 @@ def load(
         Column to predict, for tables.
     data : path, optional
         Local ``.npz`` file with MNIST, used instead of a download.
+    task : {'classification', 'regression'}, optional
+        What the target of a table is. By default text, booleans and at most 20 different whole numbers are
+        classes, other numbers a quantity.
     groups : str, optional
         Column of a table that says which rows belong together, such as a patient's number.
     weights : str, optional
@@ -110,7 +114,9 @@ def load(
     (150, 4)
     """
     path, kind = Path(name), _kind_of_file(name)
-    for_tables = {"target": target, "groups": groups, "weights": weights, "encoding": encoding}
+    if task not in (None, "classification", "regression"):
+        raise DatasetError(f"task={task!r} must be 'classification', 'regression' or None.")
+    for_tables = {"target": target, "task": task, "groups": groups, "weights": weights, "encoding": encoding}
     given = next((f"{key}={value!r}" for key, value in for_tables.items() if value is not None), None)
     if name in _BUNDLED:
         if given:
@@ -132,7 +138,7 @@ def load(
         return arrays.load(path, path.stem)
     from . import tables
 
-    return tables.load(path, kind, target, groups=groups, weights=weights, encoding=encoding)
+    return tables.load(path, kind, target, task=task, groups=groups, weights=weights, encoding=encoding)
 
 
 def list_datasets() -> list[str]:

@@ -106,7 +106,12 @@ class NewTable:
 
 
 def load_training(
-    name: str, target: str | None, *, weights: str | None = None, encoding: str | None = None
+    name: str,
+    target: str | None,
+    *,
+    task: str | None = None,
+    weights: str | None = None,
+    encoding: str | None = None,
 ) -> TrainingTable:
     """Read a table to learn from.
 
@@ -116,6 +121,8 @@ def load_training(
         Path of a table: see `fastopt.datasets.load`.
     target : str or None
         Column to predict; None raises an error that names the columns.
+    task : {'classification', 'regression'}, optional
+        What the target is; by default classification if it is text, booleans or few whole numbers.
     weights : str, optional
         Column with the weight of each row.
     encoding : str, optional
@@ -131,7 +138,7 @@ def load_training(
     file = _read_file(name, encoding)
     check_columns(file, target=target, weights=weights)
     table, notes, decimals = read_numbers(file)
-    table, y, task, more = with_target(file.path, table, target)
+    table, y, task, more = with_target(file.path, table, target, task)
     if task == "regression" and np.ptp(y) == 0:
         raise DatasetError(f"target {target!r} is {y[0]:g} in every row: there is nothing to learn.")
     form = TableForm(str(target), decimals=sorted(decimals))
@@ -249,7 +256,9 @@ def _check_names(file, columns, form):
     if not missing and not unknown:
         return
     parts = [f"lacks the columns {some(missing)}"] if missing else []
-    parts += [f"has the columns {some(unknown)}, which the model has not seen"] if unknown else []
+    parts += (
+        [f"has the columns {some(unknown)}, which the model has not seen: leave them out"] if unknown else []
+    )
     raise DatasetError(f"{file} {' and '.join(parts)}. The model reads {some([*form.kinds])}.")
 
 

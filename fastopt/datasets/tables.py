@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+_NUMBERS = "--task regression predicts a quantity."
+
 
 def load(
     path: Path,
     kind: str,
     target: str | None,
     *,
+    task: str | None = None,
     groups: str | None = None,
     weights: str | None = None,
     encoding: str | None = None,
@@ -32,7 +35,7 @@ def load(
     file = files.read(path, kind, encoding)
     check_columns(file, target=target, groups=groups, weights=weights)
     table, notes, _ = read_numbers(file)
-    return _from_frame(path, table, target, groups, weights, [*file.notes, *notes])
+    return _from_frame(path, table, target, task, groups, weights, [*file.notes, *notes])
 
 
 def check_columns(file: files.TableFile, **named: str | None) -> None:
@@ -49,9 +52,9 @@ def check_columns(file: files.TableFile, **named: str | None) -> None:
 
 
 def with_target(
-    path: Path, table: pd.DataFrame, target: str
+    path: Path, table: pd.DataFrame, target: str, task: str | None = None
 ) -> tuple[pd.DataFrame, np.ndarray, str, list[str]]:
-    """Return the rows that have a target, the target, its task and notes."""
+    """Return the rows that have a target, the target, its task (by its values, if None) and notes."""
     known = table[target].notna()
     notes = [] if known.all() else [f"{int((~known).sum())} rows without a {target!r} were left out."]
     table = table[known].reset_index(drop=True)
@@ -59,12 +62,12 @@ def with_target(
         raise DatasetError(
             f"{path.name} has {len(table)} rows with a {target!r}: too few to train and validate on."
         )
-    y, task, more = _target(table[target], target)
+    y, task, more = _target(table[target], target, task)
     return table, y, task, [*notes, *more]
 
 
-def _from_frame(path, table, target, groups, weights, notes):
-    table, y, task, more = with_target(path, table, target)
+def _from_frame(path, table, target, task, groups, weights, notes):
+    table, y, task, more = with_target(path, table, target, task)
     notes += more
     if task == "regression":
         y, more = standardised(y)
@@ -96,13 +99,15 @@ def _from_frame(path, table, target, groups, weights, notes):
     )
 
 
-def _target(column, name):
+def _target(column, name, task):
     """Return the target, its task, and notes: ``(y, task, notes)``."""
     if is_time(column) or (is_text(column) and holds_dates(column)):
         raise DatasetError(
             f"target {name!r} holds dates: predict a number made from it, such as days since a date."
         )
     if is_text(column):
+        if task == "regression":
+            raise DatasetError(f"target {name!r} holds text, {some(list(column[:3]))}: classes, no quantity.")
         return _classes(column, name)
     if column.dtype.name in ("bool", "boolean"):
         y = column.to_numpy(dtype=bool)
@@ -110,9 +115,18 @@ def _target(column, name):
         check_finite(name, column)
         y = column.to_numpy(dtype=np.float64)
         y = y.astype(np.int64) if np.all(y == np.round(y)) and np.all(np.abs(y) < 2**53) else y
-    if task_of(y) == "regression":
+    if (task or task_of(y)) == "regression":
         return y, "regression", []
+    if y.dtype.kind == "f":
+        raise DatasetError(f"target {name!r} holds fractions: a quantity, no classes.")
     check_classes(y, name)
+    n_classes = len(np.unique(y))
+    if task is None and y.dtype.kind == "i" and n_classes > 2:
+        return (
+            y,
+            "classification",
+            [f"{name!r} holds {n_classes} different whole numbers: each is a class. {_NUMBERS}"],
+        )
     return y, "classification", []
 
 

@@ -164,7 +164,7 @@ def column_table(summary: ModelSummary) -> tuple[str, str, list[str], list[list[
     ]
     text = (
         "Importance is the rise of the loss when the column is shuffled among the rows held out: what the "
-        "model owes to it alone. Columns that stand for each other share little of it."
+        "model owes to it alone. Columns that hold the same information are all low."
     )
     return "Columns", text, ["Column", "Importance", "Kind", "Missing", "Inputs", "What was done"], rows
 

@@ -129,7 +129,11 @@ def _number(name, value):
     """Return a score, or a difference of two, in the unit in which it is shown."""
     if name in _PERCENT:
         return f"{round(100 * value, 1) + 0.0:.1f}"
-    return f"{round(value, 3) + 0.0:.3f}" if name in _WITHOUT_UNIT else f"{value:#.4g}".rstrip(".")
+    if name in _WITHOUT_UNIT:
+        return f"{round(value, 3) + 0.0:.3f}"
+    return (
+        f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:#.4g}".rstrip(".")
+    )  # as prices are written
 
 
 def _sentences(model, models, weights):

@@ -351,7 +351,8 @@ class BaseTabularMLP(TabularParameters):
         By how much the loss of the rows held out rises when the column is permuted among them: each network
         predicts the rows that it was not trained on, once for each column (with ``X_val``: those rows). Of
         probabilities the log-loss, calibrated; of numbers the loss in units of the scaled targets, so with
-        ``loss='squared_error'`` about by how much R2 falls. Columns that stand for each other share little.
+        ``loss='squared_error'`` about by how much R2 falls. Columns that hold
+        the same information are all low.
 
         Until then the estimator keeps the encoded training rows. A pickle or a file does not hold them: ask
         before, and the importances are saved.

@@ -81,7 +81,7 @@ class NumberColumn(Persistent):
             shifted = f"(x {sign} {abs(self.center):.6g})" if self.center else "x"
             scaled = f"{shifted} / {self.scale:.6g}"
             words = {
-                "robust_clip": f"{scaled}, bent to stay within 3",
+                "robust_clip": f"{scaled}, smoothly clipped at 3",
                 "standard": scaled,
                 "quantile": "mapped to a normal distribution",
                 None: "as it is",

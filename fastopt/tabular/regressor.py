@@ -390,10 +390,11 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
     def _residual_groups(self, what):
         """Return the number of repeats, residuals and weights of each network, and whether of their mean."""
         if "_residuals" not in vars(self):
+            if self._quantiles() is not None:
+                raise ValueError(f"{what} is of one number for each target, not of quantile={self.quantile!r}.")
             raise ValueError(
-                f"{what} goes by residuals of rows held out, for each target one: it needs one quantile, not "
-                f"a list (quantile={self.quantile!r}), and at least as many networks as folds (n_members="
-                f"{len(self._params)})"
+                f"{what} needs a residual of each row: at least as many networks as folds "
+                f"(n_members={len(self._params)}, {int(self.folds_.max()) + 1} folds)."
             )
         has_folds = hasattr(self, "folds_")
         n_repeats = len(self._residuals) // (int(self.folds_.max()) + 1) if has_folds else 1

@@ -116,6 +116,26 @@ def test_a_class_per_row_is_refused_with_what_stands_in_the_way():
     assert datasets.load(saved(few), "y").task == "regression"
 
 
+def test_whole_numbers_are_classes_or_a_quantity_as_the_user_says():
+    path = saved(["a,rings,size,colour", *(f"{a},{i % 9},{i / 8},{'rb'[i % 2]}" for i, a in enumerate(A))])
+    data = datasets.load(path, "rings")
+    assert data.task == "classification"
+    assert "'rings' holds 9 different whole numbers: each is a class. --task regression" in data.notes[0]
+    said = datasets.load(path, "rings", task="classification")
+    assert said.y.tolist() == data.y.tolist()
+    assert not any("each is a class" in note for note in said.notes)  # nothing was decided for the user
+    quantity = datasets.load(path, "rings", task="regression")
+    rings = np.arange(len(A)) % 9
+    assert quantity.task == "regression"
+    np.testing.assert_allclose(quantity.y, (rings - rings.mean()) / rings.std(), rtol=1e-6)  # float32
+    with pytest.raises(DatasetError, match="'size' holds fractions: a quantity, no classes"):
+        datasets.load(path, "size", task="classification")
+    with pytest.raises(DatasetError, match="'colour' holds text, 'r', 'b', 'r': classes, no quantity"):
+        datasets.load(path, "colour", task="regression")
+    with pytest.raises(DatasetError, match="task='ranking' must be 'classification', 'regression' or None"):
+        datasets.load(path, "rings", task="ranking")
+
+
 def test_the_index_that_to_csv_writes_is_no_feature_nor_are_ids_and_dates():
     frame = pd.DataFrame({"a": A, "nr": np.arange(1, N + 1), "y": np.arange(N) // 20})
     frame["customer_id"] = 7000 + 3 * RNG.permutation(N)

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 import fastopt
 from fastopt import cli
 from fastopt.cli import model_file
+from fastopt.datasets.model_tables import load_training
 from fastopt.report import render_model_report, write_model_report
 from fastopt.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastopt.tabular.baselines import gradient_boosting
@@ -159,6 +160,9 @@ def test_predict_applies_the_model_of_the_file(folder, kinds):
     known = [i for i, kind in enumerate(kinds_of_some) if kind]
     right = sum(found["kind"][i] == kinds_of_some[i] for i in known)
     assert f"accuracy {100 * right / 6:.1f} % (" in printed
+    new.assign(kind=["giant", *kinds_of_some[1:]]).to_csv(folder / "giant.csv", index=False)
+    printed = run(folder, "predict", "kinds.fastopt", "giant.csv", "--out", "p.csv")
+    assert "The table has 'kind', and no score: the model does not know the classes 'giant'." in printed
 
 
 def test_predict_tells_the_score_where_the_table_has_the_target(folder, heights):
@@ -169,6 +173,20 @@ def test_predict_tells_the_score_where_the_table_has_the_target(folder, heights)
     assert f"R2 {r2_score(table['height'], found['height']):.3f} (" in printed
     inside = (found["height from"] <= table["height"]) & (table["height"] <= found["height to"])
     assert inside.mean() > 0.8  # these rows were trained on
+    table.assign(height="tall").to_csv(folder / "words.csv", index=False)
+    printed = run(folder, "predict", "tall.model", "words.csv", "--out", "p.csv")
+    assert "'height', which holds 'tall' and the like, and no score: the model predicts numbers." in printed
+
+
+def test_whole_numbers_are_a_quantity_where_the_user_says_so(folder):
+    table = flowers().drop(columns="kind")
+    table["height"] = table["height"].round() // 2
+    table.to_csv(folder / "rings.csv", index=False)
+    data = load_training(str(folder / "rings.csv"), "height")
+    assert data.task == "classification"
+    assert any("--task regression predicts a quantity" in note for note in data.notes)
+    run(folder, "fit", "rings.csv", "--target", "height", "--task", "regression", "--time", "1")
+    assert isinstance(fastopt.load(folder / "rings.fastopt"), TabularMLPRegressor)
 
 
 def test_tables_that_do_not_fit_are_refused_in_a_sentence(folder, kinds):

@@ -80,6 +80,8 @@ def test_quantiles_of_several_targets_are_those_of_each():
     assert predicted.shape == (442, 2, 2)
     covered = (both[:, :, np.newaxis] <= regr.oof_predictions_).mean(axis=0)
     np.testing.assert_allclose(covered, [[0.2, 0.8]] * 2, atol=0.1)
+    with pytest.raises(ValueError, match=r"of one number for each target, not of quantile=\[0\.2, 0\.8\]"):
+        regr.predict_interval(X)
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9])
@@ -113,9 +115,9 @@ def test_intervals_with_a_validation_set_are_split_conformal():
 
 def test_intervals_need_residuals_and_a_coverage():
     few = TabularMLPRegressor(**QUICK | {"n_members": 2}).fit(X, Y)
-    with pytest.raises(ValueError, match=r"as many networks as folds \(n_members=2\)"):
+    with pytest.raises(ValueError, match=r"as many networks as folds \(n_members=2, 5 folds\)"):
         few.predict_interval(X)
-    with pytest.raises(ValueError, match="return_std=True goes by residuals"):
+    with pytest.raises(ValueError, match="return_std=True needs a residual of each row"):
         few.predict(X, return_std=True)
     assert np.isnan(few.oof_predictions_).mean() == pytest.approx(0.6, abs=0.01)  # of three folds
     with pytest.raises(ValueError, match=r"coverage=1\.5"):
