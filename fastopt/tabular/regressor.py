@@ -391,7 +391,7 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
         """Return the number of repeats, residuals and weights of each network, and whether of their mean."""
         if "_residuals" not in vars(self):
             if self._quantiles() is not None:
-                raise ValueError(f"{what} is of one number for each target, not of quantile={self.quantile!r}.")
+                raise ValueError(f"{what} needs one quantile, not a list (quantile={self.quantile!r}).")
             raise ValueError(
                 f"{what} needs a residual of each row: at least as many networks as folds "
                 f"(n_members={len(self._params)}, {int(self.folds_.max()) + 1} folds)."
