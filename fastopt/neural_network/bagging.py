@@ -165,4 +165,7 @@ def _describe(ensemble):
         setattr(ensemble, name, getattr(members[0], name))
     ensemble.n_iter_ = max(member.n_iter_ for member in members)
     ensemble.t_ = sum(member.t_ for member in members)
-    ensemble.loss_ = float(np.mean([member.loss_ for member in members]))
+    if all(hasattr(member, "loss_") for member in members):
+        ensemble.loss_ = float(np.mean([member.loss_ for member in members]))
+    else:  # Ctrl-C in the first epoch, after which one network has none, either
+        vars(ensemble).pop("loss_", None)

@@ -47,10 +47,9 @@ _FITTED = {
     "t_": Integral,
     "validation_scores_": (list, _NONE),
 }
-#: Those of them that every fit leaves.
+#: Those of them that every fit leaves: a loss one that Ctrl-C ends in its first epoch does not.
 _REQUIRED = (
     "device_",
-    "loss_",
     "n_features_in_",
     "n_iter_",
     "n_layers_",

@@ -23,6 +23,9 @@ _CHUNK = 1 << 15
 #: Parts of the same weight by whose borders the scaler 'quantile' knows a distribution, and the smallest
 #: share of it that a number can have below or above itself (5.2 standard deviations, as in scikit-learn).
 _N_PARTS, _OUTERMOST = 256, 1e-7
+#: A power of two by which numbers are multiplied, if no larger than this: the reciprocal of the difference of
+#: two subnormal numbers is no float64.
+_MAGNIFIER, _LARGE = 2.0**64, 2.0**900
 #: Where x / sqrt(1 + (x/3)^2) is 3 to the last digit, and its square is still a number.
 _FAR = 1e9
 
@@ -155,10 +158,12 @@ class _WeightAbove:
 
 
 def _moments(values, weights):
+    # In units of a power of two, which rounds nothing: squares of 1e200 and 1e-200 are no float64.
+    power = math.frexp(max(-values[0], values[-1]))[1]
+    values = np.ldexp(values, -power)
     mean = np.average(values, weights=weights)
-    with np.errstate(over="ignore"):
-        deviation = math.sqrt(np.average((values - mean) ** 2, weights=weights))
-    return float(mean), deviation or 1.0
+    deviation = math.sqrt(np.average((values - mean) ** 2, weights=weights))
+    return math.ldexp(mean, power), math.ldexp(deviation, power) or 1.0
 
 
 def _edges(values, weights, n_bins):
@@ -186,8 +191,11 @@ class NumberEncoder:
         self._marked = _places(columns, lambda c: c.n_missing)
         edges = [(j, c.edges) for j, c in enumerate(columns)]
         self._binned = np.array([j for j, e in edges for _ in e[1:]], np.intp)
-        self._low = np.array([low for _, e in edges for low in e[:-1]])
-        self._width = np.array([b - a for _, e in edges for a, b in itertools.pairwise(e)])
+        bins = [bounds for _, e in edges for bounds in itertools.pairwise(e)]
+        # Half of each number, where a width is beyond float64.
+        self._unit = np.array([1.0 if math.isfinite(b - a) else 0.5 for a, b in bins])
+        self._low = np.array([a for a, _ in bins]) * self._unit
+        self._width = np.array([b for _, b in bins]) * self._unit - self._low
         self.n_outputs = len(self._scaled) + len(self._marked) + len(self._binned)
         #: The position, among the columns, to which each input belongs.
         self.sources = np.concatenate([self._scaled, self._marked, self._binned]).astype(np.intp)
@@ -219,7 +227,11 @@ class NumberEncoder:
                 is_marked = slice(n_scaled, n_scaled + n_marked)
                 to[:, is_marked] = 0 if missing is None else missing[:, self._marked]
             if len(self._binned):
-                within = (x[:, self._binned] - self._low) / self._width
+                within = x[:, self._binned]
+                within *= self._unit
+                with np.errstate(over="ignore"):  # infinity is beyond a bin, too
+                    within -= self._low
+                    within /= self._width
                 to[:, n_scaled + n_marked :] = np.clip(within, 0, 1, out=within)
             if self._scaler in ("standard", None) and not np.isfinite(to).all():
                 self._refuse(to, name)
@@ -289,6 +301,8 @@ def clipped(z: np.ndarray) -> np.ndarray:
 
 def _normal_score(x, landmarks):
     """Return the normal quantile of each number's place among the landmarks, the mean place among equals."""
+    if max(-landmarks[0], landmarks[-1]) < _LARGE:
+        x, landmarks = x * _MAGNIFIER, landmarks * _MAGNIFIER
     places = np.linspace(0, 1, len(landmarks))
     place = np.interp(x, landmarks, places) - np.interp(-x, -landmarks[::-1], -places[::-1])
     return ndtri(np.clip(place / 2, _OUTERMOST, 1 - _OUTERMOST))

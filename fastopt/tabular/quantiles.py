@@ -40,4 +40,5 @@ def quantiles(
     low = np.minimum(np.searchsorted(until, wanted - slack), n - 1)
     high = np.minimum(np.searchsorted(until, wanted + slack, side="right"), n - 1)
     low[wanted == 0] = high[wanted == 0] = 0
-    return (values[low] / 2 + values[high] / 2).tolist()
+    low, high = values[low], values[high]
+    return np.where(low == high, low, low / 2 + high / 2).tolist()  # half a subnormal number is rounded

@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import _check_y, check_is_fitted
+from sklearn.utils.validation import _check_y, check_consistent_length, check_is_fitted
 
 from fastopt.neural_network import validation
 from fastopt.neural_network.familiar_keywords import answers_keywords
@@ -20,6 +20,8 @@ from fastopt.rules.losses import REGRESSION_LOSSES, lookup_loss
 from fastopt.tabular.estimator import BaseTabularMLP
 from fastopt.tabular.intervals import cv_plus
 
+#: Largest target, and the reciprocal of the smallest range: squares and their sums stay within float64.
+_LARGEST = 1e150
 #: Losses with one output for each target.
 _LOSSES = frozenset(name for name, loss in REGRESSION_LOSSES.items() if loss.outputs_per_target == 1)
 
@@ -294,9 +296,9 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
         """
         if self._quantiles() is None:
             return super().score(X, y, sample_weight)
-        return self._score(
-            np.reshape(y, (len(X), -1)), self._values(self._mean_outputs(self._encoded(X))), sample_weight
-        )
+        labels = self._read_labels(y, reset=False)
+        check_consistent_length(X, labels)
+        return self._score(labels, self._values(self._mean_outputs(self._encoded(X))), sample_weight)
 
     def _quantiles(self):
         return quantiles_of(lookup_loss(self.loss), self.quantile)
@@ -323,6 +325,7 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
     def _learn_targets(self, labels, weights):
         n_targets = labels.shape[1]
         self._low, self._high = labels.min(axis=0), labels.max(axis=0)
+        _check_squares(self._low, self._high)
         self._shift, self._scale = np.zeros(n_targets), np.ones(n_targets)
         if self.target_scaler is None:
             return
@@ -420,3 +423,15 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _check_squares(low, high):
+    """Refuse targets of which R2 cannot be computed: the squares of their differences are no float64."""
+    spread = high / 2 - low / 2
+    wrong = (np.maximum(-low, high) > _LARGEST) | ((spread > 0) & (spread < 1 / _LARGEST))
+    if wrong.any():
+        t = wrong.argmax()
+        raise ValueError(
+            f"y goes from {low[t]:.3g} to {high[t]:.3g}, and squares of such numbers are beyond float64: "
+            "multiply it by a power of ten, so that its range is between 1e-150 and 1e150"
+        )

@@ -228,6 +228,21 @@ for params in {}, {"early_stopping": True}:
     assert done.stdout.split("\n")[:2] == ["3 (5,)", "1 (5,)"]
 
 
+def test_ctrl_c_before_the_first_epoch_is_over_leaves_the_first_parameters(monkeypatch, tmp_path):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    ensemble = classifier(max_iter=3).fit(X, LABELS)
+    monkeypatch.setattr(compiled_epochs, "train_members", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        ensemble.fit(X, LABELS)
+    assert ensemble.n_iter_ == 0
+    assert not hasattr(ensemble, "loss_")  # nor has a single network one then
+    save(ensemble, tmp_path / "ensemble")
+    for one in (pickle.loads(pickle.dumps(ensemble)), load(tmp_path / "ensemble")):
+        assert np.array_equal(one.predict_proba(X), ensemble.predict_proba(X))
+
+
 @pytest.mark.parametrize("model", [MLPClassifier((4,), n_members=2), MLPRegressor(n_members=2, max_iter=20)])
 def test_scikit_learns_checks(model):
     """Those that are of ensembles as well: fits that are repeated, subsets of rows, pickles, names, tags."""

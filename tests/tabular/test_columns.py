@@ -53,6 +53,26 @@ def test_numbers_far_away_stay_bounded():
     assert found[0] < found[3]
 
 
+@pytest.mark.parametrize("scaler", ["robust_clip", "standard", "quantile"])
+@pytest.mark.parametrize("unit", [2.0**-1030, 2.0**-700, 2.0**700, 2.0**1022])
+def test_the_unit_of_numbers_does_not_matter(scaler, unit):
+    X = np.arange(60)[:, np.newaxis] / 16 - 1  # in each unit a float64, subnormal in the smallest
+    encoder = TableEncoder(numeric_scaler=scaler, encoding="ple", dtype="float64")
+    with np.errstate(all="raise"):
+        found = encoder.fit_transform(X * unit)
+    # NumPy's and SciPy's own roundings, of some 60 numbers.
+    np.testing.assert_allclose(found, encoder.fit_transform(X), rtol=1e-12, atol=1e-12)
+
+
+def test_bins_that_are_wider_than_float64_reaches():
+    X = np.repeat([-1.6e308, -1.5e308, 1.5e308, 1.6e308], [10, 10, 10, 10])[:, np.newaxis]
+    encoder = TableEncoder(encoding="ple", n_bins=3, dtype="float64").fit(np.vstack([X, [[-1.7e308]]]))
+    edges = np.array(encoder.columns_[0].edges)
+    found = encoder.transform(np.array([[0.0], [1.6e308]]))[:, 1:]
+    bins = (np.array([[0.0], [1.6e308]]) / 4 - edges[:-1] / 4) / np.diff(edges / 4)
+    np.testing.assert_allclose(found, np.clip(bins, 0, 1), rtol=1e-15)
+
+
 def test_standard_is_scikit_learns(numbers):
     found = TableEncoder(numeric_scaler="standard", dtype="float64").fit_transform(numbers)
     np.testing.assert_allclose(found, StandardScaler().fit_transform(numbers), rtol=1e-12)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn.datasets import load_diabetes
 from sklearn.metrics import d2_pinball_score, r2_score
 
@@ -147,3 +148,28 @@ def test_outliers_move_a_robust_loss_less():
 def test_parameters_that_cannot_be_are_named(parameters, words):
     with pytest.raises(ValueError, match=words):
         TabularMLPRegressor(**parameters).fit(X, Y)
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e200])
+def test_targets_whose_squares_are_no_numbers_are_refused(unit):
+    with pytest.raises(ValueError, match="squares of such numbers are beyond float64: multiply it"):
+        TabularMLPRegressor().fit([[1.0], [2.0], [3.0]], [1 * unit, -1 * unit, 2 * unit])
+
+
+def test_a_list_of_quantiles_is_scored_on_sparse_rows_and_checks_the_targets():
+    X = np.random.RandomState(0).normal(size=(60, 3))
+    y = X[:, 0]
+    regr = TabularMLPRegressor(
+        loss="quantile",
+        quantile=[0.2, 0.8],
+        n_members=2,
+        n_cv=2,
+        hidden_layer_sizes=4,
+        max_iter=6,
+        random_state=0,
+    ).fit(X, y)
+    assert regr.score(scipy.sparse.csr_matrix(X), y) == regr.score(X, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        regr.score(X, y[:-1])
+    with pytest.raises(ValueError, match="NaN"):
+        regr.score(X, np.append(y[:-1], np.nan))
