@@ -76,7 +76,7 @@ class TableEncoder(Persistent, TransformerMixin, BaseEstimator):
     source_columns_ : ndarray of shape (n_inputs,)
         For each input, the position of the column that it comes from.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only if the columns have names, all of them str.
 
     Notes

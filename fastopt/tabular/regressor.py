@@ -237,8 +237,9 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
         former (Barber, Candès, Ramdas & Tibshirani, "Predictive inference with the jackknife+", 2021). For
         exchangeable rows, whatever their distribution, it then contains the target with a probability of at
         least ``1 - 2 * (1 - coverage) - sqrt(2 / n_samples)``, and typically of about ``coverage``. This
-        holds on average over new rows, not for each kind of row. Each network's best epoch is chosen on its
-        own fold, whose residuals thus are slightly too small: that bends the assumption of the theorem.
+        holds on average over new rows, not for each kind of row. The theorem assumes residuals of rows
+        that took no part in the training; here they have chosen the network's best epoch, so they are
+        slightly too small.
 
         With ``X_val`` the residuals are those of the mean prediction on these rows (split conformal).
 
