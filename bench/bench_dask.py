@@ -148,6 +148,7 @@ class Killer(threading.Thread):
 def bench_kills(client, n_fits=20):
     """Fit with workers killed in random rounds, and compare the bits."""
     import dask.array as da
+    from distributed import Client, LocalCluster
     from sklearn.datasets import make_classification
 
     from fastopt.dask import DaskMLPClassifier
@@ -163,17 +164,17 @@ def bench_kills(client, n_fits=20):
     clf.fit(dX, dy)
     alone = time.perf_counter() - began
     same, killed, seconds = 0, [], []
-    for _ in range(n_fits):
-        killer = Killer(client, every=alone / 3, most=3)
-        began = time.perf_counter()
-        killer.start()
-        clf.fit(dX, dy)
-        killer.over.set()
-        killer.join()
-        seconds.append(time.perf_counter() - began)
-        same += np.array_equal(clf._params, expected)
-        killed.append(killer.killed)
-        client.wait_for_workers(2, timeout=60)
+    for _ in range(n_fits):  # a cluster for each: nannies do not start every worker again
+        with LocalCluster(n_workers=2, **OPTIONS) as cluster, Client(cluster, set_as_default=False) as own:
+            killer = Killer(own, every=1.0, most=3)
+            began = time.perf_counter()
+            killer.start()
+            clf.set_params(client=own).fit(dX, dy)
+            killer.over.set()
+            killer.join()
+            seconds.append(time.perf_counter() - began)
+            same += np.array_equal(clf._params, expected)
+            killed.append(killer.killed)
     return {
         "fits_with_the_same_bits": f"{same} of {n_fits}",
         "workers_killed": killed,
