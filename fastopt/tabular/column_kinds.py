@@ -105,7 +105,7 @@ def of_objects(values: list[Any], name: str, is_category: bool = False) -> Colum
     TypeError
         If a value is none of text, number, boolean, date, time and duration.
     ValueError
-        If a value is a complex number.
+        If a value is a complex number, or one beyond float64.
     """
     kinds = {_kind_of_type(kind) for kind in set(map(type, values))}
     if None in kinds:
@@ -116,9 +116,14 @@ def of_objects(values: list[Any], name: str, is_category: bool = False) -> Colum
     if not kinds:
         return of_numbers(np.full(len(values), np.nan), is_category=is_category)
     kind = kinds.pop() if len(kinds) == 1 else NUMBER if kinds == {NUMBER, BOOLEAN} else MIXED
-    if kind in (TEXT, MIXED):
-        return _of_texts(values, kind, is_category)
-    return of_numbers(_NUMBERS_OF[kind](values), kind, is_category)
+    try:
+        if kind in (TEXT, MIXED):
+            return _of_texts(values, kind, is_category)
+        return of_numbers(_NUMBERS_OF[kind](values), kind, is_category)
+    except OverflowError as error:
+        raise ValueError(
+            f"column {name!r} holds a number beyond float64 ({error}): write it as text if it is a name"
+        ) from error
 
 
 def _is_number(value):

@@ -315,6 +315,12 @@ def test_what_does_not_fit_is_refused():
         TableEncoder().fit(scipy.sparse.csr_array([[1.0, 2.0], [0.0, -np.inf]]))
 
 
+@pytest.mark.parametrize("beside", [1, "text"])
+def test_whole_numbers_beyond_float64_are_refused_in_words(beside):
+    with pytest.raises(ValueError, match="column 'x1' holds a number beyond float64"):
+        TableEncoder().fit(np.array([[1, 10**400], [2, beside]], dtype=object))
+
+
 def test_zero_and_one_are_booleans_and_missing_fits_everywhere():
     encoder = TableEncoder().fit(np.array([[True, 1.0], [False, 0.0]], dtype=object))
     np.testing.assert_array_equal(encoder.transform(np.array([[1, 0.5]]))[:, 1], [1])
