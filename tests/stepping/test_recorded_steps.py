@@ -6,7 +6,6 @@ import weakref
 
 import numpy as np
 import pytest
-import torch
 
 import fastopt
 from fastopt import SGD, SWA, Adam, Cautious, Clip, Lookahead, MultiSteps, SkipNonFinite
@@ -101,6 +100,7 @@ def test_a_program_makes_the_steps_that_python_makes(name, same, monkeypatch):
 
 
 def test_gradients_of_torch_lie_elsewhere_at_each_step(monkeypatch):
+    torch = pytest.importorskip("torch")
     pair = Pair(OPTIMIZERS_HERE["clip of lamb"], monkeypatch, like=torch.as_tensor)
     kept = []
     for _ in range(N_STEPS):
