@@ -308,17 +308,38 @@ def replay(layout, member, n_epochs, n_more):
             )
 
 
+def test_progress_of_many_short_runs_is_told(monkeypatch):
+    monkeypatch.setattr(member_run, "_REPORT", 0.0)
+    layout, members = make_members(2)
+    told = []
+    trainer = MemberTrainer(layout, **NETWORK)
+    trainer.train(members, n_epochs=3, batch_size=BATCH, tick=told.append)
+    assert told[-1] == 6
+
+
 def test_what_members_cannot_be_is_refused_in_words():
-    def refused(match, n=2, n_epochs=1, **changes):
+    def refused(match, n=2, n_epochs=1, batch_size=BATCH, **changes):
         layout, members = make_members(n)
         for name, value in changes.items():
             setattr(members[-1], name, value(members) if callable(value) else value)
         with pytest.raises(ValueError, match=match):
-            MemberTrainer(layout, **NETWORK).train(members, n_epochs=n_epochs, batch_size=BATCH)
+            MemberTrainer(layout, **NETWORK).train(members, n_epochs=n_epochs, batch_size=batch_size)
 
     flat = make_members()[0].size, make_members()[0].n_decay, np.float32
     for name in ("params", "rows", "update", "random_state"):
         refused(f"share their {name}", **{name: lambda members, name=name: getattr(members[0], name)})
+    for name in ("params", "rows"):
+        array = np.zeros(3 * 2048, make_members()[1][0].rows.dtype if name == "rows" else np.float32)
+        n = len(getattr(make_members()[1][0], name))
+        layout, members = make_members(2)
+        setattr(members[0], name, array[:n])
+        setattr(members[1], name, array[n - 1 : 2 * n - 1])
+        with pytest.raises(ValueError, match=f"share their {name}"):
+            MemberTrainer(layout, **NETWORK).train(members, n_epochs=1, batch_size=BATCH)
+        members[1] = make_members()[1][0]
+        getattr(members[1], name).setflags(write=False)
+        with pytest.raises(ValueError, match=f"{name} of a member may not be written"):
+            MemberTrainer(layout, **NETWORK).train(members, n_epochs=1, batch_size=BATCH)
     refused("held_out has no rows", held_out=np.zeros(0, np.int64))
     refused("no rows to train on", rows=np.zeros(0, np.int64))
     refused("from 0 to 150, but X has 150", held_out=np.array([0, 150]))
@@ -329,6 +350,7 @@ def test_what_members_cannot_be_is_refused_in_words():
     refused("calls Python between batches", update=LBFGS().flat(*flat))
     refused("params must be", params=np.zeros(3, np.float32))
     refused("n_epochs=-1", n_epochs=-1)
+    refused("batch_size=0", batch_size=0)
     layout, members = make_members()
     members[0].held_out = None
     with pytest.raises(ValueError, match="needs rows held_out"):

@@ -183,6 +183,7 @@ class Watch:
         """Run members, and call ``end`` when it is time to."""
         if flops < _SHORT_FLOPS:
             compilation.run_members(*arguments)
+            self._report()
             return
         with ThreadPoolExecutor(1) as executor:
             future = executor.submit(compilation.run_members, *arguments)

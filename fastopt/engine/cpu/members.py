@@ -1,8 +1,9 @@
 """Several networks of one shape trained side by side, without Python between their batches or epochs."""
 
 import contextlib
+import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -240,6 +241,8 @@ class MemberTrainer:
         """
         if n_epochs < 0:
             raise ValueError(f"n_epochs={n_epochs!r} must be 0 or more")
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r} must be 1 or more")
         _check_apart(members)
         while len(self._trainers) < len(members):
             self._trainers.append(self._make_trainers())
@@ -289,22 +292,26 @@ class MemberTrainer:
                 run.end()
 
 
-def _shared(members) -> Iterator[tuple[str, int]]:
-    """Yield the name and an identity of whatever training writes."""
-    for member in members:
-        yield "params", member.params.ctypes.data
-        yield "update", id(member.update)
-        if member.random_state is not None:
-            yield "rows", member.rows.ctypes.data
-            yield "random_state", id(member.random_state._bit_generator)
-        if member.dropout is not None:
-            yield "dropout", id(member.dropout)
-
-
 def _check_apart(members):
-    """Raise ValueError if two members share what training writes."""
-    seen = set()
-    for one in _shared(members):
-        if one in seen:
-            raise ValueError(f"two members share their {one[0]}, which training writes: give each its own")
-        seen.add(one)
+    """Raise ValueError if two members share what training writes, or it may not be written."""
+    objects, arrays = set(), {"params": [], "rows": []}
+    for member in members:
+        own = {"update": member.update, "dropout": member.dropout}
+        if member.random_state is not None:
+            own["random_state"] = member.random_state._bit_generator
+            arrays["rows"].append(member.rows)
+        arrays["params"].append(member.params)
+        for name, one in own.items():
+            if one is not None and id(one) in objects:
+                raise ValueError(_SHARE.format(name))
+            objects.add(id(one))
+    for name, written in arrays.items():
+        if not all(array.flags.writeable for array in written):
+            raise ValueError(f"{name} of a member may not be written: training does, so give it a copy")
+        starts = [array.ctypes.data for array in written]
+        bounds = sorted((start, start + a.nbytes) for start, a in zip(starts, written, strict=True))
+        if any(end > start for (_, end), (start, _) in itertools.pairwise(bounds)):
+            raise ValueError(_SHARE.format(name))
+
+
+_SHARE = "two members share their {}, which training writes: give each its own"
