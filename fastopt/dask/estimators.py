@@ -71,8 +71,8 @@ class DaskMLPClassifier(TrainedInRounds, MLPClassifier):
     Notes
     -----
     Bits are the same for any number and placement of workers, given `random_state`, `n_replicas`, the
-    partitions, `split_every`, versions and make of processor. What the client or the scheduler takes with it
-    is lost, but for `checkpoint`.
+    partitions, `split_every`, versions and make of processor. If the client or the scheduler
+    dies, the fit is lost, or goes on from the last `checkpoint`.
 
     Examples
     --------

@@ -107,7 +107,8 @@ def _target(column, name, task):
         )
     if is_text(column):
         if task == "regression":
-            raise DatasetError(f"target {name!r} holds text, {some(list(column[:3]))}: classes, no quantity.")
+            texts = some(column.unique().tolist(), 4)
+            raise DatasetError(f"target {name!r} holds text, {texts}: classes, no quantity.")
         return _classes(column, name)
     if column.dtype.name in ("bool", "boolean"):
         y = column.to_numpy(dtype=bool)

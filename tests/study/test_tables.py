@@ -130,7 +130,7 @@ def test_whole_numbers_are_classes_or_a_quantity_as_the_user_says():
     np.testing.assert_allclose(quantity.y, (rings - rings.mean()) / rings.std(), rtol=1e-6)  # float32
     with pytest.raises(DatasetError, match="'size' holds fractions: a quantity, no classes"):
         datasets.load(path, "size", task="classification")
-    with pytest.raises(DatasetError, match="'colour' holds text, 'r', 'b', 'r': classes, no quantity"):
+    with pytest.raises(DatasetError, match="'colour' holds text, 'r', 'b': classes, no quantity"):
         datasets.load(path, "colour", task="regression")
     with pytest.raises(DatasetError, match="task='ranking' must be 'classification', 'regression' or None"):
         datasets.load(path, "rings", task="ranking")
