@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._extras import require
 from . import DatasetError, large_tables
+from .columns import some
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,6 +149,10 @@ def _text(path, encoding):
     options = {"sep": separator, "encoding": encoding, "skipinitialspace": True, **_EMPTY_ONLY}
     options["index_col"] = False  # rows longer than the header are an error, not an index
     frame = pandas.read_csv(path, low_memory=False, **options)
+    names = pandas.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0]
+    for name in names[names.duplicated()].dropna().unique():
+        others = [column for column, own in zip(frame.columns, names, strict=False) if own == name]
+        notes.append(f"The name {name!r} stands over {len(others)} columns, which are called {some(others)}.")
     return TableFile(path, frame, separator, notes, options)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fastopt import datasets
 from fastopt._extras import MissingExtraError
-from fastopt.datasets import DatasetError, text_numbers
+from fastopt.datasets import DatasetError, files, text_numbers
 
 N = 60
 RNG = np.random.default_rng(0)
@@ -189,6 +189,17 @@ def test_other_encodings_have_an_option_and_a_hint():
         datasets.load("table.csv", "y", encoding="ascii")
     with pytest.raises(DatasetError, match="encoding='klingon' is not one that Python knows"):
         datasets.load("table.csv", "y", encoding="klingon")
+
+
+def test_names_that_stand_over_several_columns_are_told(tmp_path):
+    rows = "".join(f"{i},{i % 7},{i % 3},{i % 2}\n" for i in range(60))
+    for header, told in {
+        "a,b,a,y": ["The name 'a' stands over 2 columns, which are called 'a', 'a.1'."],
+        "a,b,,y": [],
+    }.items():
+        (tmp_path / "table.csv").write_text(f"{header}\n{rows}")
+        notes = files.read(tmp_path / "table.csv", ".csv").notes
+        assert notes == told
 
 
 def test_utf_16_is_known_by_its_mark_and_asked_for_without():
