@@ -69,7 +69,7 @@ def write_model_report(
     Raises
     ------
     ValueError
-        If the model has no out-of-fold predictions, or several targets.
+        If the model has no out-of-fold predictions or several targets, or y is another than in `fit`.
 
     Examples
     --------

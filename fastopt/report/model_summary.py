@@ -73,13 +73,17 @@ def summarize(
     Raises
     ------
     ValueError
-        If there are no out-of-fold predictions, or several targets.
+        If there are no out-of-fold predictions or several targets, or y is another than in `fit`.
     """
     y = np.asarray(y)
     if not hasattr(model, "oof_predictions_"):
         raise ValueError(
             f"this {type(model).__name__} has no out-of-fold predictions to report: it was fitted with "
             "X_val, or not at all."
+        )
+    if len(y) != len(model.oof_predictions_):
+        raise ValueError(
+            f"y has {len(y)} rows, and the model was fitted to {len(model.oof_predictions_)}: pass the same y."
         )
     ours = model.oof_predictions_.reshape(len(y), -1)
     classes = getattr(model, "classes_", None)

@@ -270,6 +270,9 @@ def test_reports_are_of_one_target_and_of_rows_held_out(tmp_path):
     with pytest.raises(ValueError, match="fitted with X_val"):
         render_model_report(held_out, y[:, 0])
     weighted = TabularMLPRegressor(**settings).fit(X, y[:, 0], sample_weight=np.arange(60.0))
+    for other in (y[:10, 0], np.resize(y, 120)):
+        with pytest.raises(ValueError, match=f"y has {len(other)} rows, and the model was fitted to 60"):
+            render_model_report(weighted, other)
     path = write_model_report(
         weighted, y[:, 0], tmp_path / "r.html", sample_weight=np.arange(60.0), title="<b>"
     )
