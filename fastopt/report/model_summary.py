@@ -83,7 +83,7 @@ def summarize(
         )
     if len(y) != len(model.oof_predictions_):
         raise ValueError(
-            f"y has {len(y)} rows, and the model was fitted to {len(model.oof_predictions_)}: pass the same y."
+            f"y has {len(y)} rows, and the model was fitted to {len(model.oof_predictions_)}: pass that y."
         )
     ours = model.oof_predictions_.reshape(len(y), -1)
     classes = getattr(model, "classes_", None)
