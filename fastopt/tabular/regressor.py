@@ -280,7 +280,9 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
             )
             for t in range(values.shape[2])
         ]
-        return bounds[0] if len(bounds) == 1 else np.stack(bounds, axis=1)
+        # Where networks differ, those of a small coverage may cross, and no number would be between them.
+        found = np.sort(np.stack(bounds, axis=1), axis=2)
+        return found[:, 0] if len(bounds) == 1 else found
 
     def score(self, X: Rows, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
         """Return R2; with a list of quantiles the mean of their D2 pinball scores.

@@ -173,3 +173,12 @@ def test_a_list_of_quantiles_is_scored_on_sparse_rows_and_checks_the_targets():
         regr.score(X, y[:-1])
     with pytest.raises(ValueError, match="NaN"):
         regr.score(X, np.append(y[:-1], np.nan))
+
+
+def test_bounds_ascend_for_every_coverage():
+    rs = np.random.RandomState(0)
+    X = rs.normal(size=(200, 3))
+    regr = TabularMLPRegressor(n_members=4, n_cv=4, hidden_layer_sizes=8, max_iter=31, random_state=0)
+    regr.fit(X, X[:, 0])
+    low, high = regr.predict_interval(X, coverage=0.001).T
+    assert (low <= high).all()
