@@ -359,12 +359,12 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
             self._label_binarizer = LabelBinarizer().fit(known if multilabel else classes)
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)
 
-    def predict(self, X: Rows) -> np.ndarray:
+    def predict(self, X: Rows | BlockSource) -> np.ndarray:
         """Predict labels.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or BlockSource
             The data.
 
         Returns
@@ -381,12 +381,12 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
             return np.repeat(self.classes_, len(outputs))
         return self.classes_[(outputs[:, 0] > 0.5).astype(np.intp)]
 
-    def predict_proba(self, X: Rows) -> np.ndarray:
+    def predict_proba(self, X: Rows | BlockSource) -> np.ndarray:
         """Predict probabilities.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or BlockSource
             The data.
 
         Returns
@@ -400,12 +400,12 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
             return outputs
         return np.concatenate((1 - outputs, outputs), axis=1)
 
-    def predict_log_proba(self, X: Rows) -> np.ndarray:
+    def predict_log_proba(self, X: Rows | BlockSource) -> np.ndarray:
         """Return the logarithm of `predict_proba`.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or BlockSource
             The data.
 
         Returns

@@ -334,12 +334,14 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)
 
     @overload
-    def predict(self, X: Rows, return_std: Literal[False] = False) -> np.ndarray: ...
+    def predict(self, X: Rows | BlockSource, return_std: Literal[False] = False) -> np.ndarray: ...
 
     @overload
-    def predict(self, X: Rows, return_std: Literal[True]) -> tuple[np.ndarray, np.ndarray]: ...
+    def predict(self, X: Rows | BlockSource, return_std: Literal[True]) -> tuple[np.ndarray, np.ndarray]: ...
 
-    def predict(self, X: Rows, return_std: bool = False) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+    def predict(
+        self, X: Rows | BlockSource, return_std: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
         """Predict targets.
 
         Parameters
