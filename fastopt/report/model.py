@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _METHOD = (
     "Each network is trained on the rows outside one fold and keeps the epoch that is best on that fold; "
-    "scores, calibration and pictures come from the rows that a network was not trained on. As the epoch was "
-    "chosen on them, they are slightly too good. The 95 % intervals are for the choice of the rows, "
+    "scores, calibration and pictures come from the rows that a network was not trained on, after the epoch "
+    "that is best on the other folds. The 95 % intervals are for the choice of the rows, "
     "not for that of the seed."
 )
 

@@ -11,6 +11,7 @@ from fastopt.neural_network.initialization import initialize
 from fastopt.optimizers import AdamW
 from fastopt.schedules import Run, cosine, coslog4, flat_cos
 from fastopt.stepping.rate_factors import RateFactors
+from fastopt.tabular.out_of_fold_outputs import OutOfFoldOutputs
 
 #: Cycles of the learning rate, each twice as long as the one before.
 N_CYCLES = 5
@@ -66,6 +67,8 @@ class Bag:
         For each network the rows that it is not trained on: of ``data``, or of ``measured``.
     measured : Data, optional
         Rows for validation. Every network is then trained on all of ``data``.
+    n_folds : int, optional
+        Networks of which each row of ``data`` is held out of one; not with ``measured``.
     random_state : RandomState
         Draws a seed for each network, which draws its first parameters and then the order of the rows.
     """
@@ -77,6 +80,7 @@ class Bag:
         data: Data,
         held_out: Sequence[np.ndarray],
         measured: Data | None,
+        n_folds: int | None,
         random_state: np.random.RandomState,
     ) -> None:
         self._training = training
@@ -89,6 +93,10 @@ class Bag:
             self._new_member(network, data, rows, measured, np.random.RandomState(int(seed)))
             for rows, seed in zip(held_out, seeds, strict=True)
         ]
+        self._n_outputs = network["layout"].layer_sizes[-1]
+        self._out_of_fold = None
+        if n_folds is not None:
+            self._out_of_fold = OutOfFoldOutputs(self.members, self._shares, n_folds)
 
     def _new_member(self, network, data, held_out, measured, random_state):
         layout, every = network["layout"], np.arange(data.X.shape[0])
@@ -120,9 +128,28 @@ class Bag:
         tick: Callable[[int], Any] | None = None,
     ) -> None:
         """Train every network for some more epochs; see `fastopt.engine.MemberTrainer.train`."""
-        self._trainer.train(
-            self.members, n_epochs=n_epochs, batch_size=self._training.batch_size, until=until, tick=tick
-        )
+        options = {"batch_size": self._training.batch_size, "until": until}
+        if self._out_of_fold is None:
+            self._trainer.train(self.members, n_epochs=n_epochs, tick=tick, **options)
+            return
+        step = self._out_of_fold.epochs_at_once(self._n_outputs)
+        for first in range(0, n_epochs, step):
+            done = len(self.members) * first
+            on_tick = None if tick is None else lambda n, done=done: tick(done + n)
+            n = min(step, n_epochs - first)
+            try:
+                self._trainer.train(self.members, n_epochs=n, keep_outputs=True, tick=on_tick, **options)
+            finally:
+                self._out_of_fold.take()
+
+    def held_out_outputs(self) -> list[np.ndarray]:
+        """Return for each network outputs of the rows held out of it; see `OutOfFoldOutputs`.
+
+        Of rows that are not of ``data``, they are those of its best epoch.
+        """
+        if self._out_of_fold is None:
+            return [member.best_outputs for member in self.members]
+        return self._out_of_fold.outputs()
 
     def losses(self) -> tuple[np.ndarray, np.ndarray]:
         """Return two curves over the epochs: the training loss, and the pooled loss of the rows held out.

@@ -128,9 +128,10 @@ class TabularMLPClassifier(ClassifierMixin, BaseTabularMLP):
     Rows that are equal, label included, count as one with the sum of their weights, so that none is on both
     sides of a fold. But copies of rows whose inputs have another label elsewhere, or of which there are only
     a few kinds, are repeated observations and go to different folds: a row of weight 2 is two copies there,
-    too. A fit does not depend on the order of the rows. Scores and calibration come from rows
-    that a network was not trained on, but its best epoch was chosen on: both are too good,
-    by 0.1 in the accuracy of 60 rows of noise, and by 0.04 of 800.
+    too. A fit does not depend on the order of the rows.
+
+    Each network keeps the epoch that is best for the rows held out of it. Scores and calibration are those of
+    another epoch, which the rows held out of the other networks choose: their own labels take no part.
 
     Examples
     --------

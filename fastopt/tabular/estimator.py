@@ -246,12 +246,14 @@ class BaseTabularMLP(TabularParameters):
         training = Training(
             rate, (self.beta_1, self.beta_2), self.weight_decay, self.max_iter, self.batch_size
         )
-        measured = None
-        if has_validation_set:
+        measured = n_folds = None
+        if not has_validation_set:
+            n_folds = int(self.folds_.max()) + 1
+        else:
             targets = self._targets(held_out.labels)[1]
             measured = Data.of(held_out.X, targets, held_out.loss_weights, np.float32)
         self._seed = int(random_state.randint(2**31))  # of permutations
-        return Bag(self._network(), training, data, held_out.rows, measured, random_state)
+        return Bag(self._network(), training, data, held_out.rows, measured, n_folds, random_state)
 
     def _network(self):
         """Return the arguments of `fastopt.engine.MemberTrainer`."""
@@ -304,7 +306,7 @@ class BaseTabularMLP(TabularParameters):
             warn_diverged(self.n_iter_, training[-1])
         self._params = np.array([member.best_params for member in members])
         self._best = [(member.best_epoch, member.best_loss) for member in members]
-        outputs = [member.best_outputs for member in members]
+        outputs = bag.held_out_outputs()
         mean = held_out.mean(outputs)
         known = np.flatnonzero(~np.isnan(mean[:, 0]))
         self._calibrate(held_out, outputs, mean)

@@ -237,9 +237,9 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
         former (Barber, Candès, Ramdas & Tibshirani, "Predictive inference with the jackknife+", 2021). For
         exchangeable rows, whatever their distribution, it then contains the target with a probability of at
         least ``1 - 2 * (1 - coverage) - sqrt(2 / n_samples)``, and typically of about ``coverage``. This
-        holds on average over new rows, not for each kind of row. The theorem assumes residuals of rows
-        that took no part in the training; here they have chosen the network's best epoch, so they are
-        slightly too small.
+        holds on average over new rows, not for each kind of row. The theorem is about one network for each
+        fold; here residuals are those after the epoch that the other folds choose, and predictions those of
+        the network's own best epoch.
 
         With ``X_val`` the residuals are those of the mean prediction on these rows (split conformal).
 

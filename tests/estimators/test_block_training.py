@@ -381,7 +381,6 @@ def bad(place, value):
         ({}, lambda model: model.fit(source(data=bad((1234, 5), np.nan))), "NaN.*rows 1,221 to 1,257"),
         ({}, lambda model: model.fit(source()).predict(source(data=X[:, :4])), "X has 4 features"),
     ],
-    ids=str,
 )
 @pytest.mark.filterwarnings("ignore:Parameters of")
 def test_what_a_source_cannot_do_is_said(params, call, message):

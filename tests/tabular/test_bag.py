@@ -43,7 +43,12 @@ def new_bag(is_classification, n_members=2):
     }
     training = Training(0.04, (0.9, 0.95), 0.02, N_EPOCHS, 256)
     folds = [np.arange(k, 60, 5) for k in range(n_members)]
-    return Bag(network, training, data, folds, None, np.random.RandomState(3)), data, layout, folds
+    return (
+        Bag(network, training, data, folds, None, len(folds), np.random.RandomState(3)),
+        data,
+        layout,
+        folds,
+    )
 
 
 def in_torch(torch, params, layout, data, held_out, is_classification):

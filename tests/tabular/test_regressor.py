@@ -92,8 +92,8 @@ def test_intervals_cover_new_rows(coverage):
     bounds = regr.fit(rows, y).predict_interval(new, coverage)
     covered = ((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])).mean()
     # For given training rows the coverage has a standard deviation of sqrt(0.25 / 500) = 0.022 at most:
-    # three of them.
-    assert coverage - 0.067 < covered < coverage + 0.067
+    # three of them; and up to 0.05 more, as an interval from several networks errs less than one of them.
+    assert coverage - 0.067 < covered < coverage + 0.067 + 0.05
     predicted, deviation = regr.predict(new, return_std=True)
     # Residuals are about normal: what is told fits what happens.
     assert ((truth - predicted) ** 2).mean() ** 0.5 == pytest.approx(deviation.mean(), rel=0.15)
