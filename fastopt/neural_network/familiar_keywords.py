@@ -132,7 +132,8 @@ def refusal(cls: type, method: str, name: str, value: object) -> str:
 def advice(cls: type, method: str, name: str, value: object) -> str:
     """Return what `refusal` says after its first sentence, or an empty string."""
     is_constructor, parameters = method == "__init__", inspect.signature(cls).parameters
-    of_partial_fit = inspect.signature(getattr(cls, "partial_fit", list)).parameters
+    partial_fit = getattr(cls, "partial_fit", None)  # an estimator may hide it behind a property
+    of_partial_fit = inspect.signature(partial_fit).parameters if callable(partial_fit) else {}
     if not is_constructor and name == "classes" and name in of_partial_fit:
         return " Only partial_fit has it; fit takes the classes of y."
     if method == "partial_fit" and name in inspect.signature(cls.fit).parameters:
