@@ -48,6 +48,18 @@ class ClusterExecutor:
             future.release()
             raise
 
+    def forget_lost(self) -> None:
+        """Have the scheduler forget tasks that failed and are no longer referred to.
+
+        A client lets go of a future in its event loop. Where a task of the same name, such as a partition, is
+        asked for before, the scheduler answers with the old failure.
+        """
+        self.client.sync(_nothing)
+
+
+async def _nothing():
+    """Do nothing, after all that the event loop was given before."""
+
 
 def _on_worker(function, *arguments):
     with environment_share():

@@ -115,6 +115,7 @@ class RoundTraining:
                 if not retries_left:
                     raise
                 rows.renew()
+                self.executor.forget_lost()
         raise AssertionError
 
     def _record(self, loss, n_rows):
