@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -25,26 +27,56 @@ def cluster():
         yield client
 
 
-@pytest.fixture
-def mortal_cluster():
-    """Return the client of a cluster whose workers a test may kill; nannies start others.
+#: Processes of `mortal_cluster`: its scheduler, and workers by their names. They have no nannies, which
+#: sometimes start no worker in place of one that was killed.
+PROCESSES: dict[str, subprocess.Popen] = {}
 
-    Not in every run of the tests: distributed's nannies sometimes start none, and then a test waits for ever.
-    """
-    if "FASTOPT_KILL_WORKERS" not in os.environ:
-        pytest.skip("set FASTOPT_KILL_WORKERS=1 to kill Dask's workers")
-    with local_cluster() as client:
-        yield client
+
+@pytest.fixture
+def mortal_cluster(tmp_path):
+    """Return the client of a cluster whose workers a test may kill; see `kill_workers`."""
+    distributed = pytest.importorskip("distributed", reason='needs pip install "fastopt[dask]"')
+    where = str(tmp_path / "scheduler.json")
+    try:
+        start("scheduler", "--port", "0", "--scheduler-file", where)
+        with distributed.Client(scheduler_file=where, set_as_default=False, timeout=60) as client:
+            start_workers(client, 2)
+            client.wait_for_workers(2, timeout=60)
+            yield client
+    finally:
+        for process in PROCESSES.values():
+            process.kill()
+            process.wait()
+        PROCESSES.clear()
+
+
+def start(name, *options):
+    """Start a process of Dask, which finds what tests import where this one does."""
+    module = f"distributed.cli.dask_{name.partition('-')[0]}"
+    PROCESSES[name] = subprocess.Popen(
+        [sys.executable, "-m", module, *options, "--no-dashboard"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def start_workers(client, n):
+    """Start workers of one thread each."""
+    for _ in range(n):
+        name = f"worker-{len(PROCESSES)}"
+        start(name, client.scheduler.address, "--no-nanny", "--nthreads", "1", "--name", name)
 
 
 def kill_workers(client, n=1):
-    """Kill some workers with SIGKILL; return when the scheduler has seen it, with their addresses."""
-    nannies = client.cluster.workers.values()
-    killed = {nanny.worker_address: nanny.process for nanny in list(nannies)[:n]}
-    for process in killed.values():
-        process.process._process.kill()
+    """Kill some workers with SIGKILL and start as many; return the names of those that are dead."""
+    alive = [name for name, one in PROCESSES.items() if name != "scheduler" and one.poll() is None]
+    killed = alive[:n]
+    for name in killed:
+        PROCESSES[name].kill()
+        PROCESSES[name].wait()
     end = time.monotonic() + 20
-    while set(killed) & set(client.nthreads()):
+    while len(client.nthreads()) > len(alive) - n:
         assert time.monotonic() < end, "the scheduler has not noticed the death of a worker"
         time.sleep(0.02)
-    return set(killed)
+    start_workers(client, n)
+    return killed
