@@ -213,3 +213,21 @@ def test_a_shortened_cycle_ends_with_a_rate_and_a_decay_of_0():
         assert values[1][10] == pytest.approx(0, abs=1e-9)
     bag.train(10)
     assert all(len(member.losses) == 16 for member in bag.members)
+
+
+@pytest.mark.parametrize("is_classification", [True, False])
+@pytest.mark.parametrize("bytes_at_once", [1, 1000, 1 << 24])
+def test_outputs_out_of_fold_are_of_the_epoch_that_is_best_for_the_others(
+    is_classification, bytes_at_once, monkeypatch
+):
+    """However many epochs' outputs are kept at once; the same networks' outputs are all kept here."""
+    monkeypatch.setattr("fastopt.tabular.out_of_fold_outputs._MOST_BYTES", bytes_at_once)
+    (bag, *_), (again, *_) = (new_bag(is_classification, n_members=3) for _ in range(2))
+    bag.train(N_EPOCHS)
+    again._trainer.train(again.members, n_epochs=N_EPOCHS, batch_size=256, keep_outputs=True)
+    curves = np.array([member.validation_losses for member in again.members])  # of folds of one size
+    for j, (outputs, member) in enumerate(zip(bag.held_out_outputs(), again.members, strict=True)):
+        others = np.delete(curves, j, axis=0).mean(axis=0)
+        np.testing.assert_array_equal(outputs, member.outputs[np.argmin(others)])
+        assert bag.members[j].best_epoch == member.best_epoch
+        np.testing.assert_array_equal(bag.members[j].best_params, member.best_params)
