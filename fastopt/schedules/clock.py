@@ -155,6 +155,7 @@ class Clock:
 
     def _steps_at(self, tick, unit):
         """Return the first step at or after the time ``tick`` of a unit."""
+        self.ticks(unit)  # raises where the unit needs a length that is unknown
         if unit == "epoch":
             gradients = math.ceil(tick) * self.steps_per_epoch - (self.gradients_per_step - 1)
             return max(-(-gradients // self.gradients_per_step), 0)

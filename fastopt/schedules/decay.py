@@ -9,6 +9,9 @@ import numpy as np
 from fastopt.schedules.base import Schedule, schedule
 from fastopt.schedules.clock import Clock
 
+#: Of `coslog4`: the last wave is 2 to this power times as long as the unit of the first, in float64.
+_MOST_CYCLES = 1023
+
 
 @dataclasses.dataclass(repr=False)
 class Decay(Schedule):
@@ -212,7 +215,7 @@ class coslog4(Decay):
     length, end, unit
         As in `linear`.
     cycles : int
-        How many waves.
+        How many waves, at most 1023: each is twice as long as the one before.
 
     Examples
     --------
@@ -227,8 +230,10 @@ class coslog4(Decay):
     def check(self) -> None:
         """Check the parameters."""
         super().check()
-        if not isinstance(self.cycles, Integral) or self.cycles < 1:
-            raise ValueError(f"coslog4(cycles={self.cycles!r}): cycles must be a whole number from 1 on")
+        if not isinstance(self.cycles, Integral) or not 1 <= self.cycles <= _MOST_CYCLES:
+            raise ValueError(
+                f"coslog4(cycles={self.cycles!r}): cycles must be a whole number from 1 to {_MOST_CYCLES}"
+            )
 
     def cycle_ends(self, until: float) -> np.ndarray:
         """Return when the cycles end, in the schedule's unit, up to the time ``until``: the run's length.

@@ -283,7 +283,7 @@ def test_waves_of_realmlp_double_in_length(cycles):
         assert wave(begin + round((2**0.5 - 1) * length)) == pytest.approx(0.5, rel=1e-5)
 
 
-@pytest.mark.parametrize("cycles", [0, 2.5, "4"])
+@pytest.mark.parametrize("cycles", [0, 2.5, "4", 1024])
 def test_waves_are_a_whole_number(cycles):
     with pytest.raises(ValueError, match=r"cycles=.* must be a whole number"):
         coslog4(0.1, 40, cycles=cycles)(0)

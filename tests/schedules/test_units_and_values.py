@@ -85,6 +85,10 @@ def test_parts_of_a_sequence_in_epochs_count_their_own_epochs():
         (cosine(1.0), "whole run.* needs n_steps"),
         (linear(1.0, unit="run"), "unit='run' needs n_steps"),
         (step(1.0, 1, unit="epoch"), "unit='epoch' needs steps_per_epoch"),
+        (warmup(constant(1.0), 10, unit="epoch"), "unit='epoch' needs steps_per_epoch"),
+        (warmup(constant(1.0), 0.1, unit="run"), "unit='run' needs n_steps"),
+        (sequence((constant(1.0), constant(2.0)), (2,), unit="epoch"), "unit='epoch' needs steps_per_epoch"),
+        (sequence((constant(1.0), constant(2.0)), (0.5,), unit="run"), "unit='run' needs n_steps"),
     ],
 )
 def test_what_the_run_has_to_tell_is_named(schedule, words):
