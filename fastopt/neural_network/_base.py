@@ -102,6 +102,7 @@ class BaseMLP(
     max_fun: int
     n_jobs: int | None
     device: str
+    dtype: str | None
     reset_optimizer: bool
     restore_best_weights: bool | str
     warmup: float
@@ -354,6 +355,7 @@ class BaseMLP(
             self._initialize(sizes, X.dtype)
         self._parameters()
         self._make_writable()
+        validation.check_dtype(self.dtype, self._params)
         validation.check_network_shape(self._layout, X.shape[1], targets.shape[1], self.input_scale)
         self.device_, self.n_outputs_ = device, targets.shape[1]
         return checkpoint
@@ -402,7 +404,7 @@ class BaseMLP(
             print(f"Iteration {n_iter}, loss = {loss:.8f}")
 
     def _outputs(self, X):
-        """Return the output activations of ``X``, in the wider of its dtype and the network's."""
+        """Return the output activations of ``X``; see `fastopt.neural_network.prediction.outputs`."""
         if not self.__sklearn_is_fitted__():
             check_is_fitted(self)
         return outputs(self, X)

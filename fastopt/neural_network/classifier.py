@@ -177,6 +177,9 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         ensemble (Lakshminarayanan et al. 2017). Small ones are trained side by side, one a thread. Each is
         what the estimator with ``n_members=1`` and that ``random_state`` would be, bit for bit. Not for
         `partial_fit`, ``checkpoint``, callbacks and `to_sklearn`, which are of one network.
+    dtype : {'float32', 'float64'} or None, default=None
+        In which rows are held and the network computes, in `fit` and in predictions. None: float32 if X is,
+        otherwise float64. With ``'float32'`` images of uint8 take four times their bytes, not eight.
 
     Attributes
     ----------
@@ -184,7 +187,7 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         The labels, sorted.
     coefs_ : list of ndarray of shape (fan_in, fan_out)
         The weights. Views of the network's one vector: writing to them changes predictions, also after
-        unpickling. float32 if X was, otherwise float64.
+        unpickling. Of the type ``dtype``, or float32 if X was, otherwise float64.
     intercepts_ : list of ndarray of shape (fan_out,)
         The biases, views as well.
     slopes_ : list of ndarray of shape (n_units,) or None
@@ -309,6 +312,7 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         input_scale: bool = False,
         learning_rate_factors: str | dict[str, Any] | None = None,
         n_members: int = 1,
+        dtype: str | None = None,
     ) -> None:
         self._store(locals())
 

@@ -28,7 +28,7 @@ _TRAINING = {
     "weight_decay": 0.0,
     "input_scale": False,
     "learning_rate_factors": None,
-    **dict.fromkeys(("class_weight", "scoring", "max_time", "max_norm")),
+    **dict.fromkeys(("class_weight", "scoring", "max_time", "max_norm", "dtype")),
 }
 _PRIVATE = ("_label_binarizer", "_no_improvement_count", "_random_state")
 _OWN_STATE = ("coefs_", "intercepts_", "device_")

@@ -56,7 +56,11 @@ def rows(estimator: Any, X: Any, *, reset: bool, to_float: bool) -> Any:
         plain, names = _from_frame(X, names), None
     if plain is None or names is not None or plain.ndim != 2 or 0 in plain.shape:
         return None
-    if to_float and type(plain) is np.ndarray and plain.dtype.kind in "iu":
+    dtype = known.get("dtype")
+    if dtype is not None and plain.dtype.kind in "iuf":
+        with np.errstate(over="ignore"):  # what is then infinite is refused in words
+            plain = plain.astype(dtype, copy=False)
+    elif to_float and type(plain) is np.ndarray and plain.dtype.kind in "iu":
         plain = plain.astype(np.float64)
     if not (reset or plain.shape[1] == known.get("n_features_in_")) or not _has_plain_elements(plain):
         return None

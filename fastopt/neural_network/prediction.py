@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def outputs(estimator: "BaseMLP", X: "validation.Rows | BlockSource") -> np.ndarray:
-    """Return the output activations of ``X``, in the wider of its dtype and the network's.
+    """Return the output activations of ``X``, in ``dtype`` or the wider of its dtype and the network's.
 
     Parameters
     ----------
@@ -46,9 +46,11 @@ def _of_network(estimator, params, X):
     dtype, n_features = params.dtype, estimator._layout.layer_sizes[0]
     if X.shape[1] != n_features:  # the user has put in other coefs_ since fit
         raise ValueError(f"X has {X.shape[1]} features, but the network takes {n_features}.")
-    if X.dtype != dtype:
+    if estimator.dtype is not None:
+        dtype = np.dtype(estimator.dtype)
+    elif X.dtype != dtype:
         dtype = np.dtype(np.float32 if np.result_type(X.dtype, dtype) == np.float32 else np.float64)
-        params = params.astype(dtype, copy=False)
+    params = params.astype(dtype, copy=False)
     X = validation.as_engine_array(X, dtype)
     network = estimator._network(dtype, validation.check_device(estimator.device, type(estimator).__name__))
     if network["device"] == "cpu" and type(X) is np.ndarray and X.shape[0] <= MAX_ROWS:

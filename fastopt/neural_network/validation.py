@@ -17,7 +17,7 @@ import numpy.typing as npt
 import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_X_y
 from sklearn.utils._param_validation import (
     Interval,
     InvalidParameterError,
@@ -29,7 +29,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastopt.engine import Layout, resolve
 from fastopt.engine.validation import check_compressed
-from fastopt.neural_network import plain_data
+from fastopt.neural_network import frames, plain_data
 from fastopt.optimizers import Optimizer
 from fastopt.rules.activations import ACTIVATIONS, OUTPUTS
 from fastopt.rules.initializations import INITIALIZATIONS
@@ -72,6 +72,7 @@ CONSTRAINTS = {
         Interval(Integral, None, -1, closed="right"),
     ],
     "device": [str],
+    "dtype": [None, StrOptions({"float32", "float64"})],
     "reset_optimizer": ["boolean"],
     "restore_best_weights": [StrOptions({"auto"}), "boolean"],
     "warmup": [Interval(Real, 0, 1, closed="left")],
@@ -190,6 +191,15 @@ def check_device(device: str, owner: str) -> str:
     return resolve(device)
 
 
+def check_dtype(asked: str | None, params: np.ndarray) -> None:
+    """Raise ValueError if ``dtype`` is another than that of the parameters to be trained further."""
+    if asked not in (None, params.dtype.name):
+        raise ValueError(
+            f"dtype={asked!r}, but the network to be trained further is {params.dtype}. To change that, fit "
+            "with warm_start=False."
+        )
+
+
 def check_network_shape(layout: Layout, n_features: int, n_outputs: int, input_scale: bool) -> None:
     """Raise ValueError if data of this width, or ``input_scale``, do not fit the network to be trained."""
     ends = layout.layer_sizes[0], layout.layer_sizes[-1]
@@ -223,7 +233,13 @@ def prediction_input(estimator, X: Rows):
     plain = plain_data.rows(estimator, X, reset=False, to_float=False)
     if plain is not None:
         return plain
-    X = validate_data(estimator, X, accept_sparse="csr", reset=False)
+    dtype = "numeric" if estimator.dtype is None else estimator.dtype
+    rows = frames.float32_rows(X)
+    if rows is None:
+        X = validate_data(estimator, X, accept_sparse="csr", reset=False, dtype=dtype)
+    else:
+        validate_data(estimator, X, reset=False, skip_check_array=True)  # the names and number of features
+        X = check_array(rows, dtype=dtype, estimator=estimator, input_name="X")
     if X.dtype.kind == "O":  # lists with None, which it leaves as they are, and NumPy takes for NaN
         X = check_array(X, dtype=np.float64, estimator=estimator, input_name="X")
     return X
@@ -243,22 +259,24 @@ def fit_input(estimator, X: Rows, y: npt.ArrayLike, *, reset: bool, kinds: str, 
     y_numeric : bool
         Whether objects in ``y`` have to be numbers.
     """
+    y = frames.plain_labels(y)
     rows = plain_data.rows(estimator, X, reset=reset, to_float=True)
     targets = None if rows is None else plain_data.targets(y, rows.shape[0], kinds)
-    if targets is None:
-        return validate_data(
-            estimator,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=y_numeric,
-            dtype=(np.float64, np.float32),
-            reset=reset,
-        )
-    if reset:
-        plain_data.set_features(estimator, rows)
-    return rows, targets
+    if targets is not None:
+        if reset:
+            plain_data.set_features(estimator, rows)
+        return rows, targets
+    how = {
+        "accept_sparse": ["csr", "csc"],
+        "multi_output": True,
+        "y_numeric": y_numeric,
+        "dtype": (np.float64, np.float32) if estimator.dtype is None else estimator.dtype,
+    }
+    of_frame = frames.float32_rows(X)
+    if of_frame is None:
+        return validate_data(estimator, X, y, reset=reset, **how)
+    validate_data(estimator, X, y, reset=reset, skip_check_array=True)  # the names and number of features
+    return check_X_y(of_frame, y, estimator=estimator, **how)
 
 
 def as_engine_array(X, dtype):

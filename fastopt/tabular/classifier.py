@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_y
 from fastopt.neural_network import validation
 from fastopt.neural_network.class_weights import as_they_are, class_weighing
 from fastopt.neural_network.familiar_keywords import answers_keywords
+from fastopt.neural_network.frames import plain_labels
 from fastopt.neural_network.validation import Rows
 from fastopt.tabular.calibration import at_temperature, fit_temperature, log_loss
 from fastopt.tabular.estimator import BaseTabularMLP
@@ -225,7 +226,7 @@ class TabularMLPClassifier(ClassifierMixin, BaseTabularMLP):
         return self.classes_[probabilities.argmax(axis=1)]
 
     def _read_labels(self, y, *, reset):
-        y = _check_y(y, multi_output=True, estimator=self)
+        y = _check_y(plain_labels(y), multi_output=True, estimator=self)
         check_classification_targets(y)
         is_multilabel = type_of_target(y).startswith("multilabel")
         if is_multilabel:

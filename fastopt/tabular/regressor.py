@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_y, check_consistent_length, check_is
 
 from fastopt.neural_network import validation
 from fastopt.neural_network.familiar_keywords import answers_keywords
+from fastopt.neural_network.frames import plain_labels
 from fastopt.neural_network.regression_targets import check_range, quantiles_of
 from fastopt.neural_network.validation import Rows
 from fastopt.rules.losses import REGRESSION_LOSSES, lookup_loss
@@ -312,7 +313,7 @@ class TabularMLPRegressor(RegressorMixin, BaseTabularMLP):
         return 1 if quantiles is None else len(quantiles)
 
     def _read_labels(self, y, *, reset):
-        y = _check_y(y, multi_output=True, y_numeric=True, estimator=self)
+        y = _check_y(plain_labels(y), multi_output=True, y_numeric=True, estimator=self)
         if not isinstance(y, np.ndarray) or y.dtype.kind not in "buif":
             raise ValueError(
                 f"y must be a dense array of numbers, got {type(y).__name__} of dtype {y.dtype}."

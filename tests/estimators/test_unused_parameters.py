@@ -67,6 +67,7 @@ CHANGES = {
     "max_norm": (0.1, {}),
     "input_scale": (True, {}),
     "learning_rate_factors": ({"weights": 0.5}, {}),
+    "dtype": ("float32", {}),
 }
 # Those whose effect is not on the weights; each has a test of its own.
 ELSEWHERE = {
