@@ -2,6 +2,7 @@
 
 from .comparison import OptimizerComparisonDisplay, OptimizerDifferenceDisplay, overview
 from .confusion import ConfusionDisplay
+from .critical_difference import CriticalDifferenceDisplay
 from .curves import LossCurveDisplay
 from .learning_rate import HeatMapDisplay, LearningRateDisplay
 from .range_test import LearningRateRangeDisplay, find_learning_rate
@@ -12,6 +13,7 @@ __all__ = [
     "PALETTE",
     "SURFACES",
     "ConfusionDisplay",
+    "CriticalDifferenceDisplay",
     "HeatMapDisplay",
     "LearningRateDisplay",
     "LearningRateRangeDisplay",

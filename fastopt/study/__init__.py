@@ -3,7 +3,8 @@
 from .contenders import DEFAULT_LEARNING_RATES, DEFAULT_OPTIMIZERS
 from .optimizer_study import OptimizerStudy
 from .range_test import RangeTest, range_test
-from .statistics import Interval, holm, mean_interval, paired_difference
+from .set_comparison import SetComparison, compare_over_sets
+from .statistics import Interval, bayesian_signed_rank, holm, mean_interval, paired_difference
 from .store import StoreError
 
 __all__ = [
@@ -12,7 +13,10 @@ __all__ = [
     "Interval",
     "OptimizerStudy",
     "RangeTest",
+    "SetComparison",
     "StoreError",
+    "bayesian_signed_rank",
+    "compare_over_sets",
     "holm",
     "mean_interval",
     "paired_difference",
