@@ -8,7 +8,6 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import kill_workers
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -100,36 +99,37 @@ def test_one_worker_gives_the_same_bits(cluster, on_cluster, expected):
     np.testing.assert_array_equal(clf._params, expected)
 
 
-def test_a_death_of_all_workers_in_a_round_changes_no_bit(mortal_cluster, digits, on_cluster, expected):
+def test_a_death_of_all_workers_in_a_round_changes_no_bit(mortal, digits, on_cluster, expected):
     """Both workers die while they train, then one more: what was lost is computed again."""
     deaths = []
 
-    def kill():
-        for n in (2, 1):
-            deaths.append(kill_workers(mortal_cluster, n))
-            mortal_cluster.wait_for_workers(2, timeout=60)
+    class Kills(ClusterExecutor):
+        """Kills workers in the first local round, which it makes last, and in the fourth."""
 
-    class Slow(ClusterExecutor):
-        """Makes each local round last, so that a worker can be killed in it."""
+        n_rounds = 0
 
         def submit(self, function, *arguments):
             if function is rounds.local_round:
                 return self.client.submit(slow_round, *arguments, pure=False)
             return super().submit(function, *arguments)
 
-    killer = threading.Timer(1.0, kill)
+        def result(self, future):
+            if "add_outcomes" in future.key:
+                self.n_rounds += 1
+                if self.n_rounds in (1, 4):
+                    deaths.append(mortal.replace_at_work(2 - len(deaths)))
+            return super().result(future)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastopt.dask.fitting.ClusterExecutor", Slow)
-        killer.start()
-        clf = classifier(mortal_cluster).fit(*on_cluster)
-        killer.join()
+        patch.setattr("fastopt.dask.fitting.ClusterExecutor", Kills)
+        clf = classifier(mortal.client).fit(*on_cluster)
     assert list(map(len, deaths)) == [2, 1]
     np.testing.assert_array_equal(clf._params, expected)
 
 
-def test_a_round_that_dask_gives_up_is_submitted_again(mortal_cluster, on_cluster, expected):
+def test_a_round_that_dask_gives_up_is_submitted_again(mortal, on_cluster, expected):
     """With no failure allowed, the death of a worker is an error of its tasks at once."""
-    mortal_cluster.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
+    mortal.client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
 
     class KillsOnce(ClusterExecutor):
         killed = False
@@ -137,12 +137,12 @@ def test_a_round_that_dask_gives_up_is_submitted_again(mortal_cluster, on_cluste
         def result(self, future):
             if "add_outcomes" in future.key and not self.killed:
                 KillsOnce.killed = True
-                kill_workers(self.client, 2)
+                mortal.replace_at_work(2)
             return super().result(future)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fastopt.dask.fitting.ClusterExecutor", KillsOnce)
-        clf = classifier(mortal_cluster).fit(*on_cluster)
+        clf = classifier(mortal.client).fit(*on_cluster)
     assert KillsOnce.killed
     np.testing.assert_array_equal(clf._params, expected)
 

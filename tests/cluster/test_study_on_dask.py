@@ -1,17 +1,18 @@
 """A study whose fits are tasks on Dask: the numbers of one process, whatever happens to workers."""
 
+import contextlib
 import copy
 import json
 import pickle
-import threading
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import kill_workers
 from reference.small_study import iris, small_study
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier
+
+from fastopt.study import optimizer_study, progress
 
 COLUMNS = ["optimizer", "lr", "seed", "phase", "loss", "accuracy", "recall_macro"]
 N_FITS = 10
@@ -43,22 +44,26 @@ class SlowNetwork(MLPClassifier):
         return super().partial_fit(X, y, classes=classes)
 
 
-def test_killed_workers_cost_neither_fits_nor_numbers(mortal_cluster, tmp_path):
+def test_killed_workers_cost_neither_fits_nor_numbers(mortal, tmp_path, monkeypatch):
     """Both workers die, which also loses the data that were sent to them, and one dies later."""
     slow = {"estimator": SlowNetwork((8,)), "store": tmp_path, "n_seeds": 6, "n_tuning_seeds": 2}
     expected = small_study().set_params(**slow | {"store": None}).fit(*iris()).results_
-    deaths = []
+    deaths, n_at_death = [], [0, 6]
 
-    def kill():
-        for n in (2, 1):
-            deaths.append(kill_workers(mortal_cluster, n))
-            mortal_cluster.wait_for_workers(2, timeout=60)
+    class Kills(progress.Progress):
+        """Kills workers after no fit, and after some: both, then one."""
 
-    study = small_study(client=mortal_cluster).set_params(**slow)
-    killer = threading.Timer(0.7, kill)
-    killer.start()
-    study.fit(*iris())
-    killer.join()
+        done = 0
+
+        def fit_started(self, what, n_epochs):
+            if n_at_death[len(deaths) :] and self.done >= n_at_death[len(deaths)]:
+                deaths.append(mortal.replace_at_work(2 - len(deaths)))
+
+        def fit_done(self):
+            self.done += 1
+
+    monkeypatch.setattr(optimizer_study, "shown", lambda wanted: contextlib.nullcontext(Kills()))
+    study = small_study(client=mortal.client).set_params(**slow).fit(*iris())
     assert list(map(len, deaths)) == [2, 1]
     pd.testing.assert_frame_equal(study.results_[COLUMNS], expected[COLUMNS], check_exact=True)
     lines = [json.loads(line) for line in study.store_path_.read_text().splitlines()]
@@ -76,10 +81,10 @@ class Murderer(MLPClassifier):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_fit_that_kills_every_worker_ends_the_study_with_its_name(mortal_cluster, monkeypatch):
+def test_a_fit_that_kills_every_worker_ends_the_study_with_its_name(mortal, monkeypatch):
     monkeypatch.setattr("fastopt.study.dask_fits._RETRIES", 0)
-    mortal_cluster.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
-    study = small_study(client=mortal_cluster).set_params(estimator=Murderer((8,)))
+    mortal.client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
+    study = small_study(client=mortal.client).set_params(estimator=Murderer((8,)))
     with pytest.raises(
         RuntimeError, match=r"(adam|momentum), lr .* its Dask worker died in each of 1 attempts"
     ):
@@ -99,8 +104,6 @@ def test_an_error_of_a_fit_reaches_the_study(cluster):
 
 
 def test_progress_tells_each_fit(cluster, monkeypatch):
-    from fastopt.study import optimizer_study, progress
-
     class Noted(progress.Progress):
         done, told = 0, ""
 
@@ -110,9 +113,7 @@ def test_progress_tells_each_fit(cluster, monkeypatch):
         def fit_done(self):
             Noted.done += 1
 
-    monkeypatch.setattr(
-        optimizer_study, "shown", lambda wanted: __import__("contextlib").nullcontext(Noted())
-    )
+    monkeypatch.setattr(optimizer_study, "shown", lambda wanted: contextlib.nullcontext(Noted()))
     small_study(client=cluster, progress=True).fit(*iris())
     assert Noted.done == N_FITS
     assert Noted.told.endswith("given to 2 threads of Dask workers")
