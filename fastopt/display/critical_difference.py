@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from fastopt.study import StudyOverSets
+
 #: Heights in rows of names: of the ticks above the axis, of a bar below it.
 _TOP, _LANE = 1.6, 0.45
 _ROW_INCHES, _WIDTH = 0.24, 6.4
@@ -106,6 +108,37 @@ class CriticalDifferenceDisplay:
         """
         options: Any = {"higher_is_better": higher_is_better, "confidence": confidence, "missing": missing}
         return cls(compare_over_sets(scores, **options), test=test, top=top).plot(ax=ax)
+
+    @classmethod
+    def from_study(
+        cls,
+        study: StudyOverSets,
+        *,
+        test: Literal["nemenyi", "wilcoxon"] = "nemenyi",
+        top: int = 20,
+        ax: Axes | None = None,
+    ) -> CriticalDifferenceDisplay:
+        """Plot the comparison of a fitted `StudyOverSets`.
+
+        Parameters
+        ----------
+        study : StudyOverSets
+        test, top
+            As in the class.
+        ax : matplotlib Axes, optional
+
+        Returns
+        -------
+        CriticalDifferenceDisplay
+
+        Raises
+        ------
+        ValueError
+            If less than two sets, or two optimizers, can be compared.
+        """
+        if study.comparison_ is None:
+            raise ValueError(f"nothing to draw. {study.verdict_[0]}")
+        return cls(study.comparison_, test=test, top=top).plot(ax=ax)
 
     def plot(self, ax: Axes | None = None) -> CriticalDifferenceDisplay:
         """Draw the diagram.

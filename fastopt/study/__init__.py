@@ -6,6 +6,7 @@ from .range_test import RangeTest, range_test
 from .set_comparison import SetComparison, compare_over_sets
 from .statistics import Interval, bayesian_signed_rank, holm, mean_interval, paired_difference
 from .store import StoreError
+from .study_over_sets import StudyOverSets
 
 __all__ = [
     "DEFAULT_LEARNING_RATES",
@@ -15,6 +16,7 @@ __all__ = [
     "RangeTest",
     "SetComparison",
     "StoreError",
+    "StudyOverSets",
     "bayesian_signed_rank",
     "compare_over_sets",
     "holm",

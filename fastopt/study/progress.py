@@ -48,9 +48,34 @@ class LiveProgress(Progress):
         self._bars.advance(self._study)
 
 
+class PartOfProgress(Progress):
+    """The part of one of several studies in a progress that knows already how many fits all of them make."""
+
+    def __init__(self, whole, name):
+        self._whole, self._name = whole, name
+
+    def fit_started(self, what, n_epochs):
+        """Announce a fit, with the name of the study."""
+        self._whole.fit_started(f"{self._name}: {what}", n_epochs)
+
+    def epoch_done(self, n_done):
+        """Report to the whole."""
+        self._whole.epoch_done(n_done)
+
+    def fit_done(self):
+        """Report to the whole."""
+        self._whole.fit_done()
+
+
 @contextmanager
 def shown(wanted):
-    """Yield live bars if `wanted` and if something can show them, else a progress that shows nothing."""
+    """Yield live bars if `wanted` and if something can show them, else a progress that shows nothing.
+
+    A progress is yielded as it is.
+    """
+    if isinstance(wanted, Progress):
+        yield wanted
+        return
     if not wanted:
         yield Progress()
         return

@@ -56,7 +56,7 @@ def verdict(study):
         if not alone:
             return ["Every optimizer diverged with every seed: try smaller learning rates."]
         return [
-            f"No winner is named: there is one seed of {_listed(alone)}, which says nothing about chance. "
+            f"No winner is named: there is one seed of {listed(alone)}, which says nothing about chance. "
             "Run with 5 seeds or more (n_seeds, --seeds)."
         ]
     rows = study.comparisons_
@@ -80,7 +80,7 @@ def _headline(study, rows, metric):
         return f"{score}, ahead of every other by more than chance explains."
     if len(tied) == len(rows):
         return f"{score}, but within noise of every other: these seeds do not tell the optimizers apart."
-    return f"{score}, but {_listed(tied)} {'is' if len(tied) == 1 else 'are'} within noise of it."
+    return f"{score}, but {listed(tied)} {'is' if len(tied) == 1 else 'are'} within noise of it."
 
 
 def _margins(study, beaten, metric):
@@ -101,7 +101,7 @@ def _ties(study, tied, metric):
     ]
     if not gaps:
         return []
-    sentence = f"Behind it, within noise ({study.confidence:.0%} intervals): {_listed(gaps)}."
+    sentence = f"Behind it, within noise ({study.confidence:.0%} intervals): {listed(gaps)}."
     if (tied["low"] > 0).any():
         n = len(study.comparisons_)
         sentence += f" (An interval above 0 can be chance, too: p-values are adjusted for {n} comparisons.)"
@@ -124,7 +124,7 @@ def _same_rate(study, metric):
         near_its_best = mine >= mine.max() - 0.01
         overtaken = mine[(mine >= winner) & near_its_best]
         if len(overtaken):
-            rates = _listed([f"{rate:g}" for rate in overtaken.index])
+            rates = listed([f"{rate:g}" for rate in overtaken.index])
             sentences.append(
                 f"The learning rate matters: with the same one for both, {row.optimizer} is at least level "
                 f"at {rates} (means over {study.n_tuning_seeds} tuning seeds)."
@@ -184,7 +184,7 @@ def _least(values, confidence):
     p_values = holm([paired_difference(values[other], values[first[0]]).p_value for other in others])
     level = [other for other, p in zip(others, p_values, strict=True) if not p < 1 - confidence]
     them = "it" if len(first) == 1 else "them"
-    return _listed(first), f"; within noise of {them}: {_listed(level)}" if level else ""
+    return listed(first), f"; within noise of {them}: {listed(level)}" if level else ""
 
 
 def notes(study):
@@ -264,5 +264,12 @@ def _reused_validation(study, metric):
     )
 
 
-def _listed(names):
+def listed(names):
+    """Return names as a list in words.
+
+    Examples
+    --------
+    >>> listed(["Adam", "Lion", "SGD"])
+    'Adam, Lion and SGD'
+    """
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
