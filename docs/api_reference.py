@@ -23,6 +23,7 @@ _BY_MODULE = (
     ("Fit a table as it is", "fastopt.tabular", "Bags of small networks, and their inputs; :doc:`/tabular`."),
     ("Schedules", "fastopt.schedules", "Hyper-parameters that change during training; :doc:`/schedules`."),
     ("Callbacks", "fastopt.callbacks", "What watches a fit, epoch by epoch; :doc:`/callbacks`."),
+    ("Track fits and models", "fastopt.mlflow", "In MLflow; :doc:`/tracking`."),
     ("Compare optimizers", "fastopt.study", "Which optimizer, which learning rate; :doc:`/guide`."),
     ("Draw", "fastopt.display", "Pictures of studies and fits; :doc:`/gallery`."),
     ("Write a report", "fastopt.report", "One HTML page of a study, or of a model of a table."),

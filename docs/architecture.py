@@ -17,7 +17,7 @@ PICTURE = Path(__file__).with_name("images") / "architecture.svg"
 #: A row is at most two parts wide, which is how the picture is drawn.
 LAYERS = (
     ("cli",),
-    ("report",),
+    ("report", "mlflow"),
     ("display", "datasets"),
     ("study", "callbacks"),
     ("tabular", "dask"),
@@ -38,6 +38,7 @@ HELPERS = tuple(
 SUMMARIES = {
     "cli": "python -m fastopt: compare, sweep, bench, info, warmup",
     "callbacks": "what watches a fit, in scikit-learn's protocol",
+    "mlflow": "fits and models in MLflow's store",
     "dask": "estimators for data on a Dask cluster",
     "report": "one self-contained HTML page of a study",
     "display": "pictures of studies and fits",

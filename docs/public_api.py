@@ -18,6 +18,7 @@ MODULES = (
     "fastopt.tabular",
     "fastopt.schedules",
     "fastopt.callbacks",
+    "fastopt.mlflow",
     "fastopt.study",
     "fastopt.display",
     "fastopt.report",

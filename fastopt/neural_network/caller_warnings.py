@@ -6,7 +6,7 @@ import warnings
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.exceptions import InconsistentVersionWarning as _SklearnVersionWarning
 
-_PASSED_OVER = ("fastopt", "sklearn", "joblib")
+_PASSED_OVER = ("fastopt", "sklearn", "joblib", "mlflow")  # its autologging wraps ``fit``
 
 
 class InconsistentVersionWarning(_SklearnVersionWarning):

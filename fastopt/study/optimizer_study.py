@@ -16,6 +16,7 @@ from .checks import check_parameters, check_scorer, default_scoring
 from .contenders import DEFAULT_OPTIMIZERS, Config, network_of, unseeded
 from .experiment import Experiment
 from .notebook_view import NotebookView
+from .optuna_trials import OptunaTrials
 from .progress import Progress, shown
 from .training_run import quiet_divergence, scorer_name
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _Self = TypeVar("_Self", bound="OptimizerStudy")
 
 
-class OptimizerStudy(HasClient, NotebookView, BaseEstimator):
+class OptimizerStudy(HasClient, NotebookView, OptunaTrials, BaseEstimator):
     """Compare optimizers on one network and one data set, paired over seeds.
 
     Every seed gives each optimizer the same split, the same initial weights and the same batch order. Each
@@ -396,6 +397,7 @@ class OptimizerStudy(HasClient, NotebookView, BaseEstimator):
         """Set the fitted attributes from whatever has been measured."""
         executor, splits = self._experiment.executor, self._experiment.splits
         history, metric = executor.history, scorer_name(self.scoring_)
+        self._fits = history
         statistics = {"val_to_train": splits.val_to_train, "confidence": self.confidence}
         self.results_ = tables.results_frame(history, self.scoring_, self.metrics_)
         self.curves_ = tables.curves_frame(history, self.scoring_)

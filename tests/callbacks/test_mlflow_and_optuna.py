@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
+from reference.mlflow_store import metric, runs
 from sklearn.datasets import load_iris
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -24,31 +25,6 @@ X, Y = load_iris(return_X_y=True)
 
 def network(**kwargs):
     return MLPClassifier((8,), **{"max_iter": 4, "random_state": 0, "batch_size": 50} | kwargs)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/runs.db"  # making one takes seconds
-
-
-@pytest.fixture
-def mlflow(store, monkeypatch, request):
-    """MLflow with an empty experiment; the environment, which it writes to, is restored."""
-    module = pytest.importorskip("mlflow")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
-    module.set_tracking_uri(store)
-    module.set_experiment(request.node.name)
-    return module
-
-
-def runs(mlflow):
-    return mlflow.search_runs(output_format="list", order_by=["start_time"])
-
-
-def metric(mlflow, run, name):
-    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, name)
-    return {point.step: point.value for point in history}
 
 
 @pytest.mark.parametrize("module", ["mlflow", "optuna"])
