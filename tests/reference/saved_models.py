@@ -78,6 +78,8 @@ def numbers(value):
             found[path] = np.array(value).reshape(-1, 5)[:, :4]
         elif isinstance(value, np.dtype):
             found[path] = value.str
+        elif isinstance(value, np.ufunc):  # saved by name; NumPy adds attributes when they are asked for
+            found[path] = value.__name__
         elif isinstance(value, (np.ndarray, np.generic, int, float, str)) or value is None:
             found[path] = value
         else:
