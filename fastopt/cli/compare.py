@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import shlex
-import sys
 import warnings
 from pathlib import Path
 
 from .. import datasets
-from .._extras import require
 from . import presets
-from .arguments import SettingsError, count, positive, reader, seconds
-
-#: How long to wait for a Dask scheduler.
-_SECONDS_TO_CONNECT = 10
+from .arguments import SettingsError, count, positive, reader, seconds, share
+from .studies import OF_TABLES, check_targets, cluster, command_line, make_study, require_output, rows_of
 
 
 def add_compare(parser):
@@ -26,6 +20,12 @@ def add_compare(parser):
     )
     parser.add_argument("--search", choices=("grid", "halving", "optuna"), help="how they are chosen")
     parser.add_argument("--target-score", type=float, metavar="S", help="score whose first epoch is reported")
+    parser.add_argument(
+        "--rope",
+        type=share,
+        metavar="R",
+        help="over several data sets: scores that differ by less are as good as equal, such as 0.01",
+    )
     parser.add_argument("--no-yardstick", action="store_true", help="leave out scikit-learn's own network")
     return _compare
 
@@ -46,11 +46,12 @@ def _add_shared(parser, of_presets, defaults):
     add("--preset", choices=tuple(of_presets), help="one of the project's two experiments")
     add(
         "--dataset",
+        nargs="+",
         metavar="NAME|FILE",
         help=f"{', '.join(datasets.list_datasets())}; a .csv, .tsv, .parquet, .feather, .xlsx or .npz file "
         f"({defaults['dataset']})",
     )
-    add("--target", metavar="COLUMN", help="column to predict, for a table")
+    add("--target", nargs="+", metavar="COLUMN", help="column to predict, for a table")
     add("--task", choices=("classification", "regression"), help="what the target is (by its values)")
     add("--groups", metavar="COLUMN", help="column that says which rows belong on one side of a split")
     add("--weights", metavar="COLUMN", help="column with the weight of each row")
@@ -92,7 +93,7 @@ def _flat(parts):
 def _settings(arguments, defaults, of_presets):
     """Return the settings: defaults, overridden by the preset, overridden by what was typed."""
     typed = {
-        "dataset": arguments.dataset,
+        "dataset": None if arguments.dataset is None else tuple(arguments.dataset),
         "hidden": _flat(arguments.hidden),
         "lr": _flat(arguments.lr),
         "batch_size": _flat(arguments.batch_size),
@@ -111,135 +112,48 @@ def _settings(arguments, defaults, of_presets):
 
 
 def _compare(arguments):
-    return _run(arguments, _settings(arguments, presets.DEFAULTS, presets.COMPARE), "compare")
+    settings = _settings(arguments, presets.DEFAULTS, presets.COMPARE)
+    if len(_several(settings["dataset"])) > 1:
+        from .compare_sets import run
+
+        return run(arguments, settings)
+    if arguments.rope is not None:
+        raise SettingsError("--rope is for several data sets: name more with --dataset.")
+    return _run(arguments, settings, "compare")
 
 
 def _sweep(arguments):
     return _run(arguments, _settings(arguments, presets.SWEEP_DEFAULTS, presets.SWEEP), "sweep")
 
 
+def _several(dataset):
+    return (dataset,) if isinstance(dataset, str) else dataset
+
+
 def _run(arguments, settings, command):
-    require("matplotlib", f"fastopt {command}").use("Agg")
-    for module in ("rich", "pandas", "jinja2"):
-        require(module, f"fastopt {command}")
+    require_output(command)
     from . import output
 
-    names = ("target", "data", "task", "groups", "weights", "encoding")
-    data = datasets.load(settings["dataset"], **{name: getattr(arguments, name) for name in names})
-    study = _make_study(arguments, settings, data, with_yardstick=command == "compare")
-    rows = {"X": data.X, "y": data.y, "X_val": data.X_test, "y_val": data.y_test}
-    rows.update(groups=data.groups, sample_weight=data.sample_weight)
+    if len(_several(settings["dataset"])) > 1:
+        raise SettingsError(f"{command} takes one data set; compare takes several.")
+    (name,) = _several(settings["dataset"])
+    check_targets(target := arguments.target or [None], 1)
+    options = {option: getattr(arguments, option) for option in (*OF_TABLES, "data")}
+    data = datasets.load(name, *target, **options)
+    study = make_study(arguments, settings, data, with_yardstick=command == "compare")
+    rows = rows_of(data)
     try:
         n_fits = study.plan(**rows, sweep=command == "sweep")
     except (ValueError, TypeError) as problem:  # a bad name or value: nothing has been trained yet
         raise SettingsError(str(problem)) from problem
     output.announce(data, study, settings, n_fits)
-    with _cluster(arguments) as client, warnings.catch_warnings(record=True) as caught:
+    with cluster(arguments) as client, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         study.set_params(client=client)
         try:
             (study.fit if command == "compare" else study.sweep)(**rows)
         except ValueError as problem:  # such as a scorer that the target does not suit
             raise SettingsError(str(problem).splitlines()[0]) from problem
-    told = "python -m fastopt " + shlex.join(sys.argv[1:] if sys.argv[1:] else [command])
     stem = "comparison" if command == "compare" else command
-    output.write_study(study, arguments.out, data, stem, told, caught)
+    output.write_study(study, arguments.out, data, stem, command_line(command), caught)
     return 130 if study.interrupted_ else 0
-
-
-def _make_study(arguments, settings, data, *, with_yardstick):
-    from sklearn.pipeline import make_pipeline
-
-    from ..neural_network import MLPClassifier, MLPRegressor
-    from ..study import OptimizerStudy
-
-    is_classification = data.task == "classification"
-    network = (MLPClassifier if is_classification else MLPRegressor)(hidden_layer_sizes=settings["hidden"])
-    estimator = network if data.preprocessor is None else make_pipeline(data.preprocessor, network)
-    optimizers, lr = _contenders(settings)
-    if with_yardstick and not arguments.no_yardstick:
-        optimizers, lr = _with_yardstick(optimizers, lr, settings["hidden"], is_classification)
-    return OptimizerStudy(
-        estimator,
-        optimizers,
-        lr=lr,
-        batch_size=settings["batch_size"],
-        n_seeds=arguments.seeds if arguments.cv else settings["seeds"],
-        cv=arguments.cv,
-        n_tuning_seeds=settings["tuning_seeds"],
-        max_epochs=settings["epochs"],
-        max_seconds=arguments.max_seconds,
-        scoring=arguments.scoring,
-        metrics=_metrics(settings["metrics"], data) if is_classification else (),
-        target_score=getattr(arguments, "target_score", None),
-        search=settings.get("search", "grid"),
-        n_jobs=arguments.jobs,
-        store=arguments.out,
-        reuse=not arguments.fresh,
-        progress=True,
-    )
-
-
-def _cluster(arguments):
-    """Return the context of the Dask client whose workers make the fits; of None without a cluster."""
-    if arguments.dask is None:
-        return contextlib.nullcontext()
-    if arguments.jobs is not None:
-        raise SettingsError("--jobs is of workers here, and --dask of a cluster: give one of the two.")
-    distributed = require("distributed", "--dask", "dask")
-    try:
-        return distributed.Client(arguments.dask, timeout=_SECONDS_TO_CONNECT)
-    except (OSError, ValueError) as problem:
-        raise SettingsError(
-            f"--dask {arguments.dask}: no Dask scheduler answers there ({str(problem).splitlines()[0]}). "
-            "Start one with `dask scheduler`, and its workers with `dask worker ADDRESS`."
-        ) from problem
-
-
-def _contenders(settings):
-    """Return the optimizers by label, and the learning rates that each may choose from."""
-    from ..study import DEFAULT_OPTIMIZERS
-    from ..study.contenders import named_optimizer
-
-    optimizers = settings.get("optimizers", DEFAULT_OPTIMIZERS)
-    if not isinstance(optimizers, dict):
-        try:
-            pairs = [named_optimizer(name) for name in optimizers]
-        except ValueError as problem:
-            raise SettingsError(str(problem)) from problem
-        optimizers = dict(pairs)
-        if len(optimizers) < len(pairs):
-            raise SettingsError(f"an optimizer is named twice: {', '.join(settings['optimizers'])}.")
-    fixed = settings.get("fixed_lr", {})
-    return optimizers, {label: fixed.get(label, settings.get("lr")) for label in optimizers}
-
-
-def _metrics(names, data):
-    """Return metrics of two classes as averages over classes, if the target is not 0 and 1."""
-    import numpy as np
-    from sklearn.metrics import get_scorer_names
-
-    if np.array_equal(np.unique(data.y), [0, 1]):
-        return names
-    return tuple(f"{name}_macro" if f"{name}_macro" in get_scorer_names() else name for name in names)
-
-
-def _with_yardstick(optimizers, lr, hidden, is_classification):
-    """Add scikit-learn's network as a yardstick, with the first contender's settings where it has them."""
-    from sklearn.neural_network import MLPClassifier, MLPRegressor
-
-    network = MLPClassifier if is_classification else MLPRegressor
-    same = {
-        "Adam": {"solver": "adam"},
-        "Momentum": {"solver": "sgd", "nesterovs_momentum": False},
-        "Nesterov": {"solver": "sgd"},
-        "Gradient descent": {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False},
-    }
-    for leader, parameters in same.items():
-        if leader in optimizers:
-            label = f"scikit-learn {leader if leader == 'Adam' else leader.lower()}"
-            return {**optimizers, label: network(hidden_layer_sizes=hidden, **parameters)}, {
-                **lr,
-                label: leader,
-            }
-    return optimizers, lr

@@ -17,6 +17,7 @@ from rich.table import Table
 from ..display import HeatMapDisplay, overview
 from ..report import write_report
 from ..report.page import attempt
+from ..report.sets import score_cells
 from ..report.study import confusion, grid_cells, summary_columns
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 # Wide enough for the table where there is no terminal to ask: a cut table in a log file helps nobody.
 _PIPED_WIDTH = 160
 #: Columns of words.
-_LEFT = ("Optimizer", "Model", "Column", "Kind", "What was done")
+_LEFT = ("Optimizer", "Model", "Column", "Kind", "What was done", "Data set")
 
 
 def new_console(width: int | None = None) -> Console:
@@ -38,9 +39,19 @@ def new_console(width: int | None = None) -> Console:
 def announce(data, study, settings, n_fits):
     """Print what will be run."""
     console = new_console()
+    introduce(console, data)
+    say_work(console, study, settings, n_fits)
+
+
+def introduce(console, data):
+    """Print what a data set is."""
     console.print(data.description, style="bold")
     for note in data.notes:
         console.print(f"  {note}", style="dim")
+
+
+def say_work(console, study, settings, n_fits):
+    """Print what is trained, and how often."""
     sizes = " x ".join(map(str, settings["hidden"]))
     is_shorter = study.max_seconds is not None or study.search == "halving"
     most = f"{'up to ' if is_shorter else ''}{study.max_epochs} epochs"
@@ -79,6 +90,11 @@ def write_study(study, out, data, stem, command, caught):
         texts = {"title": title, "data": data.description, "command": command, "notes": data.notes}
         write_report(study, files["Report"], **texts)
         files["Latest"] = point_to(folder)
+    say_files(console, files, problems)
+
+
+def say_files(console, files, problems):
+    """Print what could not be drawn, and where everything is."""
     for problem in problems:
         console.print(f"Note: {problem}", style="yellow", soft_wrap=True)
     console.print()
@@ -86,15 +102,32 @@ def write_study(study, out, data, stem, command, caught):
         console.print(f"{what:<9} {path}", soft_wrap=True)
 
 
-def _say_results(console, study, caught):
-    """Print the table, the verdict and the notes."""
+def say_warnings(console, caught):
+    """Print the warnings that are meant for users."""
     for warning in caught:
         if issubclass(warning.category, UserWarning):
             console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
+
+
+def print_scores(console, over):
+    """Print the mean scores over sets."""
+    console.print()
+    columns, rows = score_cells(over)
+    print_table(console, columns, [[text for text, _ in row] for row in rows], (), None)
+
+
+def _say_results(console, study, caught):
+    """Print the table, the verdict and the notes."""
+    say_warnings(console, caught)
     if not study.results_.empty:
         console.print()
         make = _grid_table if study.summary_.empty else _summary_table
         print_table(console, *make(study))
+    say_findings(console, study)
+
+
+def say_findings(console, study):
+    """Print the verdict, the notes, and how much was read from the store."""
     for sentence in study.verdict_:
         console.print(sentence, style="bold" if sentence == study.verdict_[0] else None, soft_wrap=True)
     if study.notes_:
@@ -102,7 +135,7 @@ def _say_results(console, study, caught):
     for note in study.notes_:
         console.print(f"Note: {note}", style="yellow", soft_wrap=True)
     if study.n_read_:
-        where = f"{study.store_path_} (--fresh measures again)"
+        where = f"{getattr(study, 'store_path_', 'the store')} (--fresh measures again)"
         console.print(
             f"{study.n_read_} of {len(study.results_)} fits were read from {where}.", soft_wrap=True
         )

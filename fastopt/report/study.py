@@ -1,10 +1,9 @@
-"""The report of a study: one self-contained HTML file with its results."""
+"""The report of a study, on the page of all reports."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,77 +13,26 @@ from ..study.verdict import is_in_points
 from . import page
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any
 
     from fastopt.display import ConfusionDisplay
     from fastopt.study import OptimizerStudy
 
 
-def write_report(
-    study: OptimizerStudy,
-    path: str | os.PathLike[str],
-    *,
-    title: str | None = None,
-    data: str = "",
-    command: str = "",
-    notes: Sequence[str] = (),
-) -> Path:
-    """Write the report of a fitted `OptimizerStudy`.
-
-    Parameters
-    ----------
-    study : OptimizerStudy
-        After `fit` or `sweep`; partial results are reported as such.
-    path : path
-        HTML file to write. It needs no network and no other file.
-    title : str, optional
-    data : str
-        One line that describes the data.
-    command : str
-        How to reproduce the study.
-    notes : sequence of str
-        Further remarks, such as what was done to the data.
-
-    Returns
-    -------
-    Path
-
-    Examples
-    --------
-    >>> write_report(study, "report.html", data="digits")  # doctest: +SKIP
-    PosixPath('report.html')
-    """
-    path = Path(path)
-    path.write_text(render_report(study, title=title, data=data, command=command, notes=notes), "utf-8")
-    return path
-
-
-def render_report(
-    study: OptimizerStudy,
-    *,
-    title: str | None = None,
-    data: str = "",
-    command: str = "",
-    notes: Sequence[str] = (),
-) -> str:
-    """Return the report as a string of HTML; parameters as in `write_report`."""
+def contents(study: OptimizerStudy) -> dict[str, Any]:
+    """Return what the report's template needs of a fitted study, without its frame."""
     pictures, problems = page.pictures(_drawings(study))
-    return page.render(
-        "report.html.j2",
-        title=title or "Which optimizer?",
-        data=data,
-        command=command,
-        verdict=study.verdict_,
-        notes=[*study.notes_, *notes, *problems],
-        tables=_tables(study),
-        late_tables=_late_tables(study),
-        pictures=pictures,
-        settings=_settings(study),
-        method=_METHOD,
-        work=f"{len(study.results_)} fits in {study.seconds_:.1f} s",
-    )
+    return {
+        "verdict": study.verdict_,
+        "notes": [*study.notes_, *problems],
+        "tables": _tables(study),
+        "late_tables": _late_tables(study),
+        "pictures": pictures,
+        "settings": settings_of(study),
+        "method": _METHOD,
+        "work": f"{len(study.results_)} fits in {study.seconds_:.1f} s",
+    }
 
 
 def _tables(study):
@@ -92,7 +40,7 @@ def _tables(study):
     metric = scorer_name(study.scoring_)
     tables = []
     if not study.summary_.empty:
-        tables.append(("Optimizers", _SUMMARY_TEXT, *_summary_cells(study, metric)))
+        tables.append(("Optimizers", SUMMARY_TEXT, *summary_cells(study, metric)))
     if not study.comparisons_.empty:
         text = (
             f"Paired over seeds. Intervals hold {study.confidence:.0%}; p-values are adjusted for the number "
@@ -115,7 +63,7 @@ _METHOD = (
     "Learning rates were chosen on seeds that the comparison does not use, from the same number of trials "
     "for each. Scores are those of the last epoch."
 )
-_SUMMARY_TEXT = (
+SUMMARY_TEXT = (
     "Score of the last epoch on rows not trained on, with the interval of its mean over seeds. Whether two "
     "rows differ is not to be read from these intervals, as the seeds are paired: see the next table. A "
     "fraction after the median of the epochs says how many seeds reached the target."
@@ -178,7 +126,8 @@ def _epochs_cell(row):
     return (f"{epochs:g}{some}" if np.isfinite(epochs) else f"–{some}"), float(epochs)
 
 
-def _summary_cells(study, metric):
+def summary_cells(study, metric):
+    """Return ``(columns, rows)`` of the summary of a fitted study."""
     columns = summary_columns(study)
     rows = [[cell(row) for _, cell in columns] for _, row in study.summary_.iterrows()]
     return [heading for heading, _ in columns], rows
@@ -302,13 +251,14 @@ def _maps(study, metric, name):
     ]
 
 
-def _settings(study):
+def settings_of(study, **more):
     """Return ``{name: value}`` of what was run; defaults included, as they too are part of the result."""
-    parameters = study.get_params(deep=False)
+    parameters = study.get_params(deep=False) | more
     for hidden in ("estimator", "progress", "store"):
         parameters.pop(hidden)
     without_addresses = re.sub(r" at 0x\w+", "", repr(study.estimator))
-    parameters["n_seeds"] = study._experiment.n_seeds
+    if hasattr(study, "_experiment"):
+        parameters["n_seeds"] = study._experiment.n_seeds
     shown = {
         name: textwrap.shorten(str(value), 400, placeholder=" ...") for name, value in parameters.items()
     }

@@ -18,11 +18,13 @@ def verdict(over):
         return ["No comparison over sets: it needs two optimizers and two data sets whose study has ended."]
     best, rank = found.mean_ranks.index[0], found.mean_ranks.iloc[0]
     n_sets, n_methods = found.ranks.shape
+    level = list(found.mean_ranks.index[found.mean_ranks == rank])
+    whole = f"best mean rank over {n_sets} data sets, {rank:.2f} of {n_methods}"
+    if len(level) > 1:
+        return [f"{listed(level)} share the {whole}.", *_difference(found, best)]
     n_first = over.summary_["n_first"].iloc[0]
-    sentences = [
-        f"{best} has the best mean rank over {n_sets} data sets, {rank:.2f} of {n_methods}; it is first on "
-        f"{'all' if n_first == n_sets else n_first} of them."
-    ]
+    how_often = "all" if n_first == n_sets else n_first
+    sentences = [f"{best} has the {whole}; it is first on {how_often} of them."]
     sentences += _difference(found, best)
     if over.rope is not None:
         sentences += _probabilities(found, best, over.rope)

@@ -261,6 +261,7 @@ def _summary(comparison, studies):
     if comparison is None:
         return pandas.DataFrame(columns=["optimizer", "mean_rank"])
     of_sets = pandas.concat([study.summary_.set_index("optimizer") for study in studies.values()])
+    of_sets = of_sets[of_sets.index.isin(comparison.mean_ranks.index)]  # without yardsticks
     rates = of_sets["lr"].groupby(level=0)
     table = pandas.DataFrame(
         {

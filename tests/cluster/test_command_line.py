@@ -43,7 +43,7 @@ def test_compare_makes_its_fits_on_the_cluster(cluster, table, tmp_path, capsys)
 
 
 def test_an_address_where_nobody_answers_is_told_in_a_line(table, monkeypatch, capsys):
-    monkeypatch.setattr("fastopt.cli.compare._SECONDS_TO_CONNECT", 0.5)
+    monkeypatch.setattr("fastopt.cli.studies._SECONDS_TO_CONNECT", 0.5)
     assert (
         main(["compare", "--dataset", str(table), "--target", "target", "--dask", "tcp://127.0.0.1:9"]) == 2
     )
