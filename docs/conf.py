@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
     "mathml",
+    "wide_pictures",
 ]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -29,6 +30,9 @@ html_math_renderer = "mathml"
 
 templates_path = ["_templates"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["fastopt.css"]
+pygments_dark_style = "github-dark"
 html_title = f"fastopt {release}"
 exclude_patterns = ["_build", "output"]
 

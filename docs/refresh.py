@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -52,6 +53,15 @@ COMMANDS = {  # name: (arguments, {file written: picture kept})
 FIT = ["fit", "diabetes.csv", "--target", "progression", "--baseline", "hgb"]
 
 
+def keep_output(name, printed):
+    """Write what a command printed, its sentences in lines of at most 110 characters."""
+    lines = []
+    for line in printed.splitlines():
+        is_drawn = line.startswith(tuple("┏┃┡│└ "))  # the lines of a table
+        lines += [line.rstrip()] if is_drawn or len(line) <= 110 else textwrap.wrap(line, 110)
+    (DOCS / "output" / f"{name}.txt").write_text("\n".join(lines) + "\n", "utf-8")
+
+
 def run_command(name):
     """Run a command as its page shows it; keep what it prints and draws."""
     arguments, pictures = COMMANDS[name]
@@ -59,8 +69,7 @@ def run_command(name):
     with tempfile.TemporaryDirectory() as folder:
         with contextlib.redirect_stdout(printed):
             main([*arguments, "--out", folder])
-        text = printed.getvalue().replace(folder, "fastopt-results")
-        (DOCS / "output" / f"{name}.txt").write_text(text, "utf-8")
+        keep_output(name, printed.getvalue().replace(folder, "fastopt-results"))
         for written, kept in pictures.items():
             shutil.copy(Path(folder, "latest", written), DOCS / "images" / kept)
 
@@ -79,7 +88,7 @@ def fit_command():
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         finally:
             os.chdir(before)
-    (DOCS / "output" / "fit.txt").write_text(printed, "utf-8")
+    keep_output("fit", printed)
 
 
 def digits_study():

@@ -17,6 +17,7 @@ from .style import (
     new_axes,
     plain_log_ticks,
     pyplot,
+    settled_layout,
     theme,
 )
 
@@ -343,7 +344,8 @@ def overview(study: OptimizerStudy, title: str | None = None) -> Figure:
         The caller closes it.
     """
     with theme():
-        figure, axes = pyplot().subplots(1, 3, figsize=(13.5, 4.4), width_ratios=(1, 1, 0.8))
+        ratios = {"width_ratios": (1, 1, 0.8), "layout": settled_layout()}
+        figure, axes = pyplot().subplots(1, 3, figsize=(13.5, 4.4), **ratios)
         figure.get_layout_engine().set(w_pad=0.12)  # inches, between the target's name and the next axes
         OptimizerComparisonDisplay.from_study(study, metric="loss", ax=axes[0], legend=False)
         score = OptimizerComparisonDisplay.from_study(study, ax=axes[1], legend=False)

@@ -119,10 +119,29 @@ def as_text(words: object, longest: int = 60) -> str:
     return text.replace("$", r"\$")
 
 
+def settled_layout() -> Any:
+    """Return matplotlib's constrained layout, made twice for each drawing.
+
+    The numbers beside an axis depend on its length, and the first pass may measure those of another one: with
+    "0.95" where "0.955" is drawn the label beyond them is cut off at the edge of the picture.
+    """
+    engine = require("matplotlib.layout_engine", "a plot").ConstrainedLayoutEngine
+
+    class SettledLayout(engine):
+        def execute(self, fig):
+            super().execute(fig)
+            return super().execute(fig)
+
+        def __reduce__(self):  # figures can be pickled
+            return settled_layout, ()
+
+    return SettledLayout()
+
+
 def new_axes(ax: Axes | None, figsize: tuple[float, float] = (6.4, 4.2)) -> tuple[Figure, Axes]:
     """Return ``(figure, ax)``: the given axes, or new ones of a readable size."""
     if ax is None:
-        _, ax = pyplot().subplots(figsize=figsize)
+        _, ax = pyplot().subplots(figsize=figsize, layout=settled_layout())
     return ax.figure, ax
 
 
@@ -144,7 +163,8 @@ def panels(
         n_columns = min(n_panels, MAX_COLUMNS)
         n_rows = -(-n_panels // n_columns)
         figsize = (1.2 + size[0] * n_columns, size[1] * n_rows)
-        _, ax = pyplot().subplots(n_rows, n_columns, figsize=figsize, squeeze=False, **options)
+        options = {"figsize": figsize, "layout": settled_layout(), **options}
+        _, ax = pyplot().subplots(n_rows, n_columns, squeeze=False, **options)
         for empty in ax.ravel()[n_panels:]:
             empty.remove()
         ax = ax.ravel()[:n_panels]

@@ -135,13 +135,17 @@ def summary_cells(study, metric):
 
 def _comparison_cells(study, metric):
     scale, unit = (100, "points") if is_in_points(metric) else (1, _words(metric))
-    form = ".2f" if scale == 100 else ".3g"
+
+    def shown(value):
+        value *= scale
+        return f"{value:.3g}" if scale == 1 else f"{round(value, 2) + 0.0:.2f}"  # + 0.0: not "-0.00"
+
     columns = ["Optimizer", f"Behind by ({unit})", "Interval", "p-value", "Seeds", "Verdict"]
     rows = [
         [
             (row.optimizer, row.optimizer),
-            (f"{scale * row.difference:{form}}", row.difference),
-            (f"{scale * row.low:{form}} to {scale * row.high:{form}}", row.low),
+            (shown(row.difference), row.difference),
+            (f"{shown(row.low)} to {shown(row.high)}", row.low),
             (f"{row.p_value:.2g}", row.p_value),
             (str(row.n_seeds), row.n_seeds),
             ("really behind" if row.distinguishable else "within noise", row.p_value),

@@ -1,4 +1,6 @@
+import io
 import itertools
+import pickle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +26,7 @@ from fastopt.display import (
     TrajectoryDisplay,
     overview,
 )
-from fastopt.display.style import inline_svg
+from fastopt.display.style import below_axes, inline_svg, line_styles, new_axes, theme
 from fastopt.display.trajectory import walk
 
 plt.switch_backend("Agg")
@@ -321,6 +323,27 @@ def test_the_colours_stay_apart_for_colour_blind_readers():
         seen = np.clip(colours @ simulation.T, 0, 1) ** (1 / 2.2)
         gaps = np.linalg.norm(seen[:, None] - seen, axis=-1)[np.triu_indices(6, 1)]
         assert gaps.min() > 0.09  # nearest pair; identical colours give 0, and dashes and marks differ too
+
+
+def test_the_first_picture_of_a_figure_has_all_of_its_labels():
+    """With other numbers beside the axis than were measured for, the label beyond them was cut off."""
+    with theme():
+        figure, ax = new_axes(None, (4.4, 4.1))
+        for label, style in line_styles(f"optimizer {i}" for i in range(7)).items():
+            ax.plot([0, 50], [0.91, 0.95], label=label, **style)
+        # Two decimals along the axis that is measured first, three along the one that is drawn.
+        ax.set(xlabel="Epoch", ylabel="Validation accuracy", ylim=(0.908, 0.9515))
+        below_axes(ax, "a title of the legend")
+    figure.savefig(io.StringIO(), format="svg")
+    first = ax.get_position().bounds
+    for _ in range(3):  # until matplotlib comes to rest
+        figure.savefig(io.StringIO(), format="svg")
+    np.testing.assert_allclose(first, ax.get_position().bounds, atol=2e-3)  # a pixel of 400; it was 8
+
+
+def test_a_figure_can_be_pickled(study):
+    figure = LearningRateDisplay.from_study(study).figure_
+    pickle.loads(pickle.dumps(figure)).savefig(io.BytesIO())
 
 
 def test_an_inline_svg_takes_the_colour_of_the_page_and_describes_itself(study):

@@ -70,6 +70,13 @@ def test_the_table_holds_the_numbers_of_the_study(study, html):
     assert comparisons[-1][-1] == "really behind"
 
 
+def test_a_difference_that_rounds_to_nothing_has_no_sign(study, monkeypatch):
+    nothing = study.comparisons_.assign(difference=-1e-17, low=-4e-5, high=4e-5)
+    monkeypatch.setattr(study, "comparisons_", nothing)
+    (_, comparisons) = Tables(render_report(study)).tables
+    assert all(row[1:3] == ["0.00", "0.00 to 0.00"] for row in comparisons[1:])
+
+
 def test_the_verdict_comes_first_and_in_words(study, html):
     text = re.sub(r"<[^>]+>", "", html[html.index("<body>") :])
     assert text.index(study.verdict_[0]) < text.index("Optimizers")
