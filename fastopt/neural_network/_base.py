@@ -32,6 +32,7 @@ from fastopt.neural_network.familiar_keywords import advice, answers_keywords
 from fastopt.neural_network.fit_tasks import CallbackSupportMixin, fit_tasks
 from fastopt.neural_network.full_batches import train_lbfgs
 from fastopt.neural_network.initialization import initialize
+from fastopt.neural_network.loss_curve import LossCurveHTML
 from fastopt.neural_network.prediction import outputs
 from fastopt.neural_network.progress import fit_bar
 from fastopt.neural_network.stopwatch import Stopwatch
@@ -67,6 +68,7 @@ class BaseMLP(
     parameters.FlatParameters,
     history.TrainingHistory,
     Persistent,
+    LossCurveHTML,
     CallbackSupportMixin,
     BaseEstimator,
     metaclass=ABCMeta,

@@ -118,8 +118,9 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         Bounds of each step's gradient, penalty included: of its L2 norm over all layers, and of each element
         (before the norm), as `fastopt.Clip`. Not used by ``'lbfgs'``.
     progress : bool, default=False
-        Whether `fit` shows a live bar on standard error with loss and time left; needs rich (extra ``cli``).
-        Silent where standard error is not a terminal or a notebook, and in `partial_fit`.
+        Whether `fit` shows a live bar on standard error with loss and time left (needs rich, extra ``cli``),
+        or in a notebook one figure of the loss curve, which is redrawn. Silent elsewhere and in
+        `partial_fit`.
     checkpoint : str, path-like or None, default=None
         File that holds the state of the fit. If it exists when `fit` is called, the fit goes on where the
         file stands and ends with the numbers of a fit that was never interrupted; after a completed fit it

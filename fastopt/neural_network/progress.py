@@ -1,20 +1,26 @@
-"""The progress bar of a fit."""
+"""The progress bar of a fit, or in a notebook its loss curve."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from fastopt._live import live_bars
+from fastopt.neural_network.live_curve import live_curve, notebook
 
 
 @contextmanager
 def fit_bar(estimator, incremental: bool) -> Iterator[Callable[[int, float], None]]:
-    """Show a progress bar while the block fits ``estimator``, if its ``progress`` asks for one.
+    """Show a progress bar, or in a notebook the loss curve, while the block fits ``estimator``.
 
-    Yields a function of the number of epochs (or iterations) done and the loss. `partial_fit` never shows
-    a bar, because it trains for a single epoch.
+    Only if its ``progress`` asks for it. Yields a function of the number of epochs (or iterations) done and
+    the loss. `partial_fit` never shows anything, because it trains for a single epoch.
     """
     name = type(estimator).__name__
-    with _bar(name, estimator.max_iter, shown=estimator.progress and not incremental) as update:
+    is_shown = estimator.progress and not incremental
+    if is_shown and notebook() is not None:
+        with live_curve(estimator) as update:
+            yield update or ignore
+        return
+    with _bar(name, estimator.max_iter, shown=is_shown) as update:
         if update is None:
             yield ignore
         else:

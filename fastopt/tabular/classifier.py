@@ -86,7 +86,8 @@ class TabularMLPClassifier(ClassifierMixin, BaseTabularMLP):
     verbose : bool or int, default=False
         Whether to print the losses after each cycle.
     progress : bool, default=False
-        Whether `fit` shows a live bar on standard error; needs rich (extra ``cli``).
+        Whether `fit` shows a live bar on standard error (needs rich, extra ``cli``), or in a notebook one
+        figure of the loss curve, which is redrawn.
 
     Attributes
     ----------

@@ -15,6 +15,7 @@ from fastopt.neural_network import validation
 from fastopt.neural_network.caller_warnings import warn
 from fastopt.neural_network.class_weights import as_they_are
 from fastopt.neural_network.fit_tasks import CallbackSupportMixin
+from fastopt.neural_network.loss_curve import LossCurveHTML
 from fastopt.neural_network.unused_parameters import reason_of_loss
 from fastopt.rules.losses import PARAMETERS
 from fastopt.tabular.columns import TableEncoder
@@ -25,7 +26,7 @@ from fastopt.tabular.state import TabularState
 Weigh = Callable[[np.ndarray, np.ndarray | None], np.ndarray | None]
 
 
-class TabularParameters(TabularState, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class TabularParameters(TabularState, LossCurveHTML, CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """The part of the estimators that says what they are told, and what each of the two adds."""
 
     _parameter_constraints: ClassVar[dict] = {
