@@ -2,22 +2,26 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from fastopt._live import live_bars
-from fastopt.neural_network.live_curve import live_curve, notebook
+from fastopt.neural_network.live_curve import Curves, live_curve, notebook
 
 
 @contextmanager
-def fit_bar(estimator, incremental: bool) -> Iterator[Callable[[int, float], None]]:
+def fit_bar(
+    estimator: Any, incremental: bool, curves: Callable[[], Curves] | None = None
+) -> Iterator[Callable[[int, float], None]]:
     """Show a progress bar, or in a notebook the loss curve, while the block fits ``estimator``.
 
     Only if its ``progress`` asks for it. Yields a function of the number of epochs (or iterations) done and
-    the loss. `partial_fit` never shows anything, because it trains for a single epoch.
+    the loss. `partial_fit` never shows anything, because it trains for a single epoch. ``curves`` returns
+    training and validation losses of an estimator that keeps no history while it is fitted.
     """
     name = type(estimator).__name__
     is_shown = estimator.progress and not incremental
     if is_shown and notebook() is not None:
-        with live_curve(estimator) as update:
+        with live_curve(estimator, curves) as update:
             yield update or ignore
         return
     with _bar(name, estimator.max_iter, shown=is_shown) as update:

@@ -284,7 +284,10 @@ class BaseTabularMLP(TabularParameters):
                 tasks.begin()
             return stops
 
-        with fit_bar(self, incremental=False) as report:
+        def curves():
+            return ((), ()) if bag.lacks_epochs() else bag.losses()
+
+        with fit_bar(self, incremental=False, curves=curves) as report:
             tick = None if not self.progress else lambda n: report(round(n), bag.last_loss())
             try:
                 return train_in_cycles(bag, self.max_iter, stopwatch, cycle_ends, tick)
