@@ -90,7 +90,9 @@ def test_the_commands_of_a_page_exist_with_their_options(page, command, monkeypa
             check_fastopt(arguments, monkeypatch)
         case ["python", "-m", "pytest", *arguments]:
             assert all((ROOT / name).exists() for name in arguments if "/" in name)
-        case ["python", "-m", "pip" | "sphinx", *_] | ["pre-commit", "install" | "run", *_]:
+        case ["python", "-m", "pip" | "sphinx" | "build" | "twine", *_]:
+            pass
+        case ["pre-commit", "install" | "run", *_]:
             pass
         case ["python", script, *arguments]:
             check_script(script, arguments)
