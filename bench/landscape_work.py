@@ -1,0 +1,185 @@
+"""The order of the landscape's work, and its results: lines of a file that survive whatever ends a run."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import json
+import lzma
+import multiprocessing
+import os
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import landscape_cases as cases
+from landscape_fits import Bench, Unit, run
+from threadpoolctl import threadpool_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: Optimizers whose weight decay and batch size are varied.
+VARIED = ("adam", "adamw", "nadam", "momentum", "nesterov", "rmsprop", "lion", "muon", "soap", "yogi")
+BATCHES, DECAYS = (16, 128), (0.0, 0.001, 0.01, 0.1)
+
+
+def units() -> list[Unit]:
+    """Return all work, in an order of which each beginning is of use.
+
+    First the middle size for everybody, a data set at a time; then with a schedule; then the small size; then
+    one factor at a time for some optimizers; then the large size.
+    """
+    names = [contender.name for contender in cases.contenders()]
+    found = [
+        Unit("main", table, "middle", name, schedule)
+        for schedule in ("constant", "cosine")
+        for table in cases.SETS
+        for name in names
+    ]
+    found += _of_size("small", names)
+    for table in cases.SETS:
+        found += [Unit("batch", table, "middle", name, batch=batch) for name in VARIED for batch in BATCHES]
+    for table in cases.SETS:
+        found += [
+            Unit("decay", table, "middle", name, weight_decay=decay) for name in VARIED for decay in DECAYS
+        ]
+    return found + _of_size("large", names)
+
+
+def _of_size(size, names):
+    return [Unit("main", table, size, name) for table in cases.SETS for name in names]
+
+
+class Store:
+    """Records as lines of JSON, each written at once when its unit is done.
+
+    Parameters
+    ----------
+    path : Path
+        A line that is not whole, because the writer was killed, is dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.done = path, set()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            whole = path.read_bytes()
+            whole = whole[: whole.rfind(b"\n") + 1]
+            os.truncate(path, len(whole))
+            self.done = {key_of(json.loads(line)) for line in whole.splitlines()}
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Append a record, and have it on the disk before returning."""
+        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        with open(self.path, "ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self.done.add(key_of(record))
+
+
+def key_of(record: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the key of the unit that a record is of."""
+    return tuple(record[name] for name in Unit.__dataclass_fields__)
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a compressed file or of one that is being written."""
+    if path.suffix == ".xz":
+        with lzma.open(path, "rt") as file:
+            return [json.loads(line) for line in file]
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def compress(source: Path, target: Path) -> None:
+    """Write the records in the order of `units`, compressed; a reader finds the old file or the new one."""
+    place = {unit.key: number for number, unit in enumerate(units())}
+    ordered = sorted(records(source), key=lambda record: place[key_of(record)])
+    partial = target.with_suffix(".part")
+    with lzma.open(partial, "wt", preset=9) as file:
+        file.writelines(json.dumps(record, separators=(",", ":")) + "\n" for record in ordered)
+    partial.replace(target)
+
+
+def work(folder: Path, path: Path, n_workers: int, until: float) -> Iterator[dict[str, Any]]:
+    """Do what is not done yet; yield each record after it is on the disk.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the data.
+    path : Path
+        Of the lines.
+    n_workers : int
+        Processes, of one thread each.
+    until : float
+        Time after which no unit is begun.
+    """
+    store = Store(path)
+    missing = (unit for unit in units() if unit.key not in store.done)
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(n_workers, context, _begin_worker, (os.getpid(),)) as pool:
+        running = set()
+        for unit in _before(missing, until):
+            running.add(pool.submit(_run, folder, unit))
+            if len(running) >= n_workers + 1:
+                running = yield from _recorded(store, running)
+        while running:
+            running = yield from _recorded(store, running)
+
+
+def _before(found: Iterable[Unit], until: float) -> Iterator[Unit]:
+    for unit in found:
+        if time.time() >= until:
+            return
+        yield unit
+
+
+def _recorded(store, running):
+    """Record what has ended, and return what has not."""
+    done, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+    for future in done:
+        record = future.result()
+        store.add(record)
+        yield record
+    return running
+
+
+def _begin_worker(parent):
+    """End this process when the one that collects results has been killed."""
+    warnings.simplefilter("ignore", RuntimeWarning)  # of fits that diverge
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@functools.lru_cache(maxsize=1)
+def _bench(folder, table, size):
+    return Bench(_table(folder, table), size)
+
+
+@functools.lru_cache(maxsize=1)
+def _table(folder, name):
+    return cases.load(folder, name)
+
+
+_warm = set()
+
+
+def _run(folder, unit):
+    contender = next(one for one in cases.contenders() if one.name == unit.contender)
+    bench = _bench(folder, unit.table, unit.size)
+    with threadpool_limits(1):
+        kind = unit.contender, bench.table.loss
+        if kind not in _warm:  # compiles outside the clock
+            member = bench.begin(contender.make(None), 0, unit.batch, None)
+            bench.train([member], unit.batch, n_epochs=1)
+            _warm.add(kind)
+        return run(unit, bench, contender)
