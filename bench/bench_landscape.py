@@ -46,6 +46,7 @@ def main() -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Do the work that is not done yet, and compress all results."""
+    import landscape_about
     import landscape_work
 
     lines, begin, spent = options.store / "landscape.jsonl", time.time(), 0.0
@@ -59,6 +60,7 @@ def run(options: argparse.Namespace) -> None:
                 flush=True,
             )
     landscape_work.compress(lines, RESULTS)
+    landscape_about.write(options.data, RESULTS)
 
 
 if __name__ == "__main__":

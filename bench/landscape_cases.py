@@ -39,8 +39,8 @@ SIZES = {"small": (32,), "middle": (64, 32), "large": (128, 64, 32)}
 #: Half decades around an optimizer's centre, of which everyone gets the same.
 STEPS = tuple(range(-4, 4))
 
-#: Where the grid is centred: the optimizer's default rate, but for these, whose default is known to suit other
-#: work (torch's 0.001 of plain descent, rates meant for large batches), and rounded to half a decade.
+#: Where the grid is centred: the optimizer's default rate, rounded to half a decade, but for these, whose
+#: default is known to suit other work (torch's 0.001 of plain descent, rates meant for large batches).
 CENTRES = {
     "sgd": -1.0, "asgd": -1.0, "noisysgd": -1.0, "optimisticgradientdescent": -1.0, "momentum": -1.5,
     "nesterov": -1.5, "ftrl": -1.0, "sm3": -1.0, "lars": 0.0, "lamb": -2.0, "novograd": -2.0, "muon": -2.0,
@@ -165,8 +165,9 @@ class Table:
 
 #: In the order of work: sets of each kind from the beginning, for a run that is cut short.
 SETS = (
-    "digits", "housing", "segment", "kin8nm", "spambase", "abalone", "credit_g", "cpu_act", "vowel", "splice",
-    "cal_housing", "letter", "car", "puma32H", "cmc", "page_blocks", "mushroom", "dermatology", "anneal", "mnist",
+    "digits", "housing", "segment", "kin8nm", "spambase", "abalone", "credit_g", "cpu_act", "vowel",
+    "cal_housing", "letter", "car", "puma32H", "cmc", "page_blocks", "dermatology", "anneal", "mushroom",
+    "splice", "mnist",
 )  # fmt: skip
 
 

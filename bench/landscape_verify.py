@@ -56,8 +56,8 @@ def as_estimators(bench: Bench) -> None:
         member = bench.begin(optimizer, SEED, cases.BATCH, None)
         bench.train([member], cases.BATCH, n_epochs=EPOCHS)
         network = kinds(
-            hidden_layer_sizes=cases.SIZES["middle"], solver=optimizer, alpha=0.0, batch_size=cases.BATCH, max_iter=EPOCHS,
-            random_state=SEED, n_iter_no_change=np.inf, n_jobs=1,
+            hidden_layer_sizes=cases.SIZES["middle"], solver=optimizer, alpha=0.0, batch_size=cases.BATCH,
+            max_iter=EPOCHS, random_state=SEED, n_iter_no_change=np.inf, n_jobs=1,
         )  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)

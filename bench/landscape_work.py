@@ -21,36 +21,39 @@ from threadpoolctl import threadpool_limits
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Optimizers whose weight decay and batch size are varied.
-VARIED = ("adam", "adamw", "nadam", "momentum", "nesterov", "rmsprop", "lion", "muon", "soap", "yogi")
-BATCHES, DECAYS = (16, 128), (0.0, 0.001, 0.01, 0.1)
+#: Optimizers that are also run with a schedule, other sizes, batches and decay before all others are.
+LEADING = (
+    "adam", "adamw", "nadam", "radam", "rmsprop", "adagrad", "yogi", "madgrad", "lion", "signum", "sgd",
+    "momentum", "nesterov", "prodigy", "momo", "schedulefreeadamw", "sam(adam)", "lookahead(adam)", "ema(adam)",
+)  # fmt: skip
+#: Of these the batch size is varied, and the weight decay.
+VARIED = ("adam", "nadam", "rmsprop", "yogi", "madgrad", "lion", "signum", "sgd", "momentum", "nesterov")
+DECAYED = ("adamw", "lion", "momentum")
+BATCHES, DECAYS = (16, 128), (0.0, 0.01, 0.1, 1.0)
+#: A fit of these takes more than 5 times as long as Adam's.
+SLOW = ("muon", "normuon", "soap", "shampoo", "lbfgs")
 
 
 def units() -> list[Unit]:
-    """Return all work, in an order of which each beginning is of use.
+    """Return all work, in an order of which each beginning is of use, a data set at a time.
 
-    First the middle size for everybody, a data set at a time; then with a schedule; then the small size; then
-    one factor at a time for some optimizers; then the large size.
+    First the middle size at a constant rate; then schedules, other sizes, batch size and decay, one factor at
+    a time, for some optimizers; then what is left.
     """
-    names = [contender.name for contender in cases.contenders()]
-    found = [
-        Unit("main", table, "middle", name, schedule)
-        for schedule in ("constant", "cosine")
-        for table in cases.SETS
-        for name in names
-    ]
-    found += _of_size("small", names)
-    for table in cases.SETS:
-        found += [Unit("batch", table, "middle", name, batch=batch) for name in VARIED for batch in BATCHES]
-    for table in cases.SETS:
-        found += [
-            Unit("decay", table, "middle", name, weight_decay=decay) for name in VARIED for decay in DECAYS
-        ]
-    return found + _of_size("large", names)
+    everybody = [contender.name for contender in cases.contenders()]
+    quick = [name for name in everybody if name not in SLOW]
+    found = [*_each(quick), *_each(LEADING, schedule="cosine"), *_each(SLOW), *_each(LEADING, "small")]
+    for batch in BATCHES:
+        found += _each(VARIED, stage="batch", batch=batch)
+    found += _each(LEADING, "large")
+    for decay in DECAYS:
+        found += _each(DECAYED, stage="decay", weight_decay=decay)
+    found += _each(everybody, schedule="cosine") + _each(everybody, "small") + _each(everybody, "large")
+    return list(dict.fromkeys(found))
 
 
-def _of_size(size, names):
-    return [Unit("main", table, size, name) for table in cases.SETS for name in names]
+def _each(names, size="middle", stage="main", **more):
+    return [Unit(stage, table, size, name, **more) for table in cases.SETS for name in names]
 
 
 class Store:

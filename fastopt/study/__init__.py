@@ -1,6 +1,7 @@
 """Comparisons of optimizers, learning rates and batch sizes with sound statistics."""
 
 from .contenders import DEFAULT_LEARNING_RATES, DEFAULT_OPTIMIZERS
+from .landscape import UnusualRateWarning, recommended_grid
 from .optimizer_study import OptimizerStudy
 from .range_test import RangeTest, range_test
 from .set_comparison import SetComparison, compare_over_sets
@@ -17,10 +18,12 @@ __all__ = [
     "SetComparison",
     "StoreError",
     "StudyOverSets",
+    "UnusualRateWarning",
     "bayesian_signed_rank",
     "compare_over_sets",
     "holm",
     "mean_interval",
     "paired_difference",
     "range_test",
+    "recommended_grid",
 ]

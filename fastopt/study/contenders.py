@@ -12,11 +12,13 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from . import landscape
+
 if TYPE_CHECKING:
     from typing import Any
 
-# One grid for everybody, half a decade a step: wide enough that plain gradient descent (best near 0.3 on
-# standardised data) and Adam (best near 0.003) both have their optimum inside, so nobody wins by a default.
+# For contenders that the landscape does not have, half a decade a step: wide enough that plain gradient descent
+# (best near 0.3 on standardised data) and Adam (best near 0.003) both have their optimum inside.
 DEFAULT_LEARNING_RATES: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 # Optimizers by common names that are settings of SGD rather than classes of their own.
@@ -175,7 +177,8 @@ def make_contenders(
         Names, optimizer objects; or a mapping from label to a name, an object, a dict of parameters of
         the network, or another network.
     lr : None, float, iterable of float, or mapping from label to one of these or to another label
-        Learning rates to try. ``None`` is `DEFAULT_LEARNING_RATES`.
+        Learning rates to try. ``None`` is each optimizer's `recommended_grid`, or `DEFAULT_LEARNING_RATES`
+        where there is none.
     batch_size : None, int or iterable of int
         Batch sizes to try. ``None`` leaves the network's own.
     """
@@ -277,7 +280,8 @@ def _with_grid(contender, rates, sizes, labels):
     if contender.lr_parameter is None:
         grid = (None,)
     else:
-        grid = DEFAULT_LEARNING_RATES if rates is None else _grid(rates, "lr", _positive_float)
+        default = landscape.grid_of(contender) or DEFAULT_LEARNING_RATES
+        grid = default if rates is None else _grid(rates, "lr", _positive_float)
     configs = tuple(Config(contender.label, rate, size) for size in sizes for rate in grid)
     return replace(contender, configs=configs)
 

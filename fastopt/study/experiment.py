@@ -6,6 +6,7 @@ from functools import partial
 
 from .. import __version__
 from .._dask_client import client_of
+from . import landscape
 from . import search as searches
 from .contenders import Config, describe, make_contenders, network_of, unseeded
 from .executor import Executor, Task
@@ -56,6 +57,7 @@ class Experiment:
     def open(self, progress):
         """Load what the store already has; return the executor of the fits."""
         study = self.study
+        landscape.warn_of_rates(c for c in self.contenders if not c.is_yardstick)
         identity = {
             "fastopt": __version__,
             "data": self.splits.fingerprint(),

@@ -36,9 +36,9 @@ class OptimizerStudy(HasClient, NotebookView, OptunaTrials, BaseEstimator):
     """Compare optimizers on one network and one data set, paired over seeds.
 
     Every seed gives each optimizer the same split, the same initial weights and the same batch order. Each
-    optimizer first chooses its learning rate (and batch size) from the same grid, on seeds that are used for
-    nothing else; the chosen settings are then compared over `n_seeds` fresh seeds with paired confidence
-    intervals. Scores are those of the last epoch: no optimizer picks its best epoch.
+    optimizer first chooses its learning rate (and batch size) from as many as every other, on seeds that are
+    used for nothing else; the chosen settings are then compared over `n_seeds` fresh seeds with paired
+    confidence intervals. Scores are those of the last epoch: no optimizer picks its best epoch.
 
     Parameters
     ----------
@@ -51,7 +51,8 @@ class OptimizerStudy(HasClient, NotebookView, OptunaTrials, BaseEstimator):
         Names, optimizer objects; or a mapping from label to a name, an object, a dict of parameters of the
         network, or another network (a yardstick).
     lr : None, float, list of float, or mapping from label to one of these, default=None
-        Learning rates to choose from. ``None``: `DEFAULT_LEARNING_RATES`, for everyone. One value: no choice.
+        Learning rates to choose from. ``None``: each optimizer's `recommended_grid`, six rates for everyone
+        (`DEFAULT_LEARNING_RATES` where it has none). One value: no choice.
         A mapping may also give another label: that contender's choice is taken over.
     batch_size : None, int or list of int, default=None
         Batch sizes to choose from. ``None``: the network's own.

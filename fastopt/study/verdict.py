@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from . import landscape
 from .statistics import holm, paired_difference
 from .sweep_verdict import FEW_SEEDS, duration, sweep_verdict
 from .tables import first_at_target, scores_by_seed
@@ -66,7 +67,8 @@ def verdict(study):
     sentences += _same_rate(study, metric)
     sentences += _speed(study, metric)
     sentences += _yardsticks(study, metric)
-    return sentences
+    competing = [c for c in study._experiment.contenders if not c.is_yardstick]
+    return sentences + landscape.place(competing, study.best_optimizer_)
 
 
 def _headline(study, rows, metric):
