@@ -1,4 +1,4 @@
-"""The part of the landscape that the package carries: learning rates by optimizer, and who was first where."""
+"""The part of the landscape that the package carries: rates by optimizer, and losses by data set."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def of_contender(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _worth(rows, halves, first):
-    """Return what a grid that begins at ``first`` holds: sets with a good rate, best rates; then how central it is."""
+    """Return how many sets have a good rate in a grid, how many their best, and how central it is."""
     held = rows[(halves >= first) & (halves < first + N_RATES)]
     good = held[held["is_good"]]
     off = abs(first + (N_RATES - 1) / 2 - halves[rows["is_good"]].mean())

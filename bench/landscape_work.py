@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 #: Optimizers that are also run with a schedule, other sizes, batches and decay before all others are.
 LEADING = (
     "adam", "adamw", "nadam", "radam", "rmsprop", "adagrad", "yogi", "madgrad", "lion", "signum", "sgd",
-    "momentum", "nesterov", "prodigy", "momo", "schedulefreeadamw", "sam(adam)", "lookahead(adam)", "ema(adam)",
+    "momentum", "nesterov", "prodigy", "momo", "schedulefreeadamw", "sam(adam)", "lookahead(adam)",
+    "ema(adam)",
 )  # fmt: skip
 #: Of these the batch size is varied, and the weight decay.
 VARIED = ("adam", "nadam", "rmsprop", "yogi", "madgrad", "lion", "signum", "sgd", "momentum", "nesterov")

@@ -17,8 +17,8 @@ from . import landscape
 if TYPE_CHECKING:
     from typing import Any
 
-# For contenders that the landscape does not have, half a decade a step: wide enough that plain gradient descent
-# (best near 0.3 on standardised data) and Adam (best near 0.003) both have their optimum inside.
+# For contenders that the landscape does not have, half a decade a step: wide enough that plain gradient
+# descent (best near 0.3 on standardised data) and Adam (best near 0.003) both have their optimum inside.
 DEFAULT_LEARNING_RATES: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 # Optimizers by common names that are settings of SGD rather than classes of their own.

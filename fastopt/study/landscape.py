@@ -1,7 +1,7 @@
 """What the landscape of optimizers says of learning rates, and of who was first on how many data sets.
 
-The figures are in ``landscape.json``, which ``python bench/bench_landscape.py --page`` writes from its results;
-docs/landscape.md says how they were measured.
+The figures are in ``landscape.json``, which ``python bench/bench_landscape.py --page`` writes from its
+results; docs/landscape.md says how they were measured.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def recommended_grid(optimizer: str | Optimizer) -> tuple[float, ...]:
     """Return the learning rates from which an optimizer is best chosen on new data.
 
     Six for every optimizer, half a decade apart: those that hold a good rate on the most data sets of the
-    landscape (docs/landscape.md). Networks of one to three hidden layers, batches of 32, inputs and regression
-    targets standardised; other work may need other rates.
+    landscape (docs/landscape.md). Networks of one to three hidden layers, batches of 32, inputs and
+    regression targets standardised; other work may need other rates.
 
     Parameters
     ----------
@@ -149,9 +149,8 @@ def place(contenders: Iterable[Contender], best: str) -> list[str]:
     for number in range(n_sets):
         firsts[min(named, key=lambda name: losses[name][number])] += 1
     leader = max(firsts, key=lambda name: firsts[name])
-    sentence = (
-        f"In the landscape, of these {len(named)} {best} was first on {firsts[names[best]]} of {n_sets} data sets"
-    )
+    share = f"{firsts[names[best]]} of {n_sets} data sets"
+    sentence = f"In the landscape, of these {len(named)} {best} was first on {share}"
     if leader != names[best]:
         sentence += f", {named[leader]} on {firsts[leader]}"
     return [f"{sentence}, each at its best rate (docs/landscape.md)."]

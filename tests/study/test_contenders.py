@@ -9,6 +9,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from fastopt import EMA, SAM, SGD, Adam, Clip, Prodigy
 from fastopt._parameters import suggestion
 from fastopt.schedules import cosine
+from fastopt.study import recommended_grid
 from fastopt.study.contenders import (
     DEFAULT_LEARNING_RATES,
     describe,
@@ -40,15 +41,24 @@ def test_the_likeliest_name_is_suggested(typed):
     assert suggestion(typed, ["radam", "adamax", "adamw", "nadam", "adam", "adan"]) == " Did you mean 'adam'?"
 
 
-def test_everyone_gets_the_same_grid_unless_told_otherwise():
+def test_everyone_gets_the_recommended_grid_of_as_many_rates_unless_told_otherwise():
     contenders = make_contenders(Network(), [SGD(), Adam()])
     grids = [[config.lr for config in contender.configs] for contender in contenders]
-    assert grids == [list(DEFAULT_LEARNING_RATES)] * 2
+    assert grids == [list(recommended_grid("sgd")), list(recommended_grid("adam"))]
+    assert len(grids[0]) == len(grids[1])
+
+
+def test_an_optimizer_of_ones_own_gets_the_default_grid():
+    class Own(SGD):
+        pass
+
+    (contender,) = make_contenders(Network(), [Own()])
+    assert [config.lr for config in contender.configs] == list(DEFAULT_LEARNING_RATES)
 
 
 def test_a_mapping_gives_each_label_its_own_rates():
     contenders = make_contenders(Network(), [SGD(), Adam()], lr={"Adam": 0.001})
-    assert [len(c.configs) for c in contenders] == [len(DEFAULT_LEARNING_RATES), 1]
+    assert [len(c.configs) for c in contenders] == [len(recommended_grid("sgd")), 1]
 
 
 def test_learning_rates_and_batch_sizes_are_crossed():
