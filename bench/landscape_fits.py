@@ -102,8 +102,9 @@ class Bench:
             params, update, X, Y, np.arange(len(X)), draws, held_out=held_out, X_val=X_val, Y_val=Y_val
         )
 
-    def train(self, members: Sequence[Member], batch: int, n_epochs: int = cases.EPOCHS) -> float:
-        """Train networks to the end; return the processor's seconds."""
+    def train(self, members: Sequence[Member], batch: int, n_epochs: int | None = None) -> float:
+        """Train networks to the end, or for some epochs; return the processor's seconds."""
+        n_epochs = n_epochs or cases.EPOCHS
         begin = time.process_time()
         if all(self._is_compiled(member) for member in members):
             self.members.train(members, n_epochs=n_epochs, batch_size=batch)
@@ -113,7 +114,7 @@ class Bench:
     def _is_compiled(self, member):
         """Whether no Python is needed between epochs: the optimizer's average is not what is validated."""
         optimizer = member.update.optimizer
-        averages = getattr(optimizer, "averages", False)
+        averages = getattr(optimizer, "averages", False) and member.held_out is not None
         return not averages and not optimizer.innermost.has_modes and self.members.takes(member)
 
     def _train_by_epochs(self, member, batch, n_epochs):
@@ -158,9 +159,9 @@ class Bench:
         return float(np.mean(outputs.argmax(axis=1) != Y.argmax(axis=1)))
 
 
-def _diverged(member, n_epochs=cases.EPOCHS):
+def _diverged(member):
     losses = member.validation_losses
-    return len(losses) < n_epochs or not math.isfinite(losses[-1]) or member.has_diverged
+    return len(losses) < cases.EPOCHS or not math.isfinite(losses[-1]) or member.has_diverged
 
 
 def _rounded(value):

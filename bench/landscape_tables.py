@@ -15,7 +15,7 @@ from landscape_fits import KEPT, tuned_loss
 from landscape_work import records
 from scipy import stats
 
-from fastopt.study import compare_over_sets
+from fastopt.study import compare_over_sets, mean_interval
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
 #: A rate is good if it keeps so much of what the best rate gains over a constant guess.
 GOOD_SHARE = 0.95
 CONFIDENCE = 0.95
+#: Added to losses before their ratio is taken, so that those near 0 do not speak loudest.
+SHIFT = 0.01
 #: The loss of a fit that diverged, in losses of a constant guess.
 _DIVERGED = 10.0
 
 
-def half_decades(low: float, high: float) -> int:
-    """Return how many rates of the grids lie from one to another, both counted."""
-    return round(2 * (math.log10(high) - math.log10(low))) + 1
+def shifted(above: pd.Series, below: pd.Series) -> pd.Series:
+    """Return ratios of losses, to both of which `SHIFT` has been added."""
+    return (above + SHIFT) / (below + SHIFT)
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,12 @@ class Gain:
         """Whether the interval holds no change at all."""
         return self.low <= 1 <= self.high
 
+    def times(self, *, bounds: bool = True) -> str:
+        """Return the ratio with its interval as text, bold where that leaves out 1."""
+        ratio = f"{self.ratio:.2f}"
+        ratio = ratio if self.is_noise else f"**{ratio}**"
+        return f"{ratio} ({self.low:.2f} to {self.high:.2f})" if bounds else ratio
+
     def percent(self) -> str:
         """Return the change in percent with its interval, as text."""
         change, low, high = (100 * (value - 1) for value in (self.ratio, self.low, self.high))
@@ -87,6 +95,8 @@ class Landscape:
     path : Path
         Of the compressed lines; beside it lies ``landscape.json``, which describes data and machine.
     """
+
+    CONFIDENCE = CONFIDENCE
 
     def __init__(self, path: Path) -> None:
         self.about = json.loads(path.with_name("landscape.json").read_text())
@@ -180,11 +190,22 @@ class Landscape:
             found[table] = differences.mean() - bound <= 0
         return pd.DataFrame(found).T
 
-    def against(self, base: str = "adam", **selection: str) -> pd.DataFrame:
-        """Return the `Gain` of each contender over another: columns are its attributes."""
+    def against(self, base: str = "adam", **selection: str) -> dict[str, Gain]:
+        """Return the `Gain` of each contender over another."""
         scores = self.scores(**selection)
-        ratios = scores.div(scores[base], axis=0).drop(columns=base)
-        return pd.DataFrame({name: vars(Gain.of(ratios[name])) for name in ratios}).T.sort_values("ratio")
+        others = scores.drop(columns=base)
+        return {name: Gain.of(shifted(others[name], scores[base])) for name in others}
+
+    def error_differences(self) -> dict[str, str]:
+        """Return the difference of each contender's error to Adam's on classification sets, as text."""
+        errors = 100 * self.scores(value="score")
+        errors = errors.loc[[n for n in errors.index if self.about["sets"][n]["task"] == "classification"]]
+        found = {}
+        for name in errors:
+            interval = mean_interval(errors[name] - errors["adam"], confidence=CONFIDENCE)
+            text = f"{interval.mean:+.2f} ± {interval.half_width:.2f}"
+            found[name] = f"**{text}**" if interval.low > 0 or interval.high < 0 else text
+        return found
 
     # -- learning rates --------------------------------------------------------------------------------
 
@@ -208,18 +229,44 @@ class Landscape:
         return rows
 
     @cached_property
-    def widths(self) -> pd.DataFrame:
-        """Median decades, over data sets, within which the loss is at most 5 % above the best rate's."""
-        rows = self.good[(self.good["size"] == "middle")]
-        near = rows[rows["excess"] <= 0.05]
-        spans = near.groupby(["contender", "table"])["lr"].agg(["min", "max"])
-        # A rate stands for the half decade around it.
-        decades = np.log10(spans["max"] / spans["min"]) + 0.5
-        return pd.DataFrame({
-            "decades": decades.groupby("contender").median(),
-            "low": decades.groupby("contender").quantile(0.25),
-            "high": decades.groupby("contender").quantile(0.75),
-        })  # fmt: skip
+    def rates(self) -> pd.DataFrame:
+        """One row for each contender, at the middle size.
+
+        Columns: ``decades``, within which rates are good, the mean over data sets with the bounds ``low`` and
+        ``high`` of its interval; ``usual``, the rate that is most often best; ``off``, the median factor of
+        the shifted loss at a rate ten times too large or small, the better of the two.
+        """
+        rows = self.good[self.good["size"] == "middle"]
+        return pd.DataFrame({name: self._rates_of(own) for name, own in rows.groupby("contender")}).T
+
+    def _rates_of(self, rows):
+        decades, best, off = [], [], []
+        for _, own in rows.groupby("table"):
+            own = own.sort_values("lr")
+            place = int(own["loss"].argmin())
+            best.append(own["lr"].iloc[place])
+            # A rate stands for the half decade around it.
+            decades.append(own["is_good"].sum() / 2)
+            around = [i for i in (place - 2, place + 2) if 0 <= i < len(own)]
+            losses = own["loss"].to_numpy()
+            off.append((min(losses[i] for i in around) + SHIFT) / (losses[place] + SHIFT))
+        mean, n = float(np.mean(decades)), len(decades)
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.std(decades, ddof=1) / math.sqrt(n))
+        usual = pd.Series(best).mode().median()
+        return {
+            "decades": mean, "low": mean - half, "high": mean + half, "off": float(np.median(off)),
+            "usual": min(best, key=lambda rate: abs(math.log(rate / usual))),
+        }  # fmt: skip
+
+    def cost_of_rate(self, contender: str, rate: float) -> Gain:
+        """Return what a fixed rate costs: its tuning loss over the best rate's, by data set."""
+        rows = self.good[(self.good["size"] == "middle") & (self.good["contender"] == contender)]
+        at = rows[np.isclose(rows["lr"], rate)].set_index("table")["loss"].clip(upper=self._most())
+        best = rows.groupby("table")["loss"].min()
+        return Gain.of(shifted(at, best.reindex(at.index)))
+
+    def _most(self):
+        return _DIVERGED * max(self.guess.values())
 
     # -- one factor at a time --------------------------------------------------------------------------
 
@@ -256,7 +303,7 @@ class Landscape:
         """Return the gain of each contender for which there are 5 sets or more."""
         found = {}
         for name in above.columns.intersection(below.columns):
-            ratios = (above[name] / below[name]).dropna()
+            ratios = shifted(above[name], below[name]).dropna()
             if len(ratios) >= 5:
                 found[name] = Gain.of(ratios)
         return found

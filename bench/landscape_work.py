@@ -38,23 +38,31 @@ SLOW = ("muon", "normuon", "soap", "shampoo", "lbfgs")
 def units() -> list[Unit]:
     """Return all work, in an order of which each beginning is of use, a data set at a time.
 
-    First the middle size at a constant rate; then schedules, other sizes, batch size and decay, one factor at
-    a time, for some optimizers; then what is left.
+    First the middle size at a constant rate, then with a schedule for some; then, for these, sizes, batches
+    and decay, one factor at a time; then what is left.
     """
     everybody = [contender.name for contender in cases.contenders()]
     quick = [name for name in everybody if name not in SLOW]
-    found = [*_each(quick), *_each(LEADING, schedule="cosine"), *_each(SLOW), *_each(LEADING, "small")]
-    for batch in BATCHES:
-        found += _each(VARIED, stage="batch", batch=batch)
-    found += _each(LEADING, "large")
-    for decay in DECAYS:
-        found += _each(DECAYED, stage="decay", weight_decay=decay)
-    found += _each(everybody, schedule="cosine") + _each(everybody, "small") + _each(everybody, "large")
+    found = [unit for table in cases.SETS for unit in _each(table, quick)]
+    found += [unit for table in cases.SETS for unit in _each(table, LEADING, schedule="cosine")]
+    found += [unit for table in cases.SETS for unit in _each(table, SLOW)]
+    found += [unit for table in cases.SETS for unit in _one_factor(table)]
+    for more in ({"schedule": "cosine"}, {"size": "small"}, {"size": "large"}):
+        found += [unit for table in cases.SETS for unit in _each(table, everybody, **more)]
     return list(dict.fromkeys(found))
 
 
-def _each(names, size="middle", stage="main", **more):
-    return [Unit(stage, table, size, name, **more) for table in cases.SETS for name in names]
+def _each(table, names, size="middle", stage="main", **more):
+    return [Unit(stage, table, size, name, **more) for name in names]
+
+
+def _one_factor(table):
+    found = _each(table, LEADING, "small") + _each(table, LEADING, "large")
+    for batch in BATCHES:
+        found += _each(table, VARIED, stage="batch", batch=batch)
+    for decay in DECAYS:
+        found += _each(table, DECAYED, stage="decay", weight_decay=decay)
+    return found
 
 
 class Store:
