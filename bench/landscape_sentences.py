@@ -54,8 +54,8 @@ def _noise(found):
     adam = int(found.level["adam"].sum())
     return [
         f"**Much of the order is noise.** On the median data set {level.median():.0f} of "
-        f"{found.level.shape[1]} optimizers (quartiles {low:.0f} and {high:.0f}) are within noise of the first "
-        f"one, by {len(cases.SEEDS)} paired seeds; Adam is on {adam} of {len(level)}."
+        f"{found.level.shape[1]} optimizers (quartiles {low:.0f} and {high:.0f}) are within noise of the "
+        f"first one, by {len(cases.SEEDS)} paired seeds; Adam is on {adam} of {len(level)}."
     ]
 
 
@@ -112,9 +112,8 @@ def _against_base(found, wrapper):
 def _sam(found):
     parts = _against_base(found, "sam")
     cost = found.cost["sam(adam)"]
-    return [
-        f"**SAM** changes the loss by {'; '.join(parts)}. For as many epochs it takes {cost:.1f} times as long as Adam."
-    ]
+    change = f"**SAM** changes the loss by {'; '.join(parts)}"
+    return [f"{change}. For as many epochs it takes {cost:.1f} times as long as Adam."]
 
 
 def _averages(found):
