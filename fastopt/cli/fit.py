@@ -16,7 +16,7 @@ from .arguments import SettingsError, count, seconds, seed
 def add_arguments(parser):
     """Add the arguments of ``fit``; return the function that runs it."""
     add = parser.add_argument
-    add("file", metavar="FILE", help="a table: .csv, .tsv, .txt, .parquet, .feather or .xlsx")
+    add("file", metavar="FILE", help="path or URL of a table: .csv, .tsv, .parquet, .feather, .xlsx, .zip")
     add("--target", metavar="COLUMN", help="column to predict")
     add("--task", choices=("classification", "regression"), help="what it is (default: by its values)")
     add("--time", type=seconds, metavar="S", help="seconds that training may take")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # The readers are imported where they are called: the command line's help names the sets without them.
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["Dataset", "DatasetError", "list_datasets", "load"]
 
 _BUNDLED = ("digits", "classify-1000x10", "mnist", "iris", "wine", "breast-cancer", "diabetes")
-_TEXT = (".csv", ".tsv", ".txt")
-_BINARY = (".parquet", ".pq", ".feather", ".arrow", ".xlsx", ".xls", ".ods")
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zip", ".zst")
 
 
 class DatasetError(ValueError):
@@ -81,8 +77,9 @@ def load(
     Parameters
     ----------
     name : str
-        One of `list_datasets`, or the path of a file: ``.csv``, ``.tsv``, ``.txt`` (also compressed),
-        ``.parquet``, ``.feather``, ``.xlsx`` (the first sheet), or ``.npz`` with arrays ``X`` and ``y``.
+        One of `list_datasets`, or the path or URL of a file: ``.csv``, ``.tsv``, ``.txt`` (also ``.gz``,
+        ``.bz2``, ``.xz``, ``.zst``), ``.parquet``, ``.feather``, ``.arrow``, ``.ipc``, ``.xlsx`` (the first
+        sheet), a ``.zip`` file with one of these, or ``.npz`` with arrays ``X`` and ``y``.
     target : str, optional
         Column to predict, for tables.
     data : path, optional
@@ -113,7 +110,6 @@ def load(
     >>> load("iris").X.shape
     (150, 4)
     """
-    path, kind = Path(name), _kind_of_file(name)
     if task not in (None, "classification", "regression"):
         raise DatasetError(f"task={task!r} must be 'classification', 'regression' or None.")
     for_tables = {"target": target, "task": task, "groups": groups, "weights": weights, "encoding": encoding}
@@ -126,19 +122,20 @@ def load(
         from . import bundled
 
         return bundled.load(name, data)
-    if kind is None:
+    from . import locations
+
+    if not locations.is_table_or_arrays(name):
         raise DatasetError(_unknown(name))
-    if not path.exists():
-        raise DatasetError(f"there is no file {name!r}.")
-    if kind == ".npz":
-        if given:
-            raise DatasetError(f"{given} is for tables; an .npz file holds its target as y.")
-        from . import arrays
+    with locations.located(name) as (path, kind):
+        if kind == ".npz":
+            if given:
+                raise DatasetError(f"{given} is for tables; an .npz file holds its target as y.")
+            from . import arrays
 
-        return arrays.load(path, path.stem)
-    from . import tables
+            return arrays.load(path, path.stem)
+        from . import tables
 
-    return tables.load(path, kind, target, task=task, groups=groups, weights=weights, encoding=encoding)
+        return tables.load(path, kind, target, task=task, groups=groups, weights=weights, encoding=encoding)
 
 
 def list_datasets() -> list[str]:
@@ -152,17 +149,9 @@ def list_datasets() -> list[str]:
     return list(_BUNDLED)
 
 
-def _kind_of_file(name):
-    """Return the suffix that decides how a file is read, without that of a compression; None if unknown."""
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED and suffixes[-2:-1] and suffixes[-2] in _TEXT:
-        return suffixes[-2]
-    return suffixes[-1] if suffixes and suffixes[-1] in (*_TEXT, *_BINARY, ".npz") else None
-
-
 def _unknown(name):
     from .._parameters import suggestion
+    from .locations import BINARY, TEXT
 
-    known = ", ".join(map(repr, _BUNDLED))
-    files = ", ".join((*_TEXT, ".parquet", ".feather", ".xlsx"))
+    known, files = ", ".join(map(repr, _BUNDLED)), ", ".join((*TEXT, *BINARY))
     return f"dataset {name!r} is not one of {known}, nor a file: {files} or .npz.{suggestion(name, _BUNDLED)}"

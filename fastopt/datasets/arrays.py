@@ -27,7 +27,7 @@ def load(path: Path, name: str) -> Dataset:
         X, y, X_test, y_test = arrays["X"], arrays["y"], None, None
     else:
         raise DatasetError(
-            f"{str(path)!r} holds {', '.join(sorted(arrays))}. "
+            f"{path.name!r} holds {', '.join(sorted(arrays))}. "
             "Needed: X_train, y_train, X_test, y_test; or X, y."
         )
     y = y.ravel()
@@ -46,25 +46,25 @@ def load(path: Path, name: str) -> Dataset:
 
 def _read(path):
     if not zipfile.is_zipfile(path):
-        raise DatasetError(f"{str(path)!r} is not an .npz file of numpy.savez.")
+        raise DatasetError(f"{path.name!r} is not an .npz file of numpy.savez.")
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     except (ValueError, OSError, zipfile.BadZipFile) as problem:
-        raise DatasetError(f"{str(path)!r} cannot be read: {str(problem).splitlines()[0]}") from problem
+        raise DatasetError(f"{path.name!r} cannot be read: {str(problem).splitlines()[0]}") from problem
 
 
 def _check_arrays(path, X, y):
     if len(X) != len(y):
-        raise DatasetError(f"{str(path)!r} has {len(X)} rows of X and {len(y)} of y.")
+        raise DatasetError(f"{path.name!r} has {len(X)} rows of X and {len(y)} of y.")
     if len(y) < MIN_ROWS:
-        raise DatasetError(f"{str(path)!r} has {len(y)} rows: too few to train and validate on.")
+        raise DatasetError(f"{path.name!r} has {len(y)} rows: too few to train and validate on.")
     if X.dtype.kind not in "iufb" or (X.dtype.kind == "f" and not np.isfinite(X).all()):
         raise DatasetError(
-            f"X of {str(path)!r} ({X.dtype}) is not all finite numbers. Words and gaps are for a .csv file."
+            f"X of {path.name!r} ({X.dtype}) is not all finite numbers. Words and gaps are for a .csv file."
         )
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise DatasetError(f"y of {str(path)!r} has values that are not finite: leave these rows out.")
+        raise DatasetError(f"y of {path.name!r} has values that are not finite: leave these rows out.")
 
 
 def _pixels(X):

@@ -19,6 +19,8 @@ _DATE = (
     r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/. ](?:\d{1,2}|[A-Za-z]{3,9})[-/. ,]+(?:\d{4}|\d{2}))"
     r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?)?(?:Z| ?[+-]\d{2}:?\d{2})?"
 )
+#: The largest whole number up to which all are exact in float64.
+_EXACT = 2**53
 _IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:id|idx|index|key|uuid|row|no|nr)", re.IGNORECASE)
 
 
@@ -80,9 +82,19 @@ def read_numbers(
             kind, _, example = remark.partition(" (")
             same = next((key for key in remarks if key.startswith(f"Read as numbers, {kind} (")), None)
             remarks.setdefault(same or f"Read as numbers, {kind} ({example}:", []).append(name)
+    for name in frame.columns:
+        if _is_rounded(frame[name]) or (name in found and found[name].is_rounded()):
+            remarks.setdefault("Whole numbers beyond 2**53 are rounded to float64 in", []).append(name)
     for name in filter(lambda name: is_text(frame[name]), frame.columns):
         frame[name] = stripped(frame[name])
     return frame, [f"{remark} {some(names)}." for remark, names in remarks.items()], frozenset(evidence)
+
+
+def _is_rounded(column):
+    """Whether a column of whole numbers has some that are not exact in float64, and may be names."""
+    if getattr(column.dtype, "kind", "") not in "iu" or column.empty:
+        return False
+    return bool(column.max() > _EXACT or column.min() < -_EXACT)
 
 
 def stripped(column: pd.Series) -> pd.Series:

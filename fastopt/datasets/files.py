@@ -8,30 +8,31 @@ import gzip
 import lzma
 import re
 import warnings
-import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .._extras import require
 from . import DatasetError, large_tables
 from .columns import some
+from .separators import separator_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
-# Suffix: the function of pandas, the package behind it, and what of the cells is taken as missing.
-_EMPTY_ONLY = {"keep_default_na": False, "na_values": [""]}
-_READERS = {
-    ".parquet": ("read_parquet", "pyarrow", {}),
-    ".pq": ("read_parquet", "pyarrow", {}),
-    ".feather": ("read_feather", "pyarrow", {}),
-    ".arrow": ("read_feather", "pyarrow", {}),
-    ".xlsx": ("read_excel", "openpyxl", _EMPTY_ONLY),
-    ".xls": ("read_excel", "xlrd", _EMPTY_ONLY),
-    ".ods": ("read_excel", "odf", _EMPTY_ONLY),
+# Suffix: the package behind pandas' reader.
+_PACKAGES = {
+    **dict.fromkeys((".parquet", ".pq", ".feather", ".arrow", ".ipc"), "pyarrow"),
+    ".xlsx": "openpyxl",
+    ".xls": "xlrd",
+    ".ods": "odf",
 }
+_EMPTY_ONLY = {"keep_default_na": False, "na_values": [""]}
+#: Files of Arrow record batches that begin otherwise are streams of them.
+_ARROW_FILES = (b"ARROW1", b"FEA1")
+#: Of a text file, by which its separator is told.
+_FIRST_BYTES = 1 << 16
 
 
 @dataclass
@@ -74,7 +75,7 @@ def read(path: Path, kind: str, encoding: str | None = None) -> TableFile:
         If the package that reads such files is not installed.
     """
     require("pandas", "reading a table")
-    if kind in _READERS:
+    if kind in _PACKAGES:
         if encoding is not None:
             raise DatasetError(f"encoding={encoding!r} is for text files; a {kind} file knows its own.")
         return _binary(path, kind)
@@ -83,14 +84,14 @@ def read(path: Path, kind: str, encoding: str | None = None) -> TableFile:
             warnings.simplefilter("error", category=_parser_warning())
             return _text(path, encoding)
     except UnicodeError as problem:
-        raise DatasetError(f"{str(path)!r} {_encoding_hint(problem, encoding)}") from problem
+        raise DatasetError(f"{path.name!r} {_encoding_hint(problem, encoding)}") from problem
     except LookupError as problem:
         raise DatasetError(
             f"encoding={encoding!r} is not one that Python knows, such as latin-1."
         ) from problem
-    except (ValueError, EOFError, Warning, OSError, lzma.LZMAError, zipfile.BadZipFile) as problem:
+    except (ValueError, EOFError, Warning, OSError, lzma.LZMAError) as problem:
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
-        raise DatasetError(f"{str(path)!r} cannot be read as a table: {_in_words(reason)}") from problem
+        raise DatasetError(f"{path.name!r} cannot be read as a table: {_in_words(reason)}") from problem
 
 
 def _in_words(reason):
@@ -105,6 +106,10 @@ def _in_words(reason):
     quoted = re.search(r"EOF inside string starting at row (\d+)", reason)
     if quoted:
         return f"a double quote in row {quoted[1]} (the header is row 0) is never closed."
+    if reason.startswith("No columns to parse"):
+        return "it is empty."
+    if reason.startswith("Length of header or names does not match"):
+        return "its rows have more values than its first line, the header, has names."
     return reason.removeprefix("Error tokenizing data. C error: ")
 
 
@@ -113,57 +118,95 @@ def _parser_warning():
 
 
 def _binary(path, kind):
-    function, package, options = _READERS[kind]
+    package = _PACKAGES[kind]
     require(package, f"reading a {kind} file", extra="tables")
     pandas = require("pandas", "reading a table")
-    notes = []
     try:
         sampled = large_tables.sample(path) if package == "pyarrow" else None
-        if sampled is None:
-            frame = getattr(pandas, function)(path, **options)
-        else:
-            frame, note = sampled
-            notes.append(note)
+        frame, *notes = sampled or (_arrow if package == "pyarrow" else _excel)(pandas, path, kind)
     except Exception as problem:  # pyarrow, openpyxl and zipfile each have their own kinds
         reason = (str(problem).splitlines() or [type(problem).__name__])[0]
-        raise DatasetError(f"{str(path)!r} cannot be read as {kind}: {reason}") from problem
+        raise DatasetError(f"{path.name!r} cannot be read as {kind}: {reason}") from problem
     named = [name for name in frame.index.names if name is not None]
     if len(named) < frame.index.nlevels and not isinstance(frame.index, pandas.RangeIndex):
         notes.append("The index of the table, which has no name, was left out.")
     frame = frame.reset_index(level=named).reset_index(drop=True)
-    return TableFile(path, frame, notes=notes)
+    frame, more = _single_values(frame)
+    return TableFile(path, frame, notes=[*notes, *more])
+
+
+def _arrow(pandas, path, kind):
+    if kind in (".parquet", ".pq"):
+        return (pandas.read_parquet(path),)
+    with open(path, "rb") as file:
+        is_stream = not file.read(6).startswith(_ARROW_FILES)
+    if not is_stream:
+        return (pandas.read_feather(path),)
+    ipc = require("pyarrow.ipc", f"reading a {kind} file", extra="tables")
+    with ipc.open_stream(str(path)) as stream:
+        return (stream.read_all().to_pandas(),)
+
+
+def _excel(pandas, path, kind):
+    with pandas.ExcelFile(path) as book:
+        sheet, *others = map(str, book.sheet_names)
+        frame = pandas.read_excel(book, **_EMPTY_ONLY)
+        names = pandas.read_excel(book, header=None, nrows=1, dtype=str, **_EMPTY_ONLY)
+    notes = [f"Sheet {sheet!r} was read, and not {some(others)}."] if others else []
+    return frame, *notes, *(_repeated(frame, names.iloc[0]) if len(names) else ())
+
+
+def _single_values(frame):
+    """Return a frame without columns of lists and the like, with bytes as text, and notes."""
+    notes = []
+    for name in [name for name, dtype in frame.dtypes.items() if dtype.kind == "O"]:
+        first = next(iter(frame[name].dropna()), None)
+        if isinstance(first, (list, tuple, dict, set)) or hasattr(first, "__array__"):
+            notes.append(
+                f"Column {name!r} holds a list or a mapping in each row ({type(first).__name__}), and was "
+                "left out: give each of its values a column."
+            )
+            frame = frame.drop(columns=name)
+        elif isinstance(first, bytes):
+            frame[name] = frame[name].str.decode("utf-8", "backslashreplace")
+    return frame, notes
 
 
 def _text(path, encoding):
     pandas = require("pandas", "reading a table")
     notes = []
-    if encoding is None:
-        first = _first_bytes(path)
-        if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            encoding = "utf-16"
-            notes.append("The file was read as UTF-16, as its first bytes say.")
-        elif b"\0" in first:
-            raise DatasetError(f"{str(path)!r} holds zero bytes, as UTF-16 does: try --encoding utf-16-le.")
-    header = str(pandas.read_csv(path, nrows=0, sep="\x1f", encoding=encoding, quoting=3).columns[0])
-    separator = max(",;\t|", key=re.sub(r'"[^"]*"', "", header).count)
+    first = _first_bytes(path)
+    if encoding is None and first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+        notes.append("The file was read as UTF-16, as its first bytes say.")
+    elif encoding is None and b"\0" in first:
+        raise DatasetError(f"{path.name!r} holds zero bytes, as UTF-16 does: try --encoding utf-16-le.")
+    separator, skipped = separator_of(first.decode(encoding or "utf-8-sig", "replace"))
     options = {"sep": separator, "encoding": encoding, "skipinitialspace": True, **_EMPTY_ONLY}
     options["index_col"] = False  # rows longer than the header are an error, not an index
+    options["skiprows"] = skipped
     frame = pandas.read_csv(path, low_memory=False, **options)
-    names = pandas.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0]
+    names = pandas.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0].str.strip()
+    plain = frame.columns.str.strip()
+    if plain.is_unique:
+        frame.columns = plain
+    return TableFile(path, frame, separator, [*notes, *_repeated(frame, names)], options)
+
+
+def _repeated(frame, names):
+    """Return notes on names that stand over several columns, which pandas tells apart by numbers."""
+    notes = []
     for name in names[names.duplicated()].dropna().unique():
         others = [column for column, own in zip(frame.columns, names, strict=False) if own == name]
         notes.append(f"The name {name!r} stands over {len(others)} columns, which are called {some(others)}.")
-    return TableFile(path, frame, separator, notes, options)
+    return notes
 
 
 def _first_bytes(path):
-    """Return a file's first bytes, decompressed; none if the standard library cannot decompress it."""
-    kind = path.suffix.lower()
-    if kind in (".zip", ".zst"):
-        return b""
+    """Return a file's first bytes, decompressed."""
     unpacking = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-    with unpacking.get(kind, open)(path, "rb") as file:
-        return file.read(1024)
+    with unpacking.get(path.suffix.lower(), open)(path, "rb") as file:
+        return file.read(_FIRST_BYTES)
 
 
 def _encoding_hint(problem, encoding):

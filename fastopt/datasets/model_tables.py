@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._extras import require
-from . import DatasetError, _kind_of_file, files, text_dates
+from ..tabular.column_kinds import BOOLEAN, DATE, NUMBER, TEXT
+from . import DatasetError, files, locations, text_dates
 from .columns import check_finite, holds_dates, is_text, is_time, read_numbers, some, stripped
 from .tables import check_columns, names_its_rows, weights_of, with_target
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NUMBER, BOOLEAN, DATE, TEXT = "number", "boolean", "date", "text"
 _FLAGS = {"true": True, "false": False}
 
 
@@ -118,7 +118,7 @@ def load_training(
     Parameters
     ----------
     name : str
-        Path of a table: see `fastopt.datasets.load`.
+        Path or URL of a table: see `fastopt.datasets.load`.
     target : str or None
         Column to predict; None raises an error that names the columns.
     task : {'classification', 'regression'}, optional
@@ -135,9 +135,10 @@ def load_training(
     MissingExtraError
         If the package that reads such files is not installed.
     """
-    file = _read_file(name, encoding)
-    check_columns(file, target=target, weights=weights)
-    table, notes, decimals = read_numbers(file)
+    with _located(name) as (path, kind):
+        file = files.read(path, kind, encoding)
+        check_columns(file, target=target, weights=weights)
+        table, notes, decimals = read_numbers(file)
     table, y, task, more = with_target(file.path, table, target, task)
     if task == "regression" and np.ptp(y) == 0:
         raise DatasetError(f"target {target!r} is {y[0]:g} in every row: there is nothing to learn.")
@@ -168,13 +169,15 @@ def load_training(
     )
 
 
-def _read_file(name, encoding):
-    path, kind = Path(name), _kind_of_file(name)
-    if kind is None or kind == ".npz":
-        raise DatasetError(f"{name!r} is no table: .csv, .tsv, .txt, .parquet, .feather or .xlsx.")
-    if not path.exists():
-        raise DatasetError(f"there is no file {name!r}.")
-    return files.read(path, kind, encoding)
+@contextmanager
+def _located(name):
+    """Have a table's file on this machine; see `fastopt.datasets.locations.located`."""
+    if locations.is_table_or_arrays(name):
+        with locations.located(name) as (path, kind):
+            if kind != ".npz":
+                yield path, kind
+                return
+    raise DatasetError(f"{name!r} is no table: {', '.join((*locations.TEXT, *locations.BINARY))}.")
 
 
 def _understood(column, name, form):
@@ -224,7 +227,7 @@ def load_new(name: str, form: TableForm, *, encoding: str | None = None) -> NewT
     Parameters
     ----------
     name : str
-        Path of a table.
+        Path or URL of a table.
     form : TableForm
         Of the table that the model has learnt from.
     encoding : str, optional
@@ -235,15 +238,16 @@ def load_new(name: str, form: TableForm, *, encoding: str | None = None) -> NewT
     DatasetError
         If the file cannot be read, has no rows, or its columns do not fit; the message says which.
     """
-    file = _read_file(name, encoding)
-    file.frame.columns = columns = list(map(str, file.frame.columns))
-    _check_names(file.path.name, columns, form)
-    if not len(file.frame):
-        raise DatasetError(f"{file.path.name} has no rows.")
-    table, _, _ = read_numbers(file, frozenset(form.decimals))
-    as_text = [c for c, kind in form.kinds.items() if kind == TEXT and not is_text(table[c])]
-    if as_text and file.options:
-        table[as_text] = file.as_text(as_text)[as_text].apply(stripped)
+    with _located(name) as (path, kind):
+        file = files.read(path, kind, encoding)
+        file.frame.columns = columns = list(map(str, file.frame.columns))
+        _check_names(path.name, columns, form)
+        if not len(file.frame):
+            raise DatasetError(f"{path.name} has no rows.")
+        table, _, _ = read_numbers(file, frozenset(form.decimals))
+        as_text = [c for c, kind in form.kinds.items() if kind == TEXT and not is_text(table[c])]
+        if as_text and file.options:
+            table[as_text] = file.as_text(as_text)[as_text].apply(stripped)
     X = {c: _reread(table[c], c, kind, form) for c, kind in form.kinds.items()}
     pandas = require("pandas", "reading a table")
     target = table[form.target] if form.target in columns else None

@@ -41,6 +41,8 @@ def load(
 def check_columns(file: files.TableFile, **named: str | None) -> None:
     """Make the names of a file's columns text; raise DatasetError unless it has those that options name."""
     file.frame.columns = columns = list(map(str, file.frame.columns))
+    if not columns:
+        raise DatasetError(f"{file.path.name} is empty: it has no columns.")
     if named["target"] is None:
         raise DatasetError(f"which column is to be predicted? Give --target, one of {some(columns)}.")
     for option, column in named.items():

@@ -73,6 +73,10 @@ class TextNumbers:
         has_comma = self.digits.str.contains(",", regex=False).any()
         return "," if has_comma and separator == ";" else "."
 
+    def is_rounded(self) -> bool:
+        """Whether there are whole numbers of more digits than float64 holds."""
+        return bool(self.digits.str.fullmatch(r"[-+]?\d{17,}").any())
+
     def values(self, decimal: str) -> pd.Series:
         """Return the numbers as float64, NaN where missing."""
         plain = self.digits.str.replace(rf"[{_GROUPS}{',' if decimal == '.' else '.'}]", "", regex=True)
