@@ -46,14 +46,11 @@ def read(folder: Path, name: str, task: str, seed: int) -> tuple[list[torch.Tens
     """Return a table's rows for training, validation and testing, inputs and targets, and the outputs."""
     frame = pd.read_csv(folder / f"{name}.csv.gz")
     y = frame.pop("target").to_numpy()
-    words = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
-    numbers = [c for c in frame if c not in words]
-    frame[words] = frame[words].astype(object).where(frame[words].notna(), "missing")
     is_classes = task == "classification"
     y = np.unique(y, return_inverse=True)[1] if is_classes else y.astype(float)
     rows, test = train_test_split(np.arange(len(y)), test_size=0.25, random_state=seed)
     fit, validation = train_test_split(rows[:MOST_ROWS], test_size=0.2, random_state=seed)
-    encode = of_table(numbers, words).fit(frame.iloc[fit])
+    encode = of_table().fit(frame.iloc[fit])
     y = torch.as_tensor(y) if is_classes else torch.as_tensor((y - y[fit].mean()) / y[fit].std()).float()
     parts = []
     for part in (fit, validation, test[: 2 * MOST_ROWS]):

@@ -65,8 +65,7 @@ def fit_mlp(case, seed):
     import fastopt
     from fastopt.datasets.preparation import of_table
 
-    words = _words(case.X)
-    prepare = of_table([name for name in case.X if name not in words], words)
+    prepare = of_table()
     if case.is_classification:
         return _of_estimator(make_pipeline(prepare, fastopt.MLPClassifier(n_jobs=1, random_state=seed)), case)
     network = TransformedTargetRegressor(

@@ -48,8 +48,8 @@ def _add_shared(parser, of_presets, defaults):
         "--dataset",
         nargs="+",
         metavar="NAME|FILE",
-        help=f"{', '.join(datasets.list_datasets())}; path or URL of a .csv, .tsv, .parquet, .feather, .xlsx, "
-        f".zip or .npz file ({defaults['dataset']})",
+        help=f"{', '.join(datasets.list_datasets())}; path or URL of a .csv, .tsv, .parquet, .feather, "
+        f".xlsx, .zip or .npz file ({defaults['dataset']})",
     )
     add("--target", nargs="+", metavar="COLUMN", help="column to predict, for a table")
     add("--task", choices=("classification", "regression"), help="what the target is (by its values)")

@@ -32,7 +32,7 @@ def rows_of(data):
 def require_output(command):
     """Raise MissingExtraError unless the packages that show results are there."""
     require("matplotlib", f"fastopt {command}").use("Agg")
-    for module in ("rich", "pandas", "jinja2"):
+    for module in ("rich", "pandas", "jinja2", "narwhals"):
         require(module, f"fastopt {command}")
 
 

@@ -1,25 +1,23 @@
-"""Preprocessing between a table and a network: imputing, encoding, scaling, float32."""
+"""Preprocessing between data and a network: encoding, scaling, float32."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.compose import make_column_transformer
-from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from ..tabular import TableEncoder
 from . import DatasetError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     import numpy.typing as npt
     from sklearn.pipeline import Pipeline
 
-MAX_CATEGORIES = 50  # of one column; the rest are pooled
+MAX_CATEGORIES = 50  # of one column that have an input
 _MAX_CLASSES = 20  # a numeric target with more distinct values is a quantity, not a class
 
 
@@ -33,18 +31,9 @@ def scaler() -> Pipeline:
     return make_pipeline(StandardScaler(), FunctionTransformer(as_float32))
 
 
-def of_table(numbers: Sequence[str], words: Sequence[str]) -> Pipeline:
-    """Return the transformer for a table with these columns of numbers and of categories."""
-    kept = {"keep_empty_features": True}  # a split may have no value of a rare column
-    numeric = make_pipeline(SimpleImputer(strategy="median", add_indicator=True, **kept), StandardScaler())
-    categorical = make_pipeline(
-        SimpleImputer(strategy="constant", fill_value="(missing)", **kept),
-        OneHotEncoder(
-            handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False
-        ),
-    )
-    columns = make_column_transformer((numeric, numbers), (categorical, words))
-    return make_pipeline(columns, FunctionTransformer(as_float32))
+def of_table() -> TableEncoder:
+    """Return the transformer of a table: that of `fastopt.TabularMLPClassifier`, with plain scaling."""
+    return TableEncoder(numeric_scaler="standard", max_one_hot=MAX_CATEGORIES)
 
 
 def standardised(y: npt.ArrayLike) -> tuple[np.ndarray, list[str]]:

@@ -94,7 +94,7 @@ def _from_frame(path, table, target, task, groups, weights, notes):
         text,
         None,
         None,
-        of_table(numbers, words),
+        of_table(),
         notes,
         groups=group,
         sample_weight=weight,
