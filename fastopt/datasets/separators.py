@@ -6,8 +6,8 @@ import csv
 import io
 import re
 
-#: Of those that fit equally well the first: a comma is also written in numbers and in text.
-_SEPARATORS = ";,\t|"
+#: Of those that fit equally well the first is taken: commas are also written in numbers and in text.
+_SEPARATORS = ";\t|,"
 #: The first line that Excel writes and reads: it is no row.
 _SAID = re.compile(r"sep=(.)\r?\n")
 
@@ -15,8 +15,8 @@ _SAID = re.compile(r"sep=(.)\r?\n")
 def separator_of(text: str) -> tuple[str, int]:
     r"""Return what separates columns, and how many lines stand before the header.
 
-    It is the sign under which most rows have as many values as the header has names; of several such signs,
-    the one that makes most columns.
+    It is the sign under which the largest share of the rows has as many values as the header has names, two
+    or more. Of several such signs a comma is the last that is taken.
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ def separator_of(text: str) -> tuple[str, int]:
     said = _SAID.match(text)
     if said:
         return said[1], 1
-    best, found = (0.0, 1), ","
+    best, found = 0.0, ","
     for sign in _SEPARATORS:
-        widths = _widths(text, sign)
-        fit = (sum(n == widths[0] for n in widths) / len(widths), widths[0]) if widths else best
-        if fit[1] > 1 and fit > best:
-            best, found = fit, sign
+        first, *others = _widths(text, sign) or [1]
+        share = (1 + others.count(first)) / (1 + len(others))
+        if first > 1 and share > best:
+            best, found = share, sign
     return found, 0
 
 

@@ -44,9 +44,8 @@ def float32_rows(X: Any) -> np.ndarray | None:
         columns = _columns(X)
         example = {one: np.asarray(columns[j][:0]).dtype for j, one in reversed([*enumerate(types)])}
         known = dtypes = [example[one] for one in types]
-    elif type(X).__name__ == "LazyFrame":
-        raise TypeError("X is a LazyFrame, which holds no rows yet: pass X.collect().")
     else:
+        refuse_lazy(X)
         _refuse_times("X", getattr(X, "dtype", None))
         return None
     for name, dtype in zip(names, dtypes, strict=True):
@@ -54,6 +53,12 @@ def float32_rows(X: Any) -> np.ndarray | None:
     if not known or not all(isinstance(one, np.dtype) and one.kind in "biuf" for one in known):
         return None
     return _filled(X) if float_dtype(*known) == np.float32 else None
+
+
+def refuse_lazy(X: Any) -> None:
+    """Raise TypeError if X is a LazyFrame of polars."""
+    if type(X).__name__ == "LazyFrame":
+        raise TypeError("X is a LazyFrame, which holds no rows yet: pass X.collect().")
 
 
 def _is_pandas(value, name):

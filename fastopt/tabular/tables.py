@@ -11,6 +11,7 @@ from sklearn.utils.validation import validate_data
 
 from fastopt._extras import require
 from fastopt.data import BlockSource
+from fastopt.neural_network.frames import refuse_lazy
 from fastopt.tabular import column_kinds
 from fastopt.tabular.column_kinds import BOOLEAN, DATE, DURATION, EMPTY, MIXED, NUMBER, TEXT, Column
 
@@ -115,8 +116,7 @@ def read(X: Any, estimator: Any, *, reset: bool) -> Table:
     """
     if not reset and _is_plain(X, estimator):
         return _of_array(X, None)
-    if type(X).__name__ == "LazyFrame":
-        raise TypeError("X is a LazyFrame, which holds no rows yet: pass X.collect().")
+    refuse_lazy(X)
     if isinstance(X, BlockSource):
         raise TypeError(
             "X is a BlockSource, and tables are read in memory: pass rows of it, X, y, weight = "

@@ -216,6 +216,7 @@ def test_text_that_is_a_table_after_all():
 #: Text, and what separates its columns.
 SEPARATED = {
     "commas in names": (lines("price, EUR;size, m;y", lambda i: ["1,5", "2,5", 1], ";"), ";"),
+    "a comma in each name and value": (lines("price, EUR;size, m", lambda i: ["1,5", "2,5"], ";"), ";"),
     "more commas than separators": (lines("price, EUR, net;y", lambda i: [f"{i},5", 1], ";"), ";"),
     "quotes within names": (lines('"price ""net"", EUR";"y"', lambda i: [f"{i},5", 1], ";"), ";"),
     "a line end in a name": (lines('"price\n; EUR; net",y', lambda i: [i, 1]), ","),
