@@ -9,7 +9,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 #: What the library itself needs, by the extras that the tests install; what tests and builds need stays new.
-EXTRAS = ("cli", "optuna", "tables")
+EXTRAS = ("cli", "onnx", "optuna", "tables")
 
 
 def requirements(text):

@@ -30,6 +30,7 @@ _BY_MODULE = (
     ("Load data", "fastopt.datasets", "Tables of your own and bundled sets, made ready for a study."),
     ("Data larger than memory", "fastopt.data", "Rows on disk that `fit` reads in blocks."),
     ("Data on many machines", "fastopt.dask", "One network on a Dask cluster; :doc:`/beyond-one-machine`."),
+    ("Export", "fastopt.onnx_export", "Fitted estimators as ONNX models, without Python; :doc:`/onnx`."),
 )
 
 

@@ -20,6 +20,7 @@ LAYERS = (
     ("report", "mlflow"),
     ("display", "datasets"),
     ("study", "callbacks"),
+    ("onnx_export",),
     ("tabular", "dask"),
     ("neural_network",),
     ("data",),
@@ -44,6 +45,7 @@ SUMMARIES = {
     "display": "pictures of studies and fits",
     "study": "which optimizer, which rate: paired runs, statistics",
     "datasets": "tables and MNIST, read and described",
+    "onnx_export": "fitted estimators as ONNX models",
     "tabular": "tables as they are: bags of small networks",
     "neural_network": "the estimators: scikit-learn's policy, no arithmetic",
     "data": "rows on disk, read in blocks",
@@ -148,14 +150,19 @@ def _corner(part):
 
 def _arrow(source, target):
     (x, y), (to_x, to_y) = _corner(source), _corner(target)
-    if x == to_x:
+    if x == to_x and rank(target) == rank(source) + 1:
         path = f"M{x + _WIDTH / 2} {y + _HEIGHT} V{to_y - 6}"
+    elif x == to_x:  # beside the boxes on the way
+        beside = x + _WIDTH
+        path = f"M{beside} {y + _HEIGHT / 2} H{beside + _GAP} V{to_y + _HEIGHT / 2} H{beside + 6}"
     elif rank(target) == rank(source) + 1:
         start, end = (x + _WIDTH - 40, to_x + 40) if to_x > x else (x + 40, to_x + _WIDTH - 40)
         path = f"M{start} {y + _HEIGHT} L{end} {to_y - 6}"
     else:  # between the columns, past the boxes on the way
-        between = x + _WIDTH + _GAP
-        path = f"M{x + _WIDTH} {y + _HEIGHT / 2} H{between} V{to_y + _HEIGHT / 2} H{to_x - 6}"
+        start, between, end = x + _WIDTH, _MARGIN + _WIDTH + _GAP, to_x - 6
+        if to_x < x:
+            start, end = x, to_x + _WIDTH + 6
+        path = f"M{start} {y + _HEIGHT / 2} H{between} V{to_y + _HEIGHT / 2} H{end}"
     return f'<path d="{path}" marker-end="url(#head)"/>'
 
 

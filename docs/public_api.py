@@ -25,6 +25,7 @@ MODULES = (
     "fastopt.datasets",
     "fastopt.data",
     "fastopt.dask",
+    "fastopt.onnx_export",
 )
 
 

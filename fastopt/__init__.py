@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         register_loss,
         save,
     )
+    from fastopt.onnx_export import to_onnx
     from fastopt.optimizers import *  # noqa: F403  the names of __all__
     from fastopt.optimizers import __all__ as _optimizers
     from fastopt.tabular import TabularMLPClassifier, TabularMLPRegressor
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         "register_activation",
         "register_loss",
         "save",
+        "to_onnx",
     ]
 else:
     # Loaded at first use (PEP 562): `fastopt --help` does without Numba and scikit-learn.
@@ -46,7 +48,12 @@ else:
         "register_loss",
         "save",
     )
-    _TABLES = ("TabularMLPClassifier", "TabularMLPRegressor")  # which take longer to load
+    # What takes longer to load, by the module that has it.
+    _LATER = {
+        "TabularMLPClassifier": "tabular",
+        "TabularMLPRegressor": "tabular",
+        "to_onnx": "onnx_export",
+    }
     # NumPy cannot be imported for the first time by two threads at once. So that no thread waits for this
     # lock in an import that its holder waits for, no module of the package takes names from the package.
     _loading = _RLock()
@@ -64,10 +71,9 @@ else:
                 networks = import_module(f"{__name__}.neural_network")
             globals().update({public: getattr(optimizers, public) for public in optimizers.__all__})
             globals().update({public: getattr(networks, public) for public in _NETWORKS})
-            if name in _TABLES:
-                tables = import_module(f"{__name__}.tabular")
-                globals().update({public: getattr(tables, public) for public in _TABLES})
-            globals()["__all__"] = [*optimizers.__all__, *_NETWORKS, *_TABLES]
+            if name in _LATER:
+                globals()[name] = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+            globals()["__all__"] = [*optimizers.__all__, *_NETWORKS, *_LATER]
         if name not in globals():
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return globals()[name]

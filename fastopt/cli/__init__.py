@@ -1,4 +1,4 @@
-"""The command line: ``fit``, ``predict``, ``compare``, ``sweep``, ``info``, ``warmup``, ``bench``.
+"""The command line: fit, predict, export, compare, sweep, info, warmup, bench.
 
 Its commands are public, the functions behind them internal (docs/stability.md).
 """
@@ -11,12 +11,13 @@ import sys
 from .. import __version__
 from .._extras import MissingExtraError
 from ..datasets import DatasetError
-from . import bench, compare, fit, info, predict, warmup
+from . import bench, compare, export, fit, info, predict, warmup
 from .arguments import SettingsError
 
 _COMMANDS = {
     "fit": (fit.add_arguments, "fit a model to a table: score, model and report"),
     "predict": (predict.add_arguments, "apply such a model to a new table"),
+    "export": (export.add_arguments, "write such a model as ONNX, which runs without Python"),
     "compare": (compare.add_compare, "train one network with several optimizers and say which is best"),
     "sweep": (compare.add_sweep, "map learning rate x batch size for each optimizer"),
     "info": (info.add_arguments, "print versions, threads, threading layer, devices, cache folder"),

@@ -91,7 +91,7 @@ def write(
         data = formats.save(stored, metadata)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{os.fspath(path)} cannot be written: {error}") from error
-    _replace(os.path.realpath(path), data)
+    replace_file(os.path.realpath(path), data)
 
 
 def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -135,7 +135,11 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray]
         metadata = opened.metadata() or {}
         _check_origin(metadata, name, kind)
         with _refusing_damage(name):
-            arrays = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  it is no dict
+            # Of types that NumPy lacks, too, once another library has brought ml_dtypes.
+            arrays = {
+                key: _storable(opened.get_tensor(key), key)
+                for key in opened.keys()  # noqa: SIM118  it is no dict
+            }
     if metadata["sha256"] != _checksum(metadata, arrays):
         raise ValueError(
             f"{name} is damaged: its content does not have the checksum that was stored with it."
@@ -204,8 +208,16 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
             os.unlink(os.path.join(folder, name))
 
 
-def _replace(path, data):
-    """Write a file aside, on the disk before it takes the old one's place."""
+def replace_file(path: str, data: bytes) -> None:
+    """Write a file aside, on the disk before it takes the old one's place.
+
+    Raises
+    ------
+    ValueError
+        If the path is a folder or a device.
+    OSError
+        If the disk refuses; the old file is unchanged.
+    """
     folder, base = os.path.split(path)
     aside = os.path.join(folder, f".{base}.{uuid.uuid4().hex[:8]}.tmp")
     old = os.stat(path).st_mode if os.path.exists(path) else None

@@ -144,7 +144,7 @@ def softsign_derivative(a):
     return rest * rest
 
 
-def _logistic_parts(z):
+def logistic_parts(z):
     """Return the logistic functions of ``z`` and ``-z``, either of which may be 0."""
     e = math.exp(-abs(z))
     larger = 1.0 / (1.0 + e)
@@ -154,12 +154,12 @@ def _logistic_parts(z):
 
 def silu(z):
     """Return ``z / (1 + e**-z)`` (Elfwing, Uchibe and Doya, 2018)."""
-    return z * _logistic_parts(z)[0]
+    return z * logistic_parts(z)[0]
 
 
 def silu_derivative(z):
     """Return the derivative of `silu` from its argument."""
-    p, q = _logistic_parts(z)
+    p, q = logistic_parts(z)
     return p * (1.0 + z * q)
 
 
@@ -173,7 +173,7 @@ def mish_derivative(z):
     """Return the derivative of `mish` from its argument."""
     top, rest = _mish_parts(z)
     whole = top + rest
-    return top / whole + z * (rest * (whole + top) / (whole * whole) * _logistic_parts(z)[0])
+    return top / whole + z * (rest * (whole + top) / (whole * whole) * logistic_parts(z)[0])
 
 
 def _mish_parts(z):
@@ -196,12 +196,12 @@ def gelu_derivative(z):
 
 def gelu_tanh(z):
     """Return `gelu` with the authors' approximation of the distribution function by a tanh."""
-    return z * _logistic_parts(_gelu_angle(z))[0]
+    return z * logistic_parts(_gelu_angle(z))[0]
 
 
 def gelu_tanh_derivative(z):
     """Return the derivative of `gelu_tanh` from its argument."""
-    p, q = _logistic_parts(_gelu_angle(z))
+    p, q = logistic_parts(_gelu_angle(z))
     slope = p * q
     if slope > 0.0:
         slope *= 1.5957691216057308 + 0.21406444881780076 * z * z

@@ -63,50 +63,50 @@ class Encoding:
     def __init__(
         self, columns: Sequence[FittedColumn], scaler: str | None, *, is_sparse: bool, dtype: str
     ) -> None:
-        self._columns, self._is_sparse, self._dtype = columns, is_sparse, np.dtype(dtype)
-        self._groups: list[tuple[Any, NumberEncoder, bool]] = []
+        self._columns, self.is_sparse, self._dtype = columns, is_sparse, np.dtype(dtype)
+        self.groups: list[tuple[Any, NumberEncoder, bool]] = []
         numeric = [j for j, column in enumerate(columns) if isinstance(column, NumberColumn)]
         are_sparse = [is_sparse and keep_zeros(columns[j], scaler) for j in numeric]
         for kept in (False, True):
             same = [j for j, flag in zip(numeric, are_sparse, strict=True) if flag == kept]
             for first in range(0, len(same), _GROUP):
                 group = same[first : first + _GROUP]
-                self._groups.append((group, NumberEncoder([columns[j] for j in group], scaler), kept))
-        self._categories = [(j, c) for j, c in enumerate(columns) if isinstance(c, CategoryColumn)]
+                self.groups.append((group, NumberEncoder([columns[j] for j in group], scaler), kept))
+        self.categories = [(j, c) for j, c in enumerate(columns) if isinstance(c, CategoryColumn)]
         self._are_numbers = all(columns[j].kind == NUMBER for j in numeric)
         #: For each input, the position of the column that it comes from. A table that has none gets a 0.
         self.sources = np.array([*self._sources()] or [0], np.intp)
 
     def _sources(self):
-        for group, encoder, _ in self._groups:
+        for group, encoder, _ in self.groups:
             yield from np.array(group)[encoder.sources]
-        for j, column in self._categories:
+        for j, column in self.categories:
             yield from [j] * column.n_outputs
 
     def labels(self, names: Sequence[str]) -> list[str]:
         """Return the names of the inputs, from those of the columns."""
         found = []
-        for group, encoder, _ in self._groups:
+        for group, encoder, _ in self.groups:
             found += encoder.labels([names[j] for j in group])
-        for j, column in self._categories:
-            found += column.labels(names[j], self._is_sparse)
+        for j, column in self.categories:
+            found += column.labels(names[j], self.is_sparse)
         return found or [names[0]]
 
     def encode(self, table: Table) -> Any:
         """Return the inputs of a table: an array of shape (n_rows, n_inputs), or a CSR matrix."""
-        return self._encode_sparse(table) if self._is_sparse else self._encode_dense(table)
+        return self._encode_sparse(table) if self.is_sparse else self._encode_dense(table)
 
     def _encode_dense(self, table):
-        is_filled = not self._categories and self._groups
+        is_filled = not self.categories and self.groups
         out = (np.empty if is_filled else np.zeros)((table.n_rows, len(self.sources)), self._dtype)
         start = 0
-        for group, encoder, _ in self._groups:
+        for group, encoder, _ in self.groups:
             stop = start + encoder.n_outputs
             encoder.encode(
                 self._numbers(table, group), out[:, start:stop], lambda i, g=group: table.name(g[i])
             )
             start = stop
-        for j, column in self._categories:
+        for j, column in self.categories:
             stop = start + column.n_outputs
             column.encode_dense(self._codes(table, j), out[:, start:stop])
             start = stop
@@ -115,7 +115,7 @@ class Encoding:
     def _encode_sparse(self, table):
         entries = scipy.sparse.csc_array(table.matrix) if scipy.sparse.issparse(table.matrix) else None
         blocks = []
-        for group, encoder, keeps_zeros in self._groups:
+        for group, encoder, keeps_zeros in self.groups:
 
             def name(i, group=group):
                 return table.name(group[i])
@@ -127,7 +127,7 @@ class Encoding:
             dense = np.empty((table.n_rows, encoder.n_outputs), self._dtype)
             encoder.encode(values, dense, name)
             blocks.append(scipy.sparse.csc_array(dense))
-        ones = [column.encode_sparse(self._codes(table, j)) for j, column in self._categories]
+        ones = [column.encode_sparse(self._codes(table, j)) for j, column in self.categories]
         if ones:
             rows = np.concatenate([r for r, _ in ones])
             until = np.concatenate([[0], *(counts for _, counts in ones)]).cumsum()
@@ -140,16 +140,16 @@ class Encoding:
         """Return columns of a table as an array of numbers, NaN where missing."""
         matrix = table.matrix
         if matrix is None or not self._are_numbers:
-            values = [self._fitting(table, j).numbers() for j in group]
+            values = [self.fitting(table, j).numbers() for j in group]
             return values[0][:, np.newaxis] if len(values) == 1 else np.stack(values, axis=1)
         whole = len(group) == table.n_columns
         found = matrix if whole else matrix[:, group]
         return found.toarray() if scipy.sparse.issparse(found) else found
 
     def _codes(self, table, j):
-        return self._columns[j].codes(self._fitting(table, j))
+        return self._columns[j].codes(self.fitting(table, j))
 
-    def _fitting(self, table, j) -> Column:
+    def fitting(self, table, j) -> Column:
         """Return a column of a table; refuse one that holds something else than it did in `fit`."""
         column, kind = table.column(j), self._columns[j].kind
         fits = column.kind == EMPTY or column.kind in ACCEPTED[kind]

@@ -22,12 +22,12 @@ SCALERS = ("robust_clip", "standard", "quantile", None)
 _CHUNK = 1 << 15
 #: Parts of the same weight by whose borders the scaler 'quantile' knows a distribution, and the smallest
 #: share of it that a number can have below or above itself (5.2 standard deviations, as in scikit-learn).
-_N_PARTS, _OUTERMOST = 256, 1e-7
+N_PARTS, OUTERMOST = 256, 1e-7
 #: A power of two by which numbers are multiplied, if no larger than this: the reciprocal of the difference of
 #: two subnormal numbers is no float64.
-_MAGNIFIER, _LARGE = 2.0**64, 2.0**900
+MAGNIFIER, LARGE = 2.0**64, 2.0**900
 #: Where x / sqrt(1 + (x/3)^2) is 3 to the last digit, and its square is still a number.
-_FAR = 1e9
+FAR = 1e9
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def fit(
     elif scaler == "standard":
         center, scale = _moments(values, weights)
     elif scaler == "quantile":
-        landmarks = tuple(quantiles(values, weights, _N_PARTS, range(_N_PARTS + 1)))
+        landmarks = tuple(quantiles(values, weights, N_PARTS, range(N_PARTS + 1)))
     edges = _edges(values, weights, n_bins)
     scale = min(scale, float(np.finfo(float).max))
     fitted = NumberColumn(kind, median, center, scale, n_missing, edges, landmarks)
@@ -182,27 +182,27 @@ class NumberEncoder:
     """
 
     def __init__(self, columns: Sequence[NumberColumn], scaler: str | None) -> None:
-        self._scaler = scaler
-        self._columns = columns
-        self._median = np.array([c.median for c in columns])
-        self._scaled = _places(columns, lambda c: c.scale)
-        self._center = np.array([c.center for c in columns])[self._scaled]
-        self._scale = np.array([c.scale for c in columns])[self._scaled]
-        self._marked = _places(columns, lambda c: c.n_missing)
+        self.scaler = scaler
+        self.columns = columns
+        self.median = np.array([c.median for c in columns])
+        self.scaled = _places(columns, lambda c: c.scale)
+        self.center = np.array([c.center for c in columns])[self.scaled]
+        self.scale = np.array([c.scale for c in columns])[self.scaled]
+        self.marked = _places(columns, lambda c: c.n_missing)
         edges = [(j, c.edges) for j, c in enumerate(columns)]
-        self._binned = np.array([j for j, e in edges for _ in e[1:]], np.intp)
+        self.binned = np.array([j for j, e in edges for _ in e[1:]], np.intp)
         bins = [bounds for _, e in edges for bounds in itertools.pairwise(e)]
         # Half of each number, where a width is beyond float64.
-        self._unit = np.array([1.0 if math.isfinite(b - a) else 0.5 for a, b in bins])
-        self._low = np.array([a for a, _ in bins]) * self._unit
-        self._width = np.array([b for _, b in bins]) * self._unit - self._low
-        self.n_outputs = len(self._scaled) + len(self._marked) + len(self._binned)
+        self.unit = np.array([1.0 if math.isfinite(b - a) else 0.5 for a, b in bins])
+        self.low = np.array([a for a, _ in bins]) * self.unit
+        self.width = np.array([b for _, b in bins]) * self.unit - self.low
+        self.n_outputs = len(self.scaled) + len(self.marked) + len(self.binned)
         #: The position, among the columns, to which each input belongs.
-        self.sources = np.concatenate([self._scaled, self._marked, self._binned]).astype(np.intp)
+        self.sources = np.concatenate([self.scaled, self.marked, self.binned]).astype(np.intp)
 
     def labels(self, names: Sequence[str]) -> list[str]:
         """Return the names of the inputs, from those of the columns."""
-        by_column = [iter(c.labels(name)) for c, name in zip(self._columns, names, strict=True)]
+        by_column = [iter(c.labels(name)) for c, name in zip(self.columns, names, strict=True)]
         return [next(by_column[j]) for j in self.sources.tolist()]
 
     def encode(self, values: np.ndarray, out: np.ndarray, name: Callable[[int], str]) -> None:
@@ -215,25 +215,25 @@ class NumberEncoder:
         name : callable
             Gives the name of a column, for messages.
         """
-        n_scaled, n_marked = len(self._scaled), len(self._marked)
+        n_scaled, n_marked = len(self.scaled), len(self.marked)
         for rows in _chunks(len(values), max(values.shape[1], self.n_outputs)):
             x, to = values[rows].astype(np.float64), out[rows]
             missing = check_finite(x, name)
             if missing is not None:
-                np.copyto(x, self._median, where=missing)
+                np.copyto(x, self.median, where=missing)
             with np.errstate(over="ignore"):
-                to[:, :n_scaled] = self._scale_numbers(x if n_scaled == x.shape[1] else x[:, self._scaled])
+                to[:, :n_scaled] = self._scale_numbers(x if n_scaled == x.shape[1] else x[:, self.scaled])
             if n_marked:
                 is_marked = slice(n_scaled, n_scaled + n_marked)
-                to[:, is_marked] = 0 if missing is None else missing[:, self._marked]
-            if len(self._binned):
-                within = x[:, self._binned]
-                within *= self._unit
+                to[:, is_marked] = 0 if missing is None else missing[:, self.marked]
+            if len(self.binned):
+                within = x[:, self.binned]
+                within *= self.unit
                 with np.errstate(over="ignore"):  # infinity is beyond a bin, too
-                    within -= self._low
-                    within /= self._width
+                    within -= self.low
+                    within /= self.width
                 to[:, n_scaled + n_marked :] = np.clip(within, 0, 1, out=within)
-            if self._scaler in ("standard", None) and not np.isfinite(to).all():
+            if self.scaler in ("standard", None) and not np.isfinite(to).all():
                 self._refuse(to, name)
 
     def _refuse(self, encoded, name):
@@ -245,18 +245,18 @@ class NumberEncoder:
         )
 
     def _scale_numbers(self, x):
-        if self._scaler == "quantile":
+        if self.scaler == "quantile":
             return self._to_normal(x)
-        if self._scaler is None:
+        if self.scaler is None:
             return x
-        z = x - self._center
-        z /= self._scale
-        return z if self._scaler == "standard" else clipped(z)
+        z = x - self.center
+        z /= self.scale
+        return z if self.scaler == "standard" else clipped(z)
 
     def _to_normal(self, x):
         z = np.empty_like(x)
-        for place, j in enumerate(self._scaled.tolist()):
-            z[:, place] = _normal_score(x[:, place], np.array(self._columns[j].landmarks))
+        for place, j in enumerate(self.scaled.tolist()):
+            z[:, place] = _normal_score(x[:, place], np.array(self.columns[j].landmarks))
         return z
 
     def encode_entries(self, entries: scipy.sparse.csc_array, name: Callable[[int], str]) -> Any:
@@ -264,14 +264,14 @@ class NumberEncoder:
         x = entries.data.astype(np.float64)
         missing = check_finite(x[:, np.newaxis], lambda _: name(self._column_of(entries, x)))
         column = np.repeat(np.arange(entries.shape[1]), np.diff(entries.indptr))
-        scale = np.array([c.scale or np.inf for c in self._columns])
+        scale = np.array([c.scale or np.inf for c in self.columns])
         with np.errstate(over="ignore"):
             z = x / scale[column]
-        if self._scaler == "robust_clip":
+        if self.scaler == "robust_clip":
             z = clipped(z)
         marks = np.zeros(len(x)) if missing is None else missing.ravel().astype(float)
         z[marks > 0] = 0
-        parts = [(z, self._scaled), (marks, self._marked)]
+        parts = [(z, self.scaled), (marks, self.marked)]
         found = [
             scipy.sparse.csc_array((v, entries.indices, entries.indptr), entries.shape) for v, _ in parts
         ]
@@ -292,7 +292,7 @@ def keep_zeros(column: NumberColumn, scaler: str | None) -> bool:
 
 def clipped(z: np.ndarray) -> np.ndarray:
     """Return z / sqrt(1 + (z/3)^2), which is z near 0 and 3 or -3 far away; overwrites ``z``."""
-    np.clip(z, -_FAR, _FAR, out=z)
+    np.clip(z, -FAR, FAR, out=z)
     root = np.square(z / 3)
     root += 1
     z /= np.sqrt(root, out=root)
@@ -301,11 +301,11 @@ def clipped(z: np.ndarray) -> np.ndarray:
 
 def _normal_score(x, landmarks):
     """Return the normal quantile of each number's place among the landmarks, the mean place among equals."""
-    if max(-landmarks[0], landmarks[-1]) < _LARGE:
-        x, landmarks = x * _MAGNIFIER, landmarks * _MAGNIFIER
+    if max(-landmarks[0], landmarks[-1]) < LARGE:
+        x, landmarks = x * MAGNIFIER, landmarks * MAGNIFIER
     places = np.linspace(0, 1, len(landmarks))
     place = np.interp(x, landmarks, places) - np.interp(-x, -landmarks[::-1], -places[::-1])
-    return ndtri(np.clip(place / 2, _OUTERMOST, 1 - _OUTERMOST))
+    return ndtri(np.clip(place / 2, OUTERMOST, 1 - OUTERMOST))
 
 
 def _places(columns, wanted):

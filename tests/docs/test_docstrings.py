@@ -16,5 +16,8 @@ MODULES = [module.name for module in pkgutil.walk_packages(fastopt.__path__, "fa
 def test_the_examples_give_what_they_say(name):
     if name.startswith("fastopt.callbacks."):
         pytest.importorskip("sklearn.callback")  # from version 1.9 on
+    if name == "fastopt.onnx_export.export":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("skl2onnx")
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert failed == 0

@@ -29,6 +29,9 @@ def test_the_python_blocks_of_a_page_run_in_order_as_one_session(page, tmp_path,
     code = code_blocks.python(page, is_run=True)
     if "import torch" in code:
         pytest.importorskip("torch")
+    for library in ("onnxruntime", "skl2onnx"):
+        if f"import {library}" in code:
+            pytest.importorskip(library)
     if "set_callbacks" in code:
         pytest.importorskip("sklearn.callback")  # from version 1.9 on
     monkeypatch.chdir(tmp_path)

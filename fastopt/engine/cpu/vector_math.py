@@ -105,9 +105,10 @@ _EXP64 = (
     np.float64, 52, 1023, 6.93145751953125e-1, 1.42860682030941723212e-6,
     tuple(1 / math.factorial(k) for k in range(13, 1, -1)),
 )  # fmt: skip
-# Within these bounds neither the result nor the logistic function's 1 / (1 + result) is subnormal.
+#: Within these bounds neither e**x nor the logistic function's 1 / (1 + e**x) is subnormal, of float32.
+BOUNDS_OF_EXP = -87.3, 87.3
 (_bounded32, _expm1_32), (_bounded64, _expm1_64) = (
-    _make_exp(*_EXP32, -87.3, 87.3), _make_exp(*_EXP64, -708.0, 708.0)
+    _make_exp(*_EXP32, *BOUNDS_OF_EXP), _make_exp(*_EXP64, -708.0, 708.0)
 )  # fmt: skip
 # At these the exponent's bits are all zero, or all one: the power of two is 0, or infinite.
 (_exp32, _), (_exp64, _) = _make_exp(*_EXP32, -88.0, 89.0), _make_exp(*_EXP64, -709.0, 710.0)
