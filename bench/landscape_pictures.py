@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 CURVES = ("sgd", "momentum", "adam", "lion", "muon", "soap", "prodigy", "madgrad")
 #: How much worse than the best is drawn in full colour, and how many contenders.
 _WORST, _SHOWN = 2.0, 30
+#: Of the picture of time: the largest ratio, how many of the first are named, and which are as they are slow.
+_WORST_SPEED, _NAMED, _SLOW = 1.3, 14, 3.0
 
 
 def draw(found: Landscape, folder: Path) -> None:
@@ -81,20 +84,32 @@ def rate_curves(found: Landscape):
 
 def speed(found: Landscape):
     """Return a figure of losses against Adam's over the time of a fit."""
-    ranks = found.main.mean_ranks
-    gains, cost = found.against(), found.cost
-    figure, ax = style.new_axes(None, (6.8, 4.6))
+    ranks, cost = found.main.mean_ranks, found.cost
+    ratios = {name: gain.ratio for name, gain in found.against().items() if gain.ratio < _WORST_SPEED}
+    named = [name for name in ratios if ranks[name] <= ranks.iloc[_NAMED] or cost[name] > _SLOW]
+    figure, ax = style.new_axes(None, (7.2, 5.0))
     ax.axhline(1, color="#808080", linewidth=1)
-    for name, gain in gains.items():
-        if gain.ratio > 1.5:
-            continue
-        is_named = ranks[name] <= ranks.iloc[14] or cost[name] > 2.5
-        color = style.PALETTE[0 if gain.high < 1 else 1]
-        ax.plot(cost[name], gain.ratio, "o", color=color, markersize=6 if is_named else 3)
-        if is_named:
-            ax.annotate(name, (cost[name], gain.ratio), (4, 3), textcoords="offset points", fontsize=8)
-    ax.plot(1, 1, "D", color=style.PALETTE[2], markersize=8)
-    ax.annotate("adam", (1, 1), (-6, 8), textcoords="offset points", fontsize=9, ha="right")
+    for name, ratio in ratios.items():
+        color = style.PALETTE[1] if name in named else "#9aa0a6"
+        ax.plot(cost[name], ratio, "o", color=color, markersize=6 if name in named else 3.5)
+    ax.plot(1, 1, "D", color=style.PALETTE[0], markersize=7)
     ax.set(xscale="log", xlabel="processor time of a fit, Adam = 1", ylabel="test loss, Adam = 1")
     style.plain_log_ticks(ax.xaxis)
+    figure.canvas.draw()  # so that places on the page are known
+    points = {"adam": (1.0, 1.0)} | {name: (cost[name], ratios[name]) for name in named}
+    _name_points(ax, points)
     return figure
+
+
+def _name_points(ax, points):
+    """Write names beside points, each where it covers no other name and no named point, or else nowhere."""
+    places = {name: ax.transData.transform(point) / ax.figure.dpi * 72 for name, point in points.items()}
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in places.values()]
+    for name, (x, y) in places.items():
+        width, height = 4.9 * len(name), 9.0
+        for dx, dy in itertools.product((5, -5 - width), (1, -10, 9, -19, 18, -28)):
+            box = (x + dx, y + dy, x + dx + width, y + dy + height)
+            if not any(a < box[2] and box[0] < c and b < box[3] and box[1] < d for a, b, c, d in taken):
+                taken.append(box)
+                ax.annotate(name, points[name], (dx, dy), textcoords="offset points", fontsize=8)
+                break
