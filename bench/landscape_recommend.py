@@ -47,8 +47,12 @@ def of_contender(rows: pd.DataFrame) -> dict[str, Any]:
     good = halves[rows["is_good"]]
     if good.empty:
         raise ValueError("no rate was good on any data set")
-    firsts = range(halves.min(), halves.max() - N_RATES + 2)
-    start = max(firsts, key=lambda first: _worth(rows, halves, first))
+    # Rates beyond the edge of a grid were tried where they were likely to be good: they do not count.
+    n_tried = rows.groupby(halves)["loss"].size()
+    common = n_tried.index[n_tried >= n_tried.max() / 2]
+    is_common = halves.isin(common)
+    firsts = range(common.min(), common.max() - N_RATES + 2)
+    start = max(firsts, key=lambda first: _worth(rows[is_common], halves[is_common], first))
     grid = [cases.rate_at((start + i) / 2) for i in range(N_RATES)]
     return {"grid": grid, "worked": [cases.rate_at(good.min() / 2), cases.rate_at(good.max() / 2)]}
 
