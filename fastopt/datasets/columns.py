@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._extras import require
-from . import DatasetError, text_numbers
+from ..tabular.column_kinds import BOOLEAN, DATE, NUMBER, TEXT
+from . import DatasetError, text_dates, text_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ _DATE = (
 )
 #: The largest whole number up to which all are exact in float64.
 _EXACT = 2**53
+_FLAGS = {"true": True, "false": False}
 _IDENTIFIER = re.compile(r"(?:.*[\W_])?(?:id|idx|index|key|uuid|row|no|nr)", re.IGNORECASE)
 
 
@@ -133,6 +135,54 @@ def numbers_row_by_row(name: str, column: pd.Series, is_first: bool) -> str:
     if whole and _IDENTIFIER.fullmatch(name):
         return "is an identifier by its name, with another whole number in every row"
     return ""
+
+
+def understood(name: str, column: pd.Series) -> tuple[pd.Series, str, bool | None, list[str]]:
+    """Return a column in its own type, what it holds, and how dates were read.
+
+    Parameters
+    ----------
+    name : str
+    column : Series
+        As `read_numbers` returns it.
+
+    Returns
+    -------
+    column : Series
+    kind : {'number', 'boolean', 'date', 'text'}
+    is_day_first : bool or None
+        Of dates written as text, whether the day stands before the month.
+    notes : list of str
+    """
+    if is_text(column):
+        flags = as_flags(column)
+        if flags is not None:
+            return flags, BOOLEAN, None, []
+        if holds_dates(column):
+            is_day_first = text_dates.day_first(column)
+            dates = None if is_day_first is None else text_dates.read(column, is_day_first)
+            if dates is not None:
+                return dates, DATE, is_day_first, [_said_of_dates(name, column, dates)]
+        return column, TEXT, None, []
+    if is_time(column):
+        return column, DATE, None, []
+    if column.dtype.name in ("bool", "boolean"):
+        return column, BOOLEAN, None, []
+    check_finite(name, column)
+    return column, NUMBER, None, []
+
+
+def as_flags(column: pd.Series) -> pd.Series | None:
+    """Return a column of the texts true and false as booleans, missing where it is; None if it is another."""
+    known = column.dropna().astype(str).str.casefold()
+    if known.empty or not known.isin(_FLAGS).all():
+        return None
+    return column.astype(str).str.casefold().map(_FLAGS).where(column.notna(), None).astype("boolean")
+
+
+def _said_of_dates(name, column, dates):
+    first = column.first_valid_index()
+    return f"Column {name!r} was read as dates ({column[first]} as {dates[first]:%d %B %Y})."
 
 
 def check_finite(name: str, column: pd.Series) -> None:

@@ -11,13 +11,11 @@ import numpy as np
 from .._extras import require
 from ..tabular.column_kinds import BOOLEAN, DATE, NUMBER, TEXT
 from . import DatasetError, files, locations, text_dates
-from .columns import check_finite, holds_dates, is_text, is_time, read_numbers, some, stripped
+from .columns import as_flags, holds_dates, is_text, read_numbers, some, stripped, understood
 from .tables import check_columns, names_its_rows, weights_of, with_target
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_FLAGS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
@@ -150,13 +148,14 @@ def load_training(
     for place, column in enumerate(table.columns):
         if column in (target, weights):
             continue
-        are_dates = is_text(table[column]) and holds_dates(table[column])
-        reason = "" if are_dates else names_its_rows(column, table[column], place == 0)
+        reason = names_its_rows(column, table[column], place == 0)
         if reason:
             form.left_out.append(column)
             notes.append(f"Column {column!r} {reason} and was left out.")
         else:
-            columns[column], said = _understood(table[column], column, form)
+            columns[column], form.kinds[column], is_day_first, said = understood(column, table[column])
+            if is_day_first is not None:
+                form.day_first[column] = is_day_first
             notes += said
     if not columns:
         raise DatasetError(
@@ -178,44 +177,6 @@ def _located(name):
                 yield path, kind
                 return
     raise DatasetError(f"{name!r} is no table: {', '.join((*locations.TEXT, *locations.BINARY))}.")
-
-
-def _understood(column, name, form):
-    """Return a column of a training table in its own type, and notes; record in the form how it was read."""
-    if is_text(column):
-        flags = _as_flags(column)
-        if flags is not None:
-            form.kinds[name] = BOOLEAN
-            return flags, []
-        if holds_dates(column):
-            is_day_first = text_dates.day_first(column)
-            dates = None if is_day_first is None else text_dates.read(column, is_day_first)
-            if dates is not None:
-                form.kinds[name], form.day_first[name] = DATE, is_day_first
-                return dates, [_said_of_dates(name, column, dates)]
-        form.kinds[name] = TEXT
-        return column, []
-    if is_time(column):
-        form.kinds[name] = DATE
-    elif column.dtype.name in ("bool", "boolean"):
-        form.kinds[name] = BOOLEAN
-    else:
-        check_finite(name, column)
-        form.kinds[name] = NUMBER
-    return column, []
-
-
-def _as_flags(column):
-    """Return a column of the texts true and false as booleans, missing where it is; None if it is another."""
-    known = column.dropna().astype(str).str.casefold()
-    if known.empty or not known.isin(_FLAGS).all():
-        return None
-    return column.astype(str).str.casefold().map(_FLAGS).where(column.notna(), None).astype("boolean")
-
-
-def _said_of_dates(name, column, dates):
-    first = column.first_valid_index()
-    return f"Column {name!r} was read as dates ({column[first]} as {dates[first]:%d %B %Y})."
 
 
 def load_new(name: str, form: TableForm, *, encoding: str | None = None) -> NewTable:
@@ -271,7 +232,7 @@ def _reread(column, name, kind, form):
     if not is_text(column) or not column.notna().any():
         return column
     if kind == BOOLEAN:
-        flags = _as_flags(column)
+        flags = as_flags(column)
         return column if flags is None else flags
     if kind == DATE:
         dates = text_dates.read(column, form.day_first.get(name, False)) if holds_dates(column) else None

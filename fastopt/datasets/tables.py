@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._extras import require
 from .._parameters import suggestion
+from ..tabular.column_kinds import BOOLEAN, DATE, NUMBER, TEXT
 from . import Dataset, DatasetError, files, text_numbers
 from .arrays import MIN_ROWS
-from .columns import check_finite, holds_dates, is_text, is_time, numbers_row_by_row, read_numbers, some
+from .columns import (
+    check_finite,
+    holds_dates,
+    is_text,
+    is_time,
+    numbers_row_by_row,
+    read_numbers,
+    some,
+    understood,
+)
 from .preparation import MAX_CATEGORIES, check_classes, of_table, standardised, task_of
 
 if TYPE_CHECKING:
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+_CALLED = {NUMBER: "numeric", TEXT: "categorical", BOOLEAN: "categorical", DATE: "date"}
 _NUMBERS = "--task regression predicts a quantity."
 
 
@@ -79,12 +91,13 @@ def _from_frame(path, table, target, task, groups, weights, notes):
     if groups is not None:
         notes.append(f"Rows with the same {groups!r} stay on one side of each split; it is not a feature.")
     features = table.drop(columns=[target, *(name for name in (groups, weights) if name is not None)])
-    X, numbers, words, dropped = _features(features)
-    notes += dropped
-    if not numbers and not words:
-        raise DatasetError(f"{path.name} has no usable column beside {target!r}. {' '.join(dropped)}".strip())
-    kinds = f"{len(numbers)} numeric and {len(words)} categorical columns"
-    text = f"{path.name}: {len(y):,} rows, {kinds}, {task} of {target!r}"
+    X, counts, said = _features(features)
+    notes += said
+    if not counts:
+        raise DatasetError(f"{path.name} has no usable column beside {target!r}. {' '.join(said)}".strip())
+    *kinds, last = [f"{counts[kind]} {kind}" for kind in dict.fromkeys(_CALLED.values()) if counts[kind]]
+    kinds = f"{', '.join(kinds)} and {last}" if kinds else last
+    text = f"{path.name}: {len(y):,} rows, {kinds} columns, {task} of {target!r}"
     name = path.name.partition(".")[0]
     return Dataset(
         name,
@@ -177,22 +190,25 @@ def _groups(column, name):
 
 
 def _features(frame):
-    """Split columns into numbers and categories; leave out useless ones, with a note."""
-    numbers, words, notes = [], [], []
-    for place, name in enumerate(list(frame.columns)):
-        reason = _useless(name, frame[name], place == 0)
+    """Return the useful columns, numbers as float64 and words as text; how many of each kind; and notes."""
+    columns, notes, counts = {}, [], Counter()
+    for place, name in enumerate(frame.columns):
+        column = frame[name]
+        reason = _useless(name, column, place == 0)
         if reason:
             notes.append(f"Column {name!r} {reason} and was left out.")
-        elif is_text(frame[name]) or frame[name].dtype.name in ("bool", "boolean"):
-            words.append(name)
-            notes += _mixed(name, frame[name])
-            frame[name] = frame[name].map(str, na_action="ignore").astype(object)
-            frame[name] = frame[name].where(frame[name].notna(), np.nan)
-        else:
-            check_finite(name, frame[name])
-            frame[name] = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
-            numbers.append(name)
-    return frame[numbers + words], numbers, words, notes
+            continue
+        column, kind, _, said = understood(name, column)
+        notes += said
+        if kind in (TEXT, BOOLEAN):
+            notes += _mixed(name, column)
+            column = column.map(str, na_action="ignore").astype(object)
+            column = column.where(column.notna(), np.nan)
+        elif kind == NUMBER:
+            column = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        columns[name] = column
+        counts[_CALLED[kind]] += 1
+    return require("pandas", "reading a table").DataFrame(columns), counts, notes
 
 
 def _useless(name, column, is_first):
@@ -202,17 +218,16 @@ def _useless(name, column, is_first):
         return "is empty"
     if values.nunique() <= 1 and len(values) == len(column):
         return "has one value"
-    if is_time(column) or (is_text(column) and holds_dates(column)):
-        return "holds dates (put what matters of them, such as month or weekday, into columns of numbers)"
     return names_its_rows(name, column, is_first)
 
 
 def names_its_rows(name: str, column: pd.Series, is_first: bool) -> str:
     """Return why a column says which row it is and nothing of what is in the row, or ''."""
-    values = column.dropna()
+    if is_text(column) and holds_dates(column):
+        return ""
     if numbered := numbers_row_by_row(name, column, is_first):
         return numbered
-    if is_text(column) and values.nunique() == len(column) and len(column) > MAX_CATEGORIES:
+    if is_text(column) and column.nunique() == len(column) > MAX_CATEGORIES:
         share, others = text_numbers.share_of_numbers(column)
         beside = f", as it holds {some(others)} among its numbers," if share >= 0.5 else ""
         return f"has a different text in every row{beside}"

@@ -136,7 +136,7 @@ def test_whole_numbers_are_classes_or_a_quantity_as_the_user_says():
         datasets.load(path, "rings", task="ranking")
 
 
-def test_the_index_that_to_csv_writes_is_no_feature_nor_are_ids_and_dates():
+def test_the_index_that_to_csv_writes_is_no_feature_nor_are_ids_and_dates_are_one():
     frame = pd.DataFrame({"a": A, "nr": np.arange(1, N + 1), "y": np.arange(N) // 20})
     frame["customer_id"] = 7000 + 3 * RNG.permutation(N)
     frame["day"] = pd.date_range("2024-01-01", periods=N).astype(str)
@@ -144,7 +144,12 @@ def test_the_index_that_to_csv_writes_is_no_feature_nor_are_ids_and_dates():
     frame["kind"] = np.resize(["u", "v"], N)
     frame.sort_values("a").to_csv("table.csv")
     data = datasets.load("table.csv", "y")
-    assert list(data.X.columns) == ["a", "kind"]
+    assert list(data.X.columns) == ["a", "day", "seen", "kind"]
+    assert [data.X[name].dtype.kind for name in ("day", "seen")] == ["M", "M"]
+    assert sorted(data.X["seen"].dt.day.unique()) == list(range(1, 29))
+    assert "1 numeric, 1 categorical and 2 date columns" in data.description
+    prepared = data.preprocessor.fit_transform(data.X)
+    assert prepared.shape == (N, 4)
     notes = " ".join(data.notes)
     for said in (
         "'Unnamed: 0' has no name",
@@ -152,8 +157,8 @@ def test_the_index_that_to_csv_writes_is_no_feature_nor_are_ids_and_dates():
         "'customer_id' is an identifier",
     ):
         assert said in notes
-    assert "'day' holds dates" in notes
-    assert "'seen' holds dates" in notes
+    for name in ("day", "seen"):
+        assert f"Column '{name}' was read as dates" in notes
     with pytest.raises(DatasetError, match="target 'day' holds dates"):
         datasets.load("table.csv", "day")
 
