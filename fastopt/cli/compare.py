@@ -19,6 +19,9 @@ def add_compare(parser):
         "--tuning-seeds", type=count, metavar="N", help="seeds on which learning rates are chosen"
     )
     parser.add_argument("--search", choices=("grid", "halving", "optuna"), help="how they are chosen")
+    parser.add_argument(
+        "--nested", action="store_true", help="choose anew for each seed, in its training rows"
+    )
     parser.add_argument("--target-score", type=float, metavar="S", help="score whose first epoch is reported")
     parser.add_argument(
         "--rope",

@@ -61,6 +61,7 @@ def make_study(arguments, settings, data, *, with_yardstick):
         batch_size=settings["batch_size"],
         n_seeds=arguments.seeds if arguments.cv else settings["seeds"],
         cv=arguments.cv,
+        nested=getattr(arguments, "nested", False),
         n_tuning_seeds=settings["tuning_seeds"],
         max_epochs=settings["epochs"],
         max_seconds=arguments.max_seconds,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..study.training_run import scorer_name
 from . import page
-from .study import SUMMARY_TEXT, settings_of, summary_cells
+from .study import settings_of, summary_cells
 
 if TYPE_CHECKING:
     from typing import Any
@@ -20,6 +20,8 @@ _METHOD = (
     "number of trials, and was compared on new seeds. The mean scores are then compared, a data set being "
     "the unit: ranks on each set, Friedman's test, and tests of pairs (Demšar 2006)."
 )
+
+_SET_TEXT = "Score of the last epoch on rows not trained on, with the interval of its mean over seeds."
 
 
 def contents(over: StudyOverSets) -> dict[str, Any]:
@@ -68,26 +70,26 @@ def _tables(over):
 
 
 def _pair_cells(over, best):
-    columns = ["Optimizer", "Mean rank", "Better on", "Equal on", "Worse on", "Median difference"]
+    columns = ["Optimizer", "Mean rank", "Better, equal, worse on", "Median difference"]
     columns += ["p (Nemenyi)", "p (signed rank)"]
     columns += ["P(better)", "P(equal)"] if over.rope is not None else []
     pairs = over.comparison_.pairwise
     ranks = over.comparison_.mean_ranks
     rows = []
     for row in pairs[pairs["better"] == best].itertuples():
-        counts = [(str(n), n) for n in (row.wins, row.ties, row.losses)]
+        counts = (f"{row.wins}, {row.ties}, {row.losses}", row.wins)
         figures = [(row.median_difference, ".4f"), (row.nemenyi_p, ".2g"), (row.wilcoxon_p, ".2g")]
         if over.rope is not None:
             figures += [(row.p_better, ".2f"), (row.p_equal, ".2f")]
         rank = (f"{ranks[row.worse]:.2f}", float(ranks[row.worse]))
         cells = [(format(value, form), float(value)) for value, form in figures]
-        rows.append([(row.worse, row.worse), rank, *counts, *cells])
+        rows.append([(row.worse, row.worse), rank, counts, *cells])
     return columns, rows
 
 
 def _late_tables(over):
     return [
-        (str(name), SUMMARY_TEXT, *summary_cells(study, scorer_name(study.scoring_)))
+        (str(name), _SET_TEXT, *summary_cells(study, scorer_name(study.scoring_)))
         for name, study in over.studies_.items()
         if not study.summary_.empty
     ]

@@ -36,6 +36,8 @@ def check_parameters(study):
     if study.n_jobs is not None and (not isinstance(study.n_jobs, Integral) or study.n_jobs == 0):
         raise ValueError(f"n_jobs={study.n_jobs!r} is not None, a number of workers, or -1 for all.")
     _check_workers(study)
+    if not isinstance(study.nested, bool | np.bool_):
+        raise ValueError(f"nested={study.nested!r} is not True or False.")
     for name in ("confidence", "validation_fraction"):
         if not 0 < getattr(study, name) < 1:
             raise ValueError(f"{name}={getattr(study, name)!r} is not between 0 and 1.")

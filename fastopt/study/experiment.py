@@ -53,6 +53,9 @@ class Experiment:
             first_seed=study.random_state,
         )
         self.n_seeds = _n_seeds(study.n_seeds, self.splits.n_folds)
+        if study.nested:
+            self._check_nested()
+            self.splits.n_nested = self.n_seeds
 
     def open(self, progress):
         """Load what the store already has; return the executor of the fits."""
@@ -81,16 +84,19 @@ class Experiment:
     def tune_and_compare(self, progress):
         """Choose each contender's configuration, then train all of them on new seeds."""
         progress.expect(self.count())
-        chosen = self.tune()
+        if self.study.nested:
+            chosen = {seed: self.tune(self._inner_seeds(i)) for i, seed in enumerate(self.seeds)}
+        else:
+            chosen = dict.fromkeys(self.seeds, self.tune(self.tuning_seeds))
         tasks = [
-            Task(contender, self._configuration(contender, chosen), seed, self.budget, self.metrics)
+            Task(contender, self._configuration(contender, chosen[seed]), seed, self.budget, self.metrics)
             for contender in self.contenders
             for seed in self.seeds
         ]
         self.executor.evaluate("comparison", tasks)
 
-    def tune(self):
-        """Return ``{label: Config}`` with the best configuration of each contender that has a grid."""
+    def tune(self, seeds):
+        """Return ``{label: Config}`` with the best configuration on `seeds` of each contender with a grid."""
         tuned = self._tuned()
         if not tuned:
             return {}
@@ -102,7 +108,7 @@ class Experiment:
         }
         search = getattr(searches, study.search)
         evaluate = partial(self.executor.evaluate, "tuning")
-        return search(tuned, self.tuning_seeds, self.budget, evaluate, **options[study.search])
+        return search(tuned, seeds, self.budget, evaluate, **options[study.search])
 
     def sweep(self, progress):
         """Train every configuration on every seed."""
@@ -144,6 +150,22 @@ class Experiment:
         first = self.study.random_state + _TUNING_SEED_OFFSET
         return [first + i for i in range(self.study.n_tuning_seeds)]
 
+    def _inner_seeds(self, number):
+        """Return the tuning seeds within the training rows of one split of the comparison."""
+        n_splits = self.splits.n_outer
+        first = self.study.random_state + n_splits * -(-_TUNING_SEED_OFFSET // n_splits) + number
+        return [first + n_splits * i for i in range(self.study.n_tuning_seeds)]
+
+    def _check_nested(self):
+        """Raise ValueError where there is nothing to choose for each split."""
+        if self.splits.is_fixed:
+            raise ValueError(
+                "nested=True chooses settings for each split, and X_val makes one for all, which tuning does "
+                "not see: leave out one of the two."
+            )
+        if not self._tuned():
+            raise ValueError("nested=True has nothing to choose: give lr or batch_size several values.")
+
     @property
     def budget(self):
         """The limits at which each fit ends."""
@@ -156,7 +178,9 @@ class Experiment:
     def _count_tuning(self):
         study, tuned = self.study, self._tuned()
         options = {"factor": study.halving_factor, "n_trials": study.n_trials}
-        return searches.count_fits(study.search, tuned, study.n_tuning_seeds, **options) if tuned else 0
+        n_times = self.n_seeds if study.nested else 1
+        n_fits = searches.count_fits(study.search, tuned, study.n_tuning_seeds, **options) if tuned else 0
+        return n_times * n_fits
 
     def _configuration(self, contender, chosen):
         if contender.follows is not None:

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.exceptions import NotFittedError
 
 from .._dask_client import HasClient
 from . import tables, verdict
 from .checks import check_parameters, check_scorer, default_scoring
 from .contenders import DEFAULT_OPTIMIZERS, Config, network_of, unseeded
 from .experiment import Experiment
+from .fitted import FittedLater
 from .notebook_view import NotebookView
 from .optuna_trials import OptunaTrials
 from .progress import Progress, shown
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _Self = TypeVar("_Self", bound="OptimizerStudy")
 
 
-class OptimizerStudy(HasClient, NotebookView, OptunaTrials, BaseEstimator):
+class OptimizerStudy(FittedLater, HasClient, NotebookView, OptunaTrials, BaseEstimator):
     """Compare optimizers on one network and one data set, paired over seeds.
 
     Every seed gives each optimizer the same split, the same initial weights and the same batch order. Each
@@ -76,6 +76,10 @@ class OptimizerStudy(HasClient, NotebookView, OptunaTrials, BaseEstimator):
         Where the splits of the comparison come from: one for each seed. ``None``: random splits, by class
         or, where given, by group; none where `fit` is given validation rows. An int: so many folds, of whole
         groups where given. Tuning splits the training rows of each again, by the same splitter.
+    nested : bool, default=False
+        Nested cross-validation: the settings are chosen for each split of the comparison by itself, within
+        its training rows, as scikit-learn does with a search inside `cross_validate`. So many times the
+        tuning fits; otherwise one choice, on other splits of the same rows, holds for all.
     search : {'grid', 'halving', 'optuna'}, default='grid'
         How the grid is searched; always with the same number of trials for every optimizer.
     halving_factor : int, default=3
@@ -118,7 +122,7 @@ class OptimizerStudy(HasClient, NotebookView, OptunaTrials, BaseEstimator):
     yardsticks_ : list of str
         Labels of the other networks given for comparison; they are shown, but do not compete.
     best_params_ : dict
-        Chosen learning rate and batch size by label.
+        Chosen learning rate and batch size by label; with `nested` the most frequent choice.
     best_optimizer_ : str or None
         Label with the best mean score; ``None`` where fewer than two seeds ran, or all diverged.
     verdict_, notes_ : list of str
@@ -184,6 +188,7 @@ class OptimizerStudy(HasClient, NotebookView, OptunaTrials, BaseEstimator):
         target_score: float | None = None,
         validation_fraction: float = 0.2,
         cv: int | Iterable[Any] | Any | None = None,
+        nested: bool = False,
         search: Literal["grid", "halving", "optuna"] = "grid",
         halving_factor: int = 3,
         n_trials: int = 20,
@@ -210,6 +215,7 @@ class OptimizerStudy(HasClient, NotebookView, OptunaTrials, BaseEstimator):
         self.target_score = target_score
         self.validation_fraction = validation_fraction
         self.cv = cv
+        self.nested = nested
         self.search = search
         self.halving_factor = halving_factor
         self.n_trials = n_trials
@@ -409,11 +415,8 @@ class OptimizerStudy(HasClient, NotebookView, OptunaTrials, BaseEstimator):
         self.summary_ = tables.summary_frame(
             self.results_, self.curves_, metric, self.target_score_, **statistics
         )
-        compared = {task.config.label: task.config for phase, task, _ in history if phase == "comparison"}
-        self.best_params_ = {
-            label: {"lr": compared[label].lr, "batch_size": compared[label].batch_size}
-            for label in self.summary_["optimizer"]
-        }
+        chosen = tables.chosen_settings(history)
+        self.best_params_ = {label: chosen[label] for label in self.summary_["optimizer"]}
         self.labels_ = [c.label for c in self._experiment.contenders]
         self.yardsticks_ = [c.label for c in self._experiment.contenders if c.is_yardstick]
         judged = self.summary_[~self.summary_["optimizer"].isin(self.yardsticks_)]
@@ -425,14 +428,6 @@ class OptimizerStudy(HasClient, NotebookView, OptunaTrials, BaseEstimator):
         self.classes_ = splits.classes
         self.confusion_ = tables.confusion_matrices(history)
         self.verdict_, self.notes_ = verdict.verdict(self), verdict.notes(self)
-
-    def __getattr__(self, name: str) -> Any:
-        """Say of a fitted attribute that the study has not run."""
-        if name.endswith("_") and not name.startswith("_") and "results_" not in vars(self):
-            raise NotFittedError(
-                f"{name} is set by fit or sweep, and this {type(self).__name__} has not run."
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def metric_name_(self) -> str:

@@ -20,11 +20,11 @@ def verdict(over):
     n_sets, n_methods = found.ranks.shape
     level = list(found.mean_ranks.index[found.mean_ranks == rank])
     whole = f"best mean rank over {n_sets} data sets, {rank:.2f} of {n_methods}"
-    if len(level) > 1:
-        return [f"{listed(level)} share the {whole}.", *_difference(found, best)]
     n_first = over.summary_["n_first"].iloc[0]
     how_often = "all" if n_first == n_sets else n_first
     sentences = [f"{best} has the {whole}; it is first on {how_often} of them."]
+    if len(level) > 1:
+        sentences = [f"{listed(level)} share the {whole}."]
     sentences += _difference(found, best)
     if over.rope is not None:
         sentences += _probabilities(found, best, over.rope)
@@ -47,9 +47,9 @@ def _difference(found, best):
     behind, tied = list(mine["worse"][differ]), list(mine["worse"][~differ])
     test = f"Nemenyi's test, {level}: {found.critical_difference:.2f} ranks"
     if behind:
-        sentences.append(f"Behind it by more than chance explains ({test}): {listed(behind)}.")
+        sentences.append(f"Behind {best} by more than chance explains ({test}): {listed(behind)}.")
     if tied:
-        sentences.append(f"Within noise of it{'' if behind else f' ({test})'}: {listed(tied)}.")
+        sentences.append(f"Within noise of {best}{'' if behind else f' ({test})'}: {listed(tied)}.")
     return sentences
 
 
@@ -83,7 +83,9 @@ def notes(over):
             found.append(f"{label} diverged with every seed on {listed(failed)}, and ranks last there.")
         elif n_diverged := over.summary_.set_index("optimizer")["n_diverged"][label]:
             found.append(f"{label} diverged in {n_diverged} fits; its scores are means of the others.")
-    found.append("Each set counts the same, whatever its size. Notes on single sets: studies_[name].notes_.")
+    found.append(
+        "Each set counts the same, whatever its size. What to be careful about on each stands with its study."
+    )
     return found
 
 

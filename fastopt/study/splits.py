@@ -60,7 +60,14 @@ class Splits:
     first_seed : int
     n_kept : int
         How many splits are held in memory at once.
+
+    Attributes
+    ----------
+    n_nested : int or None
+        Random splits within whose training rows tuning splits again, if it does; see `rows`.
     """
+
+    n_nested = None
 
     def __init__(
         self,
@@ -150,7 +157,7 @@ class Splits:
         """Return text that is equal exactly if data, preprocessing and splitting are equal."""
         rule = None if self.is_fixed else self.validation_fraction
         data = joblib.hash((self.X, self.y, self.X_val, self.y_val, rule))
-        more = [self._folds, self.groups, *self.weights]
+        more = [self._folds, self.groups, *self.weights, None if self._folds else self.n_nested]
         steps = describe(self.pipeline[:-1]) if self.pipeline is not None else ""
         return data + joblib.hash(steps) + (joblib.hash(more) if any(m is not None for m in more) else "")
 
@@ -169,18 +176,37 @@ class Splits:
             return self._kept[key]
 
     def rows(self, seed, *, is_tuning=False):
-        """Return the indices of the rows of `X` for training and for validation."""
-        if self._folds is None:
+        """Return the indices of the rows of `X` for training and for validation.
+
+        With `cv`, or `n_nested`, the seeds go round the splits of the comparison, and tuning splits the
+        training rows of that one, by its next inner split in each round.
+        """
+        if self.n_outer is None:
             return self._held_out(self._all_rows, seed)
-        train, val = self._folds[(seed - self.first_seed) % len(self._folds)]
+        n_rounds, number = divmod(seed - self.first_seed, self.n_outer)
+        train, val = self._outer(number)
         if not is_tuning:
             return train, val
-        if isinstance(self.cv, PredefinedSplit) or not (
-            isinstance(self.cv, Integral) or hasattr(self.cv, "split")
-        ):
-            return self._held_out(train, seed)  # splits given row by row say nothing about part of the rows
+        if self._folds is None or self._is_row_by_row:
+            return self._held_out(train, seed)
         inner = self._folds_of(train, self.cv)
-        return inner[(seed - self.first_seed) % len(inner)]
+        return inner[(number + n_rounds) % len(inner)]
+
+    @property
+    def n_outer(self):
+        """Number of splits of the comparison, where tuning splits within their training rows."""
+        return self.n_folds or self.n_nested
+
+    @property
+    def _is_row_by_row(self):
+        """Whether `cv` are given splits, which say nothing about part of the rows."""
+        is_splitter = isinstance(self.cv, Integral) or hasattr(self.cv, "split")
+        return isinstance(self.cv, PredefinedSplit) or not is_splitter
+
+    def _outer(self, number):
+        if self._folds is None:
+            return self._held_out(self._all_rows, self.first_seed + number)
+        return self._folds[number]
 
     def _make(self, seed, is_tuning):
         if self.is_fixed and not is_tuning:

@@ -12,6 +12,7 @@ from sklearn.utils import Bunch
 from .._extras import require
 from .._parameters import suggestion
 from . import sets_verdict
+from .fitted import FittedLater
 from .notebook_view import NotebookView
 from .optimizer_study import OptimizerStudy
 from .progress import PartOfProgress, shown
@@ -25,7 +26,7 @@ _Self = TypeVar("_Self", bound="StudyOverSets")
 _ROWS = ("X", "y", "X_val", "y_val", "groups", "sample_weight", "sample_weight_val")
 
 
-class StudyOverSets(NotebookView, BaseEstimator):
+class StudyOverSets(FittedLater, NotebookView, BaseEstimator):
     """Compare optimizers on several data sets.
 
     Each set has an `OptimizerStudy` of its own, tuning included. The mean scores of the sets are then

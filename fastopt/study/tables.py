@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 
@@ -108,8 +109,7 @@ def summary_frame(results, curves, metric, target, *, val_to_train, confidence):
         rows.append(
             {
                 "optimizer": label,
-                "lr": of_label["lr"].iloc[0],
-                "batch_size": of_label["batch_size"].iloc[0],
+                **_most_frequent(of_label[["lr", "batch_size"]]),
                 metric: interval.mean,
                 f"{metric}_low": interval.low,
                 f"{metric}_high": interval.high,
@@ -124,6 +124,23 @@ def summary_frame(results, curves, metric, target, *, val_to_train, confidence):
         )
     frame = require("pandas", "a study").DataFrame(rows, columns=None if rows else ["optimizer", metric])
     return frame.sort_values(metric, ascending=False, kind="stable", ignore_index=True)
+
+
+def _most_frequent(settings):
+    """Return the row that occurs most often, the first such."""
+    return settings.loc[
+        settings.groupby(list(settings), dropna=False)[settings.columns[0]].transform("size").idxmax()
+    ]
+
+
+def chosen_settings(history):
+    """Return ``{label: {"lr": ..., "batch_size": ...}}`` of the comparison, the most frequent of each."""
+    configs = {}
+    for phase, task, _ in history:
+        if phase == "comparison":
+            configs.setdefault(task.config.label, Counter())[task.config] += 1
+    first = {label: count.most_common(1)[0][0] for label, count in configs.items()}
+    return {label: {"lr": config.lr, "batch_size": config.batch_size} for label, config in first.items()}
 
 
 def _metric_columns(results):

@@ -129,7 +129,7 @@ def _same_rate(study, metric):
             rates = listed([f"{rate:g}" for rate in overtaken.index])
             sentences.append(
                 f"The learning rate matters: with the same one for both, {row.optimizer} is at least level "
-                f"at {rates} (means over {study.n_tuning_seeds} tuning seeds)."
+                f"at {rates} (means over {tuning['seed'].nunique()} tuning seeds)."
             )
     return sentences
 
@@ -255,6 +255,8 @@ def _reused_validation(study, metric):
             "weights and batch order, not of other data."
         ]
     tuned = (study.results_["phase"] == "tuning").any()
+    if study.nested:
+        return _choices(study)
     name = metric.replace("_", " ")
     return (
         [
@@ -264,6 +266,21 @@ def _reused_validation(study, metric):
         if tuned
         else []
     )
+
+
+def _choices(study):
+    """Say, of a nested study, whose choice was not the same for each split."""
+    runs = study.results_[study.results_["phase"] == "comparison"].fillna({"lr": -1, "batch_size": -1})
+    n_choices = runs.groupby("optimizer", sort=False)[["lr", "batch_size"]].apply(
+        lambda r: len(r.drop_duplicates())
+    )
+    differing = list(n_choices.index[n_choices > 1])
+    if not differing:
+        return []
+    return [
+        f"Each split chose its settings by itself. The choices differ for {listed(differing)}: the most "
+        "frequent one is shown."
+    ]
 
 
 def listed(names):

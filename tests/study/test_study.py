@@ -339,7 +339,7 @@ def test_where_everything_diverges_nothing_wins():
 
 def test_a_result_before_fit_says_that_the_study_has_not_run():
     study = small_study()
-    with pytest.raises(NotFittedError, match="verdict_ is set by fit or sweep"):
+    with pytest.raises(NotFittedError, match="verdict_ is set when the study runs"):
         study.verdict_  # noqa: B018
     assert not hasattr(study, "results_")
     with pytest.raises(AttributeError, match="no attribute 'verdikt'"):

@@ -23,12 +23,12 @@ def sets():
 
 @pytest.fixture(scope="module")
 def over():
-    return StudyOverSets(small_study(THREE), rope=0.01).fit(sets())
+    return StudyOverSets(small_study(THREE, max_epochs=8), rope=0.01).fit(sets())
 
 
 def test_each_set_has_the_study_that_it_would_have_alone(over):
     assert list(over.studies_) == ["iris", "wine", "half"]
-    alone = small_study(THREE).fit(*load_wine(return_X_y=True))
+    alone = small_study(THREE, max_epochs=8).fit(*load_wine(return_X_y=True))
     times = ["seconds_per_epoch", "fit_seconds"]
     pd.testing.assert_frame_equal(
         over.studies_["wine"].results_.drop(columns=times), alone.results_.drop(columns=times)
@@ -46,6 +46,13 @@ def test_the_comparison_is_that_of_the_table_of_scores(over):
     assert summary["n_first"].to_dict() == best.to_dict()
     assert over.verdict_[0].startswith(f"{again.mean_ranks.index[0]} has the best mean rank over 3 data sets")
     assert any("differences below 0.01" in sentence for sentence in over.verdict_)
+
+
+def test_what_ranks_equally_is_told_together():
+    study = small_study({"one": {"solver": "adam"}, "two": {"solver": "adam"}}, lr=0.01, n_seeds=2)
+    over = StudyOverSets(study).fit({"iris": iris(), "wine": load_wine(return_X_y=True)})
+    assert over.verdict_[0] == "one and two share the best mean rank over 2 data sets, 1.50 of 2."
+    assert "Within noise of one" in over.verdict_[1]
 
 
 def test_tables_say_which_set_a_row_is_of(over):
