@@ -11,6 +11,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from fastopt._extras import require
 from fastopt.callbacks import MLflowLogger
@@ -20,7 +21,7 @@ from fastopt.neural_network._base import BaseMLP
 from fastopt.neural_network.caller_warnings import warn
 from fastopt.tabular.estimator import BaseTabularMLP
 
-from .flavor import FLAVOR_NAME, log_model
+from .flavor import FLAVOR_NAME, log_model, signature_of
 
 #: Numbers that a fit may leave, logged when it has ended.
 _RESULTS = "n_iter_", "best_validation_score_", "oof_score_", "validation_score_", "temperature_"
@@ -243,21 +244,32 @@ def _log_model(mlflow, estimator, X, config):
         rows = _first_rows(estimator, X)
         signature = None
         if config["log_model_signatures"]:
-            signature = mlflow.models.infer_signature(rows, estimator.predict(rows))
+            signature = signature_of(mlflow, rows, estimator.predict(rows))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*An input example was not provided")
-            logged = log_model(
+            log = functools.partial(
+                log_model,
                 estimator,
                 name="model",
-                signature=signature if signature is not None else False,
-                input_example=rows if config["log_input_examples"] else None,
+                signature=False if signature is None else signature,
                 registered_model_name=config["registered_model_name"],
                 params=estimator.get_params(),
             )
-    except (TypeError, ValueError, OSError, ImportError) as error:
+            return _with_example(mlflow, log, rows if config["log_input_examples"] else None).model_id
+    except Exception as error:  # of whatever kind: the network is trained, and the rest is to be logged
         warn(f"the model is not logged to MLflow: {error}")
         return None
-    return logged.model_id
+
+
+def _with_example(mlflow, log, rows):
+    """Log a model with rows as its example, or without where MLflow cannot write them as JSON."""
+    try:
+        return log(input_example=rows)
+    except mlflow.MlflowException as error:
+        if rows is None:
+            raise
+        warn(f"the model is logged to MLflow without an example of its inputs: {error}")
+        return log(input_example=None)
 
 
 def _first_rows(estimator: Any, X: Any) -> Any:
@@ -266,8 +278,10 @@ def _first_rows(estimator: Any, X: Any) -> Any:
         return X.iloc[:_N_ROWS]
     if hasattr(X, "to_pandas"):  # polars, pyarrow
         return X[:_N_ROWS].to_pandas()
-    if isinstance(X, np.ndarray) or hasattr(X, "tocsr"):
+    if isinstance(X, np.ndarray):
         return X[:_N_ROWS]
+    if sparse.issparse(X):
+        return sparse.csr_matrix(X.tocsr()[:_N_ROWS])  # MLflow takes no other kind
     if isinstance(X, list):
         return np.asarray(X[:_N_ROWS])
     zeros = np.zeros((_N_ROWS, estimator.n_features_in_))

@@ -1,5 +1,6 @@
 """Models in MLflow, as files that hold arrays and JSON, and no code."""
 
+import importlib
 import os
 import sys
 import tempfile
@@ -7,6 +8,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fastopt import __version__
 from fastopt._extras import require
@@ -70,7 +73,8 @@ def save_model(
         What the flavour is added to; `log_model` passes it.
     signature : mlflow.models.ModelSignature, optional
         Of `mlflow.models.infer_signature`. By default inferred from the example, if there is one; False for
-        none.
+        none. Columns of pandas' own types (categories, nullable integers, times with a zone) are of any type
+        in it: MLflow gives them one that it then refuses.
     input_example : array-like or DataFrame, optional
         Some rows.
     pyfunc_predict_fn : {'predict', 'predict_proba', 'predict_log_proba'}, default='predict'
@@ -101,7 +105,7 @@ def save_model(
     if signature is None and input_example is not None:
         rows = input_example[0] if isinstance(input_example, tuple) else input_example
         served = Served(model, pyfunc_predict_fn)
-        signature = mlflow.models.infer_signature(rows, served.predict(rows))
+        signature = signature_of(mlflow, rows, served.predict(rows))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, _FILE)
         save(model, file)
@@ -226,6 +230,38 @@ def load_model(model_uri: str, dst_path: str | os.PathLike[str] | None = None) -
             "with the module that has logged it, or with mlflow.pyfunc.load_model"
         )
     return load(Path(folder, flavors[FLAVOR_NAME]["data"]))
+
+
+def signature_of(mlflow: Any, rows: Any, predictions: Any) -> Any:
+    """Return the signature of a model that takes such rows, as they come and when MLflow serves them.
+
+    Parameters
+    ----------
+    mlflow : module
+    rows : array-like or DataFrame
+    predictions : ndarray
+        For these rows.
+
+    Returns
+    -------
+    mlflow.models.ModelSignature
+    """
+    found = mlflow.models.infer_signature(rows, predictions)
+    dtypes = getattr(rows, "dtypes", None)
+    own = [name for name, dtype in dtypes.items() if _is_of_pandas(dtype)] if hasattr(dtypes, "items") else []
+    if not own or not found.inputs.has_input_names():
+        return found
+    schema = importlib.import_module("mlflow.types.schema")
+    specs = [
+        schema.ColSpec(schema.AnyType(), name=spec.name, required=False) if spec.name in own else spec
+        for spec in found.inputs
+    ]
+    return mlflow.models.ModelSignature(inputs=schema.Schema(specs), outputs=found.outputs)
+
+
+def _is_of_pandas(dtype):
+    """Whether MLflow refuses values of a type under the schema that it infers for them (3.17.2)."""
+    return not isinstance(dtype, np.dtype) and not str(dtype).lower().startswith(("str", "float"))
 
 
 class Served:
