@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import codecs
+import csv
 import gzip
 import lzma
 import re
@@ -190,7 +191,25 @@ def _text(path, encoding):
     plain = frame.columns.str.strip()
     if plain.is_unique:
         frame.columns = plain
-    return TableFile(path, frame, separator, [*notes, *_repeated(frame, names)], options)
+    notes += _repeated(frame, names)
+    if len(frame) and frame.iloc[:, -1].isna().any():
+        notes += _short_rows(path, encoding, separator, frame.shape[1])
+    return TableFile(path, frame, separator, notes, options)
+
+
+def _short_rows(path, encoding, separator, n_columns):
+    """Return a note, in a list, if rows end before their last column, which pandas takes as missing."""
+    with _opened(path, "rt", encoding=encoding or "utf-8", newline="") as file:
+        rows = csv.reader(file, delimiter=separator, skipinitialspace=True)
+        try:
+            lines = [rows.line_num for row in rows if 0 < len(row) < n_columns]
+        except csv.Error:  # such as a value of 200 kB
+            return []
+    lines = [line for line in lines if line > 1]  # the first may be Excel's sep=
+    if not lines:
+        return []
+    what = f"{len(lines)} rows end before the last column, the first in line {lines[0]}"
+    return [f"{what}: what they lack is missing."]
 
 
 def _repeated(frame, names):
@@ -204,9 +223,13 @@ def _repeated(frame, names):
 
 def _first_bytes(path):
     """Return a file's first bytes, decompressed."""
-    unpacking = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-    with unpacking.get(path.suffix.lower(), open)(path, "rb") as file:
+    with _opened(path, "rb") as file:
         return file.read(_FIRST_BYTES)
+
+
+def _opened(path, mode, **options):
+    unpacking = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    return unpacking.get(path.suffix.lower(), open)(path, mode, **options)
 
 
 def _encoding_hint(problem, encoding):

@@ -209,6 +209,12 @@ def test_text_that_is_a_table_after_all():
         assert len(read(CSV.replace("\n", ends)).y) == N
     short = read(lines("a,b,y", lambda i: [i / 7, i % 5, i % 2][: 3 - 2 * (i == 5)]))
     assert "1 rows without a 'y' were left out." in short.notes
+    said = "1 rows end before the last column, the first in line 7: what they lack is missing."
+    assert said in short.notes
+    empty = read(lines("a,b,y,c", lambda i: [i / 7, i % 5, i % 2, "" if i == 5 else i % 3]))
+    assert not empty.notes or said not in empty.notes
+    cut = read(("sep=;\n" + CSV.replace(",", ";")).removesuffix(";1\n"))
+    assert any("1 rows end before the last column, the first in line 62" in note for note in cut.notes)
     assert len(read("sep=;\r\n" + CSV.replace(",", ";")).y) == N
     assert list(read("\ufeff" + CSV).X.columns) == ["a", "kind"]
 
