@@ -53,16 +53,18 @@ def _results(graph, operator, labels_are_numbers=False):
     model, types = operator.raw_operator, require("skl2onnx.common.data_types", "to_onnx", extra="onnx")
     if hasattr(model, "to_local"):
         model = model.to_local()
-    values = [
-        (one.full_name, one.type.shape[1], isinstance(one.type, types.StringTensorType))
-        for one in operator.inputs
-    ]
-    n_columns = sum(width for _, width, _ in values)
-    if n_columns != model.n_features_in_:
+    widths = [one.type.shape[1] for one in operator.inputs]
+    if len(widths) == 1 and not isinstance(widths[0], int):  # declared as any number of columns
+        widths = [model.n_features_in_]
+    if not all(isinstance(width, int) for width in widths) or sum(widths) != model.n_features_in_:
         raise ValueError(
-            f"{type(model).__name__} was fitted to {model.n_features_in_} columns, and the graph has "
-            f"{n_columns} for it"
+            f"{type(model).__name__} was fitted to {model.n_features_in_} columns, and the graph has inputs "
+            f"of {widths} for it"
         )
+    values = [
+        (one.full_name, width, isinstance(one.type, types.StringTensorType))
+        for one, width in zip(operator.inputs, widths, strict=True)
+    ]
     return [*predicted(graph, model, values, labels_are_numbers).values()]
 
 

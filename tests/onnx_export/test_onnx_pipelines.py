@@ -117,8 +117,23 @@ def test_a_table_by_skl2onnx_itself(skl2onnx):
         ValueError, match="column 0 held numbers in fit, and the input 'a' of the graph is text"
     ):
         skl2onnx.to_onnx(model, frame.assign(a="1")[:1])
-    with pytest.raises(ValueError, match="was fitted to 4 columns, and the graph has 3"):
+    with pytest.raises(ValueError, match=r"was fitted to 4 columns, and the graph has inputs of \[1, 1, 1\]"):
         skl2onnx.to_onnx(model, frame[["a", "b", "c"]][:1])
+
+
+def test_any_number_of_columns_is_that_of_the_fit(skl2onnx):
+    register_converters()
+    types = pytest.importorskip("skl2onnx.common.data_types")
+    for model in (clone(CLASSIFIER), TabularMLPClassifier(**TABULAR)):
+        model.fit(IRIS, SPECIES)
+        given = [("X", types.FloatTensorType([None, None]))]
+        exported = skl2onnx.to_onnx(model, initial_types=given, options={"zipmap": False})
+        assert_classified(run(exported, {"X": IRIS.astype(np.float32)}), model, IRIS)
+    given = [(name, types.FloatTensorType([None, None])) for name in "ab"]
+    with pytest.raises(
+        ValueError, match=r"was fitted to 4 columns, and the graph has inputs of \[None, None\]"
+    ):
+        skl2onnx.to_onnx(model, initial_types=given)
 
 
 def test_options_of_skl2onnx(skl2onnx):
