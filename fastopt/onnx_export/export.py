@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from fastopt import __version__
 from fastopt._extras import require
 from fastopt.model_files.container import replace_file
 from fastopt.neural_network import validation
-from fastopt.onnx_export import skl2onnx_converters
+from fastopt.onnx_export import skl2onnx_converters, table_inputs
 from fastopt.onnx_export.graph import Graph
 from fastopt.onnx_export.predictions import ESTIMATORS, input_dtype, inputs_of, predicted
 from fastopt.tabular import tables
@@ -154,7 +155,8 @@ def session_inputs(model: Any, X: Rows) -> dict[str, np.ndarray]:
     dict of str to ndarray
         Of an estimator of tables, for each column an array of shape (n_samples, 1): text as objects, dates as
         days since 1970 (UTC), durations as seconds, booleans as 0 and 1, all of these float64 with NaN where
-        missing. Missing text is empty, or ``'<NA>'`` where the empty text is a level of its own.
+        missing. Missing text is empty, or ``'<NA>'`` where the empty text is a level of its own; an empty
+        text of X that is neither becomes another one.
 
     Raises
     ------
@@ -187,13 +189,17 @@ def session_inputs(model: Any, X: Rows) -> dict[str, np.ndarray]:
     if inputs[0].n_columns == len(columns) and not inputs[0].is_text:
         return {inputs[0].name: np.stack([column.numbers() for column in columns], axis=1)}
     return {
-        one.name: (_texts(column, one.missing) if one.is_text else column.numbers())[:, np.newaxis]
-        for one, column in zip(inputs, columns, strict=True)
+        one.name: (_texts(column, fitted) if one.is_text else column.numbers())[:, np.newaxis]
+        for one, column, fitted in zip(inputs, columns, model.encoder_.columns_, strict=True)
     }
 
 
-def _texts(column, missing):
+def _texts(column, fitted):
+    """Return a column as texts. One that stands for missing values is exchanged: it is of no level itself."""
     codes, levels = column.coded()
+    missing, known = table_inputs.missing_text(fitted), {*levels, *getattr(fitted, "levels", ())}
+    other = next(text for i in itertools.count() if (text := f"text {i}") not in known)
+    levels = [other if level == missing else level for level in levels]
     return np.array([*levels, missing], object)[codes]  # -1 is the last
 
 

@@ -31,14 +31,11 @@ class TableInput(NamedTuple):
     name : str
     is_text : bool
     n_columns : int
-    missing : str or None
-        Of text, what stands for a missing value.
     """
 
     name: str
     is_text: bool
     n_columns: int = 1
-    missing: str | None = None
 
 
 def is_text(column: Any) -> bool:
@@ -51,20 +48,19 @@ def inputs_of(encoder: TableEncoder) -> list[TableInput]:
     columns, names = encoder.columns_, getattr(encoder, "feature_names_in_", None)
     if names is None and not any(map(is_text, columns)):
         return [TableInput("X", False, len(columns))]
-    names = [f"x{j}" for j in range(len(columns))] if names is None else [str(name) for name in names]
-    return [
-        TableInput(name or f"x{j}", is_text(column), 1, missing_text(column) if is_text(column) else None)
-        for j, (name, column) in enumerate(zip(names, columns, strict=True))
-    ]
+    known = [""] * len(columns) if names is None else [str(name) for name in names]
+    found = [name or _unlike(f"x{j}", known) for j, name in enumerate(known)]
+    return [TableInput(name, is_text(column)) for name, column in zip(found, columns, strict=True)]
+
+
+def _unlike(name, others):
+    return name if name not in others else _unlike(f"{name}_", others)
 
 
 def missing_text(column: Any) -> str:
     """Return the text that stands for a missing value: the empty one, or if that is a level, ``'<NA>'``."""
     levels = getattr(column, "levels", ())
-    text = "<NA>" if "" in levels else ""
-    while text in levels:
-        text = f"<{text}>"
-    return text
+    return _unlike("<NA>", levels) if "" in levels else ""
 
 
 class TableValues:

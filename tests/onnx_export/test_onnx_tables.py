@@ -225,15 +225,18 @@ def test_missing_text_has_a_text_of_its_own(pandas):
         is_missing = frame[name].isna().to_numpy()
         assert (inputs[name][is_missing] == text).all()
         assert not (inputs[name][~is_missing] == text).any()
-    assert {one.name: one.missing for one in table_inputs.inputs_of(model.encoder_)}["number"] is None
+    frame["missing text"] = frame["missing text"].fillna("").where(frame.index % 2 == 0)
+    few = TabularMLPClassifier(**SHORT, max_one_hot=2).fit(frame, y)  # the empty text has no input of its own
+    assert "" not in few.encoder_.columns_[list(frame).index("missing text")].levels
+    assert_same_predictions(few, frame)
 
 
 def test_names_of_inputs_and_outputs_do_not_collide(pandas):
-    frame = pandas.DataFrame(IRIS, columns=["label", "probabilities", "", "constant"])
+    frame = pandas.DataFrame(IRIS, columns=["label", "x2", "", "constant"])
     model = TabularMLPClassifier(**SHORT).fit(frame, SPECIES)
     running = session(to_onnx(model))
-    assert [one.name for one in running.get_inputs()] == ["label", "probabilities", "x2", "constant"]
-    assert [one.name for one in running.get_outputs()] == ["label1", "probabilities1"]
+    assert [one.name for one in running.get_inputs()] == ["label", "x2", "x2_", "constant"]
+    assert [one.name for one in running.get_outputs()] == ["label1", "probabilities"]
     assert_same_predictions(model, frame)
 
 
@@ -244,3 +247,39 @@ def test_columns_that_do_not_fit_are_refused_as_by_predict(pandas):
         session_inputs(model, frame.assign(number="1.5"))
     with pytest.raises(ValueError, match="text"):
         session_inputs(model, frame.drop(columns="text"))
+
+
+def random_column(pandas, draw, n):
+    """Return a column of some kind: sizes far from 1, few levels, rare or missing ones, constants."""
+    day = pandas.Timestamp("1990-01-01")
+    kinds = (
+        lambda: draw.standard_normal(n) * 10.0 ** draw.randint(-6, 7) + 10.0 ** draw.randint(-3, 7),
+        lambda: np.where(draw.rand(n) < 0.3, np.nan, draw.randint(0, 4, n)),
+        lambda: draw.choice(np.array(["a", "b", "", "ä", None], object), n),
+        lambda: draw.rand(n) < 0.5,
+        lambda: day + pandas.to_timedelta(draw.randint(0, 10**9, n), unit="s"),
+        lambda: pandas.Categorical(draw.choice([1, 2.5, 7], n)),
+        lambda: draw.choice(np.array([1, "1.0", 2.5, None, True], object), n),
+        lambda: np.full(n, 3.0),
+    )
+    return kinds[draw.randint(len(kinds))]()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_tables(seed, pandas):
+    draw = np.random.RandomState(seed)
+    n = draw.randint(20, 120)
+    frame = pandas.DataFrame({f"c{j}": random_column(pandas, draw, n) for j in range(draw.randint(1, 8))})
+    settings = {
+        **SHORT,
+        "numeric_scaler": ["robust_clip", "standard", "quantile"][draw.randint(3)],
+        "max_one_hot": int(draw.randint(1, 5)),
+    }
+    kind = TabularMLPClassifier if seed % 2 else TabularMLPRegressor
+    model = kind(**settings).fit(
+        frame, draw.randint(0, draw.randint(2, 5), n), sample_weight=draw.rand(n) + 0.1
+    )
+    some = frame.sample(frac=0.5, random_state=seed)
+    found = session(to_onnx(model)).run(None, session_inputs(model, some))[-1]
+    expected = model.predict_proba(some) if seed % 2 else model.predict(some)[:, np.newaxis]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
