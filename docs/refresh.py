@@ -37,12 +37,15 @@ from fastopt.study import OptimizerStudy
 
 DOCS = Path(__file__).parent
 MNIST = ["--data", os.environ["MNIST"]] if "MNIST" in os.environ else []
+SETS = ["--dataset", "classify-1000x10", "iris", "wine", "breast-cancer", "digits", "diabetes"]
+SETS += ["--no-yardstick", "--epochs", "10", "--seeds", "5", "--tuning-seeds", "1", "--rope", "0.01"]
 COMMANDS = {  # name: (arguments, {file written: picture kept})
     "compare": (["compare"], {"comparison.png": "comparison.png"}),
     "classify": (
         ["compare", "--preset", "classify-1000x10"],
         {"comparison.png": "classify.png", "confusion.png": "confusion.png"},
     ),
+    "sets": (["compare", *SETS], {"critical-difference.png": "critical-difference.png"}),
     "mnist": (["compare", "--preset", "mnist", "--no-yardstick", *MNIST], {"comparison.png": "mnist.png"}),
     "mnist-sweep": (
         ["sweep", "--preset", "mnist", *MNIST],

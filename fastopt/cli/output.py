@@ -98,8 +98,9 @@ def say_files(console, files, problems):
     for problem in problems:
         console.print(f"Note: {problem}", style="yellow", soft_wrap=True)
     console.print()
+    width = max(9, *map(len, files)) if files else 0
     for what, path in files.items():
-        console.print(f"{what:<9} {path}", soft_wrap=True)
+        console.print(f"{what:<{width}} {path}", soft_wrap=True)
 
 
 def say_warnings(console, caught):

@@ -160,7 +160,7 @@ class CriticalDifferenceDisplay:
             self.figure_, self.ax_ = new_axes(ax, (_WIDTH, 0.9 + _ROW_INCHES * (n_rows + _TOP)))
             self._draw_axis(ranks, n_rows)
             self._draw_names(ranks, first_row)
-            bar = {"color": PALETTE[1], "linewidth": 4, "solid_capstyle": "round"}
+            bar = {"color": PALETTE[1], "linewidth": 4, "solid_capstyle": "round", "clip_on": False}
             self.bars_ = [
                 self.ax_.plot(ranks.iloc[[start, end - 1]], [0.5 + _LANE * lane] * 2, **bar)[0]
                 for start, end, lane in lanes
@@ -184,24 +184,21 @@ class CriticalDifferenceDisplay:
         return found
 
     def _draw_axis(self, ranks, n_rows):
-        axes = self.ax_
-        low, high = np.floor(ranks.iloc[0]), np.ceil(ranks.iloc[-1])
-        high = max(high, low + 1)
-        axes.set(xlim=(low, high), ylim=(n_rows - 0.4, -_TOP), yticks=[])
+        axes, (low, high) = self.ax_, _limits(ranks)
+        is_drawn = self.test == "nemenyi" and self.comparison.critical_difference <= high - low
+        axes.set(xlim=(low, high), ylim=(n_rows - 0.4, -_TOP if is_drawn else -0.2), yticks=[])
         axes.xaxis.tick_top()
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         axes.grid(False)
         for side in ("left", "bottom", "right"):
             axes.spines[side].set_visible(False)
         axes.spines["top"].set(visible=True, position=("data", 0))
-        distance = self.comparison.critical_difference
-        if self.test == "nemenyi" and distance <= high - low:
+        if is_drawn:
+            end = low + self.comparison.critical_difference
             ends = {"marker": "|", "markersize": 8, "color": "#808080", "linewidth": 1.5}
-            axes.plot([low, low + distance], [-_TOP, -_TOP], clip_on=False, **ends)
-            where = (low + distance, -_TOP)
-            axes.annotate(
-                "critical difference", where, (5, 0), textcoords="offset points", va="center", fontsize=9
-            )
+            axes.plot([low, end], [-_TOP, -_TOP], clip_on=False, **ends)
+            beside = {"textcoords": "offset points", "va": "center", "fontsize": 9}
+            axes.annotate("critical difference", (end, -_TOP), (5, 0), **beside)
 
     def _draw_names(self, ranks, first_row):
         """Write the better half at the left, the others at the right, each joined to its mark on the axis."""
@@ -211,8 +208,9 @@ class CriticalDifferenceDisplay:
             is_left = i < n_left
             row = first_row + (i if is_left else len(ranks) - 1 - i) + 0.5
             edge = axes.get_xlim()[0 if is_left else 1]
-            axes.plot([rank, rank, edge], [0, row, row], color="#808080", linewidth=0.9, zorder=1)
-            axes.plot(rank, 0, "o", color="#808080", markersize=3.5, clip_on=False)
+            line = {"color": "#808080", "clip_on": False}
+            axes.plot([rank, rank, edge], [0, row, row], linewidth=0.9, zorder=1, **line)
+            axes.plot(rank, 0, "o", markersize=3.5, **line)
             self.names_.append(
                 axes.annotate(
                     f"{as_text(name, 28)}  {rank:.2f}" if is_left else f"{rank:.2f}  {as_text(name, 28)}",
@@ -243,3 +241,9 @@ class CriticalDifferenceDisplay:
         if self.test == "wilcoxon":
             return f"{words} (Wilcoxon with Holm, {found.confidence:.0%})."
         return f"{words} (Nemenyi, {found.confidence:.0%}: less than {found.critical_difference:.2f} apart)."
+
+
+def _limits(ranks):
+    """Return the whole ranks between which an axis holds some."""
+    low = np.floor(ranks.iloc[0])
+    return low, max(np.ceil(ranks.iloc[-1]), low + 1)

@@ -9,6 +9,8 @@ from .verdict import listed
 
 #: Below this number of sets the p-value of Friedman's test is rough (Demšar 2006).
 _FEW_SETS = 10
+#: Of so many optimizers behind the best, the next ones, the probabilities are said in words.
+_MOST_NAMED = 5
 
 
 def verdict(over):
@@ -57,7 +59,7 @@ def _probabilities(found, best, rope):
     mine = found.pairwise[found.pairwise["better"] == best]
     each = [
         f"better than {row.worse} with {row.p_better:.2f}, practically equal with {row.p_equal:.2f}"
-        for row in mine.itertuples()
+        for row in mine.head(_MOST_NAMED).itertuples()
     ]
     start = f"Probabilities over data sets like these, differences below {rope:g} being none: {best} is"
     return [f"{start} {listed(each)}."]
