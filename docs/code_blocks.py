@@ -25,7 +25,13 @@ _SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def pages():
     """Return the paths of all pages whose code is the library's promise."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    docs = ROOT / "docs"
+    return [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted(docs.glob("*.md")),
+        *sorted(docs.glob("zh/*.md")),
+    ]
 
 
 def python(path, *, is_run):

@@ -150,6 +150,8 @@ class BaseMLP(
         # The next fit makes these from random_state. From Python 3.11 on the state is __dict__ itself.
         made_again = ("_random_state", "_is_seeded")
         state = {name: value for name, value in super().__getstate__().items() if name not in made_again}
+        if "_history" in state:
+            state["_history"] = history.as_table(self)  # skops and safetensors take no array of Python's
         return state | {"_library_version": __version__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -158,6 +160,8 @@ class BaseMLP(
         state = {p.name: p.default for p in known if p.default is not p.empty} | state
         warn_of_version(type(self).__name__, state.pop("_library_version", None), __version__)
         super().__setstate__(state)
+        if "_history" in state:
+            history.begin(self, anew=False)
 
     @abstractmethod
     def _validate_input(self, X, y, incremental, reset):

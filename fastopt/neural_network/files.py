@@ -197,8 +197,6 @@ def _described(model, with_optimizer):
     params = model.get_params(deep=False)
     left_out = {*params, *CALLBACK_ATTRIBUTES}
     state = {name: value for name, value in model.__getstate__().items() if name not in left_out}
-    if "_history" in state:
-        state["_history"] = history.as_table(model)
     unknown = sorted(state.keys() - _FITTED.keys() - {*_CONVERTED})
     if unknown:
         raise TypeError(

@@ -73,8 +73,12 @@ def write_model_report(
 
     Examples
     --------
-    >>> write_model_report(model, y, "report.html")  # doctest: +SKIP
-    PosixPath('report.html')
+    >>> from sklearn.datasets import load_wine
+    >>> from fastopt import TabularMLPClassifier
+    >>> X, y = load_wine(return_X_y=True, as_frame=True)
+    >>> model = TabularMLPClassifier(hidden_layer_sizes=(8,), max_iter=6, random_state=0).fit(X, y)
+    >>> write_model_report(model, y, "report.html").name
+    'report.html'
     """
     path = Path(path)
     text = render_model_report(

@@ -47,8 +47,12 @@ def write_report(
 
     Examples
     --------
-    >>> write_report(study, "report.html", data="digits")  # doctest: +SKIP
-    PosixPath('report.html')
+    >>> from sklearn.datasets import load_iris
+    >>> from fastopt import MLPClassifier
+    >>> from fastopt.study import OptimizerStudy
+    >>> study = OptimizerStudy(MLPClassifier((8,)), ["momentum", "adam"], n_seeds=2, max_epochs=3)
+    >>> write_report(study.fit(*load_iris(return_X_y=True)), "report.html", data="iris").name
+    'report.html'
     """
     path = Path(path)
     path.write_text(render_report(study, title=title, data=data, command=command, notes=notes), "utf-8")

@@ -1,5 +1,6 @@
 """Pickles of models: they name one module of fastopt's, carry a version, and are read years later."""
 
+import array
 import copy
 import pickle
 import pickletools
@@ -289,3 +290,35 @@ def continue_training(model, name):
     if model.solver == "lbfgs":
         return model.set_params(warm_start=True, max_iter=2).fit(data, targets)
     return model.set_params(early_stopping=False).partial_fit(data, targets)
+
+
+@pytest.mark.parametrize("options", [{}, {"n_members": 2}, {"early_stopping": True}])
+def test_the_state_has_nothing_that_other_formats_cannot_take(options):
+    """skops, and what else walks through a state, knows arrays of NumPy and no others."""
+    network = MLPClassifier((4,), max_iter=3, random_state=0, **options).fit(X, LABELS)
+    values = [value for model in (network, *vars(network).get("members_", ())) for value in state(model)]
+    assert not [value for value in values if isinstance(value, array.array)]
+    copied = pickle.loads(pickle.dumps(network.set_params(warm_start=True)))
+    for model in (network, copied):
+        model.fit(X, LABELS)  # goes on, with the same history
+    np.testing.assert_array_equal(curves(copied), curves(network))
+
+
+def state(model):
+    return model.__getstate__().values()
+
+
+def curves(network):
+    members = vars(network).get("members_", [network])
+    return [[member.history_["loss"], member.history_["val_score"]] for member in members]
+
+
+def test_skops_gives_back_the_predictions_and_asks_for_the_types_that_the_page_counts(tmp_path):
+    skops = pytest.importorskip("skops.io")
+    network = MLPClassifier((4,), max_iter=3, random_state=0).fit(X, LABELS)
+    skops.dump(network, tmp_path / "model.skops")
+    types = skops.get_untrusted_types(file=tmp_path / "model.skops")
+    assert len(types) == 7  # docs/deploying.md
+    loaded = skops.load(tmp_path / "model.skops", trusted=types)
+    np.testing.assert_array_equal(loaded.predict_proba(X), network.predict_proba(X))
+    np.testing.assert_array_equal(loaded.history_["loss"], network.history_["loss"])

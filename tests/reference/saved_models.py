@@ -4,7 +4,6 @@
 committed stays as it is, because it stands for the files that users have.
 """
 
-import array
 import pickle
 import warnings
 from pathlib import Path
@@ -74,7 +73,7 @@ def numbers(value):
         elif isinstance(value, (list, tuple)):
             for i, inner in enumerate(value):
                 walk(f"{path}.{i}", inner)
-        elif isinstance(value, array.array):  # the history, without the seconds
+        elif path.endswith("._history"):  # without the seconds
             found[path] = np.array(value).reshape(-1, 5)[:, :4]
         elif isinstance(value, np.dtype):
             found[path] = value.str
