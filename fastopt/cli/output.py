@@ -105,9 +105,9 @@ def say_files(console, files, problems):
 
 def say_warnings(console, caught):
     """Print the warnings that are meant for users."""
-    for warning in caught:
-        if issubclass(warning.category, UserWarning):
-            console.print(f"Warning: {warning.message}", style="yellow", soft_wrap=True)
+    found = (str(warning.message) for warning in caught if issubclass(warning.category, UserWarning))
+    for message in dict.fromkeys(found):  # several data sets have the same to say
+        console.print(f"Warning: {message}", style="yellow", soft_wrap=True)
 
 
 def print_scores(console, over):

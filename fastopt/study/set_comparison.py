@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Scores that differ later than this are equal: means of the same numbers in another order.
-_SIGNIFICANT_DIGITS = 12
+_SIGNIFICANT_BITS = 40
 _MISSING = ("raise", "last", "drop")
 _TESTS = ("nemenyi", "wilcoxon")
 
@@ -203,11 +203,13 @@ def _check_options(confidence, rope, missing):
 
 def _checked(scores, missing):
     """Return the scores as a DataFrame of float64 that can be compared, or say why not."""
-    scores = require("pandas", "a comparison over data sets").DataFrame(scores)
+    scores = _frame(scores)
     for names, what in ((scores.columns, "column"), (scores.index, "row")):
         if not names.is_unique:
             raise ValueError(f"the {what} {names[names.duplicated()][0]!r} occurs twice in scores.")
     try:
+        if any(kind.kind == "c" for kind in scores.dtypes):
+            raise TypeError("complex numbers have no order.")
         scores = scores.astype(float)
     except (TypeError, ValueError) as problem:
         raise ValueError(f"scores hold something other than numbers: {problem}") from problem
@@ -229,6 +231,18 @@ def _checked(scores, missing):
     return scores
 
 
+def _frame(scores):
+    """Return a table of any kind as a DataFrame of pandas."""
+    pandas = require("pandas", "a comparison over data sets")
+    if hasattr(scores, "__arrow_c_stream__") and not isinstance(scores, pandas.DataFrame):
+        frame = require("narwhals", "a table of polars or pyarrow").from_native(scores, eager_only=True)
+        return pandas.DataFrame({name: frame[name].to_numpy() for name in frame.columns})
+    try:
+        return pandas.DataFrame(scores)
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"scores={scores!r} is no table of sets (rows) by methods (columns).") from problem
+
+
 def _first(is_wrong):
     row, column = np.argwhere(is_wrong.to_numpy())[0]
     return f"{is_wrong.columns[column]!r} on {is_wrong.index[row]!r}"
@@ -238,10 +252,8 @@ def _comparable(scores, higher_is_better):
     """Return scores of which more is better, equal where they differ by rounding, -inf for failures."""
     values = scores.to_numpy(copy=True) * (1 if higher_is_better else -1)
     values[np.isnan(values)] = -np.inf
-    finite = np.isfinite(values) & (values != 0)
-    step = 10.0 ** (np.floor(np.log10(np.abs(values[finite]))) + 1 - _SIGNIFICANT_DIGITS)
-    values[finite] = np.round(values[finite] / step) * step
-    return values
+    fraction, exponent = np.frexp(values)
+    return np.ldexp(np.round(fraction * 2.0**_SIGNIFICANT_BITS) / 2.0**_SIGNIFICANT_BITS, exponent)
 
 
 def _friedman(values):
@@ -278,7 +290,7 @@ def _pairwise(values, mean_ranks, rope, random_state):
 
 
 def _differences(a, b):
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         difference = a - b
     return np.where(np.isnan(difference), 0.0, difference)  # both failed
 

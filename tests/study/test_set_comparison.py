@@ -124,6 +124,23 @@ def test_scores_that_differ_by_rounding_are_equal():
     assert found.pairwise["wilcoxon_p"][0] == 1
 
 
+@pytest.mark.parametrize("scale", [1e-320, 1e-300, 1.0, 1e308])
+@pytest.mark.filterwarnings("error")
+def test_numbers_of_any_size_are_ranked(scale):
+    values = np.array([[1.0, 0.5, -1.7], [0.2, 0.1, -0.3], [-0.9, 1.1, 0.0], [0.0, 1.5, 1.0]])
+    found = compare_over_sets(values * scale, rope=0.0)
+    np.testing.assert_array_equal(found.ranks, stats.rankdata(-values, axis=1))
+    assert found.pairwise.drop(columns=["better", "worse", "median_difference"]).notna().all(axis=None)
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_tables_of_other_libraries_keep_their_names(library):
+    module = pytest.importorskip(library)
+    columns = {name: values.tolist() for name, values in SCORES.items()}
+    table = module.DataFrame(columns) if library == "polars" else module.table(columns)
+    pd.testing.assert_series_equal(compare_over_sets(table).mean_ranks, compare_over_sets(SCORES).mean_ranks)
+
+
 def test_equal_methods_are_one_group():
     found = compare_over_sets(np.ones((4, 3)))
     assert (found.friedman_p_value, found.pairwise["nemenyi_p"].min()) == (1.0, 1.0)
@@ -160,6 +177,8 @@ def test_a_failure_is_worse_than_any_other_difference_and_two_failures_are_equal
         (pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]), "column 'a' occurs twice"),
         (pd.DataFrame([[1, 2], [3, 4]], index=["x", "x"]), "row 'x' occurs twice"),
         (pd.DataFrame({"set": ["x", "y"], "a": [1, 2]}), "something other than numbers"),
+        (np.ones((2, 2), complex), "complex numbers have no order"),
+        (5, "scores=5 is no table"),
     ],
 )
 def test_tables_that_cannot_be_compared_are_refused(scores, message):
