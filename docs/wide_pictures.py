@@ -12,10 +12,9 @@ _PANELS = 1000  # pixels: what `refresh.py` draws with one panel is narrower
 
 
 def _mark(app, doctree):
-    page = Path(app.env.doc2path(app.env.docname))
     for picture in doctree.findall(nodes.image):
-        path = page.parent / picture["uri"]
-        if path.suffix == ".svg":
+        path = Path(app.srcdir, picture["uri"])  # Sphinx has made it relative to the folder of all pages
+        if path.suffix == ".svg" or not path.is_file():
             continue
         with Image.open(path) as opened:
             width, height = opened.size

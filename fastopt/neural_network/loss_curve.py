@@ -58,7 +58,8 @@ def curve_svg(training: Any, validated: Any = (), *, width: int = 180, height: i
     words = ", ".join(_words(training, validated))
     return (
         f'<svg role="img" aria-label="{words}" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}" fill="none" stroke="currentColor" stroke-width="1.5" '
+        f'style="max-width:100%;height:auto" viewBox="0 0 {width} {height}" '
+        f'fill="none" stroke="currentColor" stroke-width="1.5" '
         f'stroke-linecap="round" stroke-linejoin="round">{lines}</svg>'
     )
 
