@@ -68,10 +68,10 @@ def _head(found):
     n_sets, n_contenders = found.main.ranks.shape
     return f"""# Landscape
 
-{n_contenders} optimizers on {n_sets} data sets, each at its own best learning rate:
-{about["fits"]:,} networks, which took {about["seconds"] / 60:.0f} minutes of one processor core. Figures,
-tables and sentences of this page are made from [the results](../bench/results/landscape.jsonl.xz) by
-`python bench/bench_landscape.py --page`.
+Every optimizer of fastopt, with forms of SGD, wrappers and states in 8 bits, {n_contenders} in all, on
+{n_sets} data sets, each at its own best learning rate: {about["fits"]:,} networks, which took
+{about["seconds"] / 60:.0f} minutes of one processor core. Figures, tables and sentences of this page are made
+from [the results](../bench/results/landscape.jsonl.xz) by `python bench/bench_landscape.py --page`.
 
 In short, with {PERCENT} intervals over data sets:
 
@@ -278,7 +278,8 @@ averaged.
 
 {table(("data set", "task", "rows to train", "to test", "inputs", "outputs"), rows)}
 
-A fit whose loss is not finite counts as 10 times the loss of a constant guess.
+A fit whose loss is not finite counts as 10 times the loss of a constant guess. Of the comparisons
+{_diverged(found)}.
 
 {table(("what", "size", "schedule", "optimizers", "data sets", "pairs"), _coverage(found))}"""
 
@@ -299,6 +300,14 @@ With the rate chosen, {len(cases.SEEDS)} other seeds are compared on test rows t
 def registered() -> set[str]:
     """Return the names that the table of centres names apart from variants."""
     return {one.name for one in cases.contenders() if one.kind == "optimizer"}
+
+
+def _diverged(found):
+    """Say how many fits of the comparisons diverged, and whose."""
+    fits = found.fits
+    whose = fits[fits[KEPT[-1]].isna()]["contender"].value_counts(sort=False).sort_index()
+    names = f" ({', '.join(f'`{name}` {n}' for name, n in whose.items())})" if len(whose) else ""
+    return f"{whose.sum()} of {len(fits):,} fits are such{names}"
 
 
 def _coverage(found):

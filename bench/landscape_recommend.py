@@ -36,7 +36,7 @@ def text(found: Landscape) -> str:
 
 
 def of_contender(rows: pd.DataFrame) -> dict[str, Any]:
-    """Return grid and range of one contender.
+    """Return grid and range of one contender: the grid by the middle size, the range by all that were run.
 
     Parameters
     ----------
@@ -47,6 +47,7 @@ def of_contender(rows: pd.DataFrame) -> dict[str, Any]:
     good = halves[rows["is_good"]]
     if good.empty:
         raise ValueError("no rate was good on any data set")
+    rows, halves = rows[rows["size"] == "middle"], halves[rows["size"] == "middle"]
     # Rates beyond the edge of a grid were tried where they were likely to be good: they do not count.
     n_tried = rows.groupby(halves)["loss"].size()
     common = n_tried.index[n_tried >= n_tried.max() / 2]
@@ -62,4 +63,4 @@ def _worth(rows, halves, first):
     held = rows[(halves >= first) & (halves < first + N_RATES)]
     good = held[held["is_good"]]
     off = abs(first + (N_RATES - 1) / 2 - halves[rows["is_good"]].mean())
-    return len(good[["table", "size"]].drop_duplicates()), int(held["is_best"].sum()), -off
+    return good["table"].nunique(), int(held["is_best"].sum()), -off

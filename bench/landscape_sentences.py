@@ -89,6 +89,22 @@ def _plain(found):
     return [f"**Momentum, tuned, against Adam, tuned**, by test loss: {', '.join(parts)}."]
 
 
+def _matrices(found):
+    gains = found.against()
+    parts = [
+        f"`{name}` {gains[name].percent()} in {found.cost[name]:.0f} times its time"
+        for name in ("muon", "normuon", "soap", "shampoo", "lbfgs")
+        if name in gains
+    ]
+    return [f"**Matrices and curvature**, against Adam: {'; '.join(parts)}."] if parts else []
+
+
+def _signs(found):
+    gains = found.against()
+    parts = [f"`{name}` {gains[name].percent()}" for name in ("lion", "signum", "signsgd") if name in gains]
+    return [f"**Steps by signs**, at a constant rate, against Adam: {', '.join(parts)}."]
+
+
 def _eight_bits(found):
     scores = found.scores()
     parts = []
@@ -146,7 +162,8 @@ def _free(found):
 
 
 _SENTENCES = (
-    _first, _noise, _rate_or_optimizer, _default, _plain, _eight_bits, _sam, _averages, _schedule, _free
+    _first, _noise, _rate_or_optimizer, _default, _plain, _matrices, _signs, _eight_bits, _sam, _averages,
+    _schedule, _free,
 )  # fmt: skip
 
 
