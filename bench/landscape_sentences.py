@@ -17,22 +17,7 @@ if TYPE_CHECKING:
 
 def all_of(found: Landscape) -> list[str]:
     """Return all sentences that the results have figures for."""
-    return [
-        sentence
-        for make in (
-            _first,
-            _noise,
-            _rate_or_optimizer,
-            _default,
-            _plain,
-            _eight_bits,
-            _sam,
-            _averages,
-            _schedule,
-            _free,
-        )
-        for sentence in make(found)
-    ]
+    return [sentence for make in _SENTENCES for sentence in make(found)]
 
 
 def _first(found):
@@ -87,6 +72,20 @@ def _plain(found):
     gains = found.against()
     parts = [f"`{name}` {gains[name].percent()}" for name in ("momentum", "nesterov", "sgd") if name in gains]
     return [f"**Momentum, tuned, against Adam, tuned**, by test loss: {', '.join(parts)}."]
+
+
+def _kinds(found):
+    scores, tasks = found.scores(), {name: facts["task"] for name, facts in found.about["sets"].items()}
+    parts = []
+    for task in ("classification", "regression"):
+        own = scores.loc[[name for name in scores.index if tasks[name] == task]]
+        ranks = own.rank(axis=1).mean().sort_values()
+        shown = ", ".join(f"`{name}` {rank:.1f}" for name, rank in ranks.head(4).items())
+        first = ranks.index[0]
+        gain = Gain.of(shifted(own[first], own["adam"])).percent()
+        ranked = f"{shown}, Adam {ranks['adam']:.1f}"
+        parts.append(f"on {len(own)} sets of {task} {ranked} (loss of `{first}` against Adam's {gain})")
+    return [f"**The task matters.** Best mean ranks {'; '.join(parts)}."]
 
 
 def _matrices(found):
@@ -162,8 +161,8 @@ def _free(found):
 
 
 _SENTENCES = (
-    _first, _noise, _rate_or_optimizer, _default, _plain, _matrices, _signs, _eight_bits, _sam, _averages,
-    _schedule, _free,
+    _first, _noise, _rate_or_optimizer, _kinds, _default, _plain, _matrices, _signs, _eight_bits,
+    _sam, _averages, _schedule, _free,
 )  # fmt: skip
 
 

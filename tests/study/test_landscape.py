@@ -14,7 +14,7 @@ from fastopt.study import UnusualRateWarning, landscape, recommended_grid
 from fastopt.study.contenders import make_contenders
 
 
-@pytest.mark.parametrize("name", [*landscape._of_optimizers(), "momentum", "nesterov"])
+@pytest.mark.parametrize("name", [*fastopt.list_optimizers(), "momentum", "nesterov"])
 def test_every_optimizer_has_six_rates_half_a_decade_apart(name):
     grid = recommended_grid(name)
     assert len(grid) == 6
