@@ -106,3 +106,12 @@ def test_a_study_without_two_whole_sets_is_reported_as_that(over):
     page = render_report(cut)
     assert "No comparison over sets" in page
     assert "sets that it had not finished are left out" in page
+
+
+def test_nested_choices_from_the_command_line(tables, capsys):
+    nested = ["--nested", "--cv", "3", "--lr", "0.003", "0.03", "--hidden", "8", "--epochs", "2"]
+    assert cli.main(["compare", "--dataset", "iris", *TWO, *nested, "--tuning-seeds", "1"]) == 0
+    fits = pd.read_csv("fastopt-results/latest/comparison.csv")
+    assert fits.groupby("phase").size().to_dict() == {"comparison": 2 * 3, "tuning": 2 * 3 * 2}
+    assert cli.main(["compare", "--dataset", "iris", *TWO, *QUICK, "--nested"]) == 2
+    assert "nested=True has nothing to choose" in capsys.readouterr().err
