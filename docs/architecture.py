@@ -178,7 +178,7 @@ def _box(part):
 def picture():
     """Return the picture as SVG text."""
     boxes = [_box(part) for row in LAYERS for part in row]
-    width = 2 * (_MARGIN + _WIDTH + _GAP)
+    width = 2 * (_MARGIN + _WIDTH) + 3 * _GAP  # arrows go beside the right column, too
     height = 2 * _MARGIN + len(LAYERS) * (_HEIGHT + _GAP) - _GAP
     return "\n".join(
         [
