@@ -42,7 +42,7 @@ def bench_round(client, n_rounds=60):
     from fastopt.dask import rounds
     from fastopt.dask.cluster import ClusterExecutor
 
-    executor, params = ClusterExecutor(client), np.zeros(1 << 18, np.float32)
+    executor, params = ClusterExecutor(client, "bench"), np.zeros(1 << 18, np.float32)
     seconds = []
     for _ in range(n_rounds):
         began = time.perf_counter()

@@ -1,11 +1,16 @@
-"""The client of a Dask cluster as a parameter of scikit-learn's kind."""
+"""The client of a Dask cluster as a parameter of scikit-learn's kind, and a cluster that has no worker."""
 
 from __future__ import annotations
 
 import copy
+import queue
+from collections.abc import Callable
 from typing import Any
 
 from ._extras import require
+
+#: Seconds without a result after which it is looked whether there is a worker at all.
+_PATIENCE = 5.0
 
 
 def client_of(client: Any, purpose: str) -> Any:
@@ -42,6 +47,40 @@ def client_of(client: Any, purpose: str) -> Any:
             f"client={client!r} is {client.status}: make a new one with distributed.Client(address)."
         )
     return client
+
+
+class Patience:
+    """Waits for results of a cluster, and says so, once, if it has no worker that could make them.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    owner : str
+        What waits, for the message.
+    warn : callable
+        Takes the message.
+    """
+
+    def __init__(self, client: Any, owner: str, warn: Callable[[str], object]) -> None:
+        self._client, self._owner, self._warn = client, owner, warn
+        self._has_told = False
+
+    def next_of(self, ended: queue.SimpleQueue[Any]) -> Any:
+        """Wait for the next future that has ended; each puts itself into the queue."""
+        while True:
+            try:
+                return ended.get(timeout=_PATIENCE)
+            except queue.Empty:
+                self._look()
+
+    def _look(self):
+        if not self._has_told and not self._client.nthreads():
+            self._has_told = True
+            address = self._client.scheduler.address
+            self._warn(
+                f"{self._owner} waits, because the Dask cluster at {address} has no worker. It goes on when "
+                f"one joins, such as by `dask worker {address}`; Ctrl-C ends it."
+            )
 
 
 class HasClient:

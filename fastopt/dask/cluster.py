@@ -1,13 +1,16 @@
 """The executor whose tasks run on a Dask cluster."""
 
 import itertools
+import queue
 import uuid
 import warnings
 from collections.abc import Callable
 from typing import Any
 
+from fastopt._dask_client import Patience
 from fastopt._extras import require
 from fastopt.kernels.threading_layer import environment_share
+from fastopt.neural_network.caller_warnings import warn
 
 
 class ClusterExecutor:
@@ -19,11 +22,14 @@ class ClusterExecutor:
     Parameters
     ----------
     client : distributed.Client
+    owner : str
+        Whose tasks they are, for messages.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, owner: str) -> None:
         distributed = require("distributed", "fastopt.dask", "dask")
         self.client = client
+        self._patience = Patience(client, owner, warn)
         #: Errors after which a round is tried again: a task whose workers died too often, or lost results.
         self.lost: tuple[type[Exception], ...] = (
             distributed.KilledWorker,
@@ -41,12 +47,20 @@ class ClusterExecutor:
 
     def result(self, future: Any) -> Any:
         """Wait for a future and return its result."""
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        future.add_done_callback(ended.put)
+        self._patience.next_of(ended)
         try:
             return future.result()
         except self.lost:
             # The scheduler would keep all that it depends on as failed, and not compute it again.
             future.release()
             raise
+
+    def check(self, future: Any) -> None:
+        """Raise the error of a future that has failed by itself, and not because workers died."""
+        if future.status == "error" and not isinstance(future.exception(), self.lost):
+            future.result()
 
     def forget_lost(self) -> None:
         """Have the scheduler forget tasks that failed and are no longer referred to.

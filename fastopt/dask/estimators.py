@@ -84,24 +84,6 @@ class DaskMLPClassifier(TrainedInRounds, MLPClassifier):
     _in_memory = MLPClassifier
     _parameter_constraints: ClassVar[dict] = {**MLPClassifier._parameter_constraints, **_CONSTRAINTS}
 
-    def __init__(
-        self,
-        *args: Any,
-        n_replicas: int | None = None,
-        local_steps: int | str = "auto",
-        outer_lr: float = 1.0,
-        outer_momentum: float = 0.0,
-        deal: str = "static",
-        split_every: int = 16,
-        max_round_retries: int = 3,
-        client: Any | None = None,
-        **local: Any,
-    ) -> None:
-        super().__init__(*args, **local)
-        self.n_replicas, self.local_steps, self.deal = n_replicas, local_steps, deal
-        self.outer_lr, self.outer_momentum = outer_lr, outer_momentum
-        self.split_every, self.max_round_retries, self.client = split_every, max_round_retries, client
-
     @in_fit_context
     def fit(
         self: _Self,
@@ -181,7 +163,7 @@ class DaskMLPClassifier(TrainedInRounds, MLPClassifier):
             return self._predict_lazily("predict_log_proba", X)
         return super().predict_log_proba(X)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the accuracy, from sums over partitions where the rows are on a cluster.
 
         Parameters
@@ -234,24 +216,6 @@ class DaskMLPRegressor(TrainedInRounds, MLPRegressor):
     _in_memory = MLPRegressor
     _parameter_constraints: ClassVar[dict] = {**MLPRegressor._parameter_constraints, **_CONSTRAINTS}
 
-    def __init__(
-        self,
-        *args: Any,
-        n_replicas: int | None = None,
-        local_steps: int | str = "auto",
-        outer_lr: float = 1.0,
-        outer_momentum: float = 0.0,
-        deal: str = "static",
-        split_every: int = 16,
-        max_round_retries: int = 3,
-        client: Any | None = None,
-        **local: Any,
-    ) -> None:
-        super().__init__(*args, **local)
-        self.n_replicas, self.local_steps, self.deal = n_replicas, local_steps, deal
-        self.outer_lr, self.outer_momentum = outer_lr, outer_momentum
-        self.split_every, self.max_round_retries, self.client = split_every, max_round_retries, client
-
     @in_fit_context
     def fit(
         self: _Self,
@@ -297,7 +261,7 @@ class DaskMLPRegressor(TrainedInRounds, MLPRegressor):
             )
         return self._predict_lazily("predict", X)
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return R2, from sums over partitions where the rows are on a cluster.
 
         Parameters

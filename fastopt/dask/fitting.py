@@ -1,5 +1,6 @@
 """What both estimators do on a cluster: fit, score and predict Dask collections."""
 
+import functools
 import inspect
 from typing import Any, ClassVar
 
@@ -42,13 +43,40 @@ class TrainedInRounds(HasClient):
     local_steps_: int
     n_rounds_: int
 
+    def __init__(
+        self,
+        *args: Any,
+        n_replicas: int | None = None,
+        local_steps: int | str = "auto",
+        outer_lr: float = 1.0,
+        outer_momentum: float = 0.0,
+        deal: str = "static",
+        split_every: int = 16,
+        max_round_retries: int = 3,
+        client: Any | None = None,
+        **local: Any,
+    ) -> None:
+        super().__init__(*args, **local)
+        self.n_replicas, self.local_steps, self.deal = n_replicas, local_steps, deal
+        self.outer_lr, self.outer_momentum = outer_lr, outer_momentum
+        self.split_every, self.max_round_retries, self.client = split_every, max_round_retries, client
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Show the arguments of the estimator in memory in the signature, before those of the cluster."""
-        own = inspect.signature(cls.__init__).parameters.values()
+        super().__init_subclass__(**kwargs)
+        if "_in_memory" not in vars(cls):  # the class of a user
+            return
+        shared = TrainedInRounds.__init__
+        own = inspect.signature(shared).parameters.values()
         theirs = inspect.signature(cls._in_memory.__init__).parameters.values()
         extras = [one for one in own if one.kind is one.KEYWORD_ONLY]
-        cls.__init__.__signature__ = inspect.Signature([*theirs, *extras])
-        super().__init_subclass__(**kwargs)
+
+        @functools.wraps(shared)
+        def __init__(self, *args, **arguments):
+            shared(self, *args, **arguments)
+
+        __init__.__signature__ = inspect.Signature([*theirs, *extras])
+        cls.__init__ = __init__
 
     def _fit_in_rounds(self, X, y, sample_weight, given, classes=None):
         """Train on Dask collections; ``given`` are X_val, y_val and sample_weight_val."""
@@ -57,7 +85,7 @@ class TrainedInRounds(HasClient):
         measured = self._validation_collection(owner, *given)
         check_supported(self, has_validation_set=measured is not None)
         client = client_of(self.client, owner)
-        executor = ClusterExecutor(client)
+        executor = ClusterExecutor(client, owner)
         facts = look_at(executor, rows, self, classes)
         is_fresh = not (self.warm_start and self._has("coefs_"))
         balanced = self._prepare(rows, facts, classes, is_fresh)
@@ -167,8 +195,9 @@ class TrainedInRounds(HasClient):
 
     def _score_on_cluster(self, X, y, sample_weight):
         self._check_fitted()
-        rows = Collection.of(type(self).__name__, X, y, sample_weight)
-        executor = ClusterExecutor(client_of(self.client, type(self).__name__))
+        owner = type(self).__name__
+        rows = Collection.of(owner, X, y, sample_weight)
+        executor = ClusterExecutor(client_of(self.client, owner), owner)
         network = executor.submit(rounds.itself, self._local())
         numbers = range(len(rows.X))
         parts = rows.compute(executor.client, numbers)

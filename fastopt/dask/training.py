@@ -112,6 +112,7 @@ class RoundTraining:
             try:
                 return self.executor.result(submit())
             except self.executor.lost:
+                self.executor.check(rows.recipe_task)
                 if not retries_left:
                     raise
                 rows.renew()

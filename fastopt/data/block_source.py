@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
@@ -55,6 +56,7 @@ class BlockSource:
     transform : callable, default=None
         What is done to X of each block after it is read: takes and returns an array of the same shape, such
         as ``StandardScaler().fit(sample).transform`` with a `sample`. Predictions of the source have it, too.
+        Never called by two threads at once.
     block_rows : int, default=None
         Rows that are read at once, of neighbours in the file. Default: about 512 kB, or less in small files
         and for small buffers, which are to mix 128 blocks. Parquet files and compressed Arrow files are read
@@ -133,10 +135,17 @@ class BlockSource:
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype must be 'float32', 'float64' or None; got {dtype!r}.")
         self._transform = transform
+        self._lock = threading.Lock()  # blocks are read by several threads
         self.block_rows: np.ndarray = np.diff(self._rows.bounds)
         self.n_blocks: int = len(self.block_rows)
         self.feature_names: list[str] | None = self._rows.names
         self.buffer_rows: int = self._default_buffer() if buffer_rows is None else int(buffer_rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.Lock())
 
     def _default_buffer(self):
         """Return the rows of 64 MB, or of 20 blocks; ValueError if these take too much."""
@@ -180,7 +189,8 @@ class BlockSource:
         """
         found = self._rows.read(block, out)
         if self._transform is not None:
-            made = np.asarray(self._transform(out))
+            with self._lock:
+                made = np.asarray(self._transform(out))
             if made.shape != out.shape:
                 raise ValueError(
                     f"transform={self._transform!r} has made rows of shape {made.shape} of those of shape "

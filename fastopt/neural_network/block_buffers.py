@@ -114,6 +114,8 @@ class BlockBuffers:
         self._source, self._convert = source, convert
         self._buffers = [Buffer(n_spare, n_rows, source.shape[1], dtype) for _ in range(2)]
         self._held: np.ndarray | None = None  # the blocks of a buffer that holds a whole epoch
+        self._reading: Any = None
+        self._coming: np.ndarray | None = None  # the blocks that are being read to the second buffer
         self._is_over = False
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "fastopt-blocks")
 
@@ -124,12 +126,17 @@ class BlockBuffers:
         self._is_over = True
         self._thread.shutdown()
 
-    def filled(self, parts: Sequence[np.ndarray]) -> Iterator[tuple[Buffer, Callable[[np.ndarray], None]]]:
+    def filled(
+        self, parts: Sequence[np.ndarray], next_part: Callable[[], np.ndarray | None]
+    ) -> Iterator[tuple[Buffer, Callable[[np.ndarray], None]]]:
         """Yield a buffer for the blocks of each part, while the next is being read.
 
         Parameters
         ----------
         parts : list of ndarray of int64
+        next_part : callable
+            Returns what the next call will most likely begin with, which is read beside the last part; None
+            if there is none.
 
         Yields
         ------
@@ -142,20 +149,26 @@ class BlockBuffers:
             return
         self._held = parts[0] if len(parts) == 1 else None
         left_over: list[np.ndarray] = []
-        reading = self._begin(self._buffers[0], parts[0])
-        for number in range(len(parts)):
-            buffer, other = self._buffers[number % 2], self._buffers[1 - number % 2]
-            reading.result()
+        self._begin(parts[0])
+        for number in range(1, len(parts) + 1):
+            self._reading.result()
+            self._coming = None
+            self._buffers.reverse()
+            buffer, last = self._buffers
             if left_over:
-                buffer.take_over(other, left_over.pop())
-            if number + 1 < len(parts):
-                reading = self._begin(other, parts[number + 1])
+                buffer.take_over(last, left_over.pop())
+            coming = parts[number] if number < len(parts) else next_part() if number > 1 else None
+            if coming is not None:
+                self._begin(coming)
             yield buffer, left_over.append
 
-    def _begin(self, buffer: Buffer, blocks: np.ndarray) -> Any:
-        return self._thread.submit(
-            buffer.fill, self._source, blocks.tolist(), self._convert, lambda: self._is_over
-        )
+    def _begin(self, blocks: np.ndarray) -> None:
+        """Read blocks to the second buffer, unless they are being read; others that are, are for nothing."""
+        if self._coming is None or not np.array_equal(self._coming, blocks):
+            self._coming = blocks
+            self._reading = self._thread.submit(
+                self._buffers[1].fill, self._source, blocks.tolist(), self._convert, lambda: self._is_over
+            )
 
 
 def _nothing_follows(rows: np.ndarray) -> None:

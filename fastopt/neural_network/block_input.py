@@ -184,6 +184,26 @@ def first_targets(source: BlockSource, n_rows: int = 1000) -> np.ndarray:
     return next(source.targets())[0][:n_rows]
 
 
+def targets_to_score(estimator: "BaseMLP", X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """Return y and sample_weight of a call of ``score``: those of a source where y is not given.
+
+    Raises
+    ------
+    ValueError
+        If there is no y.
+    """
+    if y is not None:
+        return y, sample_weight
+    if not isinstance(X, BlockSource):
+        raise ValueError(f"{type(estimator).__name__}.score compares predictions with y, which is None.")
+    if not X.has_targets:
+        raise ValueError(f"{X!r} has no targets to compare with. Give them: BlockSource(X, y).")
+    targets, weights = zip(*X.targets(), strict=True)
+    if sample_weight is None and X.has_weights:
+        sample_weight = np.concatenate(weights)
+    return np.concatenate(targets), sample_weight
+
+
 def conversion(estimator: "BaseMLP", weigh: Callable[..., Any]) -> Conversion:
     """Return the function that validates rows of a source and converts them to what the engine reads.
 

@@ -1,5 +1,6 @@
 """Training on a `BlockSource`: the same loop over epochs, in each of which the rows are read from disk."""
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,12 +78,8 @@ class BlockTraining(MiniBatchTraining):
 
     def _train_rows(self, trainer):
         shuffles, total, n_visited = self.estimator.shuffle, 0.0, 0
-        parts = self._in_order
-        if shuffles:
-            # One draw for an epoch: those that the epoch needs come from a generator of its own.
-            draws = np.random.RandomState(self.estimator._random_state.randint(2**32, dtype=np.uint32))
-            parts = [part for part in block_order.deal(self.blocks, self._n_buffers, draws) if len(part)]
-        for number, (buffer, leave) in enumerate(self._buffers.filled(parts), 1):
+        parts, draws = self._dealt(self.estimator._random_state)
+        for number, (buffer, leave) in enumerate(self._buffers.filled(parts, self._next_part), 1):
             order = draws.permutation(buffer.n_rows) if shuffles else np.arange(buffer.n_rows)
             n_now = buffer.n_rows
             if number < len(parts):
@@ -96,6 +93,23 @@ class BlockTraining(MiniBatchTraining):
             if is_past(self.until):
                 break
         return total, n_visited
+
+    def _dealt(self, random_state):
+        """Deal an epoch's blocks to buffers; return them and the generator of its other draws.
+
+        `random_state` is advanced by one draw for an epoch, whatever the epoch needs.
+        """
+        if not self.estimator.shuffle:
+            return self._in_order, None
+        draws = np.random.RandomState(random_state.randint(2**32, dtype=np.uint32))
+        return [part for part in block_order.deal(self.blocks, self._n_buffers, draws) if len(part)], draws
+
+    def _next_part(self):
+        """Return what the next epoch begins with, if nothing else draws before it does; None without one."""
+        estimator = self.estimator
+        if self.incremental or estimator.n_iter_ + 1 >= estimator.max_iter:
+            return None
+        return self._dealt(copy.deepcopy(estimator._random_state))[0][0]
 
 
 class BlockValidationSet(ValidationSet):

@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 
 from fastopt.data import BlockSource
 from fastopt.neural_network._base import if_stochastic
-from fastopt.neural_network.block_input import first_targets
+from fastopt.neural_network.block_input import first_targets, targets_to_score
 from fastopt.neural_network.class_labels import ClassLabels
 from fastopt.neural_network.familiar_keywords import answers_keywords
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
@@ -419,6 +419,22 @@ class MLPClassifier(ClassifierMixin, ClassLabels):
         """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
+
+    def score(self, X: Rows | BlockSource, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the accuracy.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or BlockSource
+        y : array-like of shape (n_samples,) or (n_samples, n_classes), default=None
+            A `BlockSource` brings its own, and weights beside it.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        return super().score(X, *targets_to_score(self, X, y, sample_weight))
 
     def to_sklearn(self) -> sklearn.neural_network.MLPClassifier:
         """Return the equivalent fitted `sklearn.neural_network.MLPClassifier`; see `from_sklearn`."""

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from fastopt.data import BlockSource
 from fastopt.neural_network._base import BaseMLP, if_stochastic
+from fastopt.neural_network.block_input import targets_to_score
 from fastopt.neural_network.familiar_keywords import answers_keywords
 from fastopt.neural_network.interop import counterpart_of, to_sklearn
 from fastopt.neural_network.regression_targets import RegressionTargets
@@ -382,19 +383,21 @@ class MLPRegressor(RegressorMixin, RegressionTargets):
         std = np.exp(0.5 * self._by_target(outputs)[..., 0, 1])
         return predictions.reshape(shape), std.reshape(shape)
 
-    def score(self, X: Rows, y: npt.ArrayLike, sample_weight: npt.ArrayLike | None = None) -> float:
+    def score(self, X: Rows | BlockSource, y: Any = None, sample_weight: Any = None) -> float:
         """Return R2, of a Gaussian's mean too; with a list of quantiles the mean of their D2 pinball scores.
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), or BlockSource
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            A `BlockSource` brings its own, and weights beside it.
         sample_weight : array-like of shape (n_samples,), default=None
 
         Returns
         -------
         float
         """
+        y, sample_weight = targets_to_score(self, X, y, sample_weight)
         if self._quantiles() is None:
             return super().score(X, y, sample_weight)
         return self._quantile_score(y, self.predict(X), sample_weight)

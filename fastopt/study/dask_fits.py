@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import queue
 import uuid
 import warnings
 from collections import Counter
@@ -10,8 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import __version__
+from .._dask_client import Patience
 from .._extras import require
 from ..kernels.threading_layer import environment_share
+from ..neural_network.caller_warnings import warn
 
 #: Fits that are given to the cluster for each of its threads: one runs while the next one waits.
 _FITS_PER_THREAD = 2
@@ -44,13 +47,13 @@ def fit_on_cluster(
     distributed = require("distributed", 'backend="dask"', "dask")
     lost = (distributed.KilledWorker, distributed.client.FutureCancelledError)
     study, running, attempts = uuid.uuid4().hex, {}, Counter()
-    done, sent = distributed.as_completed(loop=client.loop), None
+    ended, sent, patience = queue.SimpleQueue(), None, Patience(client, "OptimizerStudy", warn)
 
     def submit(i):
         key = f"fastopt-fit-{study}-{i}-{attempts[i]}"
         future = client.submit(_on_worker, fit, __version__, i, tasks[i], sent, key=key)
         running[future.key] = i, future
-        done.add(future)
+        future.add_done_callback(ended.put)
 
     try:
         while True:
@@ -62,7 +65,8 @@ def fit_on_cluster(
             if not running:
                 return
             progress.fit_started(f"{len(running)} fits given to {n_threads} threads of Dask workers", None)
-            i, future = running.pop(next(done).key)
+            future = patience.next_of(ended)
+            i, _ = running.pop(future.key)
             try:
                 result = future.result()
             except lost as problem:

@@ -19,6 +19,7 @@ from fastopt.dask import DaskMLPClassifier, DaskMLPRegressor, rounds, simulate
 from fastopt.dask.cluster import ClusterExecutor
 from fastopt.dask.partitions import Facts, shard
 from fastopt.dask.rows import plan
+from fastopt.schedules import function
 
 da = pytest.importorskip("dask.array")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -145,6 +146,19 @@ def test_a_round_that_dask_gives_up_is_submitted_again(mortal, on_cluster, expec
         clf = classifier(mortal.client).fit(*on_cluster)
     assert KillsOnce.killed
     np.testing.assert_array_equal(clf._params, expected)
+
+
+def test_what_the_cluster_cannot_import_is_named(mortal, on_cluster, tmp_path, monkeypatch):
+    """The fit is not said to have lost results with its workers, and is not tried again."""
+    (tmp_path / "only_here.py").write_text("def rate(t):\n    return 0.01\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import only_here
+
+    clf = classifier(mortal.client, solver=AdamW(lr=function(only_here.rate)))
+    with pytest.raises(RuntimeError) as raised:
+        clf.fit(*on_cluster)
+    assert isinstance(raised.value.__cause__, ModuleNotFoundError)
+    assert "only_here" in str(raised.value.__cause__)
 
 
 def test_a_client_that_was_killed_goes_on_from_the_checkpoint(cluster, on_cluster, expected, tmp_path):
@@ -425,6 +439,18 @@ def test_arguments_are_those_of_the_estimator_in_memory_and_eight_more(ours, the
     named = inspect.signature(ours.fit).parameters
     of_base = inspect.signature(theirs.fit).parameters
     assert [name for name in named if name != "classes"] == list(of_base)
+
+
+def test_a_class_that_derives_from_an_estimator_has_its_arguments_or_its_own():
+    class Same(DaskMLPClassifier):
+        pass
+
+    class Smaller(DaskMLPRegressor):
+        def __init__(self, hidden_layer_sizes=(5,), *, n_replicas=2, client=None):
+            super().__init__(hidden_layer_sizes=hidden_layer_sizes, n_replicas=n_replicas, client=client)
+
+    assert Same(n_replicas=3).get_params() == DaskMLPClassifier(n_replicas=3).get_params()
+    assert clone(Smaller()).get_params() == {"hidden_layer_sizes": (5,), "n_replicas": 2, "client": None}
 
 
 @pytest.mark.parametrize(

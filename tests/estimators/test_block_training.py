@@ -153,9 +153,10 @@ def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads():
     assert not np.array_equal(other._params, fitted[0]._params)
 
 
-def test_the_next_buffer_is_read_while_the_network_trains(monkeypatch):
-    """Training on each buffer but the last waits until a block of the next has been read."""
-    source_of_5, read, buffers = source(), [], []
+@pytest.mark.parametrize("n_epochs", [1, 3])
+def test_the_next_buffer_is_read_while_the_network_trains(n_epochs, monkeypatch):
+    """Training on each buffer but the last waits until the next has been read, at the end of an epoch too."""
+    source_of_5, n_buffers, read, buffers = source(), 5 * n_epochs, [], []
     train, read_block, fill = Trainer.train, BlockSource.read_block, block_buffers.Buffer.fill
 
     def counted(self, block, out):
@@ -170,7 +171,7 @@ def test_the_next_buffer_is_read_while_the_network_trains(monkeypatch):
     def waiting(self, *arguments, **options):
         waiting.n += 1
         deadline = time.monotonic() + 20
-        while waiting.n < 5 and not (len(buffers) > waiting.n and buffers[waiting.n].is_set()):
+        while waiting.n < n_buffers and not (len(buffers) > waiting.n and buffers[waiting.n].is_set()):
             assert time.monotonic() < deadline, "nobody reads while the network trains"
             time.sleep(0.001)
         return train(self, *arguments, **options)
@@ -179,9 +180,9 @@ def test_the_next_buffer_is_read_while_the_network_trains(monkeypatch):
     monkeypatch.setattr(BlockSource, "read_block", counted)
     monkeypatch.setattr(block_buffers.Buffer, "fill", filled)
     monkeypatch.setattr(Trainer, "train", waiting)
-    network(max_iter=1).fit(source_of_5)
-    assert waiting.n == len(buffers) == 5
-    assert len(read) == source_of_5.n_blocks
+    network(max_iter=n_epochs, dropout=0.1).fit(source_of_5)
+    assert waiting.n == len(buffers) == n_buffers
+    assert len(read) == source_of_5.n_blocks * n_epochs  # each block once
     assert len(set(read)) == 1
     assert read[0] is not threading.current_thread()
     assert not read[0].is_alive()  # it ends with the fit
@@ -202,6 +203,26 @@ def test_memory_is_that_of_two_buffers(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 10e6
+
+
+def test_a_draw_between_epochs_costs_what_was_read_ahead_and_nothing_else(visits, monkeypatch):
+    """A callback that draws from the generator of the fit: the epoch has the rows of its own draw."""
+    pytest.importorskip("sklearn.callback")  # from version 1.9 on
+    from fastopt.callbacks import LearningRateLog
+
+    class Draws(LearningRateLog):
+        def on_fit_task_end(self, *arguments, **options):
+            generator.random_sample()
+            return super().on_fit_task_end(*arguments, **options)
+
+    fills, fill = [], block_buffers.Buffer.fill
+    monkeypatch.setattr(block_buffers.Buffer, "fill", lambda *arguments: fills.append(fill(*arguments)))
+    generator = np.random.RandomState(0)
+    network(max_iter=3, random_state=generator).set_callbacks(Draws()).fit(source())
+    rows = np.concatenate([X for X, _, _ in visits])
+    assert len(fills) == 3 * 5 + 2
+    for epoch in np.split(rows, 3):
+        np.testing.assert_array_equal(np.sort(epoch, axis=0), np.sort(X, axis=0))
 
 
 def test_partial_fit_goes_on_epoch_by_epoch():
@@ -283,6 +304,24 @@ def test_predictions_of_a_source():
     np.testing.assert_array_equal(fitted.predict(source(None)), fitted.predict(X))
     np.testing.assert_array_equal(fitted.predict_proba(source()), fitted.predict_proba(X))
     assert fitted.score(source(), CODES) == fitted.score(X, CODES)
+
+
+@pytest.mark.parametrize(("cls", "y"), [(MLPClassifier, CODES), (MLPRegressor, X[:, :2] ** 2)])
+def test_a_source_is_scored_by_its_own_targets_and_weights(cls, y):
+    fitted = network(cls).fit(X, y)
+    assert fitted.score(source(y)) == fitted.score(X, y)
+    assert fitted.score(source(y, sample_weight=WEIGHT)) == fitted.score(X, y, WEIGHT)
+    assert fitted.score(source(y), sample_weight=WEIGHT) == fitted.score(X, y, WEIGHT)
+    assert fitted.score(source(y, sample_weight=WEIGHT), y) == fitted.score(X, y)
+    with pytest.raises(ValueError, match=r"has no targets to compare with\. Give them: BlockSource\(X, y\)"):
+        fitted.score(source(None))
+    with pytest.raises(ValueError, match=rf"{cls.__name__}.score compares predictions with y, which is None"):
+        fitted.score(X)
+
+
+def test_a_list_of_quantiles_is_scored_by_the_targets_of_a_source():
+    fitted = network(MLPRegressor, loss="quantile", quantile=[0.2, 0.8]).fit(X, X[:, 0])
+    assert fitted.score(source(X[:, 0])) == fitted.score(X, X[:, 0])
 
 
 def test_crossed_quantiles_are_counted():
