@@ -4,12 +4,14 @@
 
 - ``round``: a round of two replicas and 1 MB of parameters beside its compute; target 45 ms
 - ``study``: 120 fits, against ``n_jobs=2``; target 1.15 times its time
-- ``first``: the first fit of a fresh worker, import of fastopt included; target 1.5 s
+- ``first``: the first fit of a fresh worker, import of fastopt included, and of one that was started with
+  ``--preload fastopt.dask``; target 1.5 s
 - ``kills``: 20 fits whose workers are killed have the bits of one undisturbed
 - ``study-kills``: a study under 20 kills has each fit once, with the numbers of one process
 - ``peers``: what XGBoost and LightGBM do when a worker is killed; needs both
 
-Two workers are real processes on loopback. With other work on the machine (``load``), times say nothing.
+Scheduler and two workers are processes of their own on loopback. With other work on the machine (``load``),
+times say little.
 """
 
 import argparse
@@ -17,14 +19,16 @@ import json
 import os
 import random
 import statistics
+import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 
-# Everything else is imported where it is used: a worker imports this file before it is there.
-OPTIONS = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+# Everything else is imported where it is used: workers import this file, and are to import no more for it.
+TESTS = Path(__file__).parents[1] / "tests"  # which have the cluster whose workers can be killed
 
 
 def idle_round(params, replica):
@@ -37,12 +41,19 @@ def idle_round(params, replica):
     return rounds.Outcome(copied, 0.0, 1)
 
 
-def bench_round(client, n_rounds=60):
+def cluster(*arguments):
+    """Return a cluster of processes, with two workers unless told otherwise."""
+    from reference.dask_processes import DaskProcesses
+
+    return DaskProcesses(*arguments)
+
+
+def bench_round(processes, n_rounds=60):
     """Time rounds of two replicas with 1 MB of parameters that take no steps."""
     from fastopt.dask import rounds
     from fastopt.dask.cluster import ClusterExecutor
 
-    executor, params = ClusterExecutor(client, "bench"), np.zeros(1 << 18, np.float32)
+    executor, params = ClusterExecutor(processes.client, "bench"), np.zeros(1 << 18, np.float32)
     seconds = []
     for _ in range(n_rounds):
         began = time.perf_counter()
@@ -54,7 +65,7 @@ def bench_round(client, n_rounds=60):
     return {"median_ms": 1000 * statistics.median(seconds), "least_ms": 1000 * min(seconds), "target_ms": 45}
 
 
-def bench_study(client, n_times=3):
+def bench_study(processes, n_times=3):
     """Time 120 fits on two Dask workers and in two processes of joblib, in turns, all warm."""
     from sklearn.datasets import make_classification
 
@@ -73,9 +84,10 @@ def bench_study(client, n_times=3):
         return time.perf_counter() - began, len(made.results_)
 
     found = {"dask": [], "n_jobs": []}
-    study(client=client), study(n_jobs=2)
+    on_dask = {"client": processes.client}
+    study(**on_dask), study(n_jobs=2)
     for _ in range(n_times):
-        seconds, n_fits = study(client=client)
+        seconds, n_fits = study(**on_dask)
         found["dask"].append(seconds)
         found["n_jobs"].append(study(n_jobs=2)[0])
     ratios = [ours / theirs for ours, theirs in zip(found["dask"], found["n_jobs"], strict=True)]
@@ -98,57 +110,44 @@ def _first_fit(X, y):
 
 def bench_first(_, n_times=5):
     """Time the first fit of a worker process that has just been started, import of fastopt included."""
-    from distributed import Client, LocalCluster
     from sklearn.datasets import make_classification
 
     from fastopt import MLPClassifier
 
     X, y = make_classification(2000, 20, random_state=0)
     MLPClassifier((64,), max_iter=2).fit(X, y)  # fills the cache of kernels
-    found = []
+    found = {"plain": [], "preloaded": []}
     for _ in range(n_times):
-        with LocalCluster(n_workers=1, **OPTIONS) as cluster, Client(cluster, set_as_default=False) as client:
-            client.submit(len, "").result()
-            began = time.perf_counter()
-            parts = client.submit(_first_fit, X, y, pure=False).result()
-            found.append((time.perf_counter() - began, *parts))
+        for name, options in (("plain", ()), ("preloaded", ("--preload", "fastopt.dask"))):
+            with cluster(1, *options) as processes:
+                processes.client.submit(len, "").result()
+                began = time.perf_counter()
+                parts = processes.client.submit(_first_fit, X, y, pure=False).result()
+                found[name].append((time.perf_counter() - began, *parts))
     columns = ("seconds", "importing", "fitting", "importing_cpu", "fitting_cpu")
-    return {name: statistics.median(row[i] for row in found) for i, name in enumerate(columns)} | {
-        "target": 1.5
-    }
-
-
-def _kill(client, n):
-    """Kill some workers that run: of one that is killed while it starts, the nanny gives up."""
-    joined = set(client.nthreads())
-    nannies = [
-        nanny
-        for nanny in client.cluster.workers.values()
-        if nanny.worker_address in joined and nanny.process.status.name == nanny.status.name == "running"
-    ]
-    random.shuffle(nannies)
-    for nanny in nannies[:n]:
-        nanny.process.process._process.kill()
-    return len(nannies[:n])
+    return {
+        name: {column: statistics.median(row[i] for row in rows) for i, column in enumerate(columns)}
+        for name, rows in found.items()
+    } | {"target": 1.5}
 
 
 class Killer(threading.Thread):
-    """Kills one or both workers now and then until told to stop."""
+    """Kills one or both workers now and then until told to stop, and starts as many."""
 
-    def __init__(self, client, every, most):
+    def __init__(self, processes, every, most):
         super().__init__(daemon=True)
-        self.client, self.every, self.most, self.killed, self.over = client, every, most, 0, threading.Event()
+        self.processes, self.every, self.most = processes, every, most
+        self.killed, self.over = 0, threading.Event()
 
     def run(self):
         while self.killed < self.most and not self.over.wait(self.every * random.uniform(0.5, 1.5)):
-            if len(self.client.nthreads()) == 2:  # or the one that is left would be killed while it starts
-                self.killed += _kill(self.client, random.choice((1, 1, 2)))
+            if len(self.processes.client.nthreads()) == 2:
+                self.killed += len(self.processes.replace(random.choice((1, 1, 2))))
 
 
-def bench_kills(client, n_fits=20):
+def bench_kills(processes, n_fits=20):
     """Fit with workers killed in random rounds, and compare the bits."""
     import dask.array as da
-    from distributed import Client, LocalCluster
     from sklearn.datasets import make_classification
 
     from fastopt.dask import DaskMLPClassifier
@@ -157,24 +156,25 @@ def bench_kills(client, n_fits=20):
     X, y = make_classification(40_000, 40, n_informative=20, random_state=0)
     dX, dy = (da.from_array(one.astype(np.float32), chunks=(1000, -1)[: one.ndim]) for one in (X, y))
     clf = DaskMLPClassifier(
-        (256, 128), batch_size=128, max_iter=12, n_replicas=4, local_steps=80, random_state=0, client=client
-    )
+        (256, 128), batch_size=128, max_iter=12, n_replicas=4, local_steps=80, random_state=0,
+        client=processes.client,
+    )  # fmt: skip
     expected = clf.fit(dX, dy)._params.copy()
     began = time.perf_counter()
     clf.fit(dX, dy)
     alone = time.perf_counter() - began
     same, killed, seconds = 0, [], []
-    for _ in range(n_fits):  # a cluster for each: nannies do not start every worker again
-        with LocalCluster(n_workers=2, **OPTIONS) as cluster, Client(cluster, set_as_default=False) as own:
-            killer = Killer(own, every=1.0, most=3)
-            began = time.perf_counter()
-            killer.start()
-            clf.set_params(client=own).fit(dX, dy)
-            killer.over.set()
-            killer.join()
-            seconds.append(time.perf_counter() - began)
-            same += np.array_equal(clf._params, expected)
-            killed.append(killer.killed)
+    for _ in range(n_fits):
+        processes.wait_for_workers()
+        killer = Killer(processes, every=alone / 4, most=3)
+        began = time.perf_counter()
+        killer.start()
+        clf.fit(dX, dy)
+        seconds.append(time.perf_counter() - began)
+        killer.over.set()
+        killer.join()
+        same += np.array_equal(clf._params, expected)
+        killed.append(killer.killed)
     return {
         "fits_with_the_same_bits": f"{same} of {n_fits}",
         "workers_killed": killed,
@@ -183,7 +183,7 @@ def bench_kills(client, n_fits=20):
     }
 
 
-def bench_study_kills(client, n_kills=20):
+def bench_study_kills(processes, n_kills=20):
     """Run a study of 60 fits while workers are killed, and compare it with one that nobody disturbs."""
     from sklearn.datasets import make_classification
 
@@ -192,13 +192,13 @@ def bench_study_kills(client, n_kills=20):
 
     X, y = make_classification(4000, 20, n_informative=8, random_state=0)
     study = OptimizerStudy(
-        MLPClassifier((64,)), ["adam", "nesterov", "lion"], lr=[0.001, 0.01], n_seeds=14, max_epochs=40
+        MLPClassifier((64,)), ["adam", "nesterov", "lion"], lr=[0.001, 0.01], n_seeds=14, max_epochs=400
     )
     columns = ["optimizer", "lr", "seed", "phase", "loss", "accuracy"]
     expected = study.fit(X, y).results_[columns]
-    killer = Killer(client, every=1.0, most=n_kills)
+    killer = Killer(processes, every=0.5, most=n_kills)
     killer.start()
-    results = study.set_params(client=client).fit(X, y).results_
+    results = study.set_params(client=processes.client).fit(X, y).results_
     killer.over.set()
     killer.join()
     return {
@@ -209,7 +209,7 @@ def bench_study_kills(client, n_kills=20):
     }
 
 
-def bench_peers(client):
+def bench_peers(processes):
     """Kill one of two workers in the middle of a fit of XGBoost, of LightGBM and of this library."""
     import dask.array as da
     import lightgbm
@@ -221,8 +221,10 @@ def bench_peers(client):
     from fastopt.dask import DaskMLPClassifier
 
     X, y = make_classification(200_000, 40, random_state=0)
-    dX, dy = (da.from_array(one, chunks=(10_000, -1)[: one.ndim]).persist() for one in (X, y))
-    wait([dX, dy])
+    client = processes.client
+    with client.as_current():
+        dX, dy = (da.from_array(one, chunks=(10_000, -1)[: one.ndim]).persist() for one in (X, y))
+        wait([dX, dy])
     cases = {
         f"xgboost {xgboost.__version__}": xgboost.dask.DaskXGBClassifier(n_estimators=3000, n_jobs=1),
         f"lightgbm {lightgbm.__version__}": lightgbm.DaskLGBMClassifier(
@@ -230,19 +232,20 @@ def bench_peers(client):
         ),
         "fastopt": DaskMLPClassifier((128,), max_iter=60, random_state=0, n_replicas=4, client=client),
     }
-    return {name: _with_a_kill(client, model, dX, dy) for name, model in cases.items()}
+    return {name: _with_a_kill(processes, model, dX, dy) for name, model in cases.items()}
 
 
 def _tasks(client):
     return client.processing().values()
 
 
-def _with_a_kill(client, model, dX, dy):
-    found = {}
+def _with_a_kill(processes, model, dX, dy):
+    found, client = {}, processes.client
 
     def fit():
         try:
-            model.fit(dX, dy)
+            with client.as_current():
+                model.fit(dX, dy)
             found["outcome"] = "fitted"
         except BaseException as error:
             found["outcome"] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
@@ -257,10 +260,10 @@ def _with_a_kill(client, model, dX, dy):
     time.sleep(8)  # well into it, also on a busy machine
     if not thread.is_alive():
         return found | {"killed": 0}
-    found["killed"] = _kill(client, 1)
+    found["killed"] = len(processes.replace(1))
     thread.join(180)
     found.setdefault("outcome", "still waiting after 180 s")
-    client.wait_for_workers(2, timeout=60)
+    processes.wait_for_workers()
     return found | {"seconds": time.perf_counter() - began}
 
 
@@ -275,16 +278,15 @@ SECTIONS = {
 
 
 def main():
-    from distributed import Client, LocalCluster
-
+    sys.path.insert(0, str(TESTS))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sections", nargs="*", default=[*SECTIONS][:-1], choices=SECTIONS, metavar="SECTION")
     parser.add_argument("--json", help="file to write the figures to")
     arguments = parser.parse_args()
     found = {"load": os.getloadavg()[0]}
     for name in arguments.sections:
-        with LocalCluster(n_workers=2, **OPTIONS) as cluster, Client(cluster) as client:
-            found[name] = SECTIONS[name](client)
+        with cluster() as processes:
+            found[name] = SECTIONS[name](processes)
             print(name, json.dumps(found[name], default=float), flush=True)
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:

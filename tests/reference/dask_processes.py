@@ -21,14 +21,16 @@ class DaskProcesses:
     Parameters
     ----------
     n_workers : int
+    *options : str
+        More arguments of ``dask worker``.
 
     Attributes
     ----------
     client : distributed.Client
     """
 
-    def __init__(self, n_workers=2):
-        self._n_workers, self._processes = n_workers, {}
+    def __init__(self, n_workers=2, *options):
+        self._n_workers, self._options, self._processes = n_workers, options, {}
 
     def __enter__(self):
         """Start the processes, wait for them, and return the cluster."""
@@ -67,7 +69,8 @@ class DaskProcesses:
         """Start workers; they join the cluster some time later."""
         for _ in range(n):
             name = f"worker-{len(self._processes)}"
-            self._start(name, self.client.scheduler.address, "--no-nanny", "--nthreads", "1", "--name", name)
+            options = ("--no-nanny", "--nthreads", "1", "--name", name, *self._options)
+            self._start(name, self.client.scheduler.address, *options)
 
     def wait_for_workers(self):
         """Wait until as many workers have joined as the cluster began with."""
@@ -81,15 +84,8 @@ class DaskProcesses:
             self._processes[name].wait()
         return alive[:n]
 
-    def replace_at_work(self, n=1):
-        """Kill workers at work, start as many once the scheduler knows, and return the names of the dead.
-
-        Where they have done their work before they are seen at it, their results die with them.
-        """
-        self.wait_for_workers()
-        end = time.monotonic() + 5
-        while not any(self.client.processing().values()) and time.monotonic() < end:
-            time.sleep(0.02)
+    def replace(self, n=1):
+        """Kill workers, start as many once the scheduler knows, and return the names of the dead."""
         n_joined = len(self.client.nthreads())
         killed, end = self.kill(n), time.monotonic() + _PATIENCE
         while len(self.client.nthreads()) > n_joined - len(killed):
@@ -98,3 +94,14 @@ class DaskProcesses:
             time.sleep(0.02)
         self.start_workers(n)
         return killed
+
+    def replace_at_work(self, n=1):
+        """Replace workers when all have joined, and one has something to do.
+
+        Where they have done their work before they are seen at it, their results die with them.
+        """
+        self.wait_for_workers()
+        end = time.monotonic() + 5
+        while not any(self.client.processing().values()) and time.monotonic() < end:
+            time.sleep(0.02)
+        return self.replace(n)
