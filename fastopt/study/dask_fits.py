@@ -16,14 +16,21 @@ from .._extras import require
 from ..kernels.threading_layer import environment_share
 from ..neural_network.caller_warnings import warn
 
-#: Fits that are given to the cluster for each of its threads: one runs while the next one waits.
-_FITS_PER_THREAD = 2
+#: Tasks that are given to the cluster for each of its threads: one runs while the next one waits.
+_TASKS_PER_THREAD = 2
+#: Groups of fits for each thread: so many that all threads end at about the same time.
+_GROUPS_PER_THREAD = 4
 #: How often a fit is given to the cluster again after its worker died, which Dask itself has repeated before.
 _RETRIES = 5
 
 
+def group_size(client: Any, n_fits: int) -> int:
+    """Return how many fits that can be made side by side a task of the cluster should make."""
+    return max(1, n_fits // (_GROUPS_PER_THREAD * max(1, sum(client.nthreads().values()))))
+
+
 def fit_on_cluster(
-    client: Any, fit: Callable, tasks: list, data: tuple, claimed: Iterator[int], progress: Any
+    client: Any, fit: Callable, tasks: list, data: tuple, groups: Iterator[list[int]], progress: Any
 ) -> Iterator[tuple[int, dict]]:
     """Yield the numbers and records of fits as they end on the workers of a cluster.
 
@@ -31,12 +38,13 @@ def fit_on_cluster(
     ----------
     client : distributed.Client
     fit : callable
-        Called on a worker as ``fit(number, task, *data)``; returns number and record.
+        Called on a worker as ``fit(group, *data)`` with a dict of tasks; returns their numbers and records.
     tasks : list of Task
     data : tuple
         What all fits need. Sent to the cluster once; workers pass it on to each other.
-    claimed : iterator of int
-        Numbers of the tasks to fit; drawn from as the cluster, whose size may change, becomes free.
+    groups : iterator of list of int
+        Numbers of the tasks to fit together; drawn from as the cluster, whose size may change, becomes free.
+        If a group loses its workers again and again, its fits are made one by one.
     progress : Progress
 
     Raises
@@ -49,40 +57,48 @@ def fit_on_cluster(
     study, running, attempts = uuid.uuid4().hex, {}, Counter()
     ended, sent, patience = queue.SimpleQueue(), None, Patience(client, "OptimizerStudy", warn)
 
-    def submit(i):
-        key = f"fastopt-fit-{study}-{i}-{attempts[i]}"
-        future = client.submit(_on_worker, fit, __version__, i, tasks[i], sent, key=key)
-        running[future.key] = i, future
+    def submit(group):
+        key = f"fastopt-fit-{study}-{'+'.join(map(str, group))}-{attempts[group[0]]}"
+        chosen = {i: tasks[i] for i in group}
+        future = client.submit(_on_worker, fit, __version__, chosen, sent, key=key)
+        running[future.key] = group, future
         future.add_done_callback(ended.put)
 
     try:
         while True:
             n_threads = sum(client.nthreads().values())
-            n_free = max(1, _FITS_PER_THREAD * n_threads) - len(running)
-            for i in itertools.islice(claimed, max(0, n_free)):
+            n_free = max(1, _TASKS_PER_THREAD * n_threads) - len(running)
+            for group in itertools.islice(groups, max(0, n_free)):
                 sent = _sent(client, data) if sent is None else sent
-                submit(i)
+                submit(group)
             if not running:
                 return
-            progress.fit_started(f"{len(running)} fits given to {n_threads} threads of Dask workers", None)
+            n_given = sum(len(group) for group, _ in running.values())
+            progress.fit_started(f"{n_given} fits given to {n_threads} threads of Dask workers", None)
             future = patience.next_of(ended)
-            i, _ = running.pop(future.key)
+            group, _ = running.pop(future.key)
             try:
-                result = future.result()
+                found = future.result()
             except lost as problem:
-                attempts[i] += 1
-                if attempts[i] > _RETRIES:
-                    raise RuntimeError(
-                        f"{tasks[i].config}, seed {tasks[i].seed}: its Dask worker died in each of "
-                        f"{_RETRIES + 1} attempts. Does it run out of memory? Its log says more."
-                    ) from problem
+                _count_death(attempts, group, tasks, problem)
                 if sent.status in ("error", "cancelled"):
                     sent = _sent(client, data)
-                submit(i)
+                for i in group:
+                    submit([i])
             else:
-                yield result
+                yield from found
     finally:
         client.cancel([future for _, future in running.values()])
+
+
+def _count_death(attempts, group, tasks, problem):
+    """Count the death of a group's worker; RuntimeError for a fit that has had too many."""
+    attempts.update(group)
+    if attempts[group[0]] > _RETRIES:
+        raise RuntimeError(
+            f"{tasks[group[0]].config}, seed {tasks[group[0]].seed}: its Dask worker died in each of "
+            f"{_RETRIES + 1} attempts. Does it run out of memory? Its log says more."
+        ) from problem
 
 
 def _sent(client, data):
@@ -99,7 +115,7 @@ def _itself(data):
     return data
 
 
-def _on_worker(fit, version, i, task, data):
+def _on_worker(fit, version, group, data):
     """Fit on a worker, with the threads that Dask means a task to have."""
     if version != __version__:
         raise RuntimeError(
@@ -107,4 +123,4 @@ def _on_worker(fit, version, i, task, data):
             "differ. Install one version everywhere."
         )
     with environment_share():
-        return fit(i, task, *data)
+        return fit(group, *data)

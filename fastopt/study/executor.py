@@ -11,7 +11,7 @@ import numba
 
 from . import side_by_side
 from .contenders import Config, Contender
-from .dask_fits import fit_on_cluster
+from .dask_fits import fit_on_cluster, group_size
 from .interrupt import watched
 from .training_run import Budget, quiet_divergence, scorer_name, train_and_record, warm_up
 
@@ -140,6 +140,10 @@ class Executor:
 
     def _train(self, tasks, keys, missing):
         """Yield the numbers and records of missing tasks as they end."""
+        if self.client is not None:
+            data, groups = (self.splits, self.scoring), self._groups(tasks, keys, missing)
+            yield from fit_on_cluster(self.client, _fit_group, tasks, data, groups, self.progress)
+            return
         sharing = [i for i in missing if self._can_share(tasks[i])]
         claimed = self._claimed(keys, sharing)
         while some := {i: tasks[i] for i in itertools.islice(claimed, side_by_side.MOST_FITS)}:
@@ -154,10 +158,6 @@ class Executor:
 
     def _train_each(self, tasks, claimed):
         """Yield the numbers and records of claimed tasks, each of which is a fit by itself."""
-        if self.client is not None:
-            data = self.splits, self.scoring
-            yield from fit_on_cluster(self.client, _fit_in_process, tasks, data, claimed, self.progress)
-            return
         if self._is_here:
             for i in claimed:
                 self.progress.fit_started(str(tasks[i].config), tasks[i].budget.max_epochs)
@@ -169,6 +169,15 @@ class Executor:
         fit = _fit_in_process if self.backend == "loky" else _numbered_fit
         jobs = (joblib.delayed(fit)(i, tasks[i], self.splits, self.scoring) for i in claimed)
         yield from parallel(jobs)
+
+    def _groups(self, tasks, keys, missing):
+        """Yield the numbers of the fits that a task of the cluster makes: some side by side, or one."""
+        sharing = [i for i in missing if side_by_side.is_possible(tasks[i])]
+        claimed, n = self._claimed(keys, sharing), group_size(self.client, len(sharing))
+        while group := list(itertools.islice(claimed, min(n, side_by_side.MOST_FITS))):
+            yield group
+        for i in self._claimed(keys, [i for i in missing if not side_by_side.is_possible(tasks[i])]):
+            yield [i]
 
     def _warm_up(self, tasks):
         for task in {task.contender.label: task for task in tasks}.values():
@@ -201,8 +210,22 @@ _warm = set()
 
 def _numbered_fit(i, task, splits, scoring):
     """Fit in a worker, which compiles the kernels of each contender before its first fit."""
+    _warm_up_once(task, splits)
+    return i, _fit(task, splits, scoring)
+
+
+def _warm_up_once(task, splits):
     kind = task.contender.specification()
     if kind not in _warm:
         warm_up(task.contender, task.config, splits)
         _warm.add(kind)
-    return i, _fit(task, splits, scoring)
+
+
+def _fit_group(tasks, splits, scoring):
+    """Return the numbers and records of the fits of a group, a dict of tasks."""
+    with quiet_divergence:
+        if len(tasks) == 1:
+            return [_numbered_fit(i, task, splits, scoring) for i, task in tasks.items()]
+        for task in tasks.values():
+            _warm_up_once(task, splits)
+        return list(side_by_side.fit_side_by_side(tasks, splits, scoring, None, lambda n_epochs: None))

@@ -1,4 +1,6 @@
-"""A cluster without workers: what waits for it says so, and goes on when one joins."""
+"""A cluster without workers: what waits for it says so, and goes on when one joins, which may be prepared."""
+
+import sys
 
 import numpy as np
 import pytest
@@ -48,3 +50,14 @@ def test_a_study(empty):
     assert len(study.results_) == 10
     assert all(said.startswith("OptimizerStudy waits, because the Dask cluster at") for said in empty.said)
     assert empty.said
+
+
+def test_a_worker_that_preloads_fastopt_joins_when_it_is_imported():
+    from reference.dask_processes import DaskProcesses
+
+    def is_imported():
+        return "fastopt.neural_network.classifier" in sys.modules
+
+    for options, expected in ((), False), (("--preload", "fastopt.dask"), True):
+        with DaskProcesses(1, *options) as processes:
+            assert list(processes.client.run(is_imported).values()) == [expected]

@@ -12,7 +12,8 @@ from reference.small_study import iris, small_study
 from sklearn.base import clone
 from sklearn.neural_network import MLPClassifier
 
-from fastopt.study import optimizer_study, progress
+import fastopt
+from fastopt.study import OptimizerStudy, dask_fits, optimizer_study, progress
 
 COLUMNS = ["optimizer", "lr", "seed", "phase", "loss", "accuracy", "recall_macro"]
 N_FITS = 10
@@ -69,6 +70,57 @@ def test_killed_workers_cost_neither_fits_nor_numbers(mortal, tmp_path, monkeypa
     lines = [json.loads(line) for line in study.store_path_.read_text().splitlines()]
     keys = [json.dumps(line["key"], sort_keys=True) for line in lines if "key" in line]
     assert len(keys) == len(set(keys)) == len(expected)  # none is lost and none is written twice
+
+
+def study_of_groups(**changes):
+    """Return a study whose 32 tuning fits are made side by side."""
+    settings = {"lr": [0.003, 0.03], "n_seeds": 2, "n_tuning_seeds": 8, "max_epochs": 4, **changes}
+    return OptimizerStudy(fastopt.MLPClassifier((8,)), ["adam", "lion"], **settings)
+
+
+@pytest.fixture
+def lost_groups(monkeypatch):
+    """Return the groups of fits that have lost their workers."""
+    lost, count = [], dask_fits._count_death
+    monkeypatch.setattr(
+        dask_fits,
+        "_count_death",
+        lambda attempts, group, *rest: lost.append(group) or count(attempts, group, *rest),
+    )
+    return lost
+
+
+def test_fits_side_by_side_have_the_numbers_of_one_process(cluster, monkeypatch):
+    expected = study_of_groups().fit(*iris()).results_[COLUMNS]
+    keys, submit = [], type(cluster).submit
+
+    def noted(self, *arguments, key, **options):
+        keys.append(key)
+        return submit(self, *arguments, key=key, **options)
+
+    monkeypatch.setattr(type(cluster), "submit", noted)
+    study = study_of_groups(client=cluster).fit(*iris())
+    pd.testing.assert_frame_equal(study.results_[COLUMNS], expected, check_exact=True)
+    fits = [key.rsplit("-")[-2] for key in keys if key.startswith("fastopt-fit")]
+    assert sorted(fit.count("+") + 1 for fit in fits) == [1] * 4 + [4] * 8
+
+
+def test_a_group_that_loses_its_worker_is_fitted_one_by_one(mortal, lost_groups, monkeypatch):
+    """With no failure allowed, the death of a worker is an error of its task at once."""
+    expected = study_of_groups().fit(*iris()).results_[COLUMNS]
+    mortal.client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
+    deaths = []
+
+    class Kills(progress.Progress):
+        def fit_started(self, what, n_epochs):
+            if not deaths:
+                deaths.extend(mortal.replace_at_work(2))
+
+    monkeypatch.setattr(optimizer_study, "shown", lambda wanted: contextlib.nullcontext(Kills()))
+    study = study_of_groups(client=mortal.client).fit(*iris())
+    pd.testing.assert_frame_equal(study.results_[COLUMNS], expected, check_exact=True)
+    assert len(deaths) == 2
+    assert max(map(len, lost_groups)) == 4
 
 
 class Murderer(MLPClassifier):
