@@ -99,6 +99,10 @@ def test_the_commands_of_a_page_exist_with_their_options(page, command, monkeypa
             pass
         case ["python", script, *arguments]:
             check_script(script, arguments)
+        case ["dask", "worker", _, *arguments]:
+            worker = pytest.importorskip("distributed.cli.dask_worker").main
+            known = {name for option in worker.params for name in option.opts}
+            assert {one for one in arguments if one.startswith("--")} <= known
         case ["pip", "install", *arguments]:
             check_install(arguments)
         case _:
