@@ -137,7 +137,7 @@ def place(contenders: Iterable[Contender], best: str) -> list[str]:
         Label of the one that has won here.
     """
     named = {}
-    for contender in contenders:
+    for contender in sorted(contenders, key=lambda contender: -len(contender.configs)):  # those tuned first
         name = name_of_contender(contender)
         if name is not None:
             named.setdefault(name, contender.label)

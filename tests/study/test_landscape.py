@@ -88,6 +88,15 @@ def test_the_place_in_the_landscape_counts_sets_of_these_contenders_alone():
     assert f"Adam on {firsts}" in other
 
 
+def test_an_optimizer_that_is_there_at_a_fixed_rate_too_counts_as_the_one_tuned():
+    rates = {"fixed": 0.001, "tuned": None}
+    contenders = make_contenders(MLPClassifier(), {"fixed": Adam(), "tuned": Adam(), "sgd": SGD()}, lr=rates)
+    (sentence,) = landscape.place(contenders, "sgd")
+    assert "tuned on" in sentence
+    assert "of these 2 " in sentence
+    assert landscape.place(contenders, "fixed") == []
+
+
 def test_contenders_that_the_landscape_lacks_have_no_place():
     class Own(SGD):
         pass
