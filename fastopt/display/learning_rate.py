@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .studied import StudyDisplay
-from .style import MAX_COLUMNS, as_text, below_axes, line_styles, new_axes, panels, theme
+from .style import MAX_COLUMNS, as_text, below_axes, line_styles, new_axes, panels, plain_log_ticks, theme
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -206,7 +206,9 @@ class HeatMapDisplay(StudyDisplay):
         with_rate = self.results[self.results["lr"].notna()]
         if with_rate.empty:
             raise ValueError("no optimizer here has a learning rate, so there is nothing to map.")
-        tables = {label: self._table(runs) for label, runs in with_rate.groupby("optimizer", sort=False)}
+        scale, name = _unit(self.metric, with_rate)
+        runs_of = with_rate.groupby("optimizer", sort=False)
+        tables = {label: scale * self._table(runs) for label, runs in runs_of}
         one_grid = len({tuple(table.index) for table in tables.values()}) == 1
         with theme():
             n_rows, n_columns = np.max([table.shape for table in tables.values()], axis=0)
@@ -217,7 +219,9 @@ class HeatMapDisplay(StudyDisplay):
                 image = self._panel(axes, label, table, norm)
             for axes in self.ax_[::MAX_COLUMNS]:
                 axes.set_ylabel("Learning rate")
-            self.figure_.colorbar(image, ax=list(self.ax_), label=_metric_label(self.metric), shrink=0.9)
+            bar = self.figure_.colorbar(image, ax=list(self.ax_), label=name, shrink=0.9)
+            if bar.ax.get_yscale() == "log":
+                plain_log_ticks(bar.ax.yaxis)
         return self
 
     def _table(self, runs):
@@ -265,11 +269,10 @@ def _grid_runs(study):
     return results[(results["n_epochs"] == longest) | results["diverged"]]
 
 
-def _metric_label(metric):
+def _unit(metric, runs):
+    """Return what the numbers of a metric are multiplied by to be read, and their name then."""
     if metric == "loss":
-        return "Final training loss"
-    return (
-        "Seconds per epoch"
-        if metric == "seconds_per_epoch"
-        else f"Validation {as_text(metric).replace('_', ' ')}"
-    )
+        return 1, "Final training loss"
+    if metric == "seconds_per_epoch":
+        return (1000, "Milliseconds per epoch") if runs[metric].max() < 1 else (1, "Seconds per epoch")
+    return 1, f"Validation {as_text(metric).replace('_', ' ')}"

@@ -250,7 +250,7 @@ def _maps(study, metric, name):
         for what, column in (
             (name, metric),
             ("final loss", "loss"),
-            ("seconds per epoch", "seconds_per_epoch"),
+            ("time per epoch", "seconds_per_epoch"),
         )
     ]
 

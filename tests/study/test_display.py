@@ -221,6 +221,17 @@ def test_each_cell_of_the_heat_map_is_the_mean_of_its_runs(sweep):
                 assert shown[i, j] == pytest.approx(means[axes.get_title(loc="left"), rate, size])
 
 
+@pytest.mark.parametrize(("slowest", "unit", "scale"), [(0.5, "Milliseconds", 1000), (2.0, "Seconds", 1)])
+def test_times_of_epochs_have_a_unit_that_can_be_read(sweep, slowest, unit, scale):
+    seconds = np.geomspace(1e-4, slowest, len(sweep.results_))
+    display = HeatMapDisplay(sweep.results_.assign(seconds_per_epoch=seconds), metric="seconds_per_epoch")
+    (bar,) = {axes.get_ylabel() for axes in display.plot().figure_.axes} - {"", "Learning rate"}
+    assert bar == f"{unit} per epoch"
+    most = max(axes.images[0].get_array().max() for axes in display.ax_)
+    means = display.results.groupby(["optimizer", "lr", "batch_size"])["seconds_per_epoch"].mean()
+    assert most == pytest.approx(scale * means.max())
+
+
 def test_a_setting_that_diverged_is_crossed_out(sweep):
     results = sweep.results_.copy()
     results.loc[results.index[0], "accuracy"] = np.nan
