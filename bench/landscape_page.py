@@ -12,7 +12,7 @@ import landscape_recommend
 import landscape_sentences as sentences
 import landscape_work
 from landscape_fits import KEPT
-from landscape_tables import CONFIDENCE, GOOD_SHARE, SHIFT, Landscape
+from landscape_tables import CONFIDENCE, GOOD_SHARE, MOST, SHIFT, Landscape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -278,8 +278,8 @@ averaged.
 
 {table(("data set", "task", "rows to train", "to test", "inputs", "outputs"), rows)}
 
-A fit whose loss is not finite counts as 10 times the loss of a constant guess. Of the comparisons
-{_diverged(found)}.
+A loss counts as {MOST:g} times that of a constant guess at most, also where training diverged. Of the
+comparisons {_lost(found)}.
 
 {table(("what", "size", "schedule", "optimizers", "data sets", "pairs"), _coverage(found))}"""
 
@@ -302,10 +302,11 @@ def registered() -> set[str]:
     return {one.name for one in cases.contenders() if one.kind == "optimizer"}
 
 
-def _diverged(found):
-    """Say how many fits of the comparisons diverged, and whose."""
+def _lost(found):
+    """Say how many fits of the comparisons have the loss that counts at most, and whose."""
     fits = found.fits
-    whose = fits[fits[KEPT[-1]].isna()]["contender"].value_counts(sort=False).sort_index()
+    is_lost = fits["loss"] >= MOST * fits["table"].map(found.guess)
+    whose = fits[is_lost]["contender"].value_counts().sort_index()
     names = f" ({', '.join(f'`{name}` {n}' for name, n in whose.items())})" if len(whose) else ""
     return f"{whose.sum()} of {len(fits):,} fits are such{names}"
 

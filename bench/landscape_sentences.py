@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import landscape_cases as cases
+import landscape_work
 import numpy as np
 from landscape_tables import Gain, shifted
 from scipy import stats
@@ -150,6 +151,26 @@ def _schedule(found):
     ]
 
 
+def _batch(found):
+    parts = []
+    for size in landscape_work.BATCHES:
+        gains = found.factor_gains("batch", "batch", size, None)
+        if "adam" in gains:
+            median = 100 * (np.median([gain.ratio for gain in gains.values()]) - 1)
+            parts.append(
+                f"{size} rows {median:+.1f} % in the median of {len(gains)} optimizers, Adam "
+                f"{gains['adam'].percent()}"
+            )
+    opening = f"**Batches**, against those of {cases.BATCH} with as many epochs and the rate chosen anew"
+    return [f"{opening}: {'; '.join(parts)}."] if parts else []
+
+
+def _decay(found):
+    gains = found.factor_gains("decay", "weight_decay", 0.1, 0.0)
+    parts = [f"`{name}` {gain.percent()}" for name, gain in gains.items()]
+    return [f"**Weight decay** of 0.1 changes the loss by: {', '.join(parts)}."] if parts else []
+
+
 def _free(found):
     parts = []
     for name in ("prodigy", "dog", "dowg", "dadaptadam", "cocob", "mechanic", "momo"):
@@ -162,7 +183,7 @@ def _free(found):
 
 _SENTENCES = (
     _first, _noise, _rate_or_optimizer, _kinds, _default, _plain, _matrices, _signs, _eight_bits,
-    _sam, _averages, _schedule, _free,
+    _sam, _averages, _schedule, _batch, _decay, _free,
 )  # fmt: skip
 
 

@@ -27,8 +27,8 @@ GOOD_SHARE = 0.95
 CONFIDENCE = 0.95
 #: Added to losses before their ratio is taken, so that those near 0 do not speak loudest.
 SHIFT = 0.01
-#: The loss of a fit that diverged, in losses of a constant guess.
-_DIVERGED = 10.0
+#: The most that a loss counts, also of a fit that diverged, in losses of a constant guess.
+MOST = 10.0
 
 
 def shifted(above: pd.Series, below: pd.Series) -> pd.Series:
@@ -141,8 +141,9 @@ class Landscape:
         }
 
     def _finite(self, table, loss):
-        """Return a loss; of a fit that diverged many times that of a guess."""
-        return _DIVERGED * self.guess[table] if loss is None else loss
+        """Return a loss, or the most that one counts."""
+        most = MOST * self.guess[table]
+        return most if loss is None else min(loss, most)
 
     @cached_property
     def guess(self) -> dict[str, float]:
@@ -261,12 +262,10 @@ class Landscape:
     def cost_of_rate(self, contender: str, rate: float) -> Gain:
         """Return what a fixed rate costs: its tuning loss over the best rate's, by data set."""
         rows = self.good[(self.good["size"] == "middle") & (self.good["contender"] == contender)]
-        at = rows[np.isclose(rows["lr"], rate)].set_index("table")["loss"].clip(upper=self._most())
+        at = rows[np.isclose(rows["lr"], rate)].set_index("table")["loss"]
+        most = MOST * pd.Series(self.guess).reindex(at.index)
         best = rows.groupby("table")["loss"].min()
-        return Gain.of(shifted(at, best.reindex(at.index)))
-
-    def _most(self):
-        return _DIVERGED * max(self.guess.values())
+        return Gain.of(shifted(at.clip(upper=most), best.reindex(at.index)))
 
     # -- one factor at a time --------------------------------------------------------------------------
 
