@@ -9,11 +9,13 @@ from .. import __version__
 
 _PACKAGES = ("numba", "llvmlite", "numpy", "scipy", "scikit-learn", "threadpoolctl", "tbb")
 _EXTRAS = {
-    "cli": ("rich", "matplotlib", "jinja2", "pandas"),
+    "cli": ("rich", "matplotlib", "jinja2", "pandas", "narwhals"),
+    "dask": ("dask", "distributed"),
     "files": ("safetensors",),
     "mlflow": ("mlflow",),
+    "onnx": ("onnx", "onnxruntime", "skl2onnx"),
     "optuna": ("optuna",),
-    "tables": ("pyarrow", "openpyxl"),
+    "tables": ("pandas", "pyarrow", "openpyxl", "narwhals", "fsspec"),
 }
 
 

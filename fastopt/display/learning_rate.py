@@ -117,7 +117,9 @@ class LearningRateDisplay(StudyDisplay):
                 if self.metric == "loss"
                 else f"Validation {as_text(self.metric).replace('_', ' ')}"
             )
-            self.ax_.set(xlabel="Learning rate (ring: chosen)", ylabel=name)
+            self.ax_.set(
+                xlabel="Learning rate (ring: chosen)" if self.rings_ else "Learning rate", ylabel=name
+            )
             if self.metric == "loss":
                 self.ax_.set_yscale("log")
             elif tops:

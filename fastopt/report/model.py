@@ -181,7 +181,10 @@ def _drawings(model, summary):
     shuffled = "By how much the loss rises when a column is shuffled among the rows held out."
     found = [("Importance", shuffled, lambda: table_model.importances(names, values))]
     found += _of_classes(model, summary) if hasattr(model, "classes_") else _of_numbers(summary)
-    cycles = "Of all networks. The learning rate falls to 0 in cycles, each twice as long as the one before."
+    cycles = (
+        "Of all networks; each keeps its best epoch, not its last. The learning rate falls to 0 in cycles, "
+        "each twice as long as the one before."
+    )
     found.append(
         ("Loss while training", cycles, lambda: table_model.losses(model.history_, ax=page.narrow_axes(0.2)))
     )

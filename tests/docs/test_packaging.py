@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import fastopt
+from fastopt.cli import info
 
 ROOT = Path(__file__).parents[2]
 if not (ROOT / "pyproject.toml").exists():
@@ -44,6 +45,15 @@ def test_the_conda_recipe_needs_what_pip_installs(yaml):
     assert f'requires-python = "{python.removeprefix("python ")}"' in text
     (built_with,) = declared("requires")
     assert built_with.replace(">=", " >=") in recipe["requirements"]["host"]
+
+
+def test_info_looks_for_every_package_of_every_extra():
+    (everything,) = re.findall(r"\[(.*)\]", " ".join(declared("all")))
+    needed = {
+        extra: tuple(re.match(r"[\w-]+", need).group() for need in declared(extra))
+        for extra in everything.split(",")
+    }
+    assert needed == info._EXTRAS
 
 
 def test_a_release_is_tried_before_it_is_published(yaml):

@@ -196,6 +196,13 @@ def test_the_learning_rate_axis_is_logarithmic_and_the_choice_is_ringed(study):
     assert display.ax_.get_xscale() == "log"
     rings = sorted(ring.get_offsets()[0][0] for ring in display.rings_)
     np.testing.assert_allclose(rings, sorted(v["lr"] for v in study.best_params_.values()))
+    assert display.ax_.get_xlabel() == "Learning rate (ring: chosen)"
+
+
+def test_a_sweep_chooses_no_rate_and_speaks_of_no_ring(sweep):
+    display = LearningRateDisplay.from_study(sweep)
+    assert not display.rings_
+    assert display.ax_.get_xlabel() == "Learning rate"
 
 
 def test_from_estimator_runs_the_sweep_itself():
