@@ -168,9 +168,14 @@ def _shampoo_step(x, members):
 
 
 def _eigh(matrix):
-    """Return the eigenvalues, ascending, and eigenvectors, in the matrix's own precision."""
+    """Return the eigenvalues, ascending, and eigenvectors, in the matrix's own precision.
+
+    NaN or infinity anywhere, which LAPACK refuses, makes all of them NaN, as arithmetic would.
+    """
     values, vectors, failed = (lapack.ssyevd if matrix.itemsize == 4 else lapack.dsyevd)(matrix)
-    if failed:
+    if failed and not np.isfinite(matrix).all():
+        values[...] = vectors[...] = np.nan
+    elif failed:
         raise np.linalg.LinAlgError("the eigenvalues of the gradients' products did not converge")
     return values, vectors
 

@@ -105,3 +105,24 @@ def test_an_optimizer_without_an_oracle_is_noticed(monkeypatch):
     monkeypatch.setitem(OPTIMIZERS, "freshling", new)
     with pytest.raises(AssertionError, match="add a case"):
         test_every_registered_optimizer_has_an_oracle()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["shampoo", "soap", "muon", "normuon"])
+def test_matrices_that_are_not_finite_make_weights_nan_and_no_error(name, value, dtype):
+    """As the arithmetic of every other optimizer does, so that a fit that diverges ends as with those."""
+    params, grad = np.ones((3, 4), dtype), np.ones((3, 4), dtype)
+    stepper = fastopt.get_optimizer(name).bind([params])
+    stepper.step([grad])
+    grad[1, 2] = value
+    for _ in range(2):  # SOAP's and Shampoo's roots count from the step after
+        stepper.step([grad])
+    assert np.isnan(params).all()
+
+
+@pytest.mark.parametrize("name", ["shampoo", "soap", "muon", "adam"])
+def test_a_fit_that_diverges_is_refused_in_the_same_words(name):
+    X, y = np.ones((20, 3)) * 1e150, np.arange(20) % 2
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        fastopt.MLPClassifier((4,), solver=fastopt.get_optimizer(name, lr=1e200), max_iter=5).fit(X, y)
