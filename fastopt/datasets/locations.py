@@ -43,7 +43,7 @@ def located(name: str) -> Iterator[tuple[Path, str]]:
     ----------
     name : str
         A path, or a URL: http, https, ftp and file, and what fsspec knows, such as s3. A ``.zip`` file must
-        hold one file of a known kind.
+        hold one file of a known kind, or one without a suffix, which is text.
 
     Yields
     ------
@@ -138,9 +138,13 @@ def _unzipped(path, folder):
         with zipfile.ZipFile(path) as archive:
             files = [file for file in archive.infolist() if not file.is_dir()]
             files = [file for file in files if not file.filename.startswith("__MACOSX/")]
+            if not files:
+                raise DatasetError(f"{path.name!r} holds no files.")
             known = [file for file in files if _kind(file.filename) is not None]
             if not known and len(files) == 1 and _kind(path.stem) is not None:
                 known, name = files, path.stem  # table.csv.zip with a file of another name
+            elif not known and len(files) == 1 and not PurePosixPath(files[0].filename).suffix:
+                known, name = files, _file_name(f"{files[0].filename}.csv")  # so pandas' to_csv("table.zip")
             else:
                 name = _file_name(known[0].filename) if known else ""
             if len(known) != 1:

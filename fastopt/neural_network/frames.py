@@ -105,7 +105,13 @@ def plain_labels(y: Any) -> Any:
     Returns
     -------
     ndarray, or y itself
+
+    Raises
+    ------
+    ValueError
+        If a value among objects or texts is None or NA, of which scikit-learn's validation knows nothing.
     """
+    _refuse_missing(y)
     types = list(y.dtypes) if _is_pandas(y, "DataFrame") else [getattr(y, "dtype", None)]
     if not any(hasattr(one, "numpy_dtype") for one in types):
         return y
@@ -113,3 +119,15 @@ def plain_labels(y: Any) -> Any:
     if np.any(y.isna()) or not all(isinstance(one, np.dtype) and one.kind in "biuf" for one in known):
         return y
     return y.to_numpy(np.result_type(*known))
+
+
+def _refuse_missing(y):
+    if isinstance(y, list | tuple):
+        values = y
+    else:
+        values = np.asarray(y).ravel() if hasattr(y, "__array__") else np.zeros(0)
+        if values.dtype != object:
+            return
+    for value in values:
+        if value is None or type(value).__name__ == "NAType":
+            raise ValueError(f"Input y contains NaN ({value!r}): leave out such rows.")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import functools
 import json
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._parameters import suggestion
+from ..neural_network.caller_warnings import warn
 from ..optimizers import ASAM, EMA, SAM, SGD, Lookahead, Optimizer
 from ..optimizers.wrappers import Wrapper
 
@@ -118,11 +118,10 @@ def warn_of_rates(contenders: Iterable[Contender]) -> None:
             found.append(f"{contender.label} at {given} (worked: {low:g} to {high:g})")
     if found:
         n_sets = len(_landscape()["sets"])
-        warnings.warn(
+        warn(
             f"learning rates that have not worked on any of the landscape's {n_sets} data sets: "
             f"{'; '.join(found)}. See fastopt.study.recommended_grid.",
             UnusualRateWarning,
-            stacklevel=2,
         )
 
 

@@ -87,6 +87,8 @@ class Splits:
         n_kept=2,
     ):
         check_consistent_length(X, y, groups, sample_weight)
+        if not len(np.asarray(y)):
+            raise ValueError("X and y have no rows.")
         _check_validation_rows(X_val, y_val, sample_weight_val, cv)
         if sample_weight is not None and changes_rows(pipeline):
             raise ValueError(

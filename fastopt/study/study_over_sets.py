@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sklearn.base import BaseEstimator, clone
@@ -156,7 +158,7 @@ class StudyOverSets(FittedLater, NotebookView, BaseEstimator):
         """Return ``{name: (study, arguments of its fit, number of fits)}``, all checked."""
         if not isinstance(self.study, OptimizerStudy):
             raise TypeError(f"study={self.study!r} is not an OptimizerStudy.")
-        if self.rope is not None and not self.rope >= 0:
+        if self.rope is not None and not (isinstance(self.rope, Real) and self.rope >= 0):
             raise ValueError(f"rope={self.rope!r} is not a number of at least 0, or None.")
         if not isinstance(sets, Mapping):
             raise TypeError(
@@ -168,11 +170,8 @@ class StudyOverSets(FittedLater, NotebookView, BaseEstimator):
         for name, data in sets.items():
             rows, own = _rows_and_parameters(name, data)
             study = clone(self.study).set_params(**own)
-            try:
+            with _of_set(name):
                 experiment = study._checked(dict.fromkeys(_ROWS) | rows)
-            except (ValueError, TypeError) as problem:
-                kind = ValueError if isinstance(problem, ValueError) else TypeError
-                raise kind(f"data set {name!r}: {problem}") from problem
             parts[name] = study, rows, experiment.count()
             labels[name] = [c.label for c in experiment.contenders if not c.is_yardstick]
         first = next(iter(labels))
@@ -187,7 +186,8 @@ class StudyOverSets(FittedLater, NotebookView, BaseEstimator):
     def _run(self, name, study, rows, progress):
         study.progress = PartOfProgress(progress, name)
         try:
-            study.fit(**rows)
+            with _of_set(name):
+                study.fit(**rows)
         finally:
             study.progress = self.study.progress
             if hasattr(study, "results_"):
@@ -215,8 +215,20 @@ class StudyOverSets(FittedLater, NotebookView, BaseEstimator):
         self.verdict_, self.notes_ = sets_verdict.verdict(self), sets_verdict.notes(self)
 
 
+@contextmanager
+def _of_set(name: str) -> Iterator[None]:
+    """Have errors name the data set that they are about."""
+    try:
+        yield
+    except (ValueError, TypeError) as problem:
+        kind = ValueError if isinstance(problem, ValueError) else TypeError
+        raise kind(f"data set {name!r}: {problem}") from problem
+
+
 def _rows_and_parameters(name, data):
     """Return the arguments of `OptimizerStudy.fit` for a set, and the parameters of its study."""
+    if not isinstance(name, str | int):
+        raise TypeError(f"{name!r} is no name of a data set: give a text.")
     if isinstance(data, Bunch):
         data = {"X": data["data"], "y": data["target"]}
     if isinstance(data, Mapping):

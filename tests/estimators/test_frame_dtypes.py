@@ -242,3 +242,17 @@ def test_images_take_four_times_their_bytes_where_float32_is_asked_for(dtype, ti
     finally:
         tracemalloc.stop()
     assert times <= peak < times + 0.5  # what else a fit takes: targets, the order of the rows, a batch
+
+
+@pytest.mark.parametrize("kind", ["object", "NA", "string", "list", "polars"])
+@pytest.mark.parametrize("cls", [MLPClassifier, TabularMLPClassifier])
+def test_missing_labels_among_texts_are_refused(cls, kind):
+    texts = ["a", None] * 10
+    if kind in ("NA", "string"):
+        y = pd.Series(["a", pd.NA] * 10, dtype="string" if kind == "string" else object)
+    elif kind == "polars":
+        y = pytest.importorskip("polars").Series(texts)
+    else:
+        y = texts if kind == "list" else np.array(texts, object)
+    with pytest.raises(ValueError, match=r"Input y contains NaN \((None|<NA>)\): leave out such rows"):
+        cls().fit(np.ones((20, 2)), y)

@@ -8,6 +8,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import BaggingClassifier, StackingClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
@@ -101,6 +102,19 @@ def test_columns_of_a_frame_and_what_has_no_types():
         to_onnx(model)
     inputs = {name: frame[[name]].to_numpy() for name in frame}
     assert_classified(run(to_onnx(model, X=frame[:1]), inputs), model, frame)
+
+
+def test_missing_numbers_of_a_frame_as_the_documentation_exports_them():
+    """onnxruntime 1.32 has no Imputer for float64, which is what skl2onnx makes of such a frame."""
+    pandas = pytest.importorskip("pandas")
+    numbers = np.where(np.arange(150) % 7, IRIS[:, 0], np.nan)
+    frame = pandas.DataFrame({"a": numbers, "b": IRIS[:, 1], "c": NAMES[::-1]})
+    filled = make_pipeline(SimpleImputer(), StandardScaler())
+    columns = ColumnTransformer([("filled", filled, ["a", "b"]), ("levels", OneHotEncoder(), ["c"])])
+    model = make_pipeline(columns, clone(CLASSIFIER)).fit(frame, NAMES)
+    of_float32 = frame.astype({"a": "float32", "b": "float32"})
+    inputs = {name: of_float32[[name]].to_numpy() for name in frame}
+    assert_classified(run(to_onnx(model, X=of_float32[:1]), inputs), model, of_float32)
 
 
 def test_a_table_by_skl2onnx_itself(skl2onnx):

@@ -64,8 +64,10 @@ def test_rates_that_worked_nowhere_are_warned_of_once_for_all_optimizers():
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_scikit_learns_networks_are_warned_of_as_ours(solver):
-    with pytest.warns(UnusualRateWarning, match="it at 1e-09"):
+    with pytest.warns(UnusualRateWarning, match="it at 1e-09") as caught:
         small_study({"it": {"solver": solver}}, lr=1e-9).fit(*iris())
+    (warning,) = [one for one in caught if one.category is UnusualRateWarning]
+    assert warning.filename == __file__
 
 
 def test_a_plain_fit_and_the_default_grid_warn_of_nothing():

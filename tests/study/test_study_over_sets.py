@@ -153,12 +153,18 @@ def test_without_two_whole_sets_nothing_is_compared(monkeypatch):
         ({"a": iris(), "b": {"X": 1, "y": 1, "estimater": 1}}, ValueError, "'estimater' is no .*'estimator'"),
         ({"a": iris(), "b": (iris()[0], iris()[1][:9])}, ValueError, "data set 'b': .*inconsistent"),
         (
+            {"a": iris(), "b": (iris()[0][:0], iris()[1][:0])},
+            ValueError,
+            "data set 'b': X and y have no r",
+        ),
+        ({"a": iris(), ("b", 1): iris()}, TypeError, r"\('b', 1\) is no name of a data set"),
+        (
             {"a": iris(), "b": {"X": iris()[0], "y": iris()[1], "optimizers": {"adam": {"solver": "adam"}}}},
             ValueError,
             "data set 'b' compares adam, and 'a' compares momentum, adam",
         ),
     ],
-    ids=["one", "list", "array", "three", "no-y", "unknown", "lengths", "optimizers"],
+    ids=["one", "list", "array", "three", "no-y", "unknown", "lengths", "empty", "name", "optimizers"],
 )
 def test_sets_that_cannot_be_used_are_refused_before_anything_is_trained(data, error, message, tmp_path):
     with pytest.raises(error, match=message):
@@ -169,7 +175,15 @@ def test_sets_that_cannot_be_used_are_refused_before_anything_is_trained(data, e
 def test_wrong_parameters_are_refused():
     with pytest.raises(TypeError, match="is not an OptimizerStudy"):
         StudyOverSets(MLPClassifier()).fit(sets())
-    with pytest.raises(ValueError, match="rope=-1"):
-        StudyOverSets(small_study(), rope=-1).fit(sets())
+    for rope in (-1, np.nan, "0.01"):
+        with pytest.raises(ValueError, match=f"rope={rope!r}"):
+            StudyOverSets(small_study(), rope=rope).fit(sets())
     with pytest.raises(ValueError, match="data set 'iris': max_epochs=0"):
         StudyOverSets(small_study(max_epochs=0)).fit(sets())
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_an_error_of_a_fit_names_its_data_set():
+    X, y = iris()
+    with pytest.raises(ValueError, match=r"data set 'holes': .*NaN"):
+        StudyOverSets(small_study()).fit({"iris": (X, y), "holes": (X * np.nan, y)})

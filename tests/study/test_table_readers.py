@@ -259,6 +259,8 @@ def test_files_in_a_zip_file():
     with zipfile.ZipFile("other.csv.zip", "w") as archive:
         archive.writestr("data", CSV)
     check_is_frame("other.csv.zip")
+    FRAME.to_csv("of_pandas.zip", index=False)  # whose file has no suffix
+    check_is_frame("of_pandas.zip")
     with zipfile.ZipFile("evil.zip", "w") as archive:
         archive.writestr("../../evil.csv", CSV)
     check_is_frame("evil.zip")
@@ -271,7 +273,7 @@ def test_files_in_a_zip_file():
         archive.writestr("photo.png", b"")
     refused("none.zip", r"holds 0 tables and not one: 'photo\.png'")
     zipfile.ZipFile("empty.zip", "w").close()
-    refused("empty.zip", "holds 0 tables")
+    refused("empty.zip", r"'empty\.zip' holds no files")
     Path("broken.zip").write_bytes(Path("table.zip").read_bytes()[:200])
     refused("broken.zip", "'broken.zip' cannot be read as a table: File is not a zip file")
 
