@@ -28,7 +28,7 @@ def text(found: Landscape) -> str:
     scores = found.scores()
     rates = {name: of_contender(rows) for name, rows in found.good.groupby("contender")}
     lines = [
-        f'"{name}": {json.dumps({**rates[name], "losses": [float(f"{x:.4g}") for x in scores[name]]})}'
+        f'"{name}": {json.dumps({**rates[name], "losses": [float(f"{x:.9g}") for x in scores[name]]})}'
         for name in sorted(scores)
     ]
     optimizers = ",\n".join(lines)

@@ -39,6 +39,13 @@ def test_the_packages_rates_are_made_from_the_results(bench, found):
     assert bench("landscape_recommend").text(found) == text, "run python bench/bench_landscape.py --page"
 
 
+def test_the_packages_losses_are_precise_enough_to_say_who_is_first(found):
+    """Two optimizers are level on a data set only if they are so in the results."""
+    ranks = found.main.scores.round(9).rank(axis=1)  # results have 4 digits, so their means a few more
+    losses = np.array([of_package._of_optimizers()[name]["losses"] for name in ranks.columns]).T
+    np.testing.assert_array_equal(type(ranks)(losses).rank(axis=1), ranks.to_numpy())
+
+
 def test_every_optimizer_has_a_place_on_every_data_set(bench, found):
     cases = bench("landscape_cases")
     names = {contender.name for contender in cases.contenders()}
