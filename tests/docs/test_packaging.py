@@ -1,5 +1,6 @@
 """What other tools are told of the package agrees with pyproject.toml; releases are tried first."""
 
+import os
 import re
 import subprocess
 import sys
@@ -70,10 +71,20 @@ def test_a_release_is_tried_before_it_is_published(yaml):
 
 
 def test_what_tries_a_release_works_on_what_is_installed_and_refuses_the_source(tmp_path):
-    command = [sys.executable, str(ROOT / ".ci" / "smoke.py"), fastopt.__version__]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    if Path(fastopt.__file__).parent == ROOT / "fastopt":
-        assert "this is the source, not what is installed" in done.stderr
-    else:
+    def run(*arguments, **variables):
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=tmp_path,
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    command = str(ROOT / ".ci" / "smoke.py"), fastopt.__version__
+    assert "this is the source, not what is installed" in run(*command, PYTHONPATH=str(ROOT)).stderr
+    found = run("-c", "import fastopt; print(fastopt.__file__)").stdout.strip()
+    if Path(found).parent != ROOT / "fastopt":
+        done = run(*command)
         assert done.returncode == 0, done.stderr
         assert "accuracy 0.9" in done.stdout

@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from reference import numpy_power
 
 import fastopt as fo
 from fastopt import Adam, Clip, GradientNoise, MultiSteps, SkipNonFinite
@@ -124,6 +125,7 @@ def state(value):
 
 
 def assert_same(one, other, rtol=0.0):
+    rtol = max(rtol, numpy_power.tolerance(one.params.dtype))
     np.testing.assert_allclose(one.params, other.params, rtol=rtol, atol=rtol)
     # The penalty's squares are added up tile by tile, and not by BLAS over all weights.
     np.testing.assert_allclose(

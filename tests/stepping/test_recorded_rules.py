@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from reference import numpy_power
 
 import fastopt
 from fastopt.optimizers.base import OPTIMIZERS
@@ -15,8 +16,8 @@ SHAPES = ((10, 32), (32, 16), (16, 1), (32,), (16,), (1,))
 N_STEPS = 20
 
 #: Rules that add up a row or column of more than 8 numbers, or chunks: NumPy does it in pairs, a program one
-#: after the other. All others do the same operations in the same order; and ``**`` is one function in both,
-#: but where NumPy has its own for the processor (AVX-512), an ulp apart.
+#: after the other. All others do the same operations in the same order, the same bits where ``**`` is one
+#: function in both.
 IN_PAIRS = {"adafactor", "normuon"}
 #: Closures with line searches; a stepper around another one, which `fastopt.stepping.mechanic` records.
 APART = {"lbfgs", "mechanic"}
@@ -87,7 +88,7 @@ def test_every_tensor_rule_is_tried():
 @pytest.mark.parametrize("name", TENSORWISE)
 def test_a_program_makes_the_same_steps(name, dtype):
     params, others, state, other_state = race(fastopt.get_optimizer(name), dtype)
-    tolerance = ROUNDING[dtype] if name in IN_PAIRS else 0.0
+    tolerance = max(ROUNDING[dtype] * (name in IN_PAIRS), numpy_power.tolerance(dtype))
     for a, b in zip(params, others, strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(state[0], other_state[0], rtol=tolerance, atol=tolerance)
@@ -98,14 +99,13 @@ def test_a_program_makes_the_same_steps(name, dtype):
 def test_schedules_are_computed_ahead(name):
     optimizer = fastopt.get_optimizer(name, lr=cosine(0.1))
     params, others, *_ = race(optimizer, np.float64)
+    tolerance = numpy_power.tolerance(np.float64)
     for a, b in zip(params, others, strict=True):
-        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", TENSORWISE)
 def test_gradients_of_zero_and_of_nothing_finite_take_the_same_way(name):
-    if name in ("soap", "shampoo"):
-        pytest.skip("LAPACK refuses a matrix of NaN: an error in both")
     params, others, *_ = race(
         fastopt.get_optimizer(name),
         np.float64,

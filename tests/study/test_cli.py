@@ -348,7 +348,7 @@ def test_the_last_column_is_offered_as_a_target_of_a_wide_table(here, capsys):
 
 def test_ctrl_c_while_rates_are_chosen_reports_what_there_is(here, capsys, monkeypatch):
     def press(experiment, progress):
-        experiment.tune()
+        experiment.tune(experiment.tuning_seeds)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Experiment, "tune_and_compare", press)
