@@ -25,7 +25,7 @@ def main(version=None):
     assert version in (None, installed), f"version {installed} was built, and {version} is released"
     folder = Path(fastopt.__file__).resolve().parent
     assert folder != HERE / "fastopt", "this is the source, not what is installed"
-    for name in ("py.typed", "templates/report.html.j2"):
+    for name in ("py.typed", "templates/report.html.j2", "study/landscape.json"):
         assert (folder / name).is_file(), f"{name} is not in the package"
 
     X, y = load_iris(return_X_y=True)
