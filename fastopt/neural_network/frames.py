@@ -111,6 +111,8 @@ def plain_labels(y: Any) -> Any:
     ValueError
         If a value among objects or texts is None or NA, of which scikit-learn's validation knows nothing.
     """
+    if type(y) is np.ndarray and y.dtype != object:  # at once: a row of `partial_fit` costs little more
+        return y
     _refuse_missing(y)
     types = list(y.dtypes) if _is_pandas(y, "DataFrame") else [getattr(y, "dtype", None)]
     if not any(hasattr(one, "numpy_dtype") for one in types):

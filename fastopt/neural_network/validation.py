@@ -193,7 +193,7 @@ def check_device(device: str, owner: str) -> str:
 
 def check_dtype(asked: str | None, params: np.ndarray) -> None:
     """Raise ValueError if ``dtype`` is another than that of the parameters to be trained further."""
-    if asked not in (None, params.dtype.name):
+    if asked is not None and params.dtype != asked:
         raise ValueError(
             f"dtype={asked!r}, but the network to be trained further is {params.dtype}. To change that, fit "
             "with warm_start=False."
