@@ -186,7 +186,7 @@ class CriticalDifferenceDisplay:
     def _draw_axis(self, ranks, n_rows):
         axes, (low, high) = self.ax_, _limits(ranks)
         is_drawn = self.test == "nemenyi" and self.comparison.critical_difference <= high - low
-        axes.set(xlim=(low, high), ylim=(n_rows - 0.4, -_TOP if is_drawn else -0.2), yticks=[])
+        axes.set(xlim=(low, high), ylim=(n_rows + 0.2, -_TOP if is_drawn else -0.2), yticks=[])
         axes.xaxis.tick_top()
         axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
         axes.grid(False)
