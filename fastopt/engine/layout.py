@@ -143,6 +143,12 @@ class Layout(Persistent):
         """Return all parameters: weights, then `vectors`."""
         return self.weights(flat) + self.vectors(flat)
 
+    @property
+    def firsts(self) -> list[int]:
+        """Where each of `arrays` begins, in their order, which is ascending."""
+        slopes = [at for at, has in zip(self.slopes_at, self.has_slopes, strict=False) if has]
+        return [*self.weights_at, *self.biases_at, *slopes, *[self.scale_at] * self.scales_inputs]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Layout) and self._key == other._key
 

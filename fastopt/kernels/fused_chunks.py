@@ -42,8 +42,14 @@ _SHORT = 512
 # because buffers a multiple of 4096 bytes apart would be mistaken for each other by loads after stores.
 _HEAD, _GAP = 128, 320
 
+# Bytes from one buffer to the next in the memory of a part, of doubles.
+_PART_SPAN = 8 * work_queue.PART + _GAP
 
-def run_chunk(arrays, stages, array, lo, hi, skip, n_columns, own, span):
+#: Words of eight bytes that `fused_part` needs as memory.
+PART_WORDS = (_HEAD + 3 * _PART_SPAN) // 8
+
+
+def run_chunk(arrays, stages, array, lo, hi, skip, n_columns, own, span, gradient):
     """Run an array's stages on one chunk: rows ``lo`` to ``hi``, or some columns of one row."""
     of_array = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)
     table = carray(pointer(of_array[0], np.int64), work_queue.TABLE_COLUMNS)
@@ -62,7 +68,7 @@ def run_chunk(arrays, stages, array, lo, hi, skip, n_columns, own, span):
             elif code > GRADIENT:
                 at[j] = buffers + (code - FIRST) * span
             else:
-                at[j] = table[2]
+                at[j] = gradient if gradient else table[2]
             if is_part:  # a matrix of its own, with one row
                 at[j] += itemsize * (first if kind == _ELEMENTS else (skip if kind == _COLUMNS else lo))
         if not stage[0]:
@@ -92,12 +98,23 @@ def fused_tasks(arguments, first, last, worker):
         for lo in range(begin, end, n_rows):
             for skip in range(0, width, n_columns):
                 n = min(n_columns, width - skip)
-                run_chunk(arrays, stages, array, lo, min(lo + n_rows, end), skip, n, own, span)
+                run_chunk(arrays, stages, array, lo, min(lo + n_rows, end), skip, n, own, span, 0)
+
+
+def fused_part(arguments, array, gradient, lo, hi, memory):
+    """Run all stages on a part of an array of elements; see `work_queue.WorkQueue.part`."""
+    given = carray(pointer(arguments, np.int64), 2)
+    run_chunk(given[0], given[1], array, lo, hi, 0, 1, memory, _PART_SPAN, gradient)
 
 
 @functools.cache
 def _fused_tasks():
     return compile_c(work_queue.ROUTINE, bind(fused_tasks, fused_tasks, **globals()))
+
+
+@functools.cache
+def _fused_part():
+    return compile_c(work_queue.PART_ROUTINE, bind(fused_part, fused_part, **globals()))
 
 
 class FusedLoop(work_queue.WorkQueue):
@@ -129,8 +146,9 @@ class FusedLoop(work_queue.WorkQueue):
         chunks = _chunk_rows(shapes, edges, stages)
         self.sweeps, by_array = _stage_rows(dtypes, shapes, chunks, stages)
         ends, itemsizes = np.cumsum([0, *map(len, by_array)]), [np.dtype(dtype).itemsize for dtype in dtypes]
+        has_sums = any(stage[0] is not UPDATE and stage[0].sums for stage in stages)
         # Sums are those of whole chunks, and so are scales of codes.
-        is_whole = not has_update or any(stage[0] is not UPDATE and stage[0].sums for stage in stages)
+        is_whole = not has_update or has_sums
         parts = [n if is_whole or edge > 1 else _part(n) for n, edge in zip(columns, edges, strict=True)]
         of_arrays = [table_rows, itemsizes, columns, chunks, parts, ends[:-1], ends[1:]]
         of_arrays = np.array(of_arrays, np.int64).T.copy()
@@ -148,6 +166,14 @@ class FusedLoop(work_queue.WorkQueue):
         kept = of_arrays, rows_of_stages, items
         arguments = np.array([*(a.ctypes.data for a in kept), start, span, stride], np.int64)
         super().__init__(_fused_tasks().address, arguments, len(items), n_threads, (*kept, memory))
+        knows_rows = any(stage[0] is not UPDATE and stage[0].is_matrix for stage in stages)
+        if not has_sums and not knows_rows and all(rows):
+            self.n_arrays, self.edge = len(arrays), max(edges)
+
+    @property
+    def part(self) -> int:
+        """Address of what runs all stages on a part of an array."""
+        return _fused_part().address
 
 
 def _chunk_rows(shapes, edges, stages):

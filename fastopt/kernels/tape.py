@@ -25,13 +25,14 @@ from fastopt.kernels.subnormals import call_flushing
 class Op(enum.IntEnum):
     """What an instruction does; comments name the places of its row that it reads beside ``n``, ``out``."""
 
-    # Control: `advance` returns, with the instruction's ``out, a, b, c`` in the header, except for jumps.
+    # Control: `advance` returns, with ``out, a, b, c`` and ``n`` in the header, but for the last two.
     END = 0
     RUN = 1  # a work queue: routine, arguments, number of tasks, most threads
     EVALUATE = 2  # the loss and gradient at the present weights; the loss goes to register ``out``
     YIELD = 3  # the Python function numbered ``out``
-    RUN_ALONE = 4  # as RUN, in this thread: `advance` does not return
-    JUMP_UNLESS = 5  # to row ``out`` if register ``a`` is 0
+    RUN_BY_PARTS = 4  # as RUN, or part by part of its arrays, by the routine ``n`` (`work_queue.WorkQueue`)
+    RUN_ALONE = 5  # as RUN, in this thread: `advance` does not return
+    JUMP_UNLESS = 6  # to row ``out`` if register ``a`` is 0
     # Memory.
     STORE4 = 8  # registers ``a`` to float32 at the address ``out``, ``b`` bytes apart
     STORE8 = 9  # float64
@@ -83,16 +84,16 @@ OP, N, OUT, A, B, C, STRIDES = range(7)
 COLUMNS = 8
 
 #: Places in the header: the next row, what `advance` stopped at, its operands, addresses of the table, of the
-#: registers, of the host's matrix with its columns, and the row to begin at.
-PC, KIND, A0, A1, A2, A3, CODE, REGISTERS, FEEDS, FEED_COLUMNS = range(10)
+#: registers, of the host's matrix with its columns, and the operand ``n``.
+PC, KIND, A0, A1, A2, A3, CODE, REGISTERS, FEEDS, FEED_COLUMNS, NUMBER = range(11)
 HEADER = 16
 
 _SIGNATURE = types.void(types.int64)
 _UNARY, _BINARY = int(Op.MOVE), int(Op.ADD)
 (
-    _END, _RUN, _EVALUATE, _YIELD, _RUN_ALONE, _JUMP_UNLESS, _STORE4, _STORE8, _LOAD4, _LOAD8, _COLLECT,
-    _FEED, _COPY, _GATHER, _SUM, _LARGEST, _SMALLEST, _SELECT, _MOVE, _NEGATIVE, _ABSOLUTE, _SQRT, _EXP,
-    _LOG, _ISFINITE, _NOT, _FLOOR, _SIGN, _ISNAN, _ADD, _SUBTRACT, _MULTIPLY, _DIVIDE, _POWER, _REMAINDER,
+    _END, _RUN, _EVALUATE, _YIELD, _RUN_BY_PARTS, _RUN_ALONE, _JUMP_UNLESS, _STORE4, _STORE8, _LOAD4, _LOAD8,
+    _COLLECT, _FEED, _COPY, _GATHER, _SUM, _LARGEST, _SMALLEST, _SELECT, _MOVE, _NEGATIVE, _ABSOLUTE, _SQRT,
+    _EXP, _LOG, _ISFINITE, _NOT, _FLOOR, _SIGN, _ISNAN, _ADD, _SUBTRACT, _MULTIPLY, _DIVIDE, _POWER, _REMAINDER,
     _MAXIMUM, _MINIMUM, _FMAX, _FMIN, _LESS, _LESS_EQUAL, _EQUAL, _NOT_EQUAL, _AND, _OR,
 ) = map(int, Op)  # fmt: skip
 
@@ -273,7 +274,7 @@ def advance(address):
         elif op == _JUMP_UNLESS:
             pc = pc if r[row[A]] != 0.0 else row[OUT]
         else:
-            header[PC], header[KIND] = pc, op
+            header[PC], header[KIND], header[NUMBER] = pc, op, row[N]
             for k in range(4):
                 header[A0 + k] = row[OUT + k]
             return

@@ -35,6 +35,10 @@ _TASKS = 4
 _EDGE = BLOCK
 
 ROUTINE = types.void(*[types.int64] * 4)
+PART_ROUTINE = types.void(*[types.int64] * 6)
+
+#: Elements of a part of an array, the most: whole blocks of 8-bit state.
+PART = 2 * BLOCK
 
 
 def run_serially(routine, arguments, n_tasks):
@@ -73,7 +77,16 @@ class WorkQueue:
         runs, holds too.
     kept : tuple
         What `arguments` points to, to be kept alive.
+
+    Attributes
+    ----------
+    n_arrays, edge : int
+        Where the work can also be done part by part, by the routine at `part`: how many arrays it is on, and
+        what the places where parts begin are multiples of. `n_arrays` is 0 where it cannot.
     """
+
+    n_arrays: int = 0
+    edge: int = 1
 
     def __init__(self, routine: int, arguments: np.ndarray, n_tasks: int, n_threads: int, kept: tuple):
         self.n_threads = n_threads
@@ -86,6 +99,16 @@ class WorkQueue:
     def tasks(self) -> tuple[int, int, int]:
         """The routine, the address of its arguments, and the number of tasks."""
         return self._serial
+
+    @property
+    def part(self) -> int:
+        """Address of a C function `PART` that does the work on a part of one array.
+
+        ``void part(arguments, array, gradient, lo, hi, memory)``: on its elements ``lo`` to ``hi``, which
+        have their gradient at the address ``gradient`` instead, counted from the array's first element.
+        ``memory`` is room for `fused_chunks.PART_WORDS`, and a part has at most `PART` elements.
+        """
+        raise NotImplementedError
 
     def run(self) -> None:
         """Run all tasks, in one parallel region or none; note it down if the thread records its step."""
@@ -125,6 +148,18 @@ def _kernel_calls():
     return compile_c(ROUTINE, bind(kernel_calls, kernel_calls, **globals()))
 
 
+def kernel_on_part(arguments, array, gradient, lo, hi, memory):
+    """Call the kernel of one array on a part of it; see `WorkQueue.part`."""
+    table = carray(pointer(carray(pointer(arguments, np.int64), 1)[0], np.int64), (1 << 40,))
+    at = array * TABLE_COLUMNS
+    call(table[at], (table[at + 1], gradient, table[at + 3], table[at + 4], table[at + 5], lo, hi))
+
+
+@functools.cache
+def _kernel_on_part():
+    return compile_c(PART_ROUTINE, bind(kernel_on_part, kernel_on_part, **globals()))
+
+
 class KernelQueue(WorkQueue):
     """A work queue of kernel calls on parts of arrays, valid until the arrays change.
 
@@ -149,13 +184,23 @@ class KernelQueue(WorkQueue):
         arguments = np.array([a.ctypes.data for a in kept], np.int64)
         super().__init__(_kernel_calls().address, arguments, len(bounds) - 1, n_threads, kept)
 
+    @property
+    def part(self) -> int:
+        """Address of what calls one array's kernel on a part of it."""
+        return _kernel_on_part().address
+
     @classmethod
-    def over(cls, table: np.ndarray, sizes: list[int], n_threads: int) -> "KernelQueue":
-        """Return the calls over all elements of arrays of these sizes; 0 leaves an array out."""
+    def over(cls, table: np.ndarray, sizes: list[int], n_threads: int, edge: int = 1) -> "KernelQueue":
+        """Return the calls over all elements of arrays of these sizes; 0 leaves an array out.
+
+        ``edge`` is what its calls may begin at multiples of.
+        """
         total = sum(sizes)
         task = min(max(total // (_TASKS * n_threads), _TASK[0]), _TASK[1])
         items, bounds = split(sizes, 1 if n_threads == 1 else max(1, total // task))
-        return cls(table, items, n_threads, bounds)
+        queue = cls(table, items, n_threads, bounds)
+        queue.n_arrays, queue.edge = len(sizes) if all(sizes) else 0, edge
+        return queue
 
 
 def split(sizes, n_tasks):

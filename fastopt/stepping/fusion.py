@@ -12,7 +12,6 @@ import numpy as np
 
 from fastopt.kernels import fused_chunks, recording
 from fastopt.rules import wrappers
-from fastopt.rules.quantized_state import BLOCK
 from fastopt.stepping import arrays
 from fastopt.stepping.fusion_stages import Stage, StepRequest
 from fastopt.stepping.param_groups import to_list
@@ -337,14 +336,9 @@ def _layouts(bound, stages, indices):
         units |= {} if stage is fused_chunks.UPDATE else stage.units
     rows = bound.table.ctypes.data + bound.table.strides[0] * np.arange(len(bound.params))
     return [
-        (p.array.dtype, *units.get(p.index, (p.array.size, 1))[:2], _edge(p), rows[p.index])
+        (p.array.dtype, *units.get(p.index, (p.array.size, 1))[:2], p.edge, rows[p.index])
         for p in (bound.params[i] for i in indices)
     ]
-
-
-def _edge(p):
-    """Return what a chunk's size must be a multiple of: a block of 8-bit codes shares a scale."""
-    return BLOCK if any(slot.itemsize == 1 for slot in p.slots) else 1
 
 
 def _operand(stage, letter, p, gradient):

@@ -253,7 +253,8 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         stepper.bound.prepare(self._views)
         try:
             cells, progress = [*own, *stepper.cells()], stepper.bound.progress
-            program = StepProgram(self._recorded_step, 3, cells, progress, is_foreign(stepper))
+            foreign, n_arrays = is_foreign(stepper), len(self._views)
+            program = StepProgram(self._recorded_step, 3, cells, progress, foreign, n_arrays)
             program.gradient = self._own_gradient
             return program
         except TraceError as error:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastopt.kernels import recording
 from fastopt.kernels.quantized_state import LINE, first_codes
-from fastopt.rules.quantized_state import Reduced
+from fastopt.rules.quantized_state import BLOCK, Reduced
 from fastopt.stepping import arrays, scheduling
 from fastopt.stepping.tracing import Cell
 
@@ -46,6 +46,11 @@ class Param:
         self.array, self.data, self.nbytes = array, arrays.address(array), array.nbytes
         # NumPy refuses to resize (and so to move) an array that has a weak reference.
         self.guard = weakref.ref(array)
+
+    @property
+    def edge(self) -> int:
+        """What the size of a part must be a multiple of: a block of 8-bit codes shares a scale."""
+        return BLOCK if any(slot.itemsize == 1 for slot in self.slots) else 1
 
     def reopen(self):
         """Return the user's array in the memory to which it has moved; raise if the state no longer fits."""

@@ -25,6 +25,9 @@ class Program:
     uniform : list of bool
         Of which cells all elements share one register.
     clock : Cell or None
+    n_arrays : int, optional
+        Of how many arrays the inputs' first, the loss, comes with the gradient: steps may then be made by
+        parts (`edge_of_parts`).
 
     Attributes
     ----------
@@ -34,10 +37,19 @@ class Program:
         The inputs come first.
     calls : list of callable
         What a YIELD calls by its number; without arguments.
+    edge : int
+        As `edge_of_parts` returned it: where it is not 0, the first kernel of a path is one of
+        `Op.RUN_BY_PARTS`.
     """
 
     def __init__(
-        self, recorder: Any, paths: list[list[Any]], cells: Sequence[Any], uniform: list[bool], clock
+        self,
+        recorder: Any,
+        paths: list[list[Any]],
+        cells: Sequence[Any],
+        uniform: list[bool],
+        clock: Any,
+        n_arrays: int | None = None,
     ):
         self._cells, self._uniform = list(cells), uniform
         self._kept, self._ahead = [recorder.kept], None
@@ -51,7 +63,8 @@ class Program:
         self.calls: list[Callable[[], None]] = [self._bound(function) for function in recorder.calls]
         self._preset, varying = _split_stores(paths, recorder.views)
         self._pointers: list[tuple[npt.NDArray[Any], Any, Any]] = []
-        assembler = _Assembler(paths, varying, recorder.graph.n_registers)
+        self.edge: int = 0 if n_arrays is None else edge_of_parts(paths, recorder.inputs[0].node, n_arrays)
+        assembler = _Assembler(paths, varying, recorder.graph.n_registers, self.edge > 0)
         self.code: npt.NDArray[np.int64] = np.array(assembler.rows, np.int64).reshape(-1, _WIDTH)
         self._kept.append(assembler.kept)
         self._stored_addresses = assembler.addresses
@@ -175,7 +188,7 @@ class Program:
             kind, *operands = header[tape.KIND : tape.A3 + 1].tolist()
             if kind == _END:
                 return
-            if kind == Op.RUN:
+            if kind in (Op.RUN, Op.RUN_BY_PARTS):
                 work_queue.run_tasks(*operands)
             elif kind == Op.YIELD:
                 (call or self.calls[operands[0]])()
@@ -208,19 +221,60 @@ def _split_stores(paths, views):
     return preset, varying
 
 
+#: Operations that read memory, and those for which the program must be left.
+_READING, _LEAVING = (Op.COLLECT, Op.LOAD4, Op.LOAD8), (Op.EVALUATE, Op.YIELD)
+
+
+def edge_of_parts(paths: list[list[Any]], loss: Node, n_arrays: int) -> int:
+    """Return what parts of the arrays must begin at multiples of, or 0 if steps cannot be made by parts.
+
+    They can where the first kernel of each path treats elements apart, on all arrays, and everything before
+    it is known before the gradient: then each part may be updated as soon as its own gradient is known, which
+    need not be kept.
+
+    Parameters
+    ----------
+    paths : list of list
+        As `Program` takes them.
+    loss : Node
+        The input that is known only when the whole gradient is.
+    n_arrays : int
+        Number of arrays of the gradient.
+    """
+    edge = 1
+    for path in paths:
+        first, addresses, stored = None, set(), set()
+        for kind, *rest in path:
+            if loss in _read((kind, *rest)) or kind in ("yield", "copy"):
+                return 0
+            if kind == "compute" and (rest[0].op in _LEAVING or (first is None and rest[0].op in _READING)):
+                return 0
+            if kind == "store" and rest[0].dtype[1:] == "i8":
+                stored.add(rest[0].address)
+            if kind == "run" and first is None:
+                first, addresses, stored = rest[0], stored, set()
+                if first.n_arrays != n_arrays:
+                    return 0
+                edge = max(edge, first.edge)
+            elif kind == "run" and not (addresses and addresses <= stored):
+                return 0  # it may read the gradient
+    return edge
+
+
 class _Assembler:
     """Turns paths, which share their beginnings, into one table."""
 
-    def __init__(self, paths, varying, n_registers):
+    def __init__(self, paths, varying, n_registers, is_in_parts):
         self._varying, self._temporary = varying, n_registers
+        self._is_in_parts = is_in_parts
         self.rows: list[list[int]] = []
         self.kept: list[np.ndarray] = []
         self.addresses: list[np.ndarray] = []  # those of them that hold one
         self._used = {o for path in paths for item in path for o in _read(item)}
         self._tree(paths, 0)
 
-    def _tree(self, paths, at):
-        """Append the rows of paths that are the same before item ``at``."""
+    def _tree(self, paths, at, has_run=False):
+        """Append the rows of paths that are the same before item ``at``, a kernel among it or not."""
         while True:
             first = paths[0][at]
             at += 1
@@ -228,14 +282,16 @@ class _Assembler:
                 raise TraceError("a step did something else when it was recorded again")
             if first[0] == "branch":
                 break
-            self._item(*first)
+            is_part = first[0] == "run" and self._is_in_parts and not has_run
+            has_run = has_run or first[0] == "run"
+            self._run_by_parts(first[1]) if is_part else self._item(*first)
             if first[0] == "end":
                 return
         self._row(Op.JUMP_UNLESS, 0, 0, first[1].register)
         jump = self.rows[-1]
-        self._tree([path for path in paths if path[at - 1][2]], at)
+        self._tree([path for path in paths if path[at - 1][2]], at, has_run)
         jump[tape.OUT] = len(self.rows)
-        self._tree([path for path in paths if not path[at - 1][2]], at)
+        self._tree([path for path in paths if not path[at - 1][2]], at, has_run)
 
     def _row(self, op, n, out=0, a=0, b=0, c=0, strides=0):
         self.rows.append([int(op), n, out, a, b, c, strides, 0])
@@ -310,6 +366,9 @@ class _Assembler:
     def _run(self, queue):
         op = Op.RUN_ALONE if queue.n_threads == 1 else Op.RUN
         self._row(op, 0, *queue.tasks, queue.n_threads)
+
+    def _run_by_parts(self, queue):
+        self._row(Op.RUN_BY_PARTS, queue.part, *queue.tasks, queue.n_threads)
 
     def _copy(self, target, source, n_bytes):
         self._row(Op.COPY, n_bytes, target, source)

@@ -29,6 +29,8 @@ class StepProgram:
         Its count of steps is one of the cells.
     twice : bool
         As in `fastopt.stepping.tracing.record`.
+    n_arrays : int, optional
+        Likewise.
 
     Attributes
     ----------
@@ -44,9 +46,16 @@ class StepProgram:
     gradient: np.ndarray
 
     def __init__(
-        self, step: Callable[..., None], n_inputs: int, cells: list[Cell], progress: Progress, twice: bool
+        self,
+        step: Callable[..., None],
+        n_inputs: int,
+        cells: list[Cell],
+        progress: Progress,
+        twice: bool,
+        n_arrays: int | None = None,
     ):
-        self._program = record(step, cells, n_inputs, Cell(progress, "step"), twice=twice)
+        clock = Cell(progress, "step")
+        self._program = record(step, cells, n_inputs, clock, twice=twice, n_arrays=n_arrays)
         self._progress = progress
         self.in_registers: bool = False
         self._n_ahead = self._n_left = 0  # mini-batches whose numbers have been computed, and are to come
@@ -55,6 +64,11 @@ class StepProgram:
     def header(self) -> int:
         """Address of what `fastopt.kernels.tape` reads."""
         return self._program.header.ctypes.data
+
+    @property
+    def edge(self) -> int:
+        """What parts of arrays must begin at multiples of for `Op.RUN_BY_PARTS`; 0 where there is none."""
+        return self._program.edge
 
     @property
     def penalty_at(self) -> int:

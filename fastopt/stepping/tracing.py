@@ -305,6 +305,7 @@ def record(
     clock: Cell | None = None,
     *,
     twice: bool = True,
+    n_arrays: int | None = None,
 ) -> Program:
     """Record a function that makes a step as a program.
 
@@ -320,6 +321,8 @@ def record(
         One of the cells: the count of steps.
     twice : bool
         Whether to record the first path twice, to notice what changes from call to call.
+    n_arrays : int, optional
+        As `Program` takes it.
 
     Returns
     -------
@@ -337,7 +340,7 @@ def record(
             recorder, paths = _explore(function, cells, before, uniform, n_inputs, clock, twice)
             split = {i for _, after in paths for i, node in enumerate(after) if uniform[i] and node.n > 1}
             if not split:
-                return Program(recorder, [path for path, _ in paths], cells, uniform, clock)
+                return Program(recorder, [path for path, _ in paths], cells, uniform, clock, n_arrays)
             uniform = [one and i not in split for i, one in enumerate(uniform)]
     finally:
         for cell, value in zip(cells, before, strict=True):

@@ -19,6 +19,8 @@ ALPHA = 0.1
 class HandWritten:
     """Gradient descent as a program: one kernel over all weights, and what ``extra`` rows do before it."""
 
+    edge = 0
+
     def __init__(self, layout, dtype, extra=(), call=None, n_threads=2):
         self.gradient, self.t, self.called = np.zeros(layout.size, dtype), 0, []
         self._call, self._extra, self._n_threads, self._dtype = call, list(extra), n_threads, dtype

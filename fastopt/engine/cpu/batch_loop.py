@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 
 from fastopt.engine.cpu.context import (
+    BEGUN,
     END,
     EVALUATE,
     FIRST_LAYER,
@@ -101,6 +102,8 @@ def _evaluate(context, c, worker):
         return _batch_loss(c, weight, alpha)
     if c.mode == TRAIN:
         call(c.set_constants, (context, c.batch_at))
+        if c.in_parts:
+            call(c.begin_program, (context,))
     open_tiles(c)
     work_on_tiles(context, c, worker)
     close_tiles(c)
@@ -152,7 +155,7 @@ def _lead(context, c, worker):
             result[0] += result[2] * c.n_rows if c.mode == TRAIN else result[2]
         if c.program:
             c.stop_at = line(c, OVER)
-            if c.stopped_at == END and load_shared(line(c, STOP)):
+            if c.stopped_at == END and c.in_parts != BEGUN and load_shared(line(c, STOP)):
                 break  # a part of the gradient may be missing
             call(c.follow, (context, worker))
             if c.stopped_at == YIELD:

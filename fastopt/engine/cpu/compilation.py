@@ -208,10 +208,10 @@ def _addresses(routines):
 
 
 @functools.cache
-def program_addresses(dtype: str) -> dict[str, int]:
+def program_addresses(dtype: str, in_parts: bool) -> dict[str, int]:
     """Return the addresses of the routines that run an optimizer's program, by name."""
     with announced(f"what runs optimizers of whole gradients for {dtype}"):
-        return optimizer_program.routine_addresses(dtype)
+        return optimizer_program.routine_addresses(dtype, in_parts)
 
 
 @functools.cache
@@ -324,7 +324,8 @@ def warmup(dtypes: Iterable[npt.DTypeLike] = ("float32", "float64")) -> None:
             routine_addresses(dtype, True, Functions((), OUTPUTS[loss.output], loss))
         for activation in ACTIVATIONS.values():
             activation_routines(activation, dtype)
-        program_addresses(dtype)
+        for in_parts in (False, True):
+            program_addresses(dtype, in_parts)
         dropout_addresses(dtype)
         for name in RARE_ROUTINES:
             routine(name, dtype)

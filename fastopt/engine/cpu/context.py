@@ -40,7 +40,7 @@ _ADDRESSES = (
     # for weights and for vectors; those of the input scale
     "state constants weight_constants bias_constants scale_constants alpha batch_weight "
     # the optimizer's program, the functions that execute it, and the kernel that it runs now
-    "program advance follow share_tasks task_routine task_arguments penalty stop_at "
+    "program advance begin_program follow share_tasks task_routine task_arguments penalty stop_at "
     # the work: tiles and which worker begins with which, shared counters, partial sums, the whole gradient,
     # predictions, the sums of losses and weights
     "tiles tile_bounds counters transposed_for block_losses tile_squares gradient out result"
@@ -50,7 +50,7 @@ _INTEGERS = (
     "list_length block_entries input_shift n_input_tiles buffer_stride transposed_stride "
     "first_batch last_batch batch_size n_samples alone stopped_at n_constants n_groups step start n_rows "
     "leader batch_at first_task last_task task_workers "
-    "inputs mode has_order has_weight penalized "
+    "inputs mode has_order has_weight penalized in_parts "
     "stride update gemm give_way itemsize dropout_stride"
 ).split()
 #: A layer: its shape; addresses of its weights, bias, inputs (``source``), pre-activations, outputs
@@ -91,8 +91,11 @@ DENSE, COMPRESS, CSR = 0, 1, 2
 # forward pass, or after the loss that follows it.
 TRAIN, GRADIENT, PREDICT, SCORE = 0, 1, 2, 3
 # Why a program has stopped (``stopped_at``), as `fastopt.kernels.tape` numbers it: it is at its end; to run a
-# kernel; to evaluate loss and gradient at the present weights; to call Python.
-END, RUN, EVALUATE, YIELD = map(int, (Op.END, Op.RUN, Op.EVALUATE, Op.YIELD))
+# kernel, or one that can run part by part; to evaluate loss and gradient at the present weights; to call
+# Python.
+END, RUN, RUN_BY_PARTS, EVALUATE, YIELD = map(int, (Op.END, Op.RUN, Op.RUN_BY_PARTS, Op.EVALUATE, Op.YIELD))
+# Whether a program's first kernel runs tile by tile (``in_parts``), and has begun to for this batch.
+WHOLE, IN_PARTS, BEGUN = 0, 1, 2
 
 
 @njit(**INNER_JIT)

@@ -2,8 +2,9 @@
 
 A program (`fastopt.kernels.tape`) computes a step's few numbers itself and stops wherever it needs the
 engine: to run a kernel over arrays, to evaluate loss and gradient once more, or to call Python. To the tiles
-of the weights `mean_gradient` stands in place of an update. These routines are compiled with the first
-program: most optimizers need none.
+of the weights `mean_gradient` stands in place of an update, or `update_part` where all that comes before the
+first kernel is known before the gradient: that kernel then runs on each tile while it is in cache, and the
+gradient never reaches memory. These routines are compiled with the first program: most optimizers need none.
 """
 
 import functools
@@ -12,13 +13,15 @@ import numpy as np
 from numba import njit, types
 
 from fastopt.engine.cpu import work_sharing
-from fastopt.engine.cpu.context import END, EVALUATE, RUN, record
+from fastopt.engine.cpu.context import BEGUN, END, EVALUATE, IN_PARTS, RUN, RUN_BY_PARTS, record
 from fastopt.engine.cpu.vector_math import ENGINE_JIT, INNER_JIT
-from fastopt.engine.cpu.work_sharing import NEXT_TASK, TASKS_DONE, line, relax
+from fastopt.engine.cpu.work_sharing import NEXT_TASK, OVER, STOP, TASKS_DONE, line, relax
 from fastopt.kernels import tape
 from fastopt.kernels.binding import bind, compile_c, digest
-from fastopt.kernels.intrinsics import call, fetch_add, load_shared, store_shared, vector
-from fastopt.kernels.tape import A0, A1, A2, A3, HEADER, KIND, PC, REGISTERS
+from fastopt.kernels.fused_chunks import PART_WORDS
+from fastopt.kernels.intrinsics import call, fetch_add, load_shared, scratch, store_shared, vector
+from fastopt.kernels.tape import A0, A1, A2, A3, HEADER, KIND, NUMBER, PC, REGISTERS
+from fastopt.kernels.work_queue import PART
 
 #: Registers by which the engine tells a program of the batch: its mean loss, penalty included, its weight,
 #: and whether it ends an epoch. ``penalty`` is the address of the one that says whether it includes it.
@@ -28,6 +31,25 @@ LOSS, BATCH_WEIGHT, ENDS_EPOCH = range(3)
 _GAP = 1 << 20
 
 
+@njit(**INNER_JIT)
+def _start(c):
+    """Execute a program from its start to where it first stops."""
+    header = vector(c.program, np.int64, HEADER)
+    header[PC] = 0
+    registers, result = vector(header[REGISTERS], np.float64, 3), vector(c.result, np.float64, 3)
+    registers[LOSS], registers[BATCH_WEIGHT] = result[2], vector(c.batch_weight, np.float64, 1)[0]
+    registers[ENDS_EPOCH] = c.start + c.n_rows == c.n_samples
+    call(c.advance, (c.program,))
+
+
+def begin_program(context):
+    """Execute a program to the kernel that is to run part by part; the batch is then run to its end."""
+    c = record(context)
+    if not load_shared(line(c, STOP)):  # else some rows may be missing
+        c.stop_at, c.in_parts = line(c, OVER), BEGUN
+        _start(c)
+
+
 def follow(context, worker):
     """Execute a program from its start, or where it last stopped, until it ends or needs gradient or Python.
 
@@ -35,15 +57,18 @@ def follow(context, worker):
     """
     c = record(context)
     header = vector(c.program, np.int64, HEADER)
-    registers, result = vector(header[REGISTERS], np.float64, 3), vector(c.result, np.float64, 3)
-    if c.stopped_at == END:
-        header[PC] = 0
-        registers[LOSS], registers[BATCH_WEIGHT] = result[2], vector(c.batch_weight, np.float64, 1)[0]
-        registers[ENDS_EPOCH] = c.start + c.n_rows == c.n_samples
-    elif c.stopped_at == EVALUATE:
-        vector(header[REGISTERS] + 8 * header[A0], np.float64, 1)[0] = result[2]
-    call(c.advance, (c.program,))
-    while header[KIND] == RUN:
+    if c.in_parts:
+        c.in_parts = IN_PARTS
+        if header[KIND] == RUN_BY_PARTS:  # which the tiles have done
+            call(c.advance, (c.program,))
+    elif c.stopped_at == END:
+        _start(c)
+    else:
+        if c.stopped_at == EVALUATE:
+            result = vector(c.result, np.float64, 3)
+            vector(header[REGISTERS] + 8 * header[A0], np.float64, 1)[0] = result[2]
+        call(c.advance, (c.program,))
+    while header[KIND] == RUN or header[KIND] == RUN_BY_PARTS:
         _run(context, c, worker, header[A0], header[A1], header[A2], header[A3])
         call(c.advance, (c.program,))
     c.stopped_at = header[KIND]
@@ -105,6 +130,31 @@ def mean_gradient(params, gradient, out, stride, constants, lo, hi):
         out[i] = _penalized(g[i], w[i], alpha) / weight
 
 
+def update_part(params, gradient, parts, n_arrays, constants, lo, hi):
+    """Run a program's present kernel, if it is at one, on a tile's mean gradient; called as an update.
+
+    At ``parts`` stand the address of the program's header and where each array begins.
+    """
+    header, firsts = (
+        vector(vector(parts, np.int64, 1)[0], np.int64, HEADER),
+        vector(parts + 8, np.int64, n_arrays),
+    )
+    if header[KIND] != RUN_BY_PARTS:
+        return
+    array = n_arrays - 1
+    while firsts[array] > lo:
+        array -= 1
+    weight, alpha = vector(constants, real, 2)
+    mean, memory = scratch(real, PART), scratch(np.int64, PART_WORDS)
+    for first in range(lo, hi, PART):
+        n, at, skip = min(PART, hi - first), first - firsts[array], first * mean.itemsize
+        w, g = vector(params + skip, real, n), vector(gradient + skip, real, n)
+        for i in range(n):
+            mean[i] = _penalized(g[i], w[i], alpha) / weight
+        mean_at = mean.ctypes.data - at * mean.itemsize
+        call(header[NUMBER], (header[A1], array, mean_at, at, at + n, memory.ctypes.data))
+
+
 @functools.cache
 def _compile(template, dtype):
     """Compile a routine, for an element type where it knows one."""
@@ -115,12 +165,22 @@ def _compile(template, dtype):
     return compile_c(types.void(*[types.int64] * n_arguments), bound, **ENGINE_JIT)
 
 
-def routine_addresses(dtype: str) -> dict[str, int]:
-    """Return the addresses of the routines of a run with a program, by their names in the context."""
-    return {
+def routine_addresses(dtype: str, in_parts: bool) -> dict[str, int]:
+    """Return the addresses of the routines of a run with a program, by their names in the context.
+
+    Parameters
+    ----------
+    dtype : {'float32', 'float64'}
+    in_parts : bool
+        Whether its first kernel runs tile by tile.
+    """
+    addresses = {
         "follow": _compile(follow, None).address,
         "share_tasks": _compile(share_tasks, None).address,
         "set_constants": _compile(set_mean_constants, dtype).address,
-        "update": _compile(mean_gradient, dtype).address,
+        "update": _compile(update_part if in_parts else mean_gradient, dtype).address,
         "advance": tape.advance_address(),
     }
+    if in_parts:
+        addresses["begin_program"] = _compile(begin_program, None).address
+    return addresses

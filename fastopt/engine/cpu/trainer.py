@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastopt.engine import validation
 from fastopt.engine.cpu import compilation
 from fastopt.engine.cpu.batch_runner import BatchRunner
-from fastopt.engine.cpu.context import DENSE, GRADIENT, PREDICT, SCORE, TRAIN
+from fastopt.engine.cpu.context import DENSE, GRADIENT, PREDICT, SCORE, TRAIN, WHOLE
 from fastopt.engine.cpu.thread_count import thread_chooser
 from fastopt.engine.cpu.workspace import Workspace, choose_inputs
 from fastopt.engine.layout import Layout
@@ -372,10 +372,8 @@ class Trainer:
         workspace = runner.workspace
         workspace.point_to_inputs(X, inputs)
         workspace.point_to_params(params)
-        if mode == PROGRAM:
-            workspace.set(**compilation.program_addresses(self._dtype_name))
-        else:
-            workspace.set(program=0)  # all modes share a workspace
+        if mode != PROGRAM:
+            workspace.set(program=0, in_parts=WHOLE)  # all modes share a workspace
         if mode == TRAIN:
             workspace.set(set_constants=compilation.routine("set_constants", self._dtype_name).address)
         workspace.set(

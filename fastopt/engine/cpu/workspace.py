@@ -13,10 +13,12 @@ from fastopt.engine.cpu.context import (
     CSR,
     DENSE,
     END,
+    IN_PARTS,
     LAYER,
     LINE,
     MAX_CONSTANTS,
     SLOPES,
+    WHOLE,
     YIELD,
 )
 from fastopt.engine.cpu.inputs import GROUP, WORD
@@ -331,9 +333,24 @@ class Workspace:
         """Set the optimizer's program, where it expects the gradient, and the penalty."""
         if self._factors is not None:
             self._place_groups(None)
-        self.point(state=program.gradient)
+        in_parts = program.edge > 0 and self._tiles_begin_at(program.edge)
+        if in_parts:
+            firsts = self._layout.firsts
+            self.point(state=np.array([program.header, *firsts], np.int64))
+            self.set(stride=len(firsts), in_parts=IN_PARTS)
+        else:
+            self.point(state=program.gradient)
+            self.set(in_parts=WHOLE)
+        dtype = self._arrays["zeros"].dtype
         self.set(program=program.header, penalty=program.penalty_at)
+        self.set(**compilation.program_addresses(dtype.name, in_parts))
         self._alpha[0] = alpha
+
+    def _tiles_begin_at(self, edge):
+        """Tell whether all tiles begin at multiples of so many elements of their layer's weights."""
+        tiles = self._arrays["tiles"]
+        widths = np.array(self._layout.shapes)[tiles[:, 0], 1]
+        return bool((np.maximum(tiles[:, 1], 0) * widths % edge == 0).all())
 
     def point_to_constants(self, rows):
         """Set the update's constants, one row for each batch."""
