@@ -73,20 +73,14 @@ def scale_units(g, b, f):
 
 @sweep("b")
 def accumulate(g, b, *, share, keep):
-    """Update a running mean of gradients."""
-    return keep * b + share * g
-
-
-@sweep("a")
-def copy(w, a):
-    """Start an average with a copy of the weights."""
-    return w
+    """Update a running mean of gradients; with a share of 1 whatever it was before, infinity or NaN."""
+    return keep * b + share * g if keep else g
 
 
 @sweep("a")
 def average(w, a, *, share, keep):
-    """Update a running average of the weights."""
-    return keep * a + share * w
+    """Update a running average of the weights; with a share of 1 whatever it was before."""
+    return keep * a + share * w if keep else w
 
 
 @sweep("w a")

@@ -86,7 +86,7 @@ class MultiStepsStepper(WrappedStepper):
         self.loss: float = 0.0
         self.present: tuple[int, ...] = ()
         self._means = self.fused.copies()
-        self._begin, self._move = (Stage(s, {"b": self._means}) for s in (rules.scale, rules.accumulate))
+        self._move = Stage(rules.accumulate, {"b": self._means})
 
     def _kept(self):
         return self._means
@@ -129,10 +129,7 @@ class MultiStepsStepper(WrappedStepper):
         """Add gradients and loss to their means."""
         loss = request.options.get("loss", 0.0)
         share = request.weight / (self.weight + request.weight)
-        if self.count == 0:  # overwrites the buffer, which may hold infinity or NaN
-            self.present = request.active
-            self.fused.write(request, self._begin)
-        else:
-            self.fused.write(request, self._move, share=share, keep=1.0 - share)
+        self.present = request.active
+        self.fused.write(request, self._move, share=share, keep=1.0 - share)  # the first share is 1
         self.loss += share * (loss - self.loss)
         self.count, self.weight = self.count + 1, self.weight + request.weight

@@ -3,12 +3,15 @@
 import dataclasses
 from typing import Any, ClassVar
 
+import numpy as np
+
 from fastopt.kernels.interrupts import HeldInterrupt
 from fastopt.optimizers.base import Optimizer
 from fastopt.optimizers.wrappers.base import WrappedStepper, Wrapper
 from fastopt.rules import wrappers as rules
 from fastopt.schedules import Run
 from fastopt.stepping.fusion_stages import Stage, StepRequest
+from fastopt.stepping.recordable import number
 from fastopt.stepping.stepper import Stepper
 
 
@@ -119,7 +122,7 @@ class AveragingStepper(WrappedStepper):
         self.n_averaged: int = 0
         self.is_averaged: bool = False
         self._averages = self.fused.copies()
-        self._begin, self._move = (Stage(s, {"a": self._averages}) for s in (rules.copy, rules.average))
+        self._move = Stage(rules.average, {"a": self._averages})
 
     def _kept(self):
         return self._averages
@@ -129,12 +132,14 @@ class AveragingStepper(WrappedStepper):
         if self.is_averaged:
             raise RuntimeError("the weights are their average; call train() before step()")
         since = self.count + 1 - self._first
-        # Every branch on a count doubles what is recorded of the step.
+        # Every branch on a count doubles what is recorded of the step: the first average is no other stage.
         is_due = (not self._first or since > 0) and (self._every == 1 or since % self._every == 0)
         if is_due:
-            share = 1.0 / (self.n_averaged + 1) if self._decay is None else 1.0 - self._decay
+            share = 1.0 / (self.n_averaged + 1)  # the first average is a copy
+            if self._decay is not None:
+                share = number(np.where(self.n_averaged == 0, share, 1.0 - self._decay))
             self._move.constants = {"share": share, "keep": 1.0 - share}
-            request.after.append(self._move if self.n_averaged else self._begin)
+            request.after.append(self._move)
         found = self.forward(request)
         if request.is_made:
             self.count, self.n_averaged = self.count + 1, self.n_averaged + is_due
