@@ -165,6 +165,14 @@ def _test(op, x, y):
 
 
 @njit(**JIT_OPTIONS)
+def _compute(op, x, y):
+    """Return the result of an operation on one or two numbers."""
+    if op >= _LESS:
+        return 1.0 if _test(op, x, y) else 0.0
+    return _arithmetic(op, x, y) if op >= _BINARY else _unary(op, x)
+
+
+@njit(**JIT_OPTIONS)
 def _reduce(op, r, row):
     """Carry out SUM, LARGEST or SMALLEST."""
     length, inner, at = row[B], row[C], 0
@@ -242,15 +250,9 @@ def _execute(op, r, row, header):
     """Carry out one instruction that is no control instruction."""
     n, out, a, b = row[N], row[OUT], row[A], row[B]
     of_a, of_b = row[STRIDES] & 1, row[STRIDES] >> 1 & 1
-    if op >= _LESS:
+    if op >= _UNARY:
         for i in range(n):
-            r[out + i] = 1.0 if _test(op, r[a + i * of_a], r[b + i * of_b]) else 0.0
-    elif op >= _BINARY:
-        for i in range(n):
-            r[out + i] = _arithmetic(op, r[a + i * of_a], r[b + i * of_b])
-    elif op >= _UNARY:
-        for i in range(n):
-            r[out + i] = _unary(op, r[a + i * of_a])
+            r[out + i] = _compute(op, r[a + i * of_a], r[b + i * of_b])
     elif op >= _GATHER:
         _move_registers(op, r, row)
     else:
@@ -267,7 +269,9 @@ def advance(address):
         row = code[pc]
         op = row[OP]
         pc += 1
-        if op > _JUMP_UNLESS:
+        if op >= _UNARY and row[N] == 1:  # most are: a loop of one turn would take three times as long
+            r[row[OUT]] = _compute(op, r[row[A]], r[row[B]])
+        elif op > _JUMP_UNLESS:
             _execute(op, r, row, header)
         elif op == _RUN_ALONE:
             call_flushing(row[OUT], (row[A], 0, row[B], 0))
