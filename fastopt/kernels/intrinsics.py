@@ -192,19 +192,27 @@ def store_shared(typingctx, address, value):
     return types.void(types.int64, types.int64), codegen
 
 
-@intrinsic
-def prefetch(typingctx, address):
-    """Prefetch the cache line at ``address``, which need not be valid memory."""
+def _define_prefetch(to_write):
+    @intrinsic
+    def prefetch(typingctx, address):
+        def codegen(context, builder, signature, args):
+            at = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [at.type, *[ir.IntType(32)] * 3])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            flags = [ir.Constant(ir.IntType(32), value) for value in (to_write, 3, 1)]  # to keep, data
+            builder.call(function, [at, *flags])
+            return context.get_dummy_value()
 
-    def codegen(context, builder, signature, args):
-        at = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [at.type, *[ir.IntType(32)] * 3])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        flags = [ir.Constant(ir.IntType(32), value) for value in (0, 3, 1)]  # to read, to keep, data
-        builder.call(function, [at, *flags])
-        return context.get_dummy_value()
+        return types.void(types.int64), codegen
 
-    return types.void(types.int64), codegen
+    return prefetch
+
+
+#: Prefetch the cache line at an address, which need not be valid memory.
+prefetch = _define_prefetch(0)
+
+#: The same for a line that will be written: what other cores hold of it becomes invalid beforehand.
+prefetch_to_write = _define_prefetch(1)
 
 
 @intrinsic

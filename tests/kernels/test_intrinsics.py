@@ -3,8 +3,18 @@
 import numpy as np
 import pytest
 from numba import from_dtype, njit
+from numba.core.registry import cpu_target
 
-from fastopt.kernels.intrinsics import elements, matrix, pointer, record_at, tuple_at, vector
+from fastopt.kernels.intrinsics import (
+    elements,
+    matrix,
+    pointer,
+    prefetch,
+    prefetch_to_write,
+    record_at,
+    tuple_at,
+    vector,
+)
 
 _PAIR = np.dtype([("n", np.int64), ("x", np.float64)])
 _PAIR_TYPE = from_dtype(_PAIR)
@@ -57,3 +67,31 @@ def test_parts_and_tuples_hold_the_elements_from_an_index_on(dtype):
     assert three == tuple(before[1:4])  # taken before the write at index 2, and no view
     assert two == (-1.0, before[3])
     np.testing.assert_array_equal(values, [*before[:2], -1, *before[3:]])
+
+
+@njit
+def _prefetch(address):
+    prefetch(address)
+
+
+@njit
+def _prefetch_to_write(address):
+    prefetch_to_write(address)
+
+
+@pytest.mark.parametrize("function", [_prefetch, _prefetch_to_write])
+def test_prefetching_takes_any_address_and_changes_nothing(function):
+    values = np.arange(64.0)
+    for address in (values.ctypes.data, values.ctypes.data + values.nbytes, 0, -1):
+        function(address)
+    np.testing.assert_array_equal(values, np.arange(64.0))
+
+
+def test_prefetching_to_write_asks_for_ownership_where_the_processor_can():
+    if "+prfchw" not in cpu_target.target_context.codegen().magic_tuple()[2]:
+        pytest.skip("this processor has no such instruction")
+    for function, is_to_write in ((_prefetch, False), (_prefetch_to_write, True)):
+        function(0)
+        (text,) = function.inspect_asm().values()
+        assert "prefetch" in text
+        assert ("prefetchw" in text) == is_to_write

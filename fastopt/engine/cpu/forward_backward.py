@@ -29,7 +29,7 @@ from fastopt.engine.cpu.context import (
 )
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.engine.cpu.work_sharing import BLOCKS_DONE, TILES_DONE, finish, take_block, take_tile
-from fastopt.kernels.intrinsics import call, vector
+from fastopt.kernels.intrinsics import call, prefetch_to_write, vector
 
 
 @njit(**INNER_JIT)
@@ -207,6 +207,17 @@ def _work_on_scaled(c, layer, first, last, gradient, worker):
 
 
 @njit(**INNER_JIT)
+def _claim(c, lo, n):
+    """Take the ``n`` parameters from the ``lo``-th on from the other cores, which have read them.
+
+    Asked for one by one as the update stores them, each line takes as long as the arithmetic on it.
+    """
+    first = c.params + lo * c.itemsize
+    for at in range(first, first + n * c.itemsize, LINE):
+        prefetch_to_write(at)
+
+
+@njit(**INNER_JIT)
 def _work_on_tile(context, c, layer, tile, worker):
     """Compute a tile's gradient, and update the parameters while it is in cache or add it to the whole."""
     number, first, last = tile[0], tile[1], tile[2]
@@ -219,6 +230,8 @@ def _work_on_tile(context, c, layer, tile, worker):
     out = (c.cleared if is_csr else c.buffers) + worker * c.buffer_stride
     if keep and not is_scaled:
         out = c.gradient + lo * c.itemsize
+    if not (c.alone or keep or (c.program and not c.in_parts)):
+        _claim(c, lo, n)
     _weight_gradient(context, c, layer, number, first, last, out, worker, keep and not is_scaled)
     if c.penalized:
         call(c.sum_of_squares, (n, c.params + lo * c.itemsize, c.tile_squares + tile[3] * 8))
