@@ -15,7 +15,7 @@ from llvmlite.binding import get_host_cpu_name
 from threadpoolctl import threadpool_info
 
 from fastopt.kernels import threading_layer
-from fastopt.kernels.simd_gemm import vector_bytes
+from fastopt.kernels.simd_vectors import vector_bytes
 
 _REST = _BLOCK = 0.02
 

@@ -12,7 +12,7 @@ import itertools
 import numpy as np
 from numba import carray, types
 
-from fastopt.kernels import recording, simd_gemm, work_queue
+from fastopt.kernels import recording, simd_gemm, simd_vectors, work_queue
 from fastopt.kernels.binding import bind, compile_c
 from fastopt.kernels.gemm import gemm, gemm_address
 from fastopt.kernels.intrinsics import pointer
@@ -181,7 +181,7 @@ class Products:
         """Return the addresses of a small product's copy of the right matrix, of zeros, and of its sums."""
         if not is_small:
             return 0, 0, 0
-        spaces = [np.zeros(size + simd_gemm.vector_bytes(), dtype) for size in (k * n, n, m * n)]
+        spaces = [np.zeros(size + simd_vectors.vector_bytes(), dtype) for size in (k * n, n, m * n)]
         self._kept.append(spaces)
         return [space.ctypes.data for space in spaces]
 

@@ -5,7 +5,7 @@ import pytest
 from numba import njit
 
 from fastopt.engine.cpu.vector_math import ENGINE_JIT
-from fastopt.kernels import simd_gemm
+from fastopt.kernels import simd_gemm, simd_vectors
 
 DTYPES = [np.float32, np.float64]
 GUARD = -77.0  # what stands around the result and must still stand there afterwards
@@ -45,13 +45,13 @@ def with_slack(b):
     return copy
 
 
-def product(a, b, start, out, kind="dense", index=None, rectify=False):
+def product(a, b, start, out, kind="dense", index=None, rectify=False, call=None):
     """Call a kernel on two-dimensional arrays with any strides along rows of ``b``, ``start``, ``out``."""
     size = a.itemsize
     b = with_slack(b)
     index = np.zeros(simd_gemm.COPY_BYTES // 4, np.int32) if index is None else index
     k = a.shape[1] if kind in ("dense", "listed") else len(index)
-    PRODUCTS[kind](
+    (call or PRODUCTS[kind])(
         a.dtype.type(0), *out.shape, k, at(a), a.strides[0] // size, a.strides[1] // size,
         at(b), b.strides[0] // size, at(index), at(start), start.strides[0] // size,
         at(out), out.strides[0] // size, rectify,
@@ -100,8 +100,34 @@ def test_products_of_every_height_and_transposed_are_exact(m, dtype):
         np.testing.assert_array_equal(out, bias + a @ b)
 
 
+@pytest.fixture(params=[32, 64])
+def dense_of_width(request, monkeypatch):
+    """Return the bytes of a vector, and the dense product with such, whatever this processor has."""
+    for module in (simd_gemm, simd_vectors):
+        monkeypatch.setattr(module, "vector_bytes", lambda: request.param)
+    return request.param, compiled(simd_gemm.dense_product)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(24, 300, 257), (23, 256, 128), (30, 513, 129), (50, 40, 384)])
+def test_all_remainders_of_rows_and_of_vectors_are_exact_for_either_width_of_vectors(dense_of_width, dtype):
+    width, call = dense_of_width
+    rs = np.random.RandomState(0)
+    lanes = width // np.dtype(dtype).itemsize
+    for vectors in range(1, 12):  # panels of 4 and 3, or of 3 and 2, and what they leave
+        n = vectors * lanes - vectors % 3
+        for m in range(26):  # blocks of 8, 6, 4 and 2 rows
+            a, b = small_integers(rs, m, 5, dtype=dtype), small_integers(rs, 5, n, dtype=dtype)
+            start = small_integers(rs, m, n, dtype=dtype)
+            whole, out = guarded(m, n, 3, dtype)
+            product(a, b, start, out, call=call)
+            np.testing.assert_array_equal(out, start + a @ b)
+            assert_guards(whole, out)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "shape", [(100, 300, 257), (96, 513, 129), (24, 300, 257), (23, 256, 128), (30, 513, 129), (50, 40, 384)]
+)
 def test_products_whose_right_rows_lie_far_apart_are_exact(shape, dtype):
     m, n, k = shape
     rs = np.random.RandomState(0)

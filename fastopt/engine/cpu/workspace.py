@@ -36,7 +36,7 @@ BLOCK_ROWS = 64
 TILE = 32768
 #: Tiles a network is cut into at the least, if they keep this many weights each.
 MIN_TILES, MIN_TILE = 8, 2048
-#: Rows of a tile come in whole dozens, because the products' blocks are of 4 and 6 rows, or 8 and 12.
+#: Rows of a tile come in whole dozens, because the products' blocks are of 4 and 6 rows, or 6 and 8.
 TILE_ROWS = 12
 #: Elements after the last that products may read, a vector.
 _SLACK = 16
