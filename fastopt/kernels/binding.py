@@ -14,7 +14,7 @@ from pathlib import Path
 from numba import config, njit
 
 from fastopt.kernels import code_cache
-from fastopt.kernels.inner_functions import INNER_OPTIONS
+from fastopt.kernels.compilers import INNER_OPTIONS, WITH_MEMORY, WITHOUT_MEMORY
 from fastopt.rules import bits, randomness
 
 #: ``error_model="numpy"``: under the default a division may raise, and then nothing vectorises.
@@ -117,12 +117,12 @@ def compile_c(signature, function, **options):
             "fastopt runs compiled loops only, and NUMBA_DISABLE_JIT=1 has switched Numba's compiler off; "
             "unset it before Python starts"
         )
-    return code_cache.cfunc(signature, **JIT_OPTIONS | options)(function)
+    return code_cache.cfunc(signature, **JIT_OPTIONS | WITHOUT_MEMORY | options)(function)
 
 
 #: Of functions of scalars. ``fastmath`` is off in so many words: Numba gives a function that says nothing
 #: the flags of its caller, and a rule's arithmetic must not be reordered with the sums of a sweep.
-SCALAR_JIT = JIT_OPTIONS | INNER_OPTIONS | {"fastmath": False}
+SCALAR_JIT = JIT_OPTIONS | INNER_OPTIONS | WITH_MEMORY | {"fastmath": False}
 
 
 def compile_scalar(function, scalar, options=SCALAR_JIT, replaced=()):

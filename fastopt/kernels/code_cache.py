@@ -31,6 +31,7 @@ from numba.core.typing import Signature
 
 from fastopt._collection import paused
 from fastopt.kernels import cache_folders
+from fastopt.kernels.compilers import QuickCompiler
 
 _PACKAGE = Path(__file__).parents[1]
 _DIGEST_SIZE = hashlib.sha256().digest_size
@@ -69,7 +70,8 @@ def cfunc(signature: Signature, **options) -> Callable:
     """Decorate a function as `numba.cfunc` does, and keep its machine code on disk."""
 
     def decorate(function):
-        compiled = CFunc(function, normalize_signature(signature), locals={}, options=options)
+        arguments = normalize_signature(signature)
+        compiled = CFunc(function, arguments, locals={}, options=options, pipeline_class=QuickCompiler)
         compiled._cache = KernelCache(function, "C", options)
         with paused():
             compiled.compile()

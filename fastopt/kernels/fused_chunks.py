@@ -8,11 +8,10 @@ import functools
 import math
 
 import numpy as np
-from numba import carray
 
 from fastopt.kernels import code_cache, reductions, threading_layer, work_queue
 from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_c
-from fastopt.kernels.intrinsics import call, pointer
+from fastopt.kernels.intrinsics import call, vector
 
 #: Operands that are no addresses: the gradient of the stepper's table, as it stands then, and three buffers
 #: of a thread, as long as a chunk.
@@ -51,15 +50,15 @@ PART_WORDS = (_HEAD + 3 * _PART_SPAN) // 8
 
 def run_chunk(arrays, stages, array, lo, hi, skip, n_columns, own, span, gradient):
     """Run an array's stages on one chunk: rows ``lo`` to ``hi``, or some columns of one row."""
-    of_array = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)
-    table = carray(pointer(of_array[0], np.int64), work_queue.TABLE_COLUMNS)
-    at = carray(pointer(own, np.int64), _OPERANDS)
+    of_array = vector(arrays + 8 * _ARRAY_COLUMNS * array, np.int64, _ARRAY_COLUMNS)
+    table = vector(of_array[0], np.int64, work_queue.TABLE_COLUMNS)
+    at = vector(own, np.int64, _OPERANDS)
     itemsize, width = of_array[1], of_array[2]
     first, last = lo * width + skip, (hi - 1) * width + skip + n_columns
     # Kernels count from the array's first element: a buffer holds the chunk's elements alone.
     buffers = own + _HEAD - first * itemsize
     for k in range(of_array[5], of_array[6]):
-        stage = carray(pointer(stages + 8 * _STAGE_COLUMNS * k, np.int64), _STAGE_COLUMNS)
+        stage = vector(stages + 8 * _STAGE_COLUMNS * k, np.int64, _STAGE_COLUMNS)
         is_part = stage[1] and n_columns < width
         for j in range(_OPERANDS):
             code, kind = stage[6 + j], stage[6 + _OPERANDS + j]
@@ -87,13 +86,13 @@ run_chunk = code_cache.jit(nogil=True, **JIT_OPTIONS)(run_chunk)
 
 def fused_tasks(arguments, first, last, worker):
     """Run all stages on work items ``first`` to ``last``, chunk by chunk; a `work_queue` routine."""
-    given = carray(pointer(arguments, np.int64), 6)
+    given = vector(arguments, np.int64, 6)
     arrays, stages, span = given[0], given[1], given[4]
     own = given[3] + worker * given[5]
     for task in range(first, last):
-        item = carray(pointer(given[2] + 24 * task, np.int64), 3)
+        item = vector(given[2] + 24 * task, np.int64, 3)
         array, begin, end = item[0], item[1], item[2]
-        of_array = carray(pointer(arrays + 8 * _ARRAY_COLUMNS * array, np.int64), _ARRAY_COLUMNS)
+        of_array = vector(arrays + 8 * _ARRAY_COLUMNS * array, np.int64, _ARRAY_COLUMNS)
         width, n_rows, n_columns = of_array[2], of_array[3], of_array[4]
         for lo in range(begin, end, n_rows):
             for skip in range(0, width, n_columns):
@@ -103,7 +102,7 @@ def fused_tasks(arguments, first, last, worker):
 
 def fused_part(arguments, array, gradient, lo, hi, memory):
     """Run all stages on a part of an array of elements; see `work_queue.WorkQueue.part`."""
-    given = carray(pointer(arguments, np.int64), 2)
+    given = vector(arguments, np.int64, 2)
     run_chunk(given[0], given[1], array, lo, hi, 0, 1, memory, _PART_SPAN, gradient)
 
 

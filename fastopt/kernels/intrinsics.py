@@ -5,10 +5,11 @@ compiles once for every optimizer, stays disk-cacheable (a dispatcher or a ctype
 would prevent that), and never pays Numba's 140 us for a function passed across the Python boundary.
 """
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import from_dtype, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, register_model
 from numba.np.arrayobj import np_cfarray
 
 _I64 = ir.IntType(64)
@@ -148,6 +149,25 @@ def tuple_at(typingctx, start, first, n):
         return context.make_tuple(builder, kind, values)
 
     return kind(start, first, n), codegen
+
+
+class Record(types.Record):
+    """The type of records of a NumPy dtype, printed by name.
+
+    Numba prints the types of the arguments in each of its passes, and a record of many fields at length.
+    """
+
+    def __init__(self, name: str, dtype: np.dtype):
+        plain = from_dtype(dtype)
+        fields = [(field, about._asdict()) for field, about in plain.fields.items()]
+        super().__init__(fields, plain.size, plain.aligned)
+        self._printed = name
+
+    def __repr__(self):
+        return self._printed
+
+
+register_model(Record)(models.RecordModel)
 
 
 @intrinsic

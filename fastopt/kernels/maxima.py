@@ -4,11 +4,11 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from numba import carray, types
+from numba import types
 
 from fastopt.kernels import reductions, work_queue
 from fastopt.kernels.binding import bind, compile_c
-from fastopt.kernels.intrinsics import pointer
+from fastopt.kernels.intrinsics import vector
 
 _SIGNATURE = types.void(*[types.int64] * 7)
 
@@ -17,7 +17,7 @@ real = np.float64  # for which each kernel has its own element type
 
 def largest_of_rows(matrix, out, n_rows, n_columns, unused, lo, hi):
     """Write the largest element, or 0, of the rows ``lo`` to ``hi``."""
-    a, largest = carray(pointer(matrix, real), n_rows * n_columns), carray(pointer(out, real), n_rows)
+    a, largest = vector(matrix, real, n_rows * n_columns), vector(out, real, n_rows)
     for row in range(lo, hi):
         most = real(0.0)
         for k in range(row * n_columns, (row + 1) * n_columns):
@@ -27,7 +27,7 @@ def largest_of_rows(matrix, out, n_rows, n_columns, unused, lo, hi):
 
 def largest_of_columns(matrix, out, n_rows, n_columns, unused, lo, hi):
     """Write the largest element, or 0, of the columns ``lo`` to ``hi``."""
-    a, largest = carray(pointer(matrix, real), n_rows * n_columns), carray(pointer(out, real), n_columns)
+    a, largest = vector(matrix, real, n_rows * n_columns), vector(out, real, n_columns)
     largest[lo:hi] = 0.0
     for row in range(n_rows):
         for column in range(lo, hi):

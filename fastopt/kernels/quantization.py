@@ -14,13 +14,11 @@ of the magnitude, no sign 32. The scale of a block is the exponent of its larges
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastopt.kernels import code_cache
 from fastopt.kernels.binding import JIT_OPTIONS, bind
 from fastopt.rules.bits import float_as_int, int_as_float
-from fastopt.rules.quantized_state import BLOCK
 
 _I32 = ir.IntType(32)
 
@@ -73,16 +71,6 @@ def mix(typingctx, x):
 def counter_at(i, key):
     """Return the random generator's counter (a uint32) for element ``i`` under a key."""
     return uint32(uint32(uint32(i) * uint32(_STEP)) + key)
-
-
-@intrinsic
-def block_buffer(typingctx, like):
-    """Return a pointer to a block of numbers on the stack, of the type of ``like``."""
-
-    def codegen(context, builder, signature, args):
-        return cgutils.alloca_once(builder, context.get_value_type(like), size=BLOCK)
-
-    return types.CPointer(like)(like), codegen
 
 
 @_compiled

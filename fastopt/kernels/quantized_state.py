@@ -8,10 +8,9 @@ the bits do not depend on how arrays are split into tasks.
 """
 
 import numpy as np
-from numba import carray
 
 from fastopt.kernels import quantization, templates
-from fastopt.kernels.intrinsics import pointer, tuple_at
+from fastopt.kernels.intrinsics import pointer, scratch, tuple_at, vector
 from fastopt.kernels.quantization import DROPPED
 from fastopt.rules.quantized_state import BLOCK, UNSIGNED
 
@@ -22,14 +21,14 @@ _UPDATE = """
 def update(w, g, s, stride, c, lo, hi):
     head = tuple_at(pointer(c, real), 0, 3)
     k = tuple_at(pointer(c, real), 3, {own})
-    key = uint32(uint32(carray(pointer(c, real), 4 + {own})[3 + {own}]) << uint32(8))
+    key = uint32(uint32(vector(c, real, 4 + {own})[3 + {own}]) << uint32(8))
     counter = counter_at(lo, key)
     {body}
 """
 
 _BFLOAT16 = """
-a_w = carray(pointer(w, real), hi)[lo:]
-a_g = carray(pointer(g, real), hi)[lo:]
+a_w = vector(w, real, hi)[lo:]
+a_g = vector(g, real, hi)[lo:]
 {opened}
 for i in range(hi - lo):
     p, d = prologue(a_w[i], a_g[i], head)
@@ -46,8 +45,8 @@ stride_of_scales = ((stride + BLOCK - 1) // BLOCK + LINE - 1) // LINE * LINE
 for block in range(lo // BLOCK, (hi + BLOCK - 1) // BLOCK):
     at = block * BLOCK
     n = min(BLOCK, hi - at)
-    a_w = carray(pointer(w + at * itemsize, real), n)
-    a_g = carray(pointer(g + at * itemsize, real), n)
+    a_w = vector(w + at * itemsize, real, n)
+    a_g = vector(g + at * itemsize, real, n)
     {opened}
     for i in range(n):
         p, d = prologue(a_w[i], a_g[i], head)
@@ -73,7 +72,7 @@ def _bfloat16(rule):
     opened, decoded, encoded = [], [], []
     for k in range(len(rule.moments)):
         made, random = _random(k, 16)
-        opened += [f"q{k} = carray(pointer(s + {2 * k} * stride, uint16), hi)[lo:]"]
+        opened += [f"q{k} = vector(s + {2 * k} * stride, uint16, hi)[lo:]"]
         decoded += [f"real(decode_bfloat16(q{k}[i]))"]
         encoded += [*made, f"q{k}[i] = encode_bfloat16(flush(float32(x{k}), tiny), {random})"]
     return _BFLOAT16, {"opened": opened, "decoded": ", ".join(decoded), "encoded": encoded}
@@ -84,9 +83,9 @@ def _int8(rule):
     for k, name in enumerate(rule.moments):
         kind, code = ("unsigned", "uint8") if name in UNSIGNED else ("signed", "int8")
         made, random = _random(k, DROPPED)
-        buffers += [f"b{k} = carray(block_buffer(float32(0)), BLOCK)"]
-        opened += [f"q{k} = carray(pointer(s + {k} * stride + at, {code}), n)"]
-        opened += [f"e{k} = carray(pointer(scales + {k} * stride_of_scales + block, uint8), 1)"]
+        buffers += [f"b{k} = scratch(float32, BLOCK)"]
+        opened += [f"q{k} = vector(s + {k} * stride + at, {code}, n)"]
+        opened += [f"e{k} = vector(scales + {k} * stride_of_scales + block, uint8, 1)"]
         opened += [f"f{k}, m{k} = low_{kind}(e{k}[0]), int32(0)"]
         decoded += [f"real(decode_{kind}(q{k}[i], f{k}))"]
         kept += [f"b{k}[i] = float32(x{k})", f"m{k} = max(m{k}, magnitude(float32(x{k})))"]
@@ -126,10 +125,11 @@ def names(scalar):
         **{name: getattr(np, name) for name in ("float32", "int32", "int8", "uint8", "uint16", "uint32")},
         "BLOCK": BLOCK,
         "LINE": LINE,
-        "carray": carray,
         "itemsize": np.dtype(scalar).itemsize,
         "pointer": pointer,
         "range": range,
         "real": scalar,
+        "scratch": scratch,
         "tuple_at": tuple_at,
+        "vector": vector,
     }

@@ -11,11 +11,11 @@ import dataclasses
 import functools
 
 import numpy as np
-from numba import carray, types
+from numba import types
 
 from fastopt.kernels import elementwise_loops, recording, subnormals, templates, work_queue
 from fastopt.kernels.binding import bind, compile_c, compile_scalar
-from fastopt.kernels.intrinsics import pointer, tuple_at
+from fastopt.kernels.intrinsics import pointer, tuple_at, vector
 
 #: Elements whose terms are added up before they meet those of others.
 CHUNK = 16_384
@@ -64,36 +64,36 @@ def _source(sweep):
     wide, names = sweep.is_matrix, sweep.operands
     head = [
         "def sweep(operands, constants, outputs, per_chunk, width, lo, hi):",
-        f"at = carray(pointer(operands, int64), {len(names)})",
-        "out = carray(pointer(outputs, int64), 3)",
+        f"at = vector(operands, int64, {len(names)})",
+        "out = vector(outputs, int64, 3)",
         "head = tuple_at(pointer(constants, real), 0, 3)",
         *[f"k = tuple_at(pointer(constants, real), 3, {len(sweep.constants)})"] * bool(sweep.constants),
         "chunk = lo // per_chunk",
         *(f"t{k} = 0.0" for k in range(sweep.sums)),
     ]
     body = _elementwise(sweep) + [f"t{k} += s{k}" for k in range(sweep.sums)]
-    tail = [f"total = carray(pointer(out[0], float64), (chunk + 1) * {sweep.sums})"] * bool(sweep.sums)
+    tail = [f"total = vector(out[0], float64, (chunk + 1) * {sweep.sums})"] * bool(sweep.sums)
     tail += [f"total[chunk * {sweep.sums} + {k}] = t{k}" for k in range(sweep.sums)]
     if not wide:
-        head += [f"a_{n} = carray(pointer(at[{q}], real), hi)[lo:]" for q, n in enumerate(names)]
+        head += [f"a_{n} = vector(at[{q}], real, hi)[lo:]" for q, n in enumerate(names)]
         return _join(head, ["for i in range(hi - lo):", *_indent(body)], tail)
     for k in range(sweep.column_sums):
         where = f"out[2] + 8 * width * (chunk * {sweep.column_sums} + {k})"
-        head += [f"c_{k} = carray(pointer({where}, float64), width)", f"c_{k}[:] = 0.0"]
+        head += [f"c_{k} = vector({where}, float64, width)", f"c_{k}[:] = 0.0"]
         body += [f"c_{k}[i] += c{k}"]
     body += [f"r_{k} += r{k}" for k in range(sweep.row_sums)]
     row = []
     for q, n in enumerate(names):
         if n in sweep.rows:
-            row += [f"b_{n} = carray(pointer(at[{q}], real), hi)[row]"]
+            row += [f"b_{n} = vector(at[{q}], real, hi)[row]"]
         else:
             offset = "" if n in sweep.columns else " + row * width * itemsize"
-            row += [f"a_{n} = carray(pointer(at[{q}]{offset}, real), width)"]
+            row += [f"a_{n} = vector(at[{q}]{offset}, real, width)"]
     row += [f"r_{k} = 0.0" for k in range(sweep.row_sums)]
     row += ["for i in range(width):", *_indent(body)]
     for k in range(sweep.row_sums):
         where = f"out[1] + 8 * (row * {sweep.row_sums} + {k})"
-        row += [f"carray(pointer({where}, float64), 1)[0] = r_{k}"]
+        row += [f"vector({where}, float64, 1)[0] = r_{k}"]
     return _join(head, ["for row in range(lo, hi):", *_indent(row)], tail)
 
 
@@ -125,7 +125,7 @@ def sweep_kernel(sweep, dtype):
         prologue=compile_scalar(elementwise_loops.prologue, scalar),
         flush=compile_scalar(subnormals.flush, scalar),
         tiny=scalar(subnormals.TINY[dtype]),
-        carray=carray,
+        vector=vector,
         tuple_at=tuple_at,
         pointer=pointer,
         real=scalar,

@@ -14,11 +14,12 @@ import functools
 import math
 
 import numpy as np
-from numba import carray, njit, types
+from numba import njit, types
 
 from fastopt.kernels import code_cache
 from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_c
-from fastopt.kernels.intrinsics import call, pointer
+from fastopt.kernels.compilers import INNER_OPTIONS, WITHOUT_MEMORY
+from fastopt.kernels.intrinsics import call, matrix, vector
 from fastopt.kernels.subnormals import call_flushing
 
 
@@ -89,6 +90,8 @@ PC, KIND, A0, A1, A2, A3, CODE, REGISTERS, FEEDS, FEED_COLUMNS, NUMBER = range(1
 HEADER = 16
 
 _SIGNATURE = types.void(types.int64)
+#: For functions that only compiled code calls.
+_INNER_JIT = JIT_OPTIONS | INNER_OPTIONS | WITHOUT_MEMORY
 _UNARY, _BINARY = int(Op.MOVE), int(Op.ADD)
 (
     _END, _RUN, _EVALUATE, _YIELD, _RUN_BY_PARTS, _RUN_ALONE, _JUMP_UNLESS, _STORE4, _STORE8, _LOAD4, _LOAD8,
@@ -98,7 +101,7 @@ _UNARY, _BINARY = int(Op.MOVE), int(Op.ADD)
 ) = map(int, Op)  # fmt: skip
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_INNER_JIT)
 def _unary(op, x):
     """Return the result of an operation on one number."""
     if op == _MOVE:
@@ -124,7 +127,7 @@ def _unary(op, x):
     return 1.0 if x != x else 0.0
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_INNER_JIT)
 def _arithmetic(op, x, y):
     """Return the result of an operation on two numbers that gives a number."""
     if op == _ADD:
@@ -148,7 +151,7 @@ def _arithmetic(op, x, y):
     return x if x <= y or y != y else y
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_INNER_JIT)
 def _test(op, x, y):
     """Return the truth value of a comparison, or of two truth values."""
     if op == _LESS:
@@ -164,7 +167,7 @@ def _test(op, x, y):
     return x != 0.0 or y != 0.0
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_INNER_JIT)
 def _compute(op, x, y):
     """Return the result of an operation on one or two numbers."""
     if op >= _LESS:
@@ -172,7 +175,7 @@ def _compute(op, x, y):
     return _arithmetic(op, x, y) if op >= _BINARY else _unary(op, x)
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_INNER_JIT)
 def _reduce(op, r, row):
     """Carry out SUM, LARGEST or SMALLEST."""
     length, inner, at = row[B], row[C], 0
@@ -192,26 +195,26 @@ def _reduce(op, r, row):
             at += 1
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_INNER_JIT)
 def _move_memory(op, r, row, header):
     """Carry out an instruction that reads or writes memory other than registers."""
     n, out, a, b, c = row[N], row[OUT], row[A], row[B], row[C]
     stride = row[STRIDES] & 1
     if op == _STORE4:
         for i in range(n):
-            carray(pointer(out + i * b, np.float32), 1)[0] = r[a + i * stride]
+            vector(out + i * b, np.float32, 1)[0] = r[a + i * stride]
     elif op == _STORE8:
         for i in range(n):
-            carray(pointer(out + i * b, np.float64), 1)[0] = r[a + i * stride]
+            vector(out + i * b, np.float64, 1)[0] = r[a + i * stride]
     elif op == _LOAD4:
         for i in range(n):
-            r[out + i] = carray(pointer(a + i * b, np.float32), 1)[0]
+            r[out + i] = vector(a + i * b, np.float32, 1)[0]
     elif op == _LOAD8:
         for i in range(n):
-            r[out + i] = carray(pointer(a + i * b, np.float64), 1)[0]
+            r[out + i] = vector(a + i * b, np.float64, 1)[0]
     elif op == _COLLECT:
-        sums = carray(pointer(a, np.float64), 1 << 40)
-        starts = carray(pointer(c, np.int64), n + 1)
+        sums = vector(a, np.float64, 1 << 40)
+        starts = vector(c, np.int64, n + 1)
         for k in range(b):
             for i in range(n):
                 total = sums[starts[i] * b + k]
@@ -220,21 +223,21 @@ def _move_memory(op, r, row, header):
                 r[out + k * n + i] = total
     elif op == _FEED:
         first = int(r[a] - r[b]) * header[FEED_COLUMNS] + c
-        feeds = carray(pointer(header[FEEDS], np.float64), 1 << 40)
+        feeds = vector(header[FEEDS], np.float64, 1 << 40)
         for i in range(n):
             r[out + i] = feeds[first + i]
     else:
-        target, source = carray(pointer(out, np.uint8), n), carray(pointer(a, np.uint8), n)
+        target, source = vector(out, np.uint8, n), vector(a, np.uint8, n)
         for i in range(n):  # an assignment of arrays has messages, whose strings take a second to compile
             target[i] = source[i]
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_INNER_JIT)
 def _move_registers(op, r, row):
     """Carry out an instruction on registers other than one element by element with one or two operands."""
     n, out, a, b, c = row[N], row[OUT], row[A], row[B], row[C]
     if op == _GATHER:
-        indices = carray(pointer(b, np.int64), n)
+        indices = vector(b, np.int64, n)
         for i in range(n):
             r[out + i] = r[a + indices[i]]
     elif op == _SELECT:
@@ -245,7 +248,7 @@ def _move_registers(op, r, row):
         _reduce(op, r, row)
 
 
-@njit(**JIT_OPTIONS)
+@njit(**_INNER_JIT)
 def _execute(op, r, row, header):
     """Carry out one instruction that is no control instruction."""
     n, out, a, b = row[N], row[OUT], row[A], row[B]
@@ -261,9 +264,9 @@ def _execute(op, r, row, header):
 
 def advance(address):
     """Run a program until a control instruction; a C function of the header's address."""
-    header = carray(pointer(address, np.int64), HEADER)
-    code = carray(pointer(header[CODE], np.int64), (1 << 40, COLUMNS))
-    r = carray(pointer(header[REGISTERS], np.float64), 1 << 40)
+    header = vector(address, np.int64, HEADER)
+    code = matrix(header[CODE], np.int64, (1 << 40, COLUMNS))
+    r = vector(header[REGISTERS], np.float64, 1 << 40)
     pc = header[PC]
     while True:
         row = code[pc]

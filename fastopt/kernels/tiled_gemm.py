@@ -10,12 +10,12 @@ import functools
 import itertools
 
 import numpy as np
-from numba import carray, types
+from numba import types
 
 from fastopt.kernels import recording, simd_gemm, simd_vectors, work_queue
 from fastopt.kernels.binding import bind, compile_c
 from fastopt.kernels.gemm import gemm, gemm_address
-from fastopt.kernels.intrinsics import pointer
+from fastopt.kernels.intrinsics import vector
 
 #: Longest side of a tile, of any product and of a symmetric one, which smaller tiles halve better. Larger
 #: ones are no faster, smaller ones pack their operands too often.
@@ -37,13 +37,13 @@ _SIGNATURE = types.void(*[types.int64] * 7)
 
 def product(fields, unused_1, unused_2, unused_3, unused_4, lo, hi):
     """Compute the tiles ``lo`` to ``hi`` of ``C = alpha * A @ B + beta * start + shift * I``."""
-    f = carray(pointer(fields, int64), (n_fields,))
+    f = vector(fields, int64, n_fields)
     a, lda, ta, b, ldb, tb, c, ldc = f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]
     m, n, k, across, high, wide, start, symmetric = f[8], f[9], f[10], f[11], f[12], f[13], f[14], f[15]
     scales, routine = f[16], f[17]
-    shift = carray(pointer(scales, real), (3,))[2]
-    whole = carray(pointer(c, real), (m * ldc,))
-    source = carray(pointer(start, real), (m * ldc,))
+    shift = vector(scales, real, 3)[2]
+    whole = vector(c, real, m * ldc)
+    source = vector(start, real, m * ldc)
     for tile in range(lo, hi):
         top, left = tile // across * high, tile % across * wide
         bottom, right = min(m, top + high), min(n, left + wide)
@@ -69,10 +69,10 @@ def product(fields, unused_1, unused_2, unused_3, unused_4, lo, hi):
 
 def small_product(fields, unused_1, unused_2, unused_3, unused_4, lo, hi):
     """Compute ``C = alpha * A @ B + beta * start + shift * I`` as a whole, in registers."""
-    f = carray(pointer(fields, int64), (n_fields,))
+    f = vector(fields, int64, n_fields)
     a, lda, ta, b, ldb, tb, c, ldc = f[0], f[1], f[2], f[3], f[4], f[5], f[6], f[7]
     m, n, k, start = f[8], f[9], f[10], f[14]
-    scales = carray(pointer(f[16], real), (3,))
+    scales = vector(f[16], real, 3)
     alpha, beta, shift = scales[0], scales[1], scales[2]
     copy, nothing, sums = f[18], f[19], f[20]
     if tb:
@@ -80,8 +80,8 @@ def small_product(fields, unused_1, unused_2, unused_3, unused_4, lo, hi):
     else:
         n_rows, width = (1, k * n) if ldb == n else (k, n)
         for p in range(n_rows):
-            right = carray(pointer(b + itemsize * p * ldb, real), (width,))
-            copied = carray(pointer(copy + itemsize * p * n, real), (width,))
+            right = vector(b + itemsize * p * ldb, real, width)
+            copied = vector(copy + itemsize * p * n, real, width)
             for j in range(width):  # which begins at 0, or it would not vectorise
                 copied[j] = right[j]
     is_plain = alpha == 1.0 and beta == 0.0 and shift == 0.0
@@ -93,16 +93,16 @@ def small_product(fields, unused_1, unused_2, unused_3, unused_4, lo, hi):
         return
     n_rows, width = (1, m * n) if ldc == n else (m, n)
     for i in range(n_rows):
-        out = carray(pointer(c + itemsize * i * ldc, real), (width,))
-        source = carray(pointer(start + itemsize * i * ldc, real), (width,))
-        row = carray(pointer(sums + itemsize * i * n, real), (width,))
+        out = vector(c + itemsize * i * ldc, real, width)
+        source = vector(start + itemsize * i * ldc, real, width)
+        row = vector(sums + itemsize * i * n, real, width)
         if beta == 0.0:
             for j in range(width):
                 out[j] = alpha * row[j]
         else:
             for j in range(width):
                 out[j] = alpha * row[j] + beta * source[j]
-    whole = carray(pointer(c, real), (m * ldc,))
+    whole = vector(c, real, m * ldc)
     for i in range(min(m, n)):
         whole[i * ldc + i] += shift
 
@@ -115,8 +115,7 @@ def product_kernel(dtype, function=product):
         function,
         function,
         f"_{dtype}",
-        carray=carray,
-        pointer=pointer,
+        vector=vector,
         gemm=gemm,
         simd_gemm=simd_gemm,
         real=scalar,

@@ -11,11 +11,11 @@ for each array, and a list of work items ``[row of the table, lo, hi]``; a task 
 import functools
 
 import numpy as np
-from numba import carray, prange, types
+from numba import prange, types
 
 from fastopt.kernels import code_cache, recording, threading_layer
 from fastopt.kernels.binding import JIT_OPTIONS, bind, compile_c
-from fastopt.kernels.intrinsics import call, fetch_add, pointer
+from fastopt.kernels.intrinsics import call, fetch_add, vector
 from fastopt.kernels.subnormals import call_flushing
 from fastopt.rules.quantized_state import BLOCK
 
@@ -48,7 +48,7 @@ def run_serially(routine, arguments, n_tasks):
 
 def run_in_parallel(routine, arguments, n_tasks, counter, n_threads):
     """Run all tasks on threads, each of which repeatedly takes the next one from the queue."""
-    carray(pointer(counter, np.int64), 1)[0] = 0
+    vector(counter, np.int64, 1)[0] = 0
     for worker in prange(n_threads):
         task = fetch_add(counter)
         while task < n_tasks:
@@ -133,10 +133,10 @@ def run_tasks(routine: int, arguments: int, n_tasks: int, n_threads: int) -> Non
 
 def kernel_calls(arguments, first, last, worker):
     """Call the kernels of the tasks ``first`` to ``last``; see the module."""
-    given = carray(pointer(arguments, np.int64), 3)
-    table = carray(pointer(given[0], np.int64), (1 << 40,))
-    items = carray(pointer(given[1], np.int64), (1 << 40,))
-    bounds = carray(pointer(given[2], np.int64), (1 << 40,))
+    given = vector(arguments, np.int64, 3)
+    table = vector(given[0], np.int64, 1 << 40)
+    items = vector(given[1], np.int64, 1 << 40)
+    bounds = vector(given[2], np.int64, 1 << 40)
     for k in range(bounds[first], bounds[last]):
         at = items[3 * k] * TABLE_COLUMNS
         kernel_arguments = (table[at + 1], table[at + 2], table[at + 3], table[at + 4], table[at + 5])
@@ -150,7 +150,7 @@ def _kernel_calls():
 
 def kernel_on_part(arguments, array, gradient, lo, hi, memory):
     """Call the kernel of one array on a part of it; see `WorkQueue.part`."""
-    table = carray(pointer(carray(pointer(arguments, np.int64), 1)[0], np.int64), (1 << 40,))
+    table = vector(vector(arguments, np.int64, 1)[0], np.int64, 1 << 40)
     at = array * TABLE_COLUMNS
     call(table[at], (table[at + 1], gradient, table[at + 3], table[at + 4], table[at + 5], lo, hi))
 

@@ -1,15 +1,22 @@
 """What keeps first fits short: no machine code that nobody calls, and no garbage collection meanwhile."""
 
+import ctypes
 import gc
+import operator
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, types
+from numba.core.registry import cpu_target
+from numba.extending import overload
 
 from fastopt import _collection
-from fastopt.kernels.inner_functions import INNER_OPTIONS
+from fastopt.kernels import compilers
+from fastopt.kernels.binding import bind, compile_c, compile_scalar
+from fastopt.kernels.compilers import INNER_OPTIONS
+from fastopt.kernels.intrinsics import vector
 
 
 @njit(**INNER_OPTIONS)
@@ -70,6 +77,44 @@ def test_inner_functions_may_have_closures_comprehensions_and_expressions_of_arr
     assert any("rewrites" in name and "nopython_rewrites" in name for name in times)
     (result,) = double.overloads.values()
     assert not any("nopython_rewrites" in name for name in result.metadata["pipeline_times"]["nopython"])
+
+
+def describe(x):
+    raise NotImplementedError("in compiled code only")
+
+
+def test_what_an_operator_returns_is_asked_once_and_later_overloads_are_seen():
+    context = compilers._remembering(cpu_target.typing_context)
+    add = context.resolve_value_type(operator.add)
+    arguments = types.int64, types.float64
+    answer = add.get_call_type(context, arguments, {})
+    assert answer.return_type == types.float64
+    assert context.resolve_function_type(operator.add, arguments, {}) is answer
+
+    overload(describe)(lambda x: (lambda x: 1) if isinstance(x, types.Integer) else None)
+    first = njit(**INNER_OPTIONS)(lambda x: describe(x))
+    assert njit(lambda: first(3))() == 1
+    overload(describe)(lambda x: (lambda x: 2.5) if isinstance(x, types.Float) else None)
+    second = njit(**INNER_OPTIONS)(lambda x: describe(x) + describe(7))
+    assert njit(lambda: second(3.0))() == 3.5
+
+
+def longest(x):
+    return np.cumsum(np.full(3, x)).max()  # a user's function may make arrays
+
+
+def write_longest(address):
+    out = vector(address, np.float64, 1)
+    out[0] = longest(out[0])
+
+
+def test_functions_that_make_arrays_may_be_called_where_references_are_not_counted():
+    called = compile_scalar(longest, np.float64)
+    names = {"vector": vector, "np": np, "longest": called}
+    compiled = compile_c(types.void(types.int64), bind(write_longest, write_longest, **names))
+    value = np.array([2.0])
+    ctypes.CFUNCTYPE(None, ctypes.c_int64)(compiled.address)(value.ctypes.data)
+    assert value[0] == 6.0
 
 
 def test_collection_resumes_after_a_pause_unless_it_was_off():

@@ -6,10 +6,10 @@ all (see ``compilation.py``).
 """
 
 import numpy as np
-from numba import from_dtype, njit
+from numba import njit
 
 from fastopt.engine.cpu.vector_math import INNER_JIT
-from fastopt.kernels.intrinsics import record_at, vector
+from fastopt.kernels.intrinsics import Record, record_at, vector
 from fastopt.kernels.tape import Op
 
 #: Routines, C functions of integers that are compiled for each element type (see ``compilation.py``): those
@@ -78,9 +78,9 @@ LINE = 64
 
 _ROUTINES = DENSE_ROUTINES + RARE_ROUTINES + SPARSE_ROUTINES + OUTPUT_ROUTINES
 CONTEXT = np.dtype([(name, np.int64) for name in _ROUTINES + _ADDRESSES + _INTEGERS])
-CONTEXT_TYPE = from_dtype(CONTEXT)
+CONTEXT_TYPE = Record("Context", CONTEXT)
 LAYER = np.dtype([(name, np.int64) for name in _LAYER])
-LAYER_TYPE = from_dtype(LAYER)
+LAYER_TYPE = Record("Layer", LAYER)
 _LAYER_BYTES = LAYER.itemsize
 #: Number of the first layer. Numba compiles a function anew for each literal integer, not so for NumPy's.
 FIRST_LAYER = np.int64(0)

@@ -10,13 +10,13 @@ what is computed does not depend on their number.
 import math
 
 import numpy as np
-from numba import from_dtype, njit
+from numba import njit
 
 from fastopt.engine.cpu.context import LINE, record
 from fastopt.engine.cpu.shuffling import shuffle
 from fastopt.engine.cpu.vector_math import INNER_JIT
 from fastopt.engine.cpu.work_sharing import NOT_IDLE, OVER, STOP, line, relax
-from fastopt.kernels.intrinsics import call, fetch_add, load_shared, record_at, store_shared, vector
+from fastopt.kernels.intrinsics import Record, call, fetch_add, load_shared, record_at, store_shared, vector
 from fastopt.rules import patience
 
 #: Addresses: the context record for training, the worker, the generator that shuffles, the order that each
@@ -36,13 +36,13 @@ _INTEGERS = (
 ).split()
 _NUMBERS = "best tol n_bad_allowed best_score".split()
 EPOCHS = np.dtype([(name, np.int64) for name in _ADDRESSES + _INTEGERS] + [(n, np.float64) for n in _NUMBERS])
-_EPOCHS_TYPE, _EPOCHS_BYTES = from_dtype(EPOCHS), EPOCHS.itemsize
+_EPOCHS_TYPE, _EPOCHS_BYTES = Record("Epochs", EPOCHS), EPOCHS.itemsize
 #: Networks that are trained side by side: addresses of their records of type `EPOCHS`, of their shared
 #: counters, of the number that stops the run and of what yields the processor; batches of one turn.
 MEMBERS = np.dtype(
     [(name, np.int64) for name in "epochs shared stop give_way n_members n_workers turn".split()]
 )
-_MEMBERS_TYPE = from_dtype(MEMBERS)
+_MEMBERS_TYPE = Record("Members", MEMBERS)
 #: Places in a member's line of shared counters: whether a worker has it, batches done, whether it is over.
 TAKEN, DONE, IS_OVER = 0, 8, 16
 #: A row of times: seconds and nanoseconds at the end of an epoch, and the nanoseconds of idleness until then.

@@ -15,15 +15,15 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-from fastopt.kernels.inner_functions import INNER_OPTIONS
+from fastopt.kernels.compilers import INNER_OPTIONS, WITH_MEMORY, WITHOUT_MEMORY
 
 #: ``contract`` lets a multiply and an add become one fused instruction. It changes no meaning of NaN or
 #: infinity; the engine cuts its work the same way for any number of threads, so bits do not vary.
 ENGINE_JIT = {"error_model": "numpy", "fastmath": {"contract"}}
 #: For functions that only compiled code calls.
-INNER_JIT = {**ENGINE_JIT, **INNER_OPTIONS}
+INNER_JIT = {**ENGINE_JIT, **INNER_OPTIONS, **WITHOUT_MEMORY}
 #: For those that loops call: with a call in it none vectorises, and LLVM inlines no large one by itself.
-INLINED_JIT = {**INNER_JIT, "forceinline": True}
+INLINED_JIT = {**INNER_JIT, **WITH_MEMORY, "forceinline": True}
 
 
 @intrinsic
