@@ -243,7 +243,7 @@ def edge_of_parts(paths: list[list[Any]], loss: Node, n_arrays: int) -> int:
     """
     edge = 1
     for path in paths:
-        first, addresses, stored = None, set(), set()
+        first, gradients, places, stored = None, set(), set(), set()
         for kind, *rest in path:
             if loss in _read((kind, *rest)) or kind in ("yield", "copy"):
                 return 0
@@ -251,12 +251,17 @@ def edge_of_parts(paths: list[list[Any]], loss: Node, n_arrays: int) -> int:
                 return 0
             if kind == "store" and rest[0].dtype[1:] == "i8":
                 stored.add(rest[0].address)
+                addresses = set(rest[0].node.value)
+                if first is None:
+                    gradients |= addresses
+                elif gradients & addresses:
+                    return 0  # to be read once more, as by two steps with one gradient
             if kind == "run" and first is None:
-                first, addresses, stored = rest[0], stored, set()
+                first, places, stored = rest[0], stored, set()
                 if first.n_arrays != n_arrays:
                     return 0
                 edge = max(edge, first.edge)
-            elif kind == "run" and not (addresses and addresses <= stored):
+            elif kind == "run" and not (places and places <= stored):
                 return 0  # it may read the gradient
     return edge
 

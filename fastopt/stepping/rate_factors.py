@@ -121,7 +121,7 @@ def check_rates(optimizer: Any, factors: RateFactors | None) -> None:
     if factors is None or not factors.differ:
         return
     h = optimizer.get_params(deep=False)
-    if "lr" in getattr(optimizer.rule(h), "initial", {}).values():
+    if "lr" in getattr(optimizer.rule_for(h, (2, 2)), "initial", {}).values():
         raise ValueError(
             f"{optimizer!r} adapts a step size for each parameter, which only begins at lr: it takes no "
             "factors of the learning rate for each layer"

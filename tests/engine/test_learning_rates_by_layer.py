@@ -374,6 +374,24 @@ def test_scalars_and_schedules_of_a_group_are_those_of_an_optimizer_with_that_ra
             one.advance(len(rows))
 
 
+@pytest.mark.parametrize("name", ["muon", "normuon", "shampoo", "lamb"])
+def test_first_steps_of_whole_matrices_are_in_proportion_to_the_factors(name):
+    layout, trainer, params = network()
+    X, Y, _ = data("dense")
+    factors = RateFactors((0.5, 2.0, 0.0), (1.0, 0.25, 3.0), input_scale=0.5)
+    optimizer, steps = fastopt.get_optimizer(name, weight_decay=0.0), []
+    for given in (None, factors):
+        after = params.copy()
+        update = fastopt.Clip(optimizer, value=10.0).flat(
+            layout.size, layout.n_decay, np.float64, rate_factors=given
+        )
+        trainer.train(after, X, Y, update, batch_size=150, alpha=0.0)
+        steps.append(layout.arrays(after - params))
+    for plain, scaled, factor in zip(*steps, [*factors.weights, *factors.biases, 0.5], strict=True):
+        assert plain.any()
+        np.testing.assert_allclose(scaled, factor * plain, rtol=1e-9, atol=1e-15)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

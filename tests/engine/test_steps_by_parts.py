@@ -1,6 +1,7 @@
 """Wrapped steps that run on each tile of the weights as soon as its gradient is known."""
 
 import _thread
+import dataclasses
 import threading
 
 import numpy as np
@@ -31,8 +32,29 @@ from fastopt.engine import Layout, Trainer
 from fastopt.engine.cpu.context import IN_PARTS
 from fastopt.engine.cpu.trainer import PROGRAM
 from fastopt.engine.cpu.workspace import Workspace
+from fastopt.optimizers.wrappers import Wrapper
+from fastopt.optimizers.wrappers.base import WrappedStepper
 from fastopt.schedules import Run, exponential
+from fastopt.stepping.fusion_stages import StepRequest
 from fastopt.stepping.rate_factors import RateFactors
+
+
+@dataclasses.dataclass(repr=False)
+class Twice(Wrapper):
+    """Makes two steps with each gradient."""
+
+    def around(self, optimizer, groups, n_threads, run):
+        return TwiceStepper(optimizer.stepper(groups, n_threads, run))
+
+
+class TwiceStepper(WrappedStepper):
+    kind, counts = "steps", ()
+
+    def handle(self, request):
+        found = self.forward(request)
+        self.forward(StepRequest(request.grads, None, 0.5, request.options))
+        return found
+
 
 #: Layers of several tiles, of one, and of one output; the first is a multiple of 256 weights wide.
 LAYOUT = Layout([70, 256, 40, 3])
@@ -66,6 +88,8 @@ NEVER = [
     Clip(PolyakSGD(), value=1.0),
     LAMB(),
     Muon(),
+    Twice(Adam(lr=0.01)),
+    EMA(Twice(Clip(SGD(lr=0.1), value=0.01))),
 ]
 _RUN = Run(n_steps=15, steps_per_epoch=5, epochs_end_steps=True)
 
