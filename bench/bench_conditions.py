@@ -2,7 +2,8 @@
 
     python bench/bench_conditions.py [startup memory busy dead] [--data mnist.npz] [--json conditions.json]
 
-startup  seconds to import, of the first fit with an empty kernel cache, and of the first fit from the cache
+startup  seconds to import beside scikit-learn, of the first fit with an empty kernel cache, and of the first
+         fit from the cache, of a copy of the package without kernels
 memory   the most that a fit allocates beside its data, for S2-S5, in a process of its own
 busy     S1-S3 while two other processes keep the cores busy, against the same fit on the quiet machine
 dead     200 epochs behind inputs that are always zero, in one thread's own time: the last epochs against the
@@ -11,10 +12,12 @@ dead     200 epochs behind inputs that are always zero, in one thread's own time
 """
 
 import argparse
+import collections
 import dataclasses
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,12 +30,18 @@ from fit_cases import CASES, fit_ours, fit_sklearn
 
 import fastopt
 
-_IMPORT = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+_IMPORT = """
+import json, time
+import sklearn.neural_network
+start = time.perf_counter(), time.process_time()
+from fastopt import MLPClassifier
+print(json.dumps([time.perf_counter() - start[0], time.process_time() - start[1]]))
+"""
 
 _FIRST_FIT = """
 import json, time, warnings
 import numpy as np
-import fastopt
+from fastopt import MLPClassifier
 from scipy.sparse import csr_array
 warnings.simplefilter("ignore")
 X = np.random.default_rng(0).standard_normal((1000, 10))
@@ -41,30 +50,49 @@ seconds = {}
 for name, data in (
     ("float32", X.astype(np.float32)), ("float64", X), ("sparse float32", csr_array(X.astype(np.float32)))
 ):
-    start = time.perf_counter()
-    fastopt.MLPClassifier((32, 16), batch_size=32, max_iter=2, random_state=0).fit(data, y)
-    seconds[name] = time.perf_counter() - start
+    start = time.perf_counter(), time.process_time()
+    MLPClassifier((32, 16), batch_size=32, max_iter=3, random_state=0).fit(data, y)
+    seconds[name] = time.perf_counter() - start[0], time.process_time() - start[1]
 print(json.dumps(seconds))
 """
+_REPEATS = 5
 
 
-def _python(code, **environment):
+def _python(code, folder=None, **environment):
     environment = os.environ | environment
     command = [sys.executable, "-c", code]
-    return json.loads(subprocess.check_output(command, env=environment, stderr=subprocess.DEVNULL))
+    return json.loads(
+        subprocess.check_output(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL)
+    )
+
+
+def _copy_without_kernels(folder):
+    """Copy the package as it is after its installation, and return the variables of processes that use it.
+
+    Kernels beside the package and in other folders would be found there, whatever NUMBA_CACHE_DIR says.
+    """
+    source = os.path.dirname(fastopt.__file__)
+    shutil.copytree(source, os.path.join(folder, "fastopt"), ignore=shutil.ignore_patterns("*.nbc"))
+    others = dict.fromkeys(("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR"), os.path.join(folder, "cache"))
+    os.mkdir(others["TMPDIR"])
+    return {"PYTHONPATH": folder} | others
 
 
 def bench_startup(options):
-    """Time imports and first fits, each in a fresh process."""
+    """Time imports and first fits, each in a fresh process: seconds by the clock, and of the processor."""
+    found = collections.defaultdict(list)
+    for _ in range(_REPEATS):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = _copy_without_kernels(folder)
+            found["import beside scikit-learn's"].append(_python(_IMPORT, folder, **environment))
+            for state in ("empty cache", "from the cache"):
+                for name, seconds in _python(_FIRST_FIT, folder, **environment).items():
+                    found[f"first fit, {name}, {state}"].append(seconds)
     rows = {}
-    for module in ("sklearn.neural_network", "fastopt"):
-        rows[f"import {module}"] = float(np.median([_python(_IMPORT.format(module)) for _ in range(7)]))
-    with tempfile.TemporaryDirectory() as folder:
-        for state in ("empty cache", "from the cache"):
-            for name, seconds in _python(_FIRST_FIT, NUMBA_CACHE_DIR=folder).items():
-                rows[f"first fit, {name}, {state}"] = seconds
-    for name, seconds in rows.items():
-        print(f"{name:>40} {seconds:6.2f} s", flush=True)
+    for name, seconds in found.items():
+        clock, processor = np.median(seconds, axis=0)
+        rows[name] = {"clock": clock, "processor": processor}
+        print(f"{name:>42} {clock:6.2f} s, {processor:6.2f} s of the processor", flush=True)
     return rows
 
 
