@@ -212,15 +212,20 @@ def store_shared(typingctx, address, value):
     return types.void(types.int64, types.int64), codegen
 
 
+def emit_prefetch(builder, address, to_write=0):
+    """Emit the prefetch of the cache line at an integer address."""
+    at = builder.inttoptr(address, ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [at.type, *[ir.IntType(32)] * 3])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    flags = [ir.Constant(ir.IntType(32), value) for value in (to_write, 3, 1)]  # to keep, data
+    builder.call(function, [at, *flags])
+
+
 def _define_prefetch(to_write):
     @intrinsic
     def prefetch(typingctx, address):
         def codegen(context, builder, signature, args):
-            at = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-            kind = ir.FunctionType(ir.VoidType(), [at.type, *[ir.IntType(32)] * 3])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            flags = [ir.Constant(ir.IntType(32), value) for value in (to_write, 3, 1)]  # to keep, data
-            builder.call(function, [at, *flags])
+            emit_prefetch(builder, args[0], to_write)
             return context.get_dummy_value()
 
         return types.void(types.int64), codegen

@@ -16,6 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastopt.kernels.intrinsics import emit_prefetch
 from fastopt.kernels.simd_vectors import I32, I64, Registers, integer, vector_bytes
 
 _FAST = ("contract",)  # multiply and add may fuse; nothing may be reordered
@@ -35,8 +36,11 @@ _TILES_32 = {3: (4,), 2: (6, 2), 1: (8,)}
 COPY_BYTES = TERMS * max(_TILES_64) * 64
 
 
-def _define(panels_64, panels_32, index_a, index_b):
-    """Define the intrinsic of one kind of product from the panels for vectors of 64 and of 32 bytes."""
+def _define(panels_64, panels_32, index_a, index_b, ahead=0):
+    """Define the intrinsic of one kind of product from the panels for vectors of 64 and of 32 bytes.
+
+    ``ahead`` is the number of terms after which a row of ``b`` is used that is prefetched now, or 0.
+    """
 
     @intrinsic
     def product(
@@ -48,7 +52,7 @@ def _define(panels_64, panels_32, index_a, index_b):
             names = "m n k a a_row a_column b ldb index start start_row out ldo rectify".split()
             arg = dict(zip(names, args[1:], strict=True))
             panels = panels_64 if vector_bytes() == 64 else panels_32
-            _Product(builder, context.get_value_type(real), arg, panels, index_a, index_b).emit()
+            _Product(builder, context.get_value_type(real), arg, panels, index_a, index_b, ahead).emit()
             return context.get_dummy_value()
 
         return types.void(real, *[types.int64] * 14), codegen
@@ -66,6 +70,9 @@ dense_product = _define(_TILES_64, _TILES_32, False, False)
 #: The same over the terms that ``index`` (int32, ``k`` of them) lists: ``a[i, index[p]] * b[index[p], j]``,
 #: for up to four rows.
 chosen_product = _define(*[dict.fromkeys((3, 2, 1), (4,))] * 2, True, True)
+
+#: The same where ``b`` is larger than the L1 cache: no processor foresees which of its rows are listed.
+far_chosen_product = _define(*[dict.fromkeys((3, 2, 1), (4,))] * 2, True, True, ahead=6)
 
 #: ``a[i, p] * b[index[p], j]`` for one row: the values are listed beside their indices.
 listed_product = _define(*[dict.fromkeys((8, 4, 2, 1), (1,))] * 2, False, True)
@@ -111,9 +118,9 @@ class _Product(Registers):
     Past the end they repeat the last row, which needs no code.
     """
 
-    def __init__(self, builder, element, arg, heights, index_a, index_b):
+    def __init__(self, builder, element, arg, heights, index_a, index_b, ahead):
         super().__init__(builder, element, arg)
-        self.heights, self.index_a, self.index_b = heights, index_a, index_b
+        self.heights, self.index_a, self.index_b, self.ahead = heights, index_a, index_b, ahead
         self.lowest = builder.select(
             builder.icmp_signed("!=", arg["rectify"], integer(0)), self._number(0.0), self._number("-inf")
         )
@@ -234,6 +241,8 @@ class _Product(Registers):
         def add_term(p, *sums):
             term = self._listed(p) if self.index_b else p
             values = self._values(builder.add(right, builder.mul(term, ldb)), width)
+            if self.ahead and vector_bytes() == 64:  # narrower ones leave no time for it between their loads
+                self._prefetch_term(p, right, ldb, width)
             a_offset = builder.mul(term if self.index_a else p, arg["a_column"])
             before = iter(sums)
             for a in left:
@@ -267,6 +276,14 @@ class _Product(Registers):
             phi.add_incoming(first, before)
             phi.add_incoming(next_one, end)
         return results
+
+    def _prefetch_term(self, p, right, ldb, width):
+        """Generate the prefetch of a panel's part of a later term, at the end of the last one."""
+        builder = self.builder
+        later = self._minimum(builder.add(p, integer(self.ahead)), builder.sub(self.arg["k"], integer(1)))
+        line = builder.add(right, builder.mul(self._listed(later), ldb))
+        for j in range(width):
+            emit_prefetch(builder, builder.add(line, integer(64 * j)))
 
     def _put(self, sums, rows, panel):
         """Generate writing the sums of a block, rectified."""

@@ -19,7 +19,7 @@ def compiled(kind):
     return call
 
 
-KINDS = ("dense", "chosen", "listed")
+KINDS = ("dense", "chosen", "far_chosen", "listed")
 PRODUCTS = {kind: compiled(getattr(simd_gemm, f"{kind}_product")) for kind in KINDS}
 
 
@@ -194,12 +194,13 @@ def test_products_over_listed_terms_are_exact_and_may_add_in_place(n, dtype):
     for m, count in [(1, 0), (1, 1), (2, 13), (3, 40), (5, 17), (8, 30)]:
         index = rs.permutation(40)[:count].astype(np.int32)
         a = small_integers(rs, m, 40, dtype=dtype)
-        whole, out = guarded(m, n, 3, dtype)
-        out[...] = small_integers(rs, m, n, dtype=dtype)
-        expected = out + a[:, index] @ b[index]
-        product(a, b, out, out, "chosen", index)
-        np.testing.assert_array_equal(out, expected)
-        assert_guards(whole, out)
+        for kind in "chosen", "far_chosen":
+            whole, out = guarded(m, n, 3, dtype)
+            out[...] = small_integers(rs, m, n, dtype=dtype)
+            expected = out + a[:, index] @ b[index]
+            product(a, b, out, out, kind, index)
+            np.testing.assert_array_equal(out, expected)
+            assert_guards(whole, out)
         whole, out = guarded(1, n, 3, dtype)
         values = small_integers(rs, 1, max(1, 2 * count), dtype=dtype)[:, : 2 * count : 2]
         product(values, b, np.zeros((1, n), dtype), out, "listed", index)

@@ -146,7 +146,7 @@ def marked_forward(context, worker, source, lo, hi, out, weights, bias, n, recti
         width, skip = min(_COLUMNS, n - j), j * size
         for group in range(n_groups):
             i = group * GROUP
-            simd_gemm.chosen_product(
+            simd_gemm.far_chosen_product(
                 real(0), min(GROUP, hi - lo - i), width, starts[group + 1] - starts[group],
                 source + (lo + i) * n_in * size, n_in, 1, weights + skip, n,
                 index.ctypes.data + 4 * starts[group], bias + skip, 0, out + i * n * size + skip, n, rectify,
