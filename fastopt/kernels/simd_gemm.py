@@ -69,13 +69,19 @@ dense_product = _define(_TILES_64, _TILES_32, False, False)
 
 #: The same over the terms that ``index`` (int32, ``k`` of them) lists: ``a[i, index[p]] * b[index[p], j]``,
 #: for up to four rows.
-chosen_product = _define(*[dict.fromkeys((3, 2, 1), (4,))] * 2, True, True)
+chosen_product = _define(dict.fromkeys((4, 3, 2, 1), (4,)), dict.fromkeys((3, 2, 1), (4,)), True, True)
 
 #: The same where ``b`` is larger than the L1 cache: no processor foresees which of its rows are listed.
 far_chosen_product = _define(*[dict.fromkeys((3, 2, 1), (4,))] * 2, True, True, ahead=6)
 
 #: ``a[i, p] * b[index[p], j]`` for one row: the values are listed beside their indices.
 listed_product = _define(*[dict.fromkeys((8, 4, 2, 1), (1,))] * 2, False, True)
+
+
+@intrinsic
+def vectors_are_wide(typingctx):
+    """Return whether vectors have 64 bytes, not 32."""
+    return types.boolean(), lambda *_: ir.Constant(ir.IntType(1), vector_bytes() == 64)
 
 
 @intrinsic

@@ -101,16 +101,16 @@ def test_products_of_every_height_and_transposed_are_exact(m, dtype):
 
 
 @pytest.fixture(params=[32, 64])
-def dense_of_width(request, monkeypatch):
-    """Return the bytes of a vector, and the dense product with such, whatever this processor has."""
+def of_width(request, monkeypatch):
+    """Return the bytes of a vector, and two products with such, whatever this processor has."""
     for module in (simd_gemm, simd_vectors):
         monkeypatch.setattr(module, "vector_bytes", lambda: request.param)
-    return request.param, compiled(simd_gemm.dense_product)
+    return request.param, compiled(simd_gemm.dense_product), compiled(simd_gemm.chosen_product)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_all_remainders_of_rows_and_of_vectors_are_exact_for_either_width_of_vectors(dense_of_width, dtype):
-    width, call = dense_of_width
+def test_all_remainders_of_rows_and_of_vectors_are_exact_for_either_width_of_vectors(of_width, dtype):
+    width, dense, chosen = of_width
     rs = np.random.RandomState(0)
     lanes = width // np.dtype(dtype).itemsize
     for vectors in range(1, 12):  # panels of 4 and 3, or of 3 and 2, and what they leave
@@ -119,9 +119,14 @@ def test_all_remainders_of_rows_and_of_vectors_are_exact_for_either_width_of_vec
             a, b = small_integers(rs, m, 5, dtype=dtype), small_integers(rs, 5, n, dtype=dtype)
             start = small_integers(rs, m, n, dtype=dtype)
             whole, out = guarded(m, n, 3, dtype)
-            product(a, b, start, out, call=call)
+            product(a, b, start, out, call=dense)
             np.testing.assert_array_equal(out, start + a @ b)
             assert_guards(whole, out)
+            if 1 <= m <= 4:
+                index = np.array([4, 1, 3], np.int32)
+                product(a, b, start, out, "chosen", index, call=chosen)
+                np.testing.assert_array_equal(out, start + a[:, index] @ b[index])
+                assert_guards(whole, out)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -23,8 +23,9 @@ from fastopt.kernels.intrinsics import prefetch, vector
 
 #: Bytes of rows that are asked for before they are read.
 _AHEAD = 4096
-#: Columns of the weight matrix that are worked on at a time: 784 rows of 128 float32 fit the L2 cache.
-_COLUMNS = 144
+#: Columns of the weight matrix that are worked on at a time, whole panels of four wide vectors or of three
+#: narrow ones: 784 rows of so many float32 fit the L2 cache.
+_COLUMNS_OF_WIDE, _COLUMNS = 128, 144
 #: Neighbouring input columns whose gradients are formed together.
 GROUP = 4
 #: Bits of a word, and of each four neighbours in it the first.
@@ -142,8 +143,9 @@ def marked_forward(context, worker, source, lo, hi, out, weights, bias, n, recti
                 some |= bits[i * n_words + w]
             count = _list_bits(some, w * WORD, index, count)
     starts[n_groups] = count
-    for j in range(0, n, _COLUMNS):
-        width, skip = min(_COLUMNS, n - j), j * size
+    columns = _COLUMNS_OF_WIDE if simd_gemm.vectors_are_wide() else _COLUMNS
+    for j in range(0, n, columns):
+        width, skip = min(columns, n - j), j * size
         for group in range(n_groups):
             i = group * GROUP
             simd_gemm.far_chosen_product(
