@@ -254,7 +254,8 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         try:
             cells, progress = [*own, *stepper.cells()], stepper.bound.progress
             foreign, n_arrays = is_foreign(stepper), len(self._views)
-            program = StepProgram(self._recorded_step, 3, cells, progress, foreign, n_arrays)
+            step, self._n_recorded = self._foreign_step if foreign else self._recorded_step, 0
+            program = StepProgram(step, 3, cells, progress, foreign, n_arrays)
             program.gradient = self._own_gradient
             return program
         except TraceError as error:
@@ -266,6 +267,25 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
 
     def _recorded_step(self, loss, weight, ends_epoch):
         self._step(loss, weight, ends_epoch, recording.current().evaluate)
+
+    def _foreign_step(self, *inputs):
+        """As `_recorded_step`, of a user's own code; raise TraceError if it changes elements of arrays itself.
+
+        Each recording sees other elements: what depends on them is then not the same again, which is noticed.
+        """
+        params, gradient, shift = self._params, self._own_gradient, self._n_recorded
+        kept = params.copy()
+        try:
+            params += self.dtype.type(shift)
+            gradient[:] = shift
+            seen = params.tobytes()
+            self._recorded_step(*inputs)
+            if params.tobytes() != seen or not (gradient == shift).all():
+                raise TraceError("weights or gradients are changed by Python; a fastopt.sweep can do that")
+        finally:
+            params[:] = kept
+            gradient[:] = 0
+            self._n_recorded = shift + 1
 
     def _forget_registers(self):
         if self._program is not None:

@@ -35,6 +35,7 @@ from fastopt.engine.cpu.workspace import Workspace
 from fastopt.optimizers.wrappers import Wrapper
 from fastopt.optimizers.wrappers.base import WrappedStepper
 from fastopt.schedules import Run, exponential
+from fastopt.stepping import layerwise_state
 from fastopt.stepping.fusion_stages import StepRequest
 from fastopt.stepping.rate_factors import RateFactors
 
@@ -53,6 +54,36 @@ class TwiceStepper(WrappedStepper):
     def handle(self, request):
         found = self.forward(request)
         self.forward(StepRequest(request.grads, None, 0.5, request.options))
+        return found
+
+
+@dataclasses.dataclass(repr=False)
+class InPython(Wrapper):
+    """Looks at a gradient, or changes weights, by Python."""
+
+    what: str = "reads"
+
+    def around(self, optimizer, groups, n_threads, run):
+        return InPythonStepper(optimizer.stepper(groups, n_threads, run), self.what)
+
+
+class InPythonStepper(WrappedStepper):
+    kind, counts = "python", ()
+
+    def __init__(self, inner, what):
+        super().__init__(inner)
+        self._what = what
+
+    def handle(self, request):
+        self.fused.accept(request, self.kind)
+        if self._what == "reads":
+            request.multiply(1.0 / (1.0 + float(abs(request.grads[0]).sum())))
+        elif self._what == "looks at weights":
+            request.multiply(float(abs(self.fused.params[0].array).max()))
+        found = self.forward(request)
+        if self._what == "writes":
+            for p in self.fused.params:
+                p.array *= 0.999
         return found
 
 
@@ -183,6 +214,17 @@ def test_what_needs_the_whole_gradient_gets_it(optimizer):
     assert not by_parts
     expected = train(optimizer, "in Python")[0]
     np.testing.assert_allclose(got, expected, rtol=0, atol=numpy_power.tolerance(np.float64))
+
+
+@pytest.mark.parametrize("what", ["reads", "looks at weights", "writes"])
+def test_a_users_wrapper_that_handles_elements_in_python_steps_there_and_says_so(what, monkeypatch):
+    monkeypatch.setattr(layerwise_state, "_warned", set())
+    optimizer = EMA(InPython(Adam(lr=0.01), what))
+    expected = train(optimizer, "in Python")[0]
+    with pytest.warns(UserWarning, match="is made in Python, between mini-batches"):
+        got, *_, by_parts = train(optimizer)
+    assert not by_parts
+    np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("kind", ["dense", "compressed", "csr"])
