@@ -269,7 +269,7 @@ class LayerwiseState(scheduling.Scheduled, Persistent):
         self._step(loss, weight, ends_epoch, recording.current().evaluate)
 
     def _foreign_step(self, *inputs):
-        """As `_recorded_step`, of a user's own code; raise TraceError if it changes elements of arrays itself.
+        """As `_recorded_step`, of a user's own code; raise TraceError if it changes elements itself.
 
         Each recording sees other elements: what depends on them is then not the same again, which is noticed.
         """
