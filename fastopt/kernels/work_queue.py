@@ -102,7 +102,7 @@ class WorkQueue:
 
     @property
     def part(self) -> int:
-        """Address of a C function `PART` that does the work on a part of one array.
+        """Address of a C function of type `PART_ROUTINE` that does the work on a part of one array.
 
         ``void part(arguments, array, gradient, lo, hi, memory)``: on its elements ``lo`` to ``hi``, which
         have their gradient at the address ``gradient`` instead, counted from the array's first element.

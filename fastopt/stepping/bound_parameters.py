@@ -159,10 +159,8 @@ class BoundParameters:
             # The gradient is read, the weight and the slots are read and written.
             moved += 3 * p.nbytes + 2 * p.state_nbytes
         is_parallel = moved >= work_queue.PARALLEL_BYTES
-        n_threads, edge = (
-            self.most_threads() if is_parallel else 1,
-            max((p.edge for p in self.params), default=1),
-        )
+        n_threads = self.most_threads() if is_parallel else 1
+        edge = max((p.edge for p in self.params), default=1)
         self.work = work_queue.KernelQueue.over(self.table, sizes, n_threads, edge)
 
     def most_threads(self) -> int:

@@ -135,10 +135,8 @@ def update_part(params, gradient, parts, n_arrays, constants, lo, hi):
 
     At ``parts`` stand the address of the program's header and where each array begins.
     """
-    header, firsts = (
-        vector(vector(parts, np.int64, 1)[0], np.int64, HEADER),
-        vector(parts + 8, np.int64, n_arrays),
-    )
+    header = vector(vector(parts, np.int64, 1)[0], np.int64, HEADER)
+    firsts = vector(parts + 8, np.int64, n_arrays)
     if header[KIND] != RUN_BY_PARTS:
         return
     array = n_arrays - 1
